@@ -1,0 +1,51 @@
+# Every target makes what it needs; a machine with Python 3.11 to 3.13 and make is enough.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: demo test check format generate build bench lock clean
+
+demo: $(READY)
+	@$(BIN)/python examples/demo.py
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+check: $(READY)
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/python tools/generate.py --check
+
+format: $(READY)
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+generate: $(READY)
+	$(BIN)/python tools/generate.py
+
+build: $(READY)
+	$(BIN)/python -m build
+
+bench: $(READY)
+	$(BIN)/python -m benchmarks
+
+# Resolves the newest allowed versions in a fresh environment and records them.
+lock:
+	rm -rf build/lock && $(PYTHON) -m venv build/lock
+	PIP_CONSTRAINT= build/lock/bin/pip install --quiet -e '.[dev]'
+	build/lock/bin/pip freeze --exclude-editable > constraints.txt
+	rm -rf build/lock
+
+clean:
+	rm -rf $(VENV) build dist
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info[:2] <= (3, 13) else "Python 3.11, 3.12 or 3.13 is needed, this is %d.%d: try make PYTHON=python3.12" % sys.version_info[:2])'
+	@echo "Preparing $(VENV) (once; a minute or two) ..."
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet -e '.[dev]'
+	@touch $(READY)

@@ -1,0 +1,40 @@
+"""The values of a request: configuration, LoRA, control, enums, request, result image."""
+
+from drawthings_mcp.generation.configuration import (
+    ControlNetConfig,
+    ImageGenerationConfig,
+    LoRAConfig,
+)
+from drawthings_mcp.generation.enums import (
+    ColorCalibration,
+    CompressionMethod,
+    ControlInputType,
+    ControlMode,
+    HintType,
+    LoRAMode,
+    SamplerType,
+    SeedMode,
+)
+from drawthings_mcp.generation.request import GeneratedImage, GenerationRequest, Hint, HintTensor
+from drawthings_mcp.generation.seeds import draw_seed, list_batch_seeds, next_seed
+
+__all__ = [
+    "ColorCalibration",
+    "CompressionMethod",
+    "ControlInputType",
+    "ControlMode",
+    "ControlNetConfig",
+    "GeneratedImage",
+    "GenerationRequest",
+    "Hint",
+    "HintTensor",
+    "HintType",
+    "ImageGenerationConfig",
+    "LoRAConfig",
+    "LoRAMode",
+    "SamplerType",
+    "SeedMode",
+    "draw_seed",
+    "list_batch_seeds",
+    "next_seed",
+]

@@ -1,0 +1,286 @@
+"""The configuration of a run as a frozen value, in pixels, checked on construction.
+
+Field names are the app's, in snake_case; the wire's names are accepted as aliases where they differ. Knows
+nothing of FlatBuffers (``wire.configuration``) nor of servers.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Self
+
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+)
+
+from drawthings_mcp.errors import InvalidInputError
+from drawthings_mcp.generation.enums import (
+    ColorCalibration,
+    CompressionMethod,
+    ControlInputType,
+    ControlMode,
+    LoRAMode,
+    SamplerType,
+    SeedMode,
+)
+from drawthings_mcp.limits import MAX_SEED, MAX_SIDE, MIN_SIDE, UNIT
+from drawthings_mcp.validation import explain
+
+
+def _multiple_of_unit(value: Any) -> Any:
+    if isinstance(value, int) and not isinstance(value, bool) and value % UNIT:
+        below = value - value % UNIT
+        raise ValueError(f"must be a multiple of {UNIT}, got {value}; nearest are {below} and {below + UNIT}")
+    return value
+
+
+def _parse_sampler(value: Any) -> Any:
+    return SamplerType.parse(value) if isinstance(value, str) else value
+
+
+def _parse_member(value: Any, info: Any) -> Any:
+    """Enum members by name, in any case; numbers are left to pydantic."""
+    if not isinstance(value, str):
+        return value
+    enum_type = _NAMED_ENUMS[info.field_name]
+    by_name = {member.name.lower(): member for member in enum_type}
+    member = by_name.get(value.lower().replace(" ", "").replace("_", ""))
+    if member is None:
+        raise ValueError(f"must be one of {', '.join(m.name for m in enum_type)}, got {value!r}")
+    return member
+
+
+_NAMED_ENUMS: dict[str, Any] = {
+    "mode": LoRAMode,
+    "control_mode": ControlMode,
+    "input_override": ControlInputType,
+    "seed_mode": SeedMode,
+    "compression_artifacts": CompressionMethod,
+    "color_calibration": ColorCalibration,
+}
+
+Side = Annotated[int, BeforeValidator(_multiple_of_unit), Field(ge=MIN_SIDE, le=MAX_SIDE)]
+OptionalSide = Annotated[int, BeforeValidator(_multiple_of_unit), Field(ge=0, le=MAX_SIDE)]
+TileSide = Annotated[int, BeforeValidator(_multiple_of_unit), Field(ge=UNIT, le=MAX_SIDE)]
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Scale = Annotated[float, Field(ge=0, le=50, allow_inf_nan=False)]
+Pixels = Annotated[int, Field(ge=0, le=65_535)]
+
+
+class _Value(BaseModel):
+    """Frozen, closed, and refusing with this package's own error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, validate_default=False)
+
+    def __init__(self, **fields: Any) -> None:
+        try:
+            super().__init__(**fields)
+        except ValidationError as error:
+            names = type(self).model_fields
+            raise InvalidInputError(f"{type(self).__name__}: {explain(error, names)}") from None
+
+    def __repr__(self) -> str:
+        """Only what differs from the defaults, so that a configuration can be read."""
+        shown = (
+            f"{name}={getattr(self, name)!r}"
+            for name, field in type(self).model_fields.items()
+            if field.is_required() or getattr(self, name) != field.get_default(call_default_factory=True)
+        )
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+    __str__ = __repr__
+
+    def replace(self, **changes: Any) -> Self:
+        """A copy with some fields changed, checked like a new one."""
+        # Aliases of a changed field must not meet its own name, so names are resolved first.
+        names = {
+            alias: name
+            for name, field in type(self).model_fields.items()
+            if isinstance(field.validation_alias, AliasChoices)
+            for alias in field.validation_alias.choices
+        }
+        current = {name: getattr(self, name) for name in type(self).model_fields}
+        return type(self)(**{**current, **{str(names.get(key, key)): value for key, value in changes.items()}})
+
+
+class LoRAConfig(_Value):
+    """A LoRA to apply, by its file on the server."""
+
+    file: str = Field(min_length=1)
+    weight: float = Field(0.6, ge=-10, le=10, allow_inf_nan=False)
+    mode: LoRAMode = LoRAMode.All
+
+    _by_name = field_validator("mode", mode="before")(_parse_member)
+
+
+class ControlNetConfig(_Value):
+    """A control to apply, by its file on the server.
+
+    ``input_override`` is read only for union controls, whose own metadata names no input type.
+    """
+
+    file: str = Field(min_length=1)
+    weight: float = Field(1.0, ge=0, le=10, allow_inf_nan=False)
+    guidance_start: Share = 0.0
+    guidance_end: Share = 1.0
+    no_prompt: bool = False
+    global_average_pooling: bool = True
+    down_sampling_rate: float = Field(1.0, ge=1, le=64, allow_inf_nan=False)
+    control_mode: ControlMode = Field(
+        ControlMode.Balanced, validation_alias=AliasChoices("control_mode", "control_importance")
+    )
+    target_blocks: tuple[str, ...] = ()
+    input_override: ControlInputType = ControlInputType.Unspecified
+
+    _by_name = field_validator("control_mode", "input_override", mode="before")(_parse_member)
+
+
+class ImageGenerationConfig(_Value):
+    """Everything that Draw Things can be told about a run but the prompt and the pictures.
+
+    Sizes are in pixels; those of the canvas, the first pass and tiles are multiples of 64. Defaults are those
+    of a new configuration in the app (protocol §2.4). ``cfg_scale`` and ``scheduler`` are accepted for
+    ``guidance_scale`` and ``sampler``; samplers are also accepted by their display names.
+
+    Raises
+    ------
+    InvalidInputError
+        A value is out of range or a field does not exist; the message has one line per field.
+    """
+
+    model: str = ""
+    width: Side = Field(1024, validation_alias=AliasChoices("width", "start_width"))
+    height: Side = Field(1024, validation_alias=AliasChoices("height", "start_height"))
+    seed: int = Field(-1, ge=-1, le=MAX_SEED)
+    """-1 draws one before the request is sent; on the wire there is no random seed."""
+    steps: int = Field(20, ge=1, le=150)
+    guidance_scale: Scale = Field(4.5, validation_alias=AliasChoices("guidance_scale", "cfg_scale"))
+    strength: Share = 1.0
+    sampler: Annotated[SamplerType, BeforeValidator(_parse_sampler)] = Field(
+        SamplerType.UniPCAYS, validation_alias=AliasChoices("sampler", "scheduler")
+    )
+    seed_mode: SeedMode = SeedMode.ScaleAlike
+    shift: float = Field(1.0, gt=0, le=100, allow_inf_nan=False)
+    """Ignored while ``resolution_dependent_shift`` is true and the model honours that (protocol §2.5)."""
+    resolution_dependent_shift: bool = True
+    batch_count: int = Field(1, ge=1, le=100)
+    """Passes, one after the other; the client loops, a server ignores it."""
+    batch_size: int = Field(1, ge=1, le=4)
+    """Images in one pass."""
+    clip_skip: int = Field(1, ge=1, le=23)
+    loras: tuple[LoRAConfig, ...] = ()
+    controls: tuple[ControlNetConfig, ...] = ()
+
+    hires_fix: bool = False
+    hires_fix_width: OptionalSide = Field(
+        448, validation_alias=AliasChoices("hires_fix_width", "hires_fix_start_width")
+    )
+    hires_fix_height: OptionalSide = Field(
+        448, validation_alias=AliasChoices("hires_fix_height", "hires_fix_start_height")
+    )
+    hires_fix_strength: Share = 0.7
+    upscaler: str = ""
+    upscaler_scale_factor: int = Field(0, ge=0, le=4)
+    face_restoration: str = ""
+    refiner_model: str = ""
+    refiner_start: Share = 0.85
+    image_guidance_scale: Scale = 1.5
+    sharpness: float = Field(0.0, ge=0, le=30, allow_inf_nan=False)
+
+    mask_blur: float = Field(1.5, ge=0, le=100, allow_inf_nan=False)
+    mask_blur_outset: int = Field(0, ge=-1000, le=1000)
+    preserve_original_after_inpaint: bool = True
+    color_calibration: ColorCalibration = ColorCalibration.Disabled
+
+    tiled_decoding: bool = False
+    decoding_tile_width: TileSide = 640
+    decoding_tile_height: TileSide = 640
+    decoding_tile_overlap: OptionalSide = 128
+    tiled_diffusion: bool = False
+    diffusion_tile_width: TileSide = 1024
+    diffusion_tile_height: TileSide = 1024
+    diffusion_tile_overlap: OptionalSide = 128
+
+    speed_up_with_guidance_embed: bool = True
+    guidance_embed: Scale = 3.5
+    t5_text_encoder: bool = True
+    separate_clip_l: bool = False
+    clip_l_text: str = ""
+    separate_open_clip_g: bool = False
+    open_clip_g_text: str = ""
+    separate_t5: bool = False
+    t5_text: str = ""
+    zero_negative_prompt: bool = False
+    expand_prompt_to_json: bool = False
+
+    tea_cache: bool = False
+    tea_cache_start: int = Field(5, ge=0, le=1000)
+    tea_cache_end: int = Field(-1, ge=-1000, le=1000)
+    tea_cache_threshold: Share = 0.06
+    tea_cache_max_skip_steps: int = Field(3, ge=0, le=1000)
+    cfg_zero_star: bool = False
+    cfg_zero_init_steps: int = Field(0, ge=0, le=1000)
+    stochastic_sampling_gamma: Share = 0.3
+
+    original_image_width: Pixels = 0
+    original_image_height: Pixels = 0
+    crop_top: int = Field(0, ge=-65_535, le=65_535)
+    crop_left: int = Field(0, ge=-65_535, le=65_535)
+    target_image_width: Pixels = 0
+    target_image_height: Pixels = 0
+    negative_original_image_width: Pixels = 0
+    negative_original_image_height: Pixels = 0
+    aesthetic_score: float = Field(6.0, ge=0, le=10, allow_inf_nan=False)
+    negative_aesthetic_score: float = Field(2.5, ge=0, le=10, allow_inf_nan=False)
+
+    clip_weight: float = Field(1.0, ge=0, le=10, allow_inf_nan=False)
+    negative_prompt_for_image_prior: bool = True
+    image_prior_steps: int = Field(5, ge=1, le=150)
+    stage_2_steps: int = Field(10, ge=1, le=150)
+    stage_2_guidance: Scale = Field(1.0, validation_alias=AliasChoices("stage_2_guidance", "stage_2_cfg"))
+    stage_2_shift: float = Field(1.0, gt=0, le=100, allow_inf_nan=False)
+
+    num_frames: int = Field(14, ge=1, le=1000)
+    fps: int = Field(5, ge=1, le=120, validation_alias=AliasChoices("fps", "fps_id"))
+    motion_scale: int = Field(127, ge=0, le=255, validation_alias=AliasChoices("motion_scale", "motion_bucket_id"))
+    guiding_frame_noise: Share = Field(0.02, validation_alias=AliasChoices("guiding_frame_noise", "cond_aug"))
+    start_frame_guidance: Scale = Field(1.0, validation_alias=AliasChoices("start_frame_guidance", "start_frame_cfg"))
+    causal_inference_enabled: bool = False
+    causal_inference: int = Field(3, ge=0, le=1000)
+    """Latent frames; 0 also switches it off."""
+    causal_inference_pad: int = Field(0, ge=0, le=1000)
+    compression_artifacts: CompressionMethod = CompressionMethod.Disabled
+    compression_artifacts_quality: float = Field(43.1, ge=0, le=100, allow_inf_nan=False)
+
+    name: str = ""
+    """Name of the preset; servers ignore it."""
+
+    _by_name = field_validator("seed_mode", "compression_artifacts", "color_calibration", mode="before")(_parse_member)
+
+    @property
+    def cfg_scale(self) -> float:
+        """Another name of ``guidance_scale``."""
+        return self.guidance_scale
+
+    @property
+    def scheduler(self) -> str:
+        """Display name of ``sampler``."""
+        return self.sampler.display_name
+
+    @classmethod
+    def from_app_json(cls, data: dict[str, Any]) -> Self:
+        """A configuration from the app's JSON object, complete or partial; see ``generation.app_json``."""
+        from drawthings_mcp.generation.app_json import parse_app_json
+
+        return cls(**parse_app_json(data))
+
+    def to_app_json(self) -> dict[str, Any]:
+        """The complete JSON object that the app copies and pastes; see ``generation.app_json``."""
+        from drawthings_mcp.generation.app_json import build_app_json
+
+        return build_app_json(self)

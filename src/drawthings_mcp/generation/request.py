@@ -1,0 +1,98 @@
+"""What is asked for and what came of it: requests and result images.
+
+Arrays are ``(H, W, C)``. Numpy is only named in annotations, so that importing this module stays cheap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from drawthings_mcp.generation.configuration import ImageGenerationConfig
+from drawthings_mcp.generation.enums import HintType
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HintTensor:
+    """One tensor of a hint.
+
+    Attributes
+    ----------
+    tensor
+        ``(H, W, C)`` float, in the range of the hint's type (protocol §5.2): -1 to 1 for custom, depth,
+        shuffle and colour, 0 to 1 for pose and scribble.
+    weight
+        Read by servers for ``HintType.Shuffle`` only.
+    """
+
+    tensor: NDArray[np.floating[Any]]
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Hint:
+    """All tensors of one type, in order; a server reads one hint per type."""
+
+    type: HintType
+    tensors: tuple[HintTensor, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GenerationRequest:
+    """One pass on a server.
+
+    Attributes
+    ----------
+    configuration
+        With a drawn seed: -1 is refused when the request is built.
+    canvas
+        ``(H, W, 3)`` uint8, sRGB, of exactly the size of the configuration; None for none.
+    mask
+        ``(H, W)`` uint8 of mask classes (protocol §4.2), the size of the canvas; needs a canvas.
+    hints
+        At most one per type.
+    override
+        Specifications that the server may lack, by kind: ``models``, ``loras``, ``controlNets``,
+        ``textualInversions``, ``upscalers``; each a list of JSON objects (protocol §8.3).
+    """
+
+    prompt: str
+    configuration: ImageGenerationConfig
+    negative_prompt: str = ""
+    canvas: NDArray[np.uint8] | None = None
+    mask: NDArray[np.uint8] | None = None
+    hints: tuple[Hint, ...] = ()
+    override: Mapping[str, list[dict[str, Any]]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GeneratedImage:
+    """One picture that a server made.
+
+    Attributes
+    ----------
+    pixels
+        ``(H, W, 3)`` or, for transparent results, ``(H, W, 4)`` uint8, sRGB, channels R, G, B, A.
+    configuration
+        As it was sent, with the seed that reproduces this very picture.
+    """
+
+    pixels: NDArray[np.uint8]
+    prompt: str
+    negative_prompt: str
+    configuration: ImageGenerationConfig
+
+    @property
+    def seed(self) -> int:
+        """The seed that was used, never -1."""
+        return self.configuration.seed
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        return self.pixels.shape[1], self.pixels.shape[0]

@@ -1,0 +1,143 @@
+"""What the user set, and where: command line, environment, ``config.toml``, default.
+
+Owns the names and the precedence of settings. Reads no other file and opens nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import platformdirs
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+
+from drawthings_mcp.errors import InvalidInputError
+from drawthings_mcp.validation import explain, suggest
+
+_logger = logging.getLogger(__name__)
+
+APP_NAME = "drawthings-mcp"
+DEMO_SERVER = "demo"
+"""The address that stands for the embedded simulator."""
+
+Origin = Literal["command line", "environment", "config.toml", "default"]
+
+
+def _expand(value: Any) -> Any:
+    return Path(value).expanduser() if isinstance(value, str | Path) else value
+
+
+Folder = Annotated[Path, BeforeValidator(_expand)]
+
+
+def _default_output_dir() -> Path:
+    return Path.home() / "Pictures" / "Draw Things MCP"
+
+
+def _default_state_dir() -> Path:
+    return platformdirs.user_data_path(APP_NAME)
+
+
+class Settings(BaseModel):
+    """The values of one process.
+
+    Attributes
+    ----------
+    server
+        ``host:port``, several separated by commas (the first that answers is used), or ``demo``.
+    tls
+        ``auto`` tries TLS, and plaintext only on a loopback address.
+    ca_file
+        PEM to verify the server with; None accepts Draw Things' shared certificate and pins others.
+    preview
+        Whether pictures are returned as vision content.
+    origins
+        Where each value came from.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    server: str = Field("localhost:7859", min_length=1)
+    tls: Literal["auto", "on", "off"] = "auto"
+    ca_file: Folder | None = None
+    shared_secret: SecretStr = SecretStr("")
+    output_dir: Folder = Field(default_factory=_default_output_dir)
+    state_dir: Folder = Field(default_factory=_default_state_dir)
+    preview: Literal["auto", "always", "never"] = "auto"
+    origins: Mapping[str, Origin] = Field(default_factory=dict, repr=False)
+
+    @property
+    def servers(self) -> tuple[str, ...]:
+        """The addresses, in the order in which they are tried."""
+        return tuple(part.strip() for part in self.server.split(",") if part.strip())
+
+
+NAMES = tuple(name for name in Settings.model_fields if name != "origins")
+
+
+def variable(name: str) -> str:
+    """The environment variable of a setting."""
+    return f"DRAWTHINGS_{name.upper()}"
+
+
+def config_path() -> Path:
+    """Where ``config.toml`` is looked for."""
+    return platformdirs.user_config_path(APP_NAME) / "config.toml"
+
+
+def load_settings(
+    options: Mapping[str, object | None] | None = None,
+    *,
+    environment: Mapping[str, str] | None = None,
+    config_file: Path | None = None,
+) -> Settings:
+    """The settings of this process.
+
+    Parameters
+    ----------
+    options
+        What the command line gave; None counts as not given.
+    environment
+        Variables; an empty one counts as not set. Default: those of the process.
+    config_file
+        Default: ``config_path()``. It need not exist.
+
+    Raises
+    ------
+    InvalidInputError
+        A value is not allowed, or the file cannot be read; the text names the value's origin.
+    """
+    environment = os.environ if environment is None else environment
+    layers: list[tuple[Origin, Mapping[str, object]]] = [
+        ("config.toml", _read_config(config_path() if config_file is None else config_file)),
+        ("environment", {name: environment[variable(name)] for name in NAMES if environment.get(variable(name))}),
+        ("command line", {name: value for name, value in (options or {}).items() if value is not None}),
+    ]
+    values: dict[str, object] = {}
+    origins: dict[str, Origin] = dict.fromkeys(NAMES, "default")
+    for origin, layer in layers:
+        values.update(layer)
+        origins.update(dict.fromkeys(layer, origin))
+    try:
+        return Settings(**values, origins=origins)  # type: ignore[arg-type]
+    except ValidationError as error:
+        wrong = str(error.errors()[0]["loc"][0])
+        where = {"environment": variable(wrong), "command line": f"--{wrong.replace('_', '-')}"}
+        origin = origins.get(wrong, "default")
+        raise InvalidInputError(f"{where.get(origin, origin)}: {explain(error)}") from None
+
+
+def _read_config(path: Path) -> dict[str, object]:
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as exc:
+        raise InvalidInputError(f"{path} cannot be read: {exc}. Mend it or move it away.") from exc
+    for name in data.keys() - set(NAMES):
+        _logger.warning("%s: there is no setting %r.%s", path, name, suggest(name, NAMES))
+    return {name: value for name, value in data.items() if name in NAMES}

@@ -1,0 +1,100 @@
+"""Sentences for what was wrong with a value.
+
+Owns the wording of refusals, so that the library, the tools and the command line say the same. Knows no
+field, no model and no server.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+    from pydantic_core import ErrorDetails
+
+_PHRASES: Mapping[str, str] = {
+    "missing": "is required",
+    "greater_than_equal": "must be at least {ge}, got {value}",
+    "greater_than": "must be more than {gt}, got {value}",
+    "less_than_equal": "must be at most {le}, got {value}",
+    "less_than": "must be less than {lt}, got {value}",
+    "finite_number": "must be a finite number, got {value}",
+    "multiple_of": "must be a multiple of {multiple_of}, got {value}",
+    "string_too_short": "must have at least {min_length} character(s)",
+    "string_too_long": "must have at most {max_length} characters, got {length}",
+    "too_long": "takes at most {max_length} items, got {actual_length}",
+    "too_short": "needs at least {min_length} item(s), got {actual_length}",
+    "literal_error": "must be {expected}, got {value}",
+    "enum": "must be {expected}, got {value}",
+    "string_type": "must be text, got {value}",
+    "int_type": "must be a whole number, got {value}",
+    "int_parsing": "must be a whole number, got {value}",
+    "int_from_float": "must be a whole number, got {value}",
+    "float_type": "must be a number, got {value}",
+    "float_parsing": "must be a number, got {value}",
+    "bool_type": "must be true or false, got {value}",
+    "bool_parsing": "must be true or false, got {value}",
+    "list_type": "must be a list, got {value}",
+    "dict_type": "must be an object, got {value}",
+    "value_error": "{error}",
+}
+
+
+def find_nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:
+    """The known names that come closest to a name, best first, without regard to case or separators."""
+
+    def plain(text: str) -> str:
+        return "".join(c if c.isalnum() else " " for c in text.lower()).strip()
+
+    wanted = plain(name)
+    words = set(wanted.split())
+
+    def score(candidate: str) -> float:
+        other = plain(candidate)
+        shared = len(words & set(other.split())) / max(len(words), 1)
+        return difflib.SequenceMatcher(None, wanted, other).ratio() + shared
+
+    return sorted(dict.fromkeys(known), key=score, reverse=True)[:count]
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """`` Did you mean …?`` with the nearest names, or nothing when nothing is known."""
+    nearest = find_nearest(name, known)
+    return f" Did you mean {' or '.join(repr(n) for n in nearest)}?" if nearest else ""
+
+
+def shorten(value: object, limit: int = 60) -> str:
+    """A value as it may be quoted in a one-line message."""
+    text = repr(value)
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
+
+
+def explain(error: ValidationError, known_fields: Iterable[str] = ()) -> str:
+    """One short line per wrong field: its name, what was wrong, what is allowed.
+
+    Parameters
+    ----------
+    error
+        What pydantic raised.
+    known_fields
+        Names to suggest for a field that does not exist.
+    """
+    known = tuple(known_fields)
+    return "\n".join(dict.fromkeys(_explain_one(detail, known) for detail in error.errors()))
+
+
+def _explain_one(detail: ErrorDetails, known: tuple[str, ...]) -> str:
+    field = ".".join(str(part) for part in detail["loc"])
+    if detail["type"] == "extra_forbidden":
+        return f"{field}: there is no such argument.{suggest(field, known)}"
+    phrase = _PHRASES.get(detail["type"])
+    if phrase is None:
+        return f"{field}: {detail['msg']}"
+    bounds = {key: f"{bound:g}" if isinstance(bound, float) else bound for key, bound in detail.get("ctx", {}).items()}
+    context: dict[str, Any] = {"value": shorten(detail["input"]), **bounds}
+    if isinstance(detail["input"], str):
+        context["length"] = len(detail["input"])
+    text = phrase.format_map(context)
+    return f"{field}: {text}" if field else text

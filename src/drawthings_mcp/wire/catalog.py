@@ -1,0 +1,94 @@
+"""An Echo reply → a catalog (protocol §8)."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from drawthings_mcp._generated import image_service_pb2 as pb
+from drawthings_mcp.catalog import Catalog, CatalogEntry, Control, Embedding, LoRA, Model, Upscaler
+
+_logger = logging.getLogger(__name__)
+
+EntryT = TypeVar("EntryT", bound=CatalogEntry)
+
+
+def parse_catalog(reply: pb.EchoReply) -> Catalog | None:
+    """The catalog of a reply, or None when the server does not let its models be browsed (protocol §8.1).
+
+    A specification that lacks its required keys is left out, as the app does; a file that is listed twice
+    keeps its first specification.
+    """
+    if not reply.files and not reply.HasField("override"):
+        return None
+    override = reply.override
+    return Catalog(
+        models=_parse_entries(override.models, _parse_model),
+        loras=_parse_entries(override.loras, _parse_lora),
+        controls=_parse_entries(override.controlNets, _parse_control),
+        upscalers=_parse_entries(override.upscalers, _parse_upscaler),
+        embeddings=_parse_entries(override.textualInversions, _parse_embedding),
+        files=frozenset(reply.files),
+    )
+
+
+def _parse_entries(data: bytes, parse: Callable[[dict[str, Any]], EntryT]) -> tuple[EntryT, ...]:
+    if not data:
+        return ()
+    try:
+        specifications = json.loads(data)
+    except ValueError:
+        _logger.warning("the server's list of specifications is not JSON; it is treated as empty")
+        return ()
+    entries: dict[str, EntryT] = {}
+    for specification in specifications if isinstance(specifications, list) else ():
+        try:
+            entry = parse(specification)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            _logger.warning("a specification was left out: %r", error)
+            continue
+        entries.setdefault(entry.file, entry)
+    return tuple(entries.values())
+
+
+def _common(specification: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "file": str(specification["file"]),
+        "name": str(specification["name"]),
+        "version": str(specification.get("version", "")),
+        "specification": specification,
+    }
+
+
+def _parse_model(specification: dict[str, Any]) -> Model:
+    return Model(
+        **_common(specification),
+        modifier=specification.get("modifier", "none"),
+        default_scale=int(specification["default_scale"]),
+        guidance_embed=bool(specification.get("guidance_embed", False)),
+        remote="remote_api_model_config" in specification,
+    )
+
+
+def _parse_lora(specification: dict[str, Any]) -> LoRA:
+    weight = specification.get("weight") or {}
+    return LoRA(
+        **_common(specification),
+        prefix=specification.get("prefix", ""),
+        modifier=specification.get("modifier", "none"),
+        default_weight=weight.get("value"),
+    )
+
+
+def _parse_control(specification: dict[str, Any]) -> Control:
+    return Control(**_common(specification), type=specification["type"], modifier=specification.get("modifier", ""))
+
+
+def _parse_upscaler(specification: dict[str, Any]) -> Upscaler:
+    return Upscaler(**_common(specification), scale_factor=int(specification["scale_factor"]))
+
+
+def _parse_embedding(specification: dict[str, Any]) -> Embedding:
+    return Embedding(**_common(specification), keyword=specification["keyword"])

@@ -1,0 +1,163 @@
+"""A request → the message of ``GenerateImage`` (protocol §6).
+
+The last place where a request that would take a server down or be silently changed there can be refused for
+its form. Whether names exist on the server is not known here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drawthings_mcp._generated import image_service_pb2 as pb
+from drawthings_mcp.errors import InvalidImageError, InvalidInputError
+from drawthings_mcp.generation import GenerationRequest, Hint, HintType
+from drawthings_mcp.tensors import encode_image, encode_mask, encode_tensor
+from drawthings_mcp.wire.configuration import build_configuration
+
+_CHANNELS: Mapping[HintType, int] = {
+    HintType.Custom: 3,
+    HintType.Depth: 1,
+    HintType.Scribble: 3,
+    HintType.Pose: 3,
+    HintType.Color: 3,
+    HintType.Shuffle: 3,
+}
+"""Channels of a hint's tensors; any other number takes a server down (protocol §5.2). Audio has its own form."""
+
+_EXACT_SIZE = frozenset({HintType.Depth, HintType.Pose})
+"""Hints that a server does not resize, or not correctly (protocol §5.2)."""
+
+_OVERRIDE_KINDS = frozenset({"models", "loras", "controlNets", "textualInversions", "upscalers"})
+
+
+def build_request(
+    request: GenerationRequest, *, shared_secret: str = "", user: str = "drawthings-mcp"
+) -> pb.ImageGenerationRequest:
+    """The message of a request; every tensor travels once, in ``contents``, and is referred to by SHA-256.
+
+    Raises
+    ------
+    InvalidInputError
+        The configuration has no drawn seed or no model, or a hint does not have the form of its type.
+    InvalidImageError
+        Canvas or mask do not have the size of the configuration, or there is a mask but no canvas.
+    """
+    contents = _Contents()
+    message = pb.ImageGenerationRequest(
+        scaleFactor=1,
+        prompt=request.prompt,
+        negativePrompt=request.negative_prompt,
+        configuration=build_configuration(request.configuration),
+        override=_build_override(request.override),
+        user=user,
+        device=pb.LAPTOP,
+        chunked=True,
+    )
+    if request.canvas is not None:
+        message.image = contents.add(encode_image(_checked_canvas(request, request.canvas)))
+    if request.mask is not None:
+        message.mask = contents.add(encode_mask(_checked_mask(request, request.mask)))
+    message.hints.extend(_build_hint(hint, request, contents) for hint in _checked_hints(request.hints))
+    message.contents.extend(contents.payloads.values())
+    if shared_secret:
+        message.sharedSecret = shared_secret
+    return message
+
+
+class _Contents:
+    """Payloads by hash, so that a picture that is used twice is sent once."""
+
+    def __init__(self) -> None:
+        self.payloads: dict[bytes, bytes] = {}
+
+    def add(self, payload: bytes) -> bytes:
+        key = hashlib.sha256(payload).digest()
+        self.payloads.setdefault(key, payload)
+        return key
+
+
+def _size(request: GenerationRequest) -> tuple[int, int]:
+    return request.configuration.height, request.configuration.width
+
+
+def _checked_canvas(request: GenerationRequest, canvas: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    wanted = (*_size(request), 3)
+    if canvas.dtype != np.uint8 or canvas.shape != wanted:
+        raise InvalidImageError(
+            f"canvas: must be uint8 of shape {wanted} (H, W, RGB), the size of the configuration; "
+            f"got {canvas.dtype} {canvas.shape}. Resize it or change width and height."
+        )
+    return canvas
+
+
+def _checked_mask(request: GenerationRequest, mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    if request.canvas is None:
+        raise InvalidImageError("mask: needs a canvas; a server ignores a mask without one.")
+    wanted = _size(request)
+    if mask.dtype != np.uint8 or mask.shape != wanted:
+        raise InvalidImageError(
+            f"mask: must be uint8 classes of shape {wanted} (H, W), the size of the canvas; "
+            f"got {mask.dtype} {mask.shape}."
+        )
+    return mask
+
+
+def _checked_hints(hints: tuple[Hint, ...]) -> tuple[Hint, ...]:
+    types = [hint.type for hint in hints]
+    for hint_type in types:
+        if types.count(hint_type) > 1:
+            raise InvalidInputError(
+                f"hints: {hint_type} is given twice, of which a server reads one; put all tensors into one hint."
+            )
+    return hints
+
+
+def _build_hint(hint: Hint, request: GenerationRequest, contents: _Contents) -> pb.HintProto:
+    if not hint.tensors:
+        raise InvalidInputError(f"hints: {hint.type} has no tensor; leave the hint out.")
+    message = pb.HintProto(hintType=hint.type.value)
+    for item in hint.tensors:
+        if item.weight <= 0 and hint.type is HintType.Shuffle:
+            raise InvalidInputError("hints: a reference of weight 0 confuses a server; leave it out.")
+        _check_hint_tensor(hint.type, item.tensor, request)
+        payload = encode_tensor(np.asarray(item.tensor, np.float16)[np.newaxis])
+        message.tensors.append(pb.TensorAndWeight(tensor=contents.add(payload), weight=item.weight))
+    return message
+
+
+def _check_hint_tensor(hint_type: HintType, tensor: NDArray[Any], request: GenerationRequest) -> None:
+    channels = _CHANNELS.get(hint_type)
+    if channels is None:
+        return
+    if tensor.ndim != 3 or tensor.shape[2] != channels or not np.issubdtype(tensor.dtype, np.floating):
+        raise InvalidInputError(
+            f"hints: {hint_type} takes float tensors of shape (H, W, {channels}), got {tensor.dtype} {tensor.shape}."
+        )
+    if hint_type in _EXACT_SIZE and tensor.shape[:2] not in _pass_sizes(request):
+        raise InvalidInputError(
+            f"hints: {hint_type} must have the size of the canvas, {_size(request)} (H, W), got {tensor.shape[:2]}."
+        )
+
+
+def _pass_sizes(request: GenerationRequest) -> set[tuple[int, int]]:
+    configuration = request.configuration
+    sizes = {_size(request)}
+    if configuration.hires_fix:
+        sizes.add((configuration.hires_fix_height, configuration.hires_fix_width))
+    return sizes
+
+
+def _build_override(override: Mapping[str, list[dict[str, Any]]]) -> pb.MetadataOverride:
+    if unknown := override.keys() - _OVERRIDE_KINDS:
+        raise InvalidInputError(
+            f"override: there is no kind {sorted(unknown)[0]!r}; kinds are {', '.join(sorted(_OVERRIDE_KINDS))}."
+        )
+    return pb.MetadataOverride(
+        **{kind: json.dumps(entries, ensure_ascii=False).encode() for kind, entries in override.items() if entries}
+    )

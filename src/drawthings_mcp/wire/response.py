@@ -1,0 +1,175 @@
+"""Messages of a response stream → events (protocol §7). Feed it; it does no I/O.
+
+Owns the joining of chunks, the count of announced bytes and the estimate of progress.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from drawthings_mcp._generated import image_service_pb2 as pb
+from drawthings_mcp.errors import EmptyResultError, GenerationError, TruncatedTransferError
+from drawthings_mcp.events import (
+    AudioReceived,
+    Event,
+    Finished,
+    ImageReceived,
+    PreviewReceived,
+    RemoteDownload,
+    Sampling,
+    Stage,
+    StageReached,
+    TransferAnnounced,
+)
+from drawthings_mcp.wire.progress import ProgressEstimate
+
+MAX_TRANSFER = 4 << 30
+"""Bytes of tensors of one run that are held at most, 4 GiB: 81 uncompressed frames of 2880² fit, and a server
+that never stops sending does not fill the memory."""
+
+_STAGES: Mapping[str, Stage] = {
+    "textEncoded": Stage.TEXT_ENCODED,
+    "imageEncoded": Stage.IMAGE_ENCODED,
+    "imageDecoded": Stage.IMAGE_DECODED,
+    "secondPassImageEncoded": Stage.SECOND_PASS_IMAGE_ENCODED,
+    "secondPassImageDecoded": Stage.SECOND_PASS_IMAGE_DECODED,
+    "faceRestored": Stage.FACE_RESTORED,
+    "imageUpscaled": Stage.IMAGE_UPSCALED,
+}
+
+
+class ResponseReader:
+    """Reads one response stream: ``feed`` every message in order, then ``finish``.
+
+    Images are held back until all announced bytes are there, so that a transfer that breaks off is known
+    before anything is decoded. A message with nothing set is a heartbeat and gives no event.
+    """
+
+    def __init__(self) -> None:
+        self._progress = ProgressEstimate()
+        self._announced: int | None = None
+        self._received = 0
+        self._partial_image = bytearray()
+        self._partial_audio = bytearray()
+        self._held: list[tuple[bytes, int]] = []
+        self._images = 0
+        self._audio = 0
+
+    def feed(self, message: pb.ImageGenerationResponse) -> list[Event]:
+        """The events of one message.
+
+        Raises
+        ------
+        GenerationError
+            The server sends more than can be held.
+        """
+        self._progress.announce(message.signposts)
+        events: list[Event] = []
+        if message.HasField("remoteDownload"):
+            events.append(self._read_download(message.remoteDownload))
+        if message.HasField("currentSignpost"):
+            events.extend(self._read_signpost(message.currentSignpost))
+        if message.HasField("previewImage"):
+            events.append(PreviewReceived(message.previewImage, self._progress.fraction))
+        if message.HasField("downloadSize"):
+            self._announced = message.downloadSize
+            events.append(TransferAnnounced(message.downloadSize, self._progress.fraction))
+        self._read_images(message)
+        events.extend(self._release_images())
+        events.extend(self._read_audio(message))
+        return events
+
+    def finish(self) -> list[Event]:
+        """The last events, once the stream ended well.
+
+        Raises
+        ------
+        TruncatedTransferError
+            The last chunk is missing, or fewer bytes came than were announced.
+        EmptyResultError
+            The server sent no image at all, which is how it reports failure and cancellation (protocol §7.7).
+        """
+        announced = self._announced or 0
+        if self._partial_image or self._partial_audio or self._received < announced:
+            missing = f"{self._received:,} of {announced:,} bytes" if announced else "no last chunk"
+            raise TruncatedTransferError(
+                f"The transfer of the result broke off: {missing} arrived. Generate it again with the same seed.",
+                complete=[payload for payload, _ in self._held],
+            )
+        if not self._images:
+            raise EmptyResultError(
+                "The server finished without a picture. It does not say why: usually the model or a file that it "
+                "needs is missing, memory ran out, or the run was cancelled in Draw Things. Try a smaller size or "
+                "another model, and look at the server's log."
+            )
+        return [Finished(images=self._images, audio=self._audio)]
+
+    def _read_download(self, download: pb.RemoteDownloadResponse) -> RemoteDownload:
+        return RemoteDownload(
+            received=download.bytesReceived,
+            expected=download.bytesExpected,
+            item=download.item,
+            items=download.itemsExpected,
+            fraction=self._progress.fraction,
+        )
+
+    def _read_signpost(self, signpost: pb.ImageGenerationSignpostProto) -> list[Event]:
+        # Step 0 is an empty inner message: only the presence of a member tells which one is meant.
+        kind = signpost.WhichOneof("signpost")
+        if kind is None:
+            return []
+        if kind in _STAGES:
+            return [StageReached(_STAGES[kind], self._progress.reach(kind))]
+        step = getattr(signpost, kind).step
+        fraction = self._progress.reach(kind, step)
+        return [Sampling(step, self._progress.get_total(kind), fraction, second_pass=kind == "secondPassSampling")]
+
+    def _read_images(self, message: pb.ImageGenerationResponse) -> None:
+        if not message.generatedImages:
+            return
+        self._count(sum(map(len, message.generatedImages)))
+        self._progress.transfer(self._received, self._announced or 0)
+        factor = message.scaleFactor if message.scaleFactor > 0 else 1
+        self._held.extend((payload, factor) for payload in _join(message, self._partial_image, message.generatedImages))
+
+    def _release_images(self) -> list[Event]:
+        if self._partial_image or self._received < (self._announced or 0):
+            return []
+        held, self._held = self._held, []
+        first = self._images
+        self._images += len(held)
+        return [
+            ImageReceived(payload, first + place, factor, self._progress.fraction)
+            for place, (payload, factor) in enumerate(held)
+        ]
+
+    def _read_audio(self, message: pb.ImageGenerationResponse) -> list[Event]:
+        if not message.generatedAudio:
+            return []
+        payloads = _join(message, self._partial_audio, message.generatedAudio)
+        first = self._audio
+        self._audio += len(payloads)
+        return [
+            AudioReceived(payload, first + place, self._progress.fraction) for place, payload in enumerate(payloads)
+        ]
+
+    def _count(self, size: int) -> None:
+        self._received += size
+        if self._received > MAX_TRANSFER:
+            raise GenerationError(
+                f"The server sent more than {MAX_TRANSFER >> 30} GiB for one run; ask for fewer or smaller frames."
+            )
+
+
+def _join(message: pb.ImageGenerationResponse, partial: bytearray, items: Iterable[bytes]) -> list[bytes]:
+    """Payloads that are whole with this message; the chunk state counts only where there are items."""
+    payloads = list(items)
+    if message.chunkState == pb.MORE_CHUNKS:
+        if len(partial) + len(payloads[0]) > MAX_TRANSFER:
+            raise GenerationError("The server sends a tensor without end; the run was stopped.")
+        partial += payloads[0]
+        return []
+    if partial:
+        payloads[0] = bytes(partial) + payloads[0]
+        partial.clear()
+    return payloads

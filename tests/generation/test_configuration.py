@@ -1,0 +1,101 @@
+"""The configuration value: what it accepts, what it refuses and with which words."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from drawthings_mcp import ControlNetConfig, ImageGenerationConfig, LoRAConfig, SamplerType
+from drawthings_mcp.errors import DrawThingsError, InvalidInputError, UnknownNameError
+from drawthings_mcp.generation import ControlInputType, ControlMode, LoRAMode, SeedMode, list_batch_seeds, next_seed
+
+
+def test_aliases_and_display_names_mean_the_same_as_the_fields() -> None:
+    config = ImageGenerationConfig(
+        model="flux_1_schnell_q8p.ckpt", cfg_scale=1.5, scheduler="Euler A Trailing", fps_id=12
+    )  # fmt: skip
+    assert (config.guidance_scale, config.cfg_scale) == (1.5, 1.5)
+    assert (config.sampler, config.scheduler) == (SamplerType.EulerATrailing, "Euler A Trailing")
+    assert config.fps == 12
+    assert config.replace(cfg_scale=3).guidance_scale == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "sampler"),
+    [
+        *((sampler.display_name, sampler) for sampler in SamplerType),
+        *((sampler.name, sampler) for sampler in SamplerType),
+        *((sampler.display_name.upper(), sampler) for sampler in SamplerType),
+        ("Euler a", SamplerType.EulerA),
+        ("DPMPP2M Karras", SamplerType.DPMPP2MKarras),
+        ("UniPC ays", SamplerType.UniPCAYS),
+        ("dpm_2m_karras", SamplerType.DPMPP2MKarras),
+    ],
+)
+def test_samplers_are_found_by_the_names_people_use(name: str, sampler: SamplerType) -> None:
+    assert SamplerType.parse(name) is sampler
+
+
+def test_an_unknown_sampler_names_the_nearest_three() -> None:
+    with pytest.raises(UnknownNameError) as caught:
+        SamplerType.parse("Euler Tailing")
+    assert len(caught.value.nearest) == 3
+    assert "Euler A Trailing" in caught.value.nearest
+    assert "Euler A Trailing" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"width": 100}, "width: must be a multiple of 64"),
+        ({"width": 64}, "width: must be at least 128, got 64"),
+        ({"height": 8256}, "height: must be at most 8192, got 8256"),
+        ({"steps": 0}, "steps: must be at least 1, got 0"),
+        ({"steps": 151}, "steps: must be at most 150"),
+        ({"steps": "many"}, "steps: must be a whole number, got 'many'"),
+        ({"strength": 1.5}, "strength: must be at most 1, got 1.5"),
+        ({"strength": math.nan}, "strength: must be a finite number"),
+        ({"guidance_scale": 51}, "guidance_scale: must be at most 50"),
+        ({"seed": -2}, "seed: must be at least -1"),
+        ({"seed": 2**32}, "seed: must be at most 4294967295"),
+        ({"sampler": 20}, "sampler: must be"),
+        ({"batch_size": 0}, "batch_size: must be at least 1"),
+        ({"seed_mode": "random"}, "seed_mode: must be one of Legacy"),
+        ({"stepz": 3}, "stepz: there is no such argument. Did you mean 'steps'"),
+        ({"loras": [{"file": ""}]}, "file: must have at least 1 character"),
+    ],
+)
+def test_a_wrong_value_is_refused_in_one_line(fields: dict[str, Any], words: str) -> None:
+    with pytest.raises(InvalidInputError) as caught:
+        ImageGenerationConfig(**fields)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert isinstance(caught.value, DrawThingsError)
+    assert isinstance(caught.value, ValueError)
+
+
+def test_values_are_frozen_equal_by_content_and_show_what_differs_from_the_defaults() -> None:
+    config = ImageGenerationConfig(model="a.ckpt", steps=4, loras=[LoRAConfig(file="l.ckpt", weight=0.8, mode=0)])
+    assert config == ImageGenerationConfig(steps=4, model="a.ckpt", loras=(LoRAConfig(file="l.ckpt", weight=0.8),))
+    assert repr(config) == (
+        "ImageGenerationConfig(model='a.ckpt', steps=4, loras=(LoRAConfig(file='l.ckpt', weight=0.8),))"
+    )
+    with pytest.raises(Exception, match="frozen"):
+        config.steps = 5
+
+
+def test_enumerations_are_accepted_as_numbers_members_and_names() -> None:
+    assert ImageGenerationConfig(seed_mode=3).seed_mode is SeedMode.NvidiaGpuCompatible
+    assert LoRAConfig(file="l.ckpt", mode="refiner").mode is LoRAMode.Refiner
+    control = ControlNetConfig(file="c.ckpt", control_importance="prompt", input_override=ControlInputType.Canny)
+    assert (control.control_mode, control.input_override) == (ControlMode.Prompt, ControlInputType.Canny)
+
+
+def test_seeds_of_a_batch_follow_xorshift_and_zero_is_a_seed() -> None:
+    # 1 and 270369 are the classic first values of xorshift32 with shifts 13, 17, 5.
+    assert next_seed(1) == 270369
+    assert list_batch_seeds(1, 3) == [1, 270369, 67634689]
+    assert next_seed(0) == next_seed(0x0BAD5EED)
+    assert all(0 <= seed < 2**32 for seed in list_batch_seeds(4294967295, 100))

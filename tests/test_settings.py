@@ -1,0 +1,71 @@
+"""Where values come from, and which are refused."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from drawthings_mcp.errors import InvalidInputError
+from drawthings_mcp.settings import load_settings
+
+
+def test_the_command_line_wins_over_the_environment_over_the_file_over_the_default(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text('server = "file:1"\ntls = "on"\npreview = "never"\n')
+    settings = load_settings(
+        {"server": "line:3", "tls": None},
+        environment={"DRAWTHINGS_SERVER": "env:2", "DRAWTHINGS_TLS": "off", "DRAWTHINGS_CA_FILE": ""},
+        config_file=file,
+    )
+    assert (settings.server, settings.tls, settings.preview, settings.ca_file) == ("line:3", "off", "never", None)
+    assert {name: settings.origins[name] for name in ("server", "tls", "preview", "ca_file")} == {
+        "server": "command line",
+        "tls": "environment",
+        "preview": "config.toml",
+        "ca_file": "default",
+    }
+
+
+def test_several_servers_are_told_apart() -> None:
+    assert load_settings({"server": "a:1, [::1]:7859 ,"}, environment={}).servers == ("a:1", "[::1]:7859")
+
+
+def test_a_secret_is_not_shown() -> None:
+    assert "hunter2" not in repr(load_settings(environment={"DRAWTHINGS_SHARED_SECRET": "hunter2"}))
+
+
+def test_a_home_folder_is_expanded() -> None:
+    assert load_settings(environment={"DRAWTHINGS_OUTPUT_DIR": "~/x"}).output_dir == Path.home() / "x"
+
+
+@pytest.mark.parametrize(
+    ("options", "environment", "words"),
+    [
+        ({"tls": "maybe"}, {}, "--tls"),
+        ({}, {"DRAWTHINGS_TLS": "maybe"}, "DRAWTHINGS_TLS"),
+        ({}, {"DRAWTHINGS_PREVIEW": "x"}, "'auto', 'always' or 'never'"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_its_origin(
+    options: dict[str, str], environment: dict[str, str], words: str
+) -> None:
+    with pytest.raises(InvalidInputError, match=words):
+        load_settings(options, environment=environment)
+
+
+def test_a_file_that_is_no_toml_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text("server = ")
+    with pytest.raises(InvalidInputError, match=r"config\.toml cannot be read"):
+        load_settings(environment={}, config_file=file)
+
+
+def test_an_unknown_name_in_the_file_is_pointed_out_and_left(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text('servr = "x:1"\n')
+    with caplog.at_level(logging.WARNING):
+        settings = load_settings(environment={}, config_file=file)
+    assert settings.origins["server"] == "default"
+    assert "'server'" in caplog.text
