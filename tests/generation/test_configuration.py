@@ -13,9 +13,8 @@ from drawthings_mcp.generation import ControlInputType, ControlMode, LoRAMode, S
 
 
 def test_aliases_and_display_names_mean_the_same_as_the_fields() -> None:
-    config = ImageGenerationConfig(
-        model="flux_1_schnell_q8p.ckpt", cfg_scale=1.5, scheduler="Euler A Trailing", fps_id=12
-    )  # fmt: skip
+    fields: dict[str, Any] = {"cfg_scale": 1.5, "scheduler": "Euler A Trailing", "fps_id": 12}
+    config = ImageGenerationConfig(model="flux_1_schnell_q8p.ckpt", **fields)
     assert (config.guidance_scale, config.cfg_scale) == (1.5, 1.5)
     assert (config.sampler, config.scheduler) == (SamplerType.EulerATrailing, "Euler A Trailing")
     assert config.fps == 12
@@ -77,7 +76,8 @@ def test_a_wrong_value_is_refused_in_one_line(fields: dict[str, Any], words: str
 
 
 def test_values_are_frozen_equal_by_content_and_show_what_differs_from_the_defaults() -> None:
-    config = ImageGenerationConfig(model="a.ckpt", steps=4, loras=[LoRAConfig(file="l.ckpt", weight=0.8, mode=0)])
+    loose: dict[str, Any] = {"loras": [LoRAConfig(file="l.ckpt", weight=0.8)]}
+    config = ImageGenerationConfig(model="a.ckpt", steps=4, **loose)
     assert config == ImageGenerationConfig(steps=4, model="a.ckpt", loras=(LoRAConfig(file="l.ckpt", weight=0.8),))
     assert repr(config) == (
         "ImageGenerationConfig(model='a.ckpt', steps=4, loras=(LoRAConfig(file='l.ckpt', weight=0.8),))"
@@ -87,9 +87,12 @@ def test_values_are_frozen_equal_by_content_and_show_what_differs_from_the_defau
 
 
 def test_enumerations_are_accepted_as_numbers_members_and_names() -> None:
-    assert ImageGenerationConfig(seed_mode=3).seed_mode is SeedMode.NvidiaGpuCompatible
-    assert LoRAConfig(file="l.ckpt", mode="refiner").mode is LoRAMode.Refiner
-    control = ControlNetConfig(file="c.ckpt", control_importance="prompt", input_override=ControlInputType.Canny)
+    loose: dict[str, Any] = {"seed_mode": 3}
+    assert ImageGenerationConfig(**loose).seed_mode is SeedMode.NvidiaGpuCompatible
+    loose = {"mode": "refiner"}
+    assert LoRAConfig(file="l.ckpt", **loose).mode is LoRAMode.Refiner
+    loose = {"control_importance": "prompt", "input_override": ControlInputType.Canny}
+    control = ControlNetConfig(file="c.ckpt", **loose)
     assert (control.control_mode, control.input_override) == (ControlMode.Prompt, ControlInputType.Canny)
 
 

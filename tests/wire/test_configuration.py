@@ -55,7 +55,9 @@ class RawTable:
 
     def scalar(self, slot: int, kind: str, default: Any) -> Any:
         offset = self.offset(slot)
-        return struct.unpack_from(FORMATS[kind], self.data, self.position + offset)[0] if offset else default
+        if not offset:
+            return struct.unpack("<f", struct.pack("<f", default))[0] if kind == "float32" else default
+        return struct.unpack_from(FORMATS[kind], self.data, self.position + offset)[0]
 
     def follow(self, slot: int) -> int | None:
         offset = self.offset(slot)

@@ -61,7 +61,7 @@ class ProgressEstimate:
 
     def transfer(self, received: int, announced: int) -> None:
         """Notes how many bytes of the result are there."""
-        share = min(received / announced, 1.0) if announced else 1.0
+        share = min(received / announced, 1.0) if announced else 0.0
         self._raise_to(1 - _TRANSFER_SHARE + _TRANSFER_SHARE * share)
 
     def _raise_to(self, fraction: float) -> None:
