@@ -38,7 +38,8 @@ def _default_output_dir() -> Path:
     return Path.home() / "Pictures" / "Draw Things MCP"
 
 
-def _default_state_dir() -> Path:
+def default_state_dir() -> Path:
+    """Where catalog, index, pins and logs are kept unless the user says otherwise."""
     return platformdirs.user_data_path(APP_NAME)
 
 
@@ -66,7 +67,7 @@ class Settings(BaseModel):
     ca_file: Folder | None = None
     shared_secret: SecretStr = SecretStr("")
     output_dir: Folder = Field(default_factory=_default_output_dir)
-    state_dir: Folder = Field(default_factory=_default_state_dir)
+    state_dir: Folder = Field(default_factory=default_state_dir)
     preview: Literal["auto", "always", "never"] = "auto"
     origins: Mapping[str, Origin] = Field(default_factory=dict, repr=False)
 

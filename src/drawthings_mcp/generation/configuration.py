@@ -112,7 +112,7 @@ class LoRAConfig(_Value):
     """A LoRA to apply, by its file on the server."""
 
     file: str = Field(min_length=1)
-    weight: float = Field(0.6, ge=-10, le=10, allow_inf_nan=False)
+    weight: float = Field(default=0.6, ge=-10, le=10, allow_inf_nan=False)
     mode: LoRAMode = LoRAMode.All
 
     _by_name = field_validator("mode", mode="before")(_parse_member)
@@ -125,14 +125,14 @@ class ControlNetConfig(_Value):
     """
 
     file: str = Field(min_length=1)
-    weight: float = Field(1.0, ge=0, le=10, allow_inf_nan=False)
+    weight: float = Field(default=1.0, ge=0, le=10, allow_inf_nan=False)
     guidance_start: Share = 0.0
     guidance_end: Share = 1.0
     no_prompt: bool = False
     global_average_pooling: bool = True
-    down_sampling_rate: float = Field(1.0, ge=1, le=64, allow_inf_nan=False)
+    down_sampling_rate: float = Field(default=1.0, ge=1, le=64, allow_inf_nan=False)
     control_mode: ControlMode = Field(
-        ControlMode.Balanced, validation_alias=AliasChoices("control_mode", "control_importance")
+        default=ControlMode.Balanced, validation_alias=AliasChoices("control_mode", "control_importance")
     )
     target_blocks: tuple[str, ...] = ()
     input_override: ControlInputType = ControlInputType.Unspecified
@@ -154,46 +154,46 @@ class ImageGenerationConfig(_Value):
     """
 
     model: str = ""
-    width: Side = Field(1024, validation_alias=AliasChoices("width", "start_width"))
-    height: Side = Field(1024, validation_alias=AliasChoices("height", "start_height"))
-    seed: int = Field(-1, ge=-1, le=MAX_SEED)
+    width: Side = Field(default=1024, validation_alias=AliasChoices("width", "start_width"))
+    height: Side = Field(default=1024, validation_alias=AliasChoices("height", "start_height"))
+    seed: int = Field(default=-1, ge=-1, le=MAX_SEED)
     """-1 draws one before the request is sent; on the wire there is no random seed."""
-    steps: int = Field(20, ge=1, le=150)
-    guidance_scale: Scale = Field(4.5, validation_alias=AliasChoices("guidance_scale", "cfg_scale"))
+    steps: int = Field(default=20, ge=1, le=150)
+    guidance_scale: Scale = Field(default=4.5, validation_alias=AliasChoices("guidance_scale", "cfg_scale"))
     strength: Share = 1.0
     sampler: Annotated[SamplerType, BeforeValidator(_parse_sampler)] = Field(
-        SamplerType.UniPCAYS, validation_alias=AliasChoices("sampler", "scheduler")
+        default=SamplerType.UniPCAYS, validation_alias=AliasChoices("sampler", "scheduler")
     )
     seed_mode: SeedMode = SeedMode.ScaleAlike
-    shift: float = Field(1.0, gt=0, le=100, allow_inf_nan=False)
+    shift: float = Field(default=1.0, gt=0, le=100, allow_inf_nan=False)
     """Ignored while ``resolution_dependent_shift`` is true and the model honours that (protocol §2.5)."""
     resolution_dependent_shift: bool = True
-    batch_count: int = Field(1, ge=1, le=100)
+    batch_count: int = Field(default=1, ge=1, le=100)
     """Passes, one after the other; the client loops, a server ignores it."""
-    batch_size: int = Field(1, ge=1, le=4)
+    batch_size: int = Field(default=1, ge=1, le=4)
     """Images in one pass."""
-    clip_skip: int = Field(1, ge=1, le=23)
+    clip_skip: int = Field(default=1, ge=1, le=23)
     loras: tuple[LoRAConfig, ...] = ()
     controls: tuple[ControlNetConfig, ...] = ()
 
     hires_fix: bool = False
     hires_fix_width: OptionalSide = Field(
-        448, validation_alias=AliasChoices("hires_fix_width", "hires_fix_start_width")
+        default=448, validation_alias=AliasChoices("hires_fix_width", "hires_fix_start_width")
     )
     hires_fix_height: OptionalSide = Field(
-        448, validation_alias=AliasChoices("hires_fix_height", "hires_fix_start_height")
+        default=448, validation_alias=AliasChoices("hires_fix_height", "hires_fix_start_height")
     )
     hires_fix_strength: Share = 0.7
     upscaler: str = ""
-    upscaler_scale_factor: int = Field(0, ge=0, le=4)
+    upscaler_scale_factor: int = Field(default=0, ge=0, le=4)
     face_restoration: str = ""
     refiner_model: str = ""
     refiner_start: Share = 0.85
     image_guidance_scale: Scale = 1.5
-    sharpness: float = Field(0.0, ge=0, le=30, allow_inf_nan=False)
+    sharpness: float = Field(default=0.0, ge=0, le=30, allow_inf_nan=False)
 
-    mask_blur: float = Field(1.5, ge=0, le=100, allow_inf_nan=False)
-    mask_blur_outset: int = Field(0, ge=-1000, le=1000)
+    mask_blur: float = Field(default=1.5, ge=0, le=100, allow_inf_nan=False)
+    mask_blur_outset: int = Field(default=0, ge=-1000, le=1000)
     preserve_original_after_inpaint: bool = True
     color_calibration: ColorCalibration = ColorCalibration.Disabled
 
@@ -219,43 +219,47 @@ class ImageGenerationConfig(_Value):
     expand_prompt_to_json: bool = False
 
     tea_cache: bool = False
-    tea_cache_start: int = Field(5, ge=0, le=1000)
-    tea_cache_end: int = Field(-1, ge=-1000, le=1000)
+    tea_cache_start: int = Field(default=5, ge=0, le=1000)
+    tea_cache_end: int = Field(default=-1, ge=-1000, le=1000)
     tea_cache_threshold: Share = 0.06
-    tea_cache_max_skip_steps: int = Field(3, ge=0, le=1000)
+    tea_cache_max_skip_steps: int = Field(default=3, ge=0, le=1000)
     cfg_zero_star: bool = False
-    cfg_zero_init_steps: int = Field(0, ge=0, le=1000)
+    cfg_zero_init_steps: int = Field(default=0, ge=0, le=1000)
     stochastic_sampling_gamma: Share = 0.3
 
     original_image_width: Pixels = 0
     original_image_height: Pixels = 0
-    crop_top: int = Field(0, ge=-65_535, le=65_535)
-    crop_left: int = Field(0, ge=-65_535, le=65_535)
+    crop_top: int = Field(default=0, ge=-65_535, le=65_535)
+    crop_left: int = Field(default=0, ge=-65_535, le=65_535)
     target_image_width: Pixels = 0
     target_image_height: Pixels = 0
     negative_original_image_width: Pixels = 0
     negative_original_image_height: Pixels = 0
-    aesthetic_score: float = Field(6.0, ge=0, le=10, allow_inf_nan=False)
-    negative_aesthetic_score: float = Field(2.5, ge=0, le=10, allow_inf_nan=False)
+    aesthetic_score: float = Field(default=6.0, ge=0, le=10, allow_inf_nan=False)
+    negative_aesthetic_score: float = Field(default=2.5, ge=0, le=10, allow_inf_nan=False)
 
-    clip_weight: float = Field(1.0, ge=0, le=10, allow_inf_nan=False)
+    clip_weight: float = Field(default=1.0, ge=0, le=10, allow_inf_nan=False)
     negative_prompt_for_image_prior: bool = True
-    image_prior_steps: int = Field(5, ge=1, le=150)
-    stage_2_steps: int = Field(10, ge=1, le=150)
-    stage_2_guidance: Scale = Field(1.0, validation_alias=AliasChoices("stage_2_guidance", "stage_2_cfg"))
-    stage_2_shift: float = Field(1.0, gt=0, le=100, allow_inf_nan=False)
+    image_prior_steps: int = Field(default=5, ge=1, le=150)
+    stage_2_steps: int = Field(default=10, ge=1, le=150)
+    stage_2_guidance: Scale = Field(default=1.0, validation_alias=AliasChoices("stage_2_guidance", "stage_2_cfg"))
+    stage_2_shift: float = Field(default=1.0, gt=0, le=100, allow_inf_nan=False)
 
-    num_frames: int = Field(14, ge=1, le=1000)
-    fps: int = Field(5, ge=1, le=120, validation_alias=AliasChoices("fps", "fps_id"))
-    motion_scale: int = Field(127, ge=0, le=255, validation_alias=AliasChoices("motion_scale", "motion_bucket_id"))
-    guiding_frame_noise: Share = Field(0.02, validation_alias=AliasChoices("guiding_frame_noise", "cond_aug"))
-    start_frame_guidance: Scale = Field(1.0, validation_alias=AliasChoices("start_frame_guidance", "start_frame_cfg"))
+    num_frames: int = Field(default=14, ge=1, le=1000)
+    fps: int = Field(default=5, ge=1, le=120, validation_alias=AliasChoices("fps", "fps_id"))
+    motion_scale: int = Field(
+        default=127, ge=0, le=255, validation_alias=AliasChoices("motion_scale", "motion_bucket_id")
+    )
+    guiding_frame_noise: Share = Field(default=0.02, validation_alias=AliasChoices("guiding_frame_noise", "cond_aug"))
+    start_frame_guidance: Scale = Field(
+        default=1.0, validation_alias=AliasChoices("start_frame_guidance", "start_frame_cfg")
+    )
     causal_inference_enabled: bool = False
-    causal_inference: int = Field(3, ge=0, le=1000)
+    causal_inference: int = Field(default=3, ge=0, le=1000)
     """Latent frames; 0 also switches it off."""
-    causal_inference_pad: int = Field(0, ge=0, le=1000)
+    causal_inference_pad: int = Field(default=0, ge=0, le=1000)
     compression_artifacts: CompressionMethod = CompressionMethod.Disabled
-    compression_artifacts_quality: float = Field(43.1, ge=0, le=100, allow_inf_nan=False)
+    compression_artifacts_quality: float = Field(default=43.1, ge=0, le=100, allow_inf_nan=False)
 
     name: str = ""
     """Name of the preset; servers ignore it."""

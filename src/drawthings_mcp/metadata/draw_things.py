@@ -1,0 +1,237 @@
+"""Draw Things' own dialect of image metadata, and this package's record within it (formats §3).
+
+Owns what a picture says about how it was made. Knows nothing of servers or folders; the XML is ``xmp``'s,
+the files are ``png``'s and ``carriers``'.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version as get_version
+from pathlib import Path
+from typing import Any
+
+from drawthings_mcp.errors import InvalidInputError
+from drawthings_mcp.generation import GeneratedImage, ImageGenerationConfig, LoRAConfig
+from drawthings_mcp.generation.app_json import parse_app_json, widen_float32
+from drawthings_mcp.metadata.carriers import find_user_comment, read_carried
+from drawthings_mcp.metadata.draw_things_keys import ModelKind, build_keys, parse_keys, parse_size
+from drawthings_mcp.metadata.draw_things_text import build_text, parse_text, shorten_float32
+from drawthings_mcp.metadata.xmp import XMP_KEYWORD, Packet, build_packet, parse_packet
+
+SOFTWARE = "Draw Things"
+SIMULATED_SOFTWARE = "Draw Things (simulated)"
+RECORD_KEY = "drawthings_mcp"
+"""Key of this package's own record; the app ignores keys that it does not know."""
+
+_MAX_FLOAT32 = 3.4e38
+_NOT_TEXT = re.compile("[\ud800-\udfff]")
+"""Halves of surrogate pairs: no text, and not to be encoded."""
+_NOT_XML = re.compile("[\ufffe\uffff]")
+"""What JSON does not escape by itself and XML cannot contain."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageMetadata:
+    """How a picture was made, as far as it says so.
+
+    Attributes
+    ----------
+    sampler
+        The app's display name; as found when it is none of the app's.
+    size
+        Width and height in pixels of the canvas it was rendered on; the picture itself may be cropped.
+    configuration
+        Complete when the picture carries the app's whole object, otherwise completed by defaults; None when
+        its values are out of range.
+    record
+        This package's own record; empty for pictures from elsewhere.
+    raw
+        The whole object as found; for a picture that only carries text, what was found in it.
+    """
+
+    prompt: str
+    negative_prompt: str = ""
+    model: str = ""
+    seed: int | None = None
+    steps: int | None = None
+    sampler: str = ""
+    guidance_scale: float | None = None
+    size: tuple[int, int] | None = None
+    loras: tuple[LoRAConfig, ...] = ()
+    configuration: ImageGenerationConfig | None = None
+    software: str = ""
+    record: Mapping[str, Any] = field(default_factory=dict)
+    raw: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_simulated(self) -> bool:
+        """Whether the picture was drawn by the simulator."""
+        return self.record.get("simulated") is True or self.software == SIMULATED_SOFTWARE
+
+
+def build_metadata(
+    image: GeneratedImage,
+    *,
+    server: str = "",
+    simulated: bool = False,
+    requested_size: tuple[int, int] | None = None,
+    kind: ModelKind | None = None,
+    created: datetime | None = None,
+    extra: Mapping[str, Any] | None = None,
+) -> str:
+    """The XMP packet of a picture.
+
+    Parameters
+    ----------
+    server
+        Address of the server that made it.
+    simulated
+        Says plainly, in the software's name and in the record, that no model made the picture.
+    requested_size
+        Width and height in pixels that were asked for, when they differ from the canvas.
+    kind
+        The model's version and modifier. Keys that belong to some models only (SDXL's sizes, the frames of
+        a video) are left out without it; the complete configuration is always in ``v2``.
+    created
+        Time zone aware; now when left out.
+    extra
+        More of this package's record, as JSON values: mode, preset, pass ….
+
+    Raises
+    ------
+    InvalidInputError
+        The image's seed is not the one that was used.
+    """
+    keys = build_keys(image.configuration, kind or ModelKind())
+    prompt, negative_prompt = image.prompt.strip(), image.negative_prompt.strip()
+    record = {
+        **(extra or {}),
+        "version": get_version("drawthings-mcp"),
+        "server": server,
+        "created": (created or datetime.now(UTC)).isoformat(timespec="seconds"),
+        "simulated": simulated,
+        "size": "{}x{}".format(*image.size),
+        "requested_size": "{}x{}".format(*(requested_size or image.size)),
+    }
+    comment = {
+        **_widen({**keys, "v2": image.configuration.to_app_json()}),
+        "c": prompt,
+        "uc": negative_prompt,
+        RECORD_KEY: record,
+    }
+    return build_packet(
+        Packet(
+            software=SIMULATED_SOFTWARE if simulated else SOFTWARE,
+            description=build_text(prompt, negative_prompt, keys),
+            comment=_dump(comment),
+        )
+    )
+
+
+def _dump(data: Mapping[str, Any]) -> str:
+    """Compact JSON with sorted keys that XML can contain (formats §3.4)."""
+    text = json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    text = _NOT_TEXT.sub("\ufffd", text)
+    return _NOT_XML.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+def _widen(value: Any) -> Any:
+    """Floats as exact 32-bit floats, integral ones as integers: what the app writes and reads (formats §3.4)."""
+    if isinstance(value, float):
+        single = widen_float32(value)
+        return int(single) if single.is_integer() else single
+    if isinstance(value, dict):
+        return {key: _widen(item) for key, item in value.items()}
+    return [_widen(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def read_metadata(path: Path) -> ImageMetadata | None:
+    """How the picture in a file was made; None when it carries nothing of this dialect.
+
+    The JSON in XMP counts first, then the JSON in EXIF, then the text for people (formats §3.5). No pixel
+    is decoded.
+
+    Raises
+    ------
+    InvalidImageError
+        The file is not a picture, or its metadata are too large or hostile.
+    StorageError
+        The file cannot be read.
+    """
+    carried = read_carried(path)
+    packet = parse_packet(carried.texts.get(XMP_KEYWORD, ""))
+    candidates = (
+        _parse_object(packet.comment),
+        _parse_object(find_user_comment(carried.exif) or ""),
+        parse_text(packet.description),
+    )
+    raw = next((candidate for candidate in candidates if candidate is not None), None)
+    return None if raw is None else _build_value(raw, packet.software)
+
+
+def _parse_object(text: str) -> dict[str, Any] | None:
+    """The object of this dialect in a text; None for any other JSON."""
+    try:
+        data = json.loads(text, strict=False)
+    except (ValueError, RecursionError):
+        return None
+    return data if isinstance(data, dict) and isinstance(data.get("c"), str) else None
+
+
+def _build_value(raw: dict[str, Any], software: str) -> ImageMetadata:
+    data = _shorten(raw)
+    complete, short = _parse_complete(data.get("v2")), parse_keys(data)
+    # When the two disagree, the short keys tell what was rendered (formats §3.5); of controls they tell half.
+    fields = {**complete, **short, **{name: complete[name] for name in ("controls",) if name in complete}}
+    configuration = _build_configuration(fields)
+    told = {name: getattr(configuration, name) for name in fields} if configuration else short
+    sampler = told.get("sampler")
+    return ImageMetadata(
+        prompt=raw["c"],
+        negative_prompt=raw["uc"] if isinstance(raw.get("uc"), str) else "",
+        model=told.get("model", ""),
+        seed=told.get("seed"),
+        steps=told.get("steps"),
+        sampler=str(raw.get("sampler", "")) if sampler is None else sampler.display_name,
+        guidance_scale=told.get("guidance_scale"),
+        size=parse_size(raw.get("size")) or _find_canvas(told),
+        loras=told.get("loras", ()),
+        configuration=configuration,
+        software=software,
+        record=raw[RECORD_KEY] if isinstance(raw.get(RECORD_KEY), dict) else {},
+        raw=raw,
+    )
+
+
+def _find_canvas(told: Mapping[str, Any]) -> tuple[int, int] | None:
+    return (told["width"], told["height"]) if {"width", "height"} <= told.keys() else None
+
+
+def _shorten(value: Any) -> Any:
+    """Floats as the decimals that somebody chose: 0.6 for the 0.6000000238418579 that is stored."""
+    if isinstance(value, float):
+        return float(shorten_float32(value)) if abs(value) <= _MAX_FLOAT32 else value
+    if isinstance(value, dict):
+        return {key: _shorten(item) for key, item in value.items()}
+    return [_shorten(item) for item in value] if isinstance(value, list) else value
+
+
+def _parse_complete(data: Any) -> dict[str, Any]:
+    """The fields of the app's whole object; a seed of -1 tells nothing."""
+    try:
+        fields = parse_app_json(data) if data is not None else {}
+    except InvalidInputError:
+        return {}
+    return {name: value for name, value in fields.items() if (name, value) != ("seed", -1)}
+
+
+def _build_configuration(fields: Mapping[str, Any]) -> ImageGenerationConfig | None:
+    try:
+        return ImageGenerationConfig(**fields) if fields else None
+    except InvalidInputError:
+        return None

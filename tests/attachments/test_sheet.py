@@ -1,0 +1,84 @@
+"""The labelled contact sheet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from drawthings_mcp.attachments import compose_sheet
+
+MakePixels = Callable[..., Any]
+COLOURS = [(200, 30, 30), (30, 200, 30), (30, 30, 200), (200, 200, 30), (200, 30, 200), (30, 200, 200)]
+INK = 128
+
+
+def _solid(index: int, width: int = 300, height: int = 300) -> np.ndarray:
+    return np.full((height, width, 3), COLOURS[index], np.uint8)
+
+
+def _find(sheet: np.ndarray, index: int) -> tuple[int, int, int, int]:
+    """Left, top, right and bottom of a picture on the sheet."""
+    rows, columns = np.nonzero((np.abs(sheet.astype(int) - COLOURS[index]) < 10).all(axis=2))
+    return columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
+
+
+@pytest.mark.parametrize("count", range(1, 7))
+def test_every_picture_is_there_in_reading_order_with_a_label_below(count: int) -> None:
+    sheet = np.asarray(compose_sheet([(f"v{n + 1}", _solid(n)) for n in range(count)]))
+    assert max(sheet.shape) <= 1024
+    boxes = [_find(sheet, index) for index in range(count)]
+    assert [(top, left) for left, top, _, _ in boxes] == sorted((top, left) for left, top, _, _ in boxes)
+    for left, _, right, bottom in boxes:
+        below = sheet[bottom : bottom + 39, left:right]
+        letters = np.nonzero((below > INK).all(axis=2))
+        height = letters[0].max() - letters[0].min() + 1
+        assert height >= 16  # pixels: enough for a model and a person to read
+
+
+def test_different_labels_look_different() -> None:
+    one, two = (np.asarray(compose_sheet([(label, _solid(0))])) for label in ("v1", "v2"))
+    assert not np.array_equal(one, two)
+
+
+@pytest.mark.parametrize(("width", "height"), [(300, 100), (100, 300)])
+def test_pictures_keep_their_shape(width: int, height: int) -> None:
+    sheet = np.asarray(compose_sheet([(f"v{n}", _solid(n, width, height)) for n in range(3)]))
+    for index in range(3):
+        left, top, right, bottom = _find(sheet, index)
+        assert (right - left) / (bottom - top) == pytest.approx(width / height, rel=0.05)
+
+
+def test_pictures_use_the_sheet_well() -> None:
+    # Three wide pictures belong below one another, three tall ones side by side.
+    wide = compose_sheet([(f"v{n}", _solid(n, 1600, 500)) for n in range(3)])
+    tall = compose_sheet([(f"v{n}", _solid(n, 500, 1600)) for n in range(3)])
+    for sheet in (wide, tall):
+        left, top, right, bottom = _find(np.asarray(sheet), 0)
+        assert (right - left) * (bottom - top) > 200_000
+
+
+def test_a_long_label_stays_below_its_own_picture() -> None:
+    pictures = [("a-very-long-name-of-a-picture", _solid(0)), *[("x", _solid(n % 5 + 1)) for n in range(20)]]
+    sheet = np.asarray(compose_sheet(pictures))
+    left, _, right, bottom = _find(sheet[:300, :300], 0)
+    letters = np.nonzero((sheet[bottom : bottom + 39, : right + 6] > INK).all(axis=2))[1]
+    assert letters.min() >= left - 2
+    assert letters.max() <= right + 2
+
+
+def test_transparent_pictures_show_the_background(make_pixels: MakePixels) -> None:
+    pixels = np.zeros((50, 50, 4), np.uint8)
+    pixels[..., 0] = 255
+    sheet = compose_sheet([("v1", pixels)])
+    assert sheet.mode == "RGB"
+    assert not (np.asarray(sheet) == (255, 0, 0)).all(axis=2).any()
+
+
+def test_files_can_be_shown(tmp_path: Path) -> None:
+    Image.fromarray(_solid(0)).save(tmp_path / "a.png")
+    assert _find(np.asarray(compose_sheet([("v1", tmp_path / "a.png")])), 0)
