@@ -1,0 +1,87 @@
+"""What one measurement is, and how two ways of doing the same are timed fairly."""
+
+from __future__ import annotations
+
+import gc
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """One figure and what it should be.
+
+    Attributes
+    ----------
+    name
+        What was measured.
+    value
+        The figure; less is better.
+    unit
+        ``ms``, ``MiB``, ``x`` for a ratio.
+    goal
+        The most that is acceptable; None where there is no promise.
+    note
+        What the figure was compared with.
+    """
+
+    name: str
+    value: float
+    unit: str
+    goal: float | None = None
+    note: str = ""
+
+    @property
+    def met(self) -> bool:
+        """Whether the figure is within its goal, or has none."""
+        return self.goal is None or self.value <= self.goal
+
+
+@dataclass(frozen=True, slots=True)
+class Duel:
+    """Seconds that two callables took, round by round, in turn."""
+
+    ours: tuple[float, ...]
+    reference: tuple[float, ...]
+
+    @property
+    def ratio(self) -> float:
+        """Our best round over the reference's best: what is left when nobody else uses the machine."""
+        return min(self.ours) / min(self.reference)
+
+    @property
+    def median_ratio(self) -> float:
+        """The same of the medians: what to expect on a busy machine."""
+        return statistics.median(self.ours) / statistics.median(self.reference)
+
+    @property
+    def note(self) -> str:
+        """Both best rounds, and the ratio of the medians."""
+        ours, reference = (f"{min(seconds) * 1e3:.1f} ms" for seconds in (self.ours, self.reference))
+        return f"{ours} against {reference}; medians {self.median_ratio:.2f}x"
+
+
+def time_side_by_side(ours: Callable[[], object], reference: Callable[[], object], rounds: int = 15) -> Duel:
+    """Time two callables in turn, so that what disturbs the machine disturbs both.
+
+    Both run once before, unmeasured; garbage is not collected meanwhile.
+    """
+    ours(), reference()
+    seconds: tuple[list[float], list[float]] = ([], [])
+    gc.disable()
+    try:
+        for _ in range(rounds):
+            seconds[0].append(time_once(ours))
+            seconds[1].append(time_once(reference))
+    finally:
+        gc.enable()
+    return Duel(tuple(seconds[0]), tuple(seconds[1]))
+
+
+def time_once(work: Callable[[], object]) -> float:
+    """Seconds that one call takes."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start

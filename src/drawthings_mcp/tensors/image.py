@@ -1,0 +1,163 @@
+"""Image payloads ↔ pixels, and both ↔ picture files (protocol §3.6)."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from drawthings_mcp.errors import InvalidImageError, InvalidInputError, StorageError, TensorError
+from drawthings_mcp.tensors.header import Codec, DataType, Payload, TensorFormat, TensorHeader, split_payload
+from drawthings_mcp.tensors.layout import build_pixels, build_tensor
+from drawthings_mcp.tensors.pixels import MAX_PIXELS, ImageLike, ensure_pixels
+from drawthings_mcp.tensors.scale import pixels_to_tensor
+from drawthings_mcp.tensors.tensor import decode_body, decode_fpzip_pixels, encode_tensor
+
+
+def decode_image(payload: Payload) -> NDArray[np.uint8]:
+    """The picture in a payload.
+
+    Blocks for a tenth of a second for 1024×1024 packed with fpzip, but never holds the interpreter lock for long:
+    call it from asynchronous code through ``anyio.to_thread.run_sync``.
+
+    Parameters
+    ----------
+    payload
+        A tensor ``(1, H, W, 3)``, or ``(1, H, W, 4)`` with alpha **first**, of float16 or float32.
+
+    Returns
+    -------
+    NDArray[np.uint8]
+        ``(H, W, 3)`` or ``(H, W, 4)``, sRGB, channels R, G, B, A.
+
+    Raises
+    ------
+    TensorError
+        The payload is not well-formed, or no image.
+    TensorTooLargeError, DecoderCrashedError
+        As in ``decode_tensor``.
+    """
+    header, body = split_payload(payload)
+    _check_image(header)
+    if header.codec is Codec.FPZIP:
+        return decode_fpzip_pixels(header, body)
+    return build_pixels(decode_body(header, body))
+
+
+def encode_image(pixels: NDArray[np.uint8], *, codec: Codec = Codec.RAW) -> bytes:
+    """The payload of a picture, as a server would send it.
+
+    Parameters
+    ----------
+    pixels
+        ``(H, W, 3)`` or ``(H, W, 4)``, uint8, sRGB, channels R, G, B, A.
+    codec
+        Any; packed only where that makes it smaller.
+
+    Returns
+    -------
+    bytes
+        A float16 tensor ``(1, H, W, 3)``, or ``(1, H, W, 4)`` with alpha first. **Requests** take three channels only.
+
+    Raises
+    ------
+    InvalidImageError
+        This is no such array.
+    """
+    if pixels.ndim != 3 or pixels.shape[2] not in (3, 4) or pixels.dtype != np.uint8 or pixels.size == 0:
+        raise InvalidImageError(
+            f"Pixels are (H, W, 3) or (H, W, 4) of uint8, not {pixels.shape} of {pixels.dtype}; ensure_pixels makes "
+            "them from any picture."
+        )
+    return encode_tensor(build_tensor(pixels), codec=codec, tensor_format=TensorFormat.NHWC)
+
+
+def encode_image_to_tensor(image: ImageLike, size: tuple[int, int] | None = None) -> bytes:
+    """The payload of any picture as requests take it: three channels, raw.
+
+    Parameters
+    ----------
+    image
+        What ``ensure_pixels`` takes: a path, the bytes of a file, a Pillow image or an array.
+    size
+        Width and height to stretch it to; by default it keeps its own.
+
+    Returns
+    -------
+    bytes
+        A float16 tensor ``(1, H, W, 3)``; 0.0, which is middle grey, where the picture is clear (protocol §4.3).
+
+    Raises
+    ------
+    InvalidImageError
+        It is no picture, or beyond the limits.
+    InvalidInputError
+        The size is not 1x1 to 8192x8192.
+    """
+    pixels = ensure_pixels(image)
+    if size is not None:
+        pixels = _stretch(pixels, size)
+    tensor = pixels_to_tensor(pixels[..., :3])
+    if pixels.shape[2] == 4:
+        tensor[pixels[..., 3] == 0] = 0
+    return encode_tensor(tensor[np.newaxis], tensor_format=TensorFormat.NHWC)
+
+
+def save_tensor_image(payload: Payload, path: str | Path) -> Path:
+    """Decode a payload and write it as a PNG file.
+
+    Parameters
+    ----------
+    payload
+        As for ``decode_image``.
+    path
+        Ends in ``.png``; folders are made, a file that exists is left alone.
+
+    Returns
+    -------
+    Path
+        Where the picture is now.
+
+    Raises
+    ------
+    TensorError
+        As in ``decode_image``.
+    InvalidInputError
+        The name does not end in ``.png``.
+    StorageError
+        The file exists or cannot be written.
+    """
+    path = Path(path)
+    if path.suffix.lower() != ".png":
+        raise InvalidInputError(
+            f"The picture is written as PNG, so name it {path.stem or 'picture'}.png, not {path.name!r}."
+        )
+    data = io.BytesIO()
+    Image.fromarray(decode_image(payload)).save(data, "PNG")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("xb") as file:
+            file.write(data.getbuffer())
+    except FileExistsError as exc:
+        raise StorageError(f"{path} exists already; choose another name or remove it.") from exc
+    except (OSError, ValueError) as exc:  # ValueError: a NUL character in the path
+        raise StorageError(f"{path} cannot be written ({exc}); choose another folder.") from exc
+    return path
+
+
+def _check_image(header: TensorHeader) -> None:
+    if header.datatype not in (DataType.F16, DataType.F32) or header.format is not TensorFormat.NHWC:
+        raise TensorError(
+            f"An image has F16 or F32 values in the order NHWC, not {header.datatype.name} in {header.format.name}."
+        )
+    if len(header.dims) != 4 or header.dims[0] != 1 or header.dims[3] not in (3, 4):
+        raise TensorError(f"An image has the dims [1, height, width, 3 or 4], not {list(header.dims)}.")
+
+
+def _stretch(pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    if min(size) < 1 or size[0] * size[1] > MAX_PIXELS:
+        raise InvalidInputError(f"A picture is 1x1 to 8192x8192 pixels, not {size[0]}x{size[1]}.")
+    return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS))

@@ -1,0 +1,209 @@
+"""Any picture → pixels, once, at the entrance: files, bytes, Pillow images and arrays, checked and upright.
+
+Owns what is accepted as a picture and its limits. Pillow's decoders raise nearly anything on damaged files; here
+that becomes one kind of error. Knows no tensors.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
+
+from drawthings_mcp.errors import InvalidImageError
+
+_logger = logging.getLogger(__name__)
+
+ImageLike: TypeAlias = str | os.PathLike[str] | bytes | bytearray | memoryview | Image.Image | NDArray[Any]
+"""A path, the bytes of a file, a Pillow image, or ``(H, W)`` or ``(H, W, 1 to 4)`` of uint8 or bool."""
+
+MAX_PIXELS = 8192 * 8192
+"""The largest canvas: more could not be used, and a file of a few kilobytes may claim billions."""
+MAX_FILE_SIZE = 512 << 20
+"""Bytes; twice what the largest picture takes when it is not packed at all."""
+FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "GIF", "TIFF", "BMP", "MPO", "JPEG2000", "PPM", "TGA", "ICO", "QOI")
+"""What people have as pictures. Others of Pillow's run programs (EPS) or need a file beside them."""
+
+_SIXTEEN_BIT_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I")
+_PROFILED_MODES = ("RGB", "RGBA", "L", "CMYK", "LAB")
+"""Modes whose channels are those that a colour profile speaks of."""
+
+
+def ensure_pixels(image: ImageLike) -> NDArray[np.uint8]:
+    """Pixels of any picture: uint8, sRGB, upright, C-contiguous.
+
+    Parameters
+    ----------
+    image
+        A path, the bytes of a file, a Pillow image, or an array ``(H, W)`` or ``(H, W, C)`` of uint8 or bool with
+        1 (grey), 2 (grey, alpha), 3 or 4 (R, G, B, A) channels.
+
+    Returns
+    -------
+    NDArray[np.uint8]
+        ``(H, W, 3)``, or ``(H, W, 4)`` with alpha last when some pixel is not opaque. May share memory with an array
+        that was given.
+
+    Raises
+    ------
+    InvalidImageError
+        It is no picture, is damaged, or has more than ``MAX_PIXELS`` pixels.
+
+    Notes
+    -----
+    A file's orientation mark is followed and its colour profile converted. Of animations the first frame counts.
+    16-bit levels are scaled to 8, floating-point ones are refused, since their range is anybody's guess.
+    """
+    if isinstance(image, np.ndarray):
+        pixels = _convert_array(image)
+    elif isinstance(image, Image.Image):
+        with _translate_errors("The image"):
+            pixels = _convert_picture(image)
+    elif isinstance(image, bytes | bytearray | memoryview):
+        pixels = _read_picture(bytes(image), "The image data")
+    elif isinstance(image, str | os.PathLike):
+        pixels = _read_picture(_read_file(Path(image)), _name_file(Path(image)))
+    else:
+        raise InvalidImageError(
+            f"A picture is a path, the bytes of a file, a Pillow image or an array, not {type(image).__name__}."
+        )
+    return np.ascontiguousarray(_drop_opaque_alpha(pixels))
+
+
+def _read_file(path: Path) -> bytes:
+    name = _name_file(path)
+    try:
+        info = path.stat()
+        if not stat.S_ISREG(info.st_mode):
+            raise InvalidImageError(f"{name} is a folder or a device; give the path of a picture.")
+        if info.st_size > MAX_FILE_SIZE:
+            raise InvalidImageError(f"{name} is larger than {MAX_FILE_SIZE >> 20} MB; give a smaller copy.")
+        return path.read_bytes()
+    except FileNotFoundError as exc:
+        raise InvalidImageError(f"{name} does not exist; check the path.") from exc
+    except (OSError, ValueError) as exc:  # ValueError: a NUL character in the path
+        raise InvalidImageError(f"{name} cannot be read ({exc}); check the path.") from exc
+
+
+def _name_file(path: Path) -> str:
+    return f"The file {str(path)!r}"
+
+
+def _read_picture(data: bytes, name: str) -> NDArray[np.uint8]:
+    if not data:
+        raise InvalidImageError(f"{name} is empty; give a picture with content.")
+    with _translate_errors(name), Image.open(io.BytesIO(data), formats=_list_formats()) as picture:
+        return _convert_picture(picture)
+
+
+def _list_formats() -> list[str]:
+    Image.init()
+    return [name for name in FORMATS if name in Image.OPEN]
+
+
+@contextmanager
+def _translate_errors(name: str) -> Iterator[None]:
+    """Make one clear error of whatever Pillow raises: its decoders were not written for hostile or broken files."""
+    try:
+        yield
+    except InvalidImageError:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as exc:
+        raise InvalidImageError(_describe_size(name)) from exc
+    except UnidentifiedImageError as exc:
+        raise InvalidImageError(f"{name} is not a picture in a known format; convert it to PNG, JPEG or WebP.") from exc
+    except Exception as exc:
+        raise InvalidImageError(f"{name} is damaged ({exc}); export or download it again.") from exc
+
+
+def _describe_size(name: str) -> str:
+    return f"{name} has more than {MAX_PIXELS / 1e6:.0f} megapixels; scale it down to at most 8192x8192."
+
+
+def _convert_picture(picture: Image.Image) -> NDArray[np.uint8]:
+    _check_size(picture.width, picture.height)
+    picture.load()
+    picture = _turn_upright(picture)
+    if picture.mode in _SIXTEEN_BIT_MODES:
+        return _convert_array(_reduce_levels(np.asarray(picture)))
+    if picture.mode == "F":
+        raise InvalidImageError("Floating-point pictures have no agreed range; convert it to 8 or 16 bits per channel.")
+    if picture.mode == "La":
+        picture = picture.convert("LA")  # Pillow knows no straight way
+    return np.asarray(_convert_colours(picture, "RGBA" if picture.has_transparency_data else "RGB"))
+
+
+def _convert_array(array: NDArray[Any]) -> NDArray[np.uint8]:
+    channels = array.shape[2] if array.ndim == 3 else 1 if array.ndim == 2 else 0
+    if channels not in (1, 2, 3, 4) or array.dtype not in (np.uint8, np.bool_):
+        raise InvalidImageError(
+            f"An array is a picture when it is (H, W) or (H, W, 1 to 4) of uint8 or bool, not {array.shape} of "
+            f"{array.dtype}; bring floats from 0 to 1 there by (a * 255).round().astype('uint8')."
+        )
+    _check_size(array.shape[1], array.shape[0])
+    pixels = array.reshape(*array.shape[:2], channels)
+    if pixels.dtype == np.bool_:
+        pixels = pixels * np.uint8(255)
+    if channels <= 2:
+        pixels = np.concatenate([pixels[..., :1]] * 3 + [pixels[..., 1:]], axis=2)
+    return pixels
+
+
+def _check_size(width: int, height: int) -> None:
+    if not width or not height:
+        raise InvalidImageError(f"The picture is {width}x{height} pixels; give one with content.")
+    if width * height > MAX_PIXELS:
+        raise InvalidImageError(_describe_size("The picture"))
+
+
+def _turn_upright(picture: Image.Image) -> Image.Image:
+    try:
+        if picture.getexif().get(ExifTags.Base.Orientation, 1) == 1:
+            return picture
+        return ImageOps.exif_transpose(picture)
+    except Exception:  # what Pillow raises on broken metadata is not documented; the picture itself is sound
+        _logger.info("The picture's EXIF data is broken; it is taken as it is stored.", exc_info=True)
+        return picture
+
+
+def _reduce_levels(levels: NDArray[Any]) -> NDArray[np.uint8]:
+    """16-bit levels as 8-bit ones, rounded."""
+    if levels.min() < 0 or levels.max() > 0xFFFF:
+        raise InvalidImageError("The picture has levels beyond 16 bits; convert it to 8 or 16 bits per channel.")
+    return ((levels.astype(np.uint32) + 128) // 257).astype(np.uint8)
+
+
+def _convert_colours(picture: Image.Image, mode: str) -> Image.Image:
+    """The picture in sRGB: by its colour profile if it has one, else by Pillow's own rules."""
+    profile = picture.info.get("icc_profile")
+    if picture.mode not in _PROFILED_MODES:
+        picture = picture.convert(mode)
+    if profile:
+        try:
+            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+            converted = ImageCms.profileToProfile(picture, source, _make_srgb(), outputMode=mode)
+            return converted or picture
+        except (ImageCms.PyCMSError, OSError, ValueError):
+            _logger.info("The picture's colour profile does not fit it; it is taken as sRGB.", exc_info=True)
+    return picture.convert(mode)
+
+
+@cache
+def _make_srgb() -> ImageCms.ImageCmsProfile:
+    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
+
+
+def _drop_opaque_alpha(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    if pixels.shape[2] == 4 and (pixels[..., 3] == 255).all():
+        return pixels[..., :3]
+    return pixels

@@ -1,0 +1,146 @@
+"""Payloads ↔ arrays of any shape: one entrance for all codecs.
+
+Knows nothing of what a tensor means; images, masks, latents and audio have modules of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drawthings_mcp.errors import InvalidInputError, TensorError
+from drawthings_mcp.tensors.deflate import pack_deflate, unpack_deflate
+from drawthings_mcp.tensors.fpzip_codec import pack_fpzip
+from drawthings_mcp.tensors.fpzip_pool import decode_fpzip
+from drawthings_mcp.tensors.fpzip_stream import check_stream
+from drawthings_mcp.tensors.fpzip_worker import Operation
+from drawthings_mcp.tensors.header import (
+    MAX_RANK,
+    Codec,
+    Payload,
+    TensorFormat,
+    TensorHeader,
+    build_header,
+    find_datatype,
+    split_payload,
+)
+
+
+def decode_tensor(payload: Payload) -> NDArray[Any]:
+    """The array in a payload.
+
+    An fpzip payload is decoded in another process; the call blocks, but without holding the interpreter lock.
+
+    Parameters
+    ----------
+    payload
+        Header and body, as the server sent them.
+
+    Returns
+    -------
+    NDArray[Any]
+        Its shape are the header's dims, its type the header's datatype. May be a read-only view of the payload.
+
+    Raises
+    ------
+    TensorError
+        The payload is not well-formed (protocol §3.5).
+    TensorTooLargeError
+        It has more than ``MAX_VALUES`` values.
+    DecoderCrashedError
+        It crashed the decoder's process.
+    """
+    return decode_body(*split_payload(payload))
+
+
+def encode_tensor(array: NDArray[Any], *, codec: Codec = Codec.RAW, tensor_format: TensorFormat | None = None) -> bytes:
+    """The payload of an array, raw where packing does not make it smaller, as servers do (protocol §3.2).
+
+    Parameters
+    ----------
+    array
+        float16, float32, float64, uint8, int32 or int64; 1 to 12 dims, none of them 0.
+    codec
+        ``Codec.FPZIP`` packs floating-point numbers only. It keeps every finite value; NaN may become another NaN.
+    tensor_format
+        The order of the axes; by default NHWC from three dims on, else NCHW, which stands for "none" on the wire.
+
+    Raises
+    ------
+    InvalidInputError
+        There is no payload for such an array, or not with that codec.
+    TensorTooLargeError
+        It has more than ``MAX_VALUES`` values.
+    """
+    array = np.asarray(array)
+    datatype = find_datatype(array.dtype)
+    if not 1 <= array.ndim <= MAX_RANK or array.size == 0:
+        raise InvalidInputError(
+            f"An array of the shape {array.shape} cannot be sent; 1 to {MAX_RANK} axes, none empty."
+        )
+    if codec is Codec.FPZIP and not datatype.is_float:
+        raise InvalidInputError(
+            f"fpzip packs floating-point numbers, not {array.dtype}; use Codec.DEFLATE or Codec.RAW."
+        )
+    if tensor_format is None:
+        tensor_format = TensorFormat.NHWC if array.ndim >= 3 else TensorFormat.NCHW
+    header = TensorHeader(codec, datatype, tensor_format, array.shape)
+    values = np.ascontiguousarray(array, datatype.dtype)
+    body = _PACKERS[codec](values)
+    if len(body) >= header.size:
+        header = TensorHeader(Codec.RAW, datatype, tensor_format, array.shape)
+        body = _view_bytes(values)
+    return b"".join((build_header(header), body))
+
+
+def decode_body(header: TensorHeader, body: memoryview) -> NDArray[Any]:
+    """The array behind a header that was parsed before; otherwise as ``decode_tensor``."""
+    return _UNPACKERS[header.codec](header, body)
+
+
+def decode_fpzip_pixels(header: TensorHeader, body: memoryview) -> NDArray[np.uint8]:
+    """The pixels behind the header of an fpzip image: the other process makes them, for they are less to transfer."""
+    check_stream(header, body)
+    pixels = np.empty(header.dims[1:], np.uint8)
+    decode_fpzip(Operation.PIXELS, header, body, pixels)
+    return pixels
+
+
+def _unpack_raw(header: TensorHeader, body: memoryview) -> NDArray[Any]:
+    if len(body) < header.size:
+        raise TensorError(f"The tensor {list(header.dims)} needs {header.size:,} bytes, the payload has {len(body):,}.")
+    return _view_array(header, body)  # servers may send more than is needed (protocol §3.5)
+
+
+def _unpack_deflate(header: TensorHeader, body: memoryview) -> NDArray[Any]:
+    return _view_array(header, unpack_deflate(header, body))
+
+
+def _unpack_fpzip(header: TensorHeader, body: memoryview) -> NDArray[Any]:
+    check_stream(header, body)
+    array = np.empty(header.dims, header.datatype.dtype)
+    decode_fpzip(Operation.TENSOR, header, body, array)
+    return array
+
+
+def _view_array(header: TensorHeader, data: bytes | memoryview) -> NDArray[Any]:
+    return np.frombuffer(data, header.datatype.dtype, header.count).reshape(header.dims)
+
+
+def _view_bytes(values: NDArray[Any]) -> memoryview:
+    return values.reshape(-1).view(np.uint8).data
+
+
+_UNPACKERS: Mapping[Codec, Callable[[TensorHeader, memoryview], NDArray[Any]]] = {
+    Codec.RAW: _unpack_raw,
+    Codec.DEFLATE: _unpack_deflate,
+    Codec.FPZIP: _unpack_fpzip,
+}
+_PACKERS: Mapping[Codec, Callable[[NDArray[Any]], bytes | memoryview]] = {
+    Codec.RAW: _view_bytes,
+    Codec.DEFLATE: lambda values: pack_deflate(_view_bytes(values)),
+    Codec.FPZIP: pack_fpzip,
+}
