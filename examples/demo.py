@@ -1,0 +1,89 @@
+"""A whole conversation in one minute: a real MCP client, our server over stdio, simulated pictures.
+
+``make demo`` runs it. Nothing is downloaded and no Draw Things is needed: ``--server demo`` makes the server
+start its embedded simulator and speak gRPC to it as to any other server.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import sys
+from pathlib import Path
+
+import anyio
+from mcp import Client, StdioServerParameters
+from mcp.types import CallToolResult, ImageContent, TextContent
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[1]
+OUTPUT = ROOT / "build" / "demo"
+COMMAND = Path(sys.executable).with_name("drawthings-mcp")
+PROMPT = "a red fox in fresh snow, pine forest, golden morning light"
+
+
+async def show_progress(progress: float, total: float | None, message: str | None) -> None:
+    filled = round(progress / (total or 100) * 24)
+    line = f"  [{'#' * filled}{'.' * (24 - filled)}] {message or ''}"
+    print(f"\r{line:<78}", end="" if sys.stdout.isatty() else "\n", flush=True)
+
+
+def list_paths(text: str) -> list[Path]:
+    """The files that a result names."""
+    return [Path(path) for path in re.findall(r"^v\d+: (.+\.png) \d+×\d+", text, re.MULTILINE)]
+
+
+def show_result(result: CallToolResult) -> list[Path]:
+    texts = [block.text for block in result.content if isinstance(block, TextContent)]
+    previews = [block for block in result.content if isinstance(block, ImageContent)]
+    if result.is_error:
+        sys.exit(f"generate_image failed: {' '.join(texts)}")
+    print("\nThe text that the model reads:\n")
+    print("\n".join(f"  {line}" for line in texts[0].splitlines()))
+    print("\nand what it sees beside it:\n")
+    for block in previews:
+        print(f"  {block.mime_type}, {len(base64.b64decode(block.data)) / 1000:.0f} kB")
+    return list_paths(texts[0])
+
+
+def check_pictures(paths: list[Path]) -> None:
+    """Opens every picture, so that the demo fails when one is not what it should be."""
+    if len(paths) != 2:
+        sys.exit(f"expected two pictures, got {paths}")
+    for path in paths:
+        with Image.open(path) as picture:
+            picture.load()
+            if picture.size != (1024, 1024):
+                sys.exit(f"{path} is {picture.size}, expected 1024×1024")
+
+
+async def main() -> None:
+    environment = {
+        "DRAWTHINGS_OUTPUT_DIR": str(OUTPUT / "pictures"),
+        "DRAWTHINGS_STATE_DIR": str(OUTPUT / "state"),
+    }
+    server = StdioServerParameters(command=str(COMMAND), args=["--server", "demo"], env=environment)
+    async with Client(server) as client:
+        tools = (await client.list_tools()).tools
+        print(f"Connected over stdio. The server offers: {', '.join(tool.name for tool in tools)}\n")
+        print(f"generate_image(prompt={PROMPT!r}, variants=2)\n")
+        result = await client.call_tool(
+            "generate_image",
+            {"prompt": PROMPT, "width": 1024, "height": 1024, "variants": 2},
+            progress_callback=show_progress,
+        )
+        paths = show_result(result)
+    check_pictures(paths)
+    print("\nThe pictures, 1024×1024, with all settings inside:\n")
+    print("\n".join(f"  {path}" for path in paths))
+    entry = {"mcpServers": {"drawthings": {"command": str(COMMAND), "args": ["--server", "localhost:7859"]}}}
+    print(
+        "\nThese were drawn by the simulator. For real ones, switch on Draw Things' API server (Settings → Advanced →\n"
+        "API Server, protocol gRPC, port 7859) and add this to your chat client's MCP configuration:\n"
+    )
+    print("\n".join(f"  {line}" for line in json.dumps(entry, indent=2).splitlines()))
+
+
+if __name__ == "__main__":
+    anyio.run(main)

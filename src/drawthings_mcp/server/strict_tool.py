@@ -1,0 +1,97 @@
+"""A tool that refuses what it does not know, in one short line per argument.
+
+Owns the schema and the error texts of all tools; knows none of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Self
+
+from mcp.server.mcpserver import Context
+from mcp.server.mcpserver.exceptions import ToolError
+from mcp.server.mcpserver.tools import Tool
+from mcp.server.mcpserver.utilities.func_metadata import ArgModelBase
+from mcp.types import Icon, ToolAnnotations
+from pydantic import ConfigDict, ValidationError
+from pydantic.json_schema import GenerateJsonSchema
+
+from drawthings_mcp.errors import DrawThingsError
+from drawthings_mcp.validation import explain
+
+
+class _PlainSchema(GenerateJsonSchema):
+    """A flat schema: no titles, which repeat the names, and no "or null" for what may be left out."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        return False
+
+    def nullable_schema(self, schema: Any) -> dict[str, Any]:
+        return self.generate_inner(schema["schema"])
+
+    def default_schema(self, schema: Any) -> dict[str, Any]:
+        plain = super().default_schema(schema)
+        return {key: value for key, value in plain.items() if key != "default" or value is not None}
+
+
+class StrictTool(Tool):
+    """A tool with closed arguments, whose failures a model can act on.
+
+    Arguments that do not fit and every ``DrawThingsError`` become the text of an error result; anything else
+    is a bug, which the SDK logs with its traceback and hides from the model.
+    """
+
+    @classmethod
+    def from_function(
+        cls,
+        fn: Callable[..., Any],
+        name: str | None = None,
+        title: str | None = None,
+        description: str | None = None,
+        context_kwarg: str | None = None,
+        annotations: ToolAnnotations | None = None,
+        icons: list[Icon] | None = None,
+        meta: dict[str, Any] | None = None,
+        structured_output: bool | None = None,
+    ) -> Self:
+        """Like ``Tool.from_function``, with unknown arguments forbidden and titles left out of the schema."""
+        tool = super().from_function(
+            fn, name, title, description, context_kwarg, annotations, icons, meta, structured_output
+        )
+        metadata = tool.fn_metadata.model_copy(update={"arg_model": _closed(tool.fn_metadata.arg_model)})
+        schema = metadata.arg_model.model_json_schema(schema_generator=_PlainSchema)
+        schema.pop("title", None)
+        closed = tool.model_copy(update={"fn_metadata": metadata, "parameters": schema})
+        assert isinstance(closed, cls)
+        return closed
+
+    async def run(self, arguments: dict[str, Any], context: Context[Any, Any], convert_result: bool = False) -> Any:
+        """Runs the tool; see ``Tool.run``.
+
+        Raises
+        ------
+        ToolError
+            With a text that says what was wrong and what to do next.
+        """
+        try:
+            return await super().run(arguments, context, convert_result)
+        except ToolError as error:
+            text = _explain_failure(error.__cause__, tuple(self.fn_metadata.arg_model.model_fields))
+            if text is None:
+                raise
+            raise ToolError(text) from error.__cause__
+
+
+def _closed(arg_model: type[ArgModelBase]) -> type[ArgModelBase]:
+    class Arguments(arg_model):  # type: ignore[valid-type,misc]
+        model_config = ConfigDict(extra="forbid")
+
+    return Arguments
+
+
+def _explain_failure(cause: BaseException | None, known: Sequence[str]) -> str | None:
+    if isinstance(cause, ValidationError):
+        return explain(cause, known)
+    if isinstance(cause, DrawThingsError):
+        return "\n".join([str(cause), *getattr(cause, "__notes__", ())])
+    return None

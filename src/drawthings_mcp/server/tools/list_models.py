@@ -1,0 +1,80 @@
+"""``list_models``: what the server can use."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from mcp.server.mcpserver import Context
+from mcp.types import CallToolResult, TextContent, ToolAnnotations
+from pydantic import Field
+
+from drawthings_mcp.server.strict_tool import StrictTool
+from drawthings_mcp.studio import CatalogListing, CatalogRow, Studio
+
+_DESCRIPTION = (
+    "Lists what the Draw Things server offers: models, LoRAs, controls, upscalers, embeddings, and the built-in "
+    "presets with the files that they still lack. Names and files can be passed to generate_image. You rarely "
+    "need it: generate_image picks a model by itself."
+)
+
+Kind = Literal["models", "loras", "controls", "upscalers", "embeddings", "presets", "all"]
+
+
+async def list_models(
+    ctx: Context[Studio, None],
+    kind: Annotated[Kind, Field(description="What to list.")] = "models",
+    query: Annotated[str, Field(max_length=200, description="Words that must occur in name, file or family.")] = "",
+    family: Annotated[str, Field(max_length=60, description="E.g. z-image, qwen-image, flux, sdxl.")] = "",
+    mode: Annotated[
+        Literal["text2image", "image2image", "edit", "inpaint"] | None, Field(description="Only what serves this mode.")
+    ] = None,
+    offset: Annotated[int, Field(ge=0, description="Rows to skip.")] = 0,
+    limit: Annotated[int, Field(ge=1, le=100, description="Rows to return.")] = 25,
+) -> CallToolResult:
+    studio = ctx.request_context.lifespan_context
+    listing = await studio.list_catalog(kind, query=query, family=family, mode=mode or "", offset=offset, limit=limit)
+    return CallToolResult(
+        content=[TextContent(text=describe_listing(listing))],
+        structured_content={
+            "server": listing.server,
+            "total": listing.total,
+            "offset": listing.offset,
+            "rows": [_to_json(row) for row in listing.rows],
+        },
+    )
+
+
+def describe_listing(listing: CatalogListing) -> str:
+    """A line per row, then how to get the rest."""
+    lines = [" | ".join(filter(None, (row.kind, row.name, row.file, row.family, row.detail))) for row in listing.rows]
+    shown = listing.offset + len(listing.rows)
+    if not lines:
+        lines = ["Nothing matches. Leave out query, family or mode to see more."]
+    elif shown < listing.total:
+        lines.append(f"{shown} of {listing.total}; go on with offset={shown}")
+    if not listing.browsing:
+        lines.append(
+            "This server does not let its models be browsed, so only files of built-in presets could be looked for. "
+            "Switch on model browsing (in the app: API Server → Enable Model Browsing; stand-alone: --model-browser)."
+        )
+    return "\n".join(lines)
+
+
+def _to_json(row: CatalogRow) -> dict[str, object]:
+    return {
+        "kind": row.kind,
+        "name": row.name,
+        "file": row.file,
+        "family": row.family,
+        "detail": row.detail,
+        "installed": row.installed,
+        "modes": sorted(row.modes),
+    }
+
+
+TOOL = StrictTool.from_function(
+    list_models,
+    title="List models",
+    description=_DESCRIPTION,
+    annotations=ToolAnnotations(read_only_hint=True, open_world_hint=False),
+)

@@ -1,0 +1,119 @@
+"""Where controls take their input from, and what of it leaves a trace in the picture (protocol §5.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFilter
+
+from drawthings_mcp._generated import generation_configuration as fbs
+from drawthings_mcp.simulator.catalog import Specification
+from drawthings_mcp.simulator.intake import Hint
+from drawthings_mcp.simulator.journal import Journal
+from drawthings_mcp.simulator.painting.marks import ControlMark
+from drawthings_mcp.simulator.payloads import Tensor
+from drawthings_mcp.simulator.selection import Selection
+from drawthings_mcp.tensors import tensor_to_pixels
+
+Pixels = NDArray[np.uint8]
+
+_IMAGE = "image"
+_SOURCES: Mapping[str, tuple[str, ...]] = {
+    "depth": ("depth", _IMAGE),
+    "scribble": ("scribble", _IMAGE),
+    "softedge": (_IMAGE, "custom"),
+    "canny": (_IMAGE, "custom"),
+    "mlsd": (_IMAGE, "custom"),
+    "pose": ("pose", "custom"),
+    "normalbae": ("custom",),
+    "seg": ("custom",),
+    "lineart": ("custom",),
+    "custom": ("custom",),
+    "tile": ("custom", _IMAGE),
+    "blur": ("custom", _IMAGE),
+    "gray": ("custom", _IMAGE),
+    "lowquality": ("custom", _IMAGE),
+    "inpaint": (_IMAGE,),
+    "ip2p": (_IMAGE,),
+    "shuffle": ("shuffle", "custom"),
+    "color": ("color", _IMAGE),
+}
+"""Modifier of a control to its sources in order."""
+
+_DETECTED = frozenset({"canny", "mlsd", "softedge", "scribble"})
+"""What is drawn from an image as lines before it is used."""
+_ZERO_TO_ONE = frozenset({"scribble", "pose"})
+_MODEL_CONTROLS = frozenset({"depth", "canny"})
+"""Modifiers of models that read a map without any control."""
+_INPUT_NAMES: Mapping[int, str] = {
+    number: name.lower() for name, number in vars(fbs.ControlInputType).items() if isinstance(number, int)
+}
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What a request offers to controls: its image as pixels ``(H, W, 3)``, and its hints."""
+
+    image: Pixels | None
+    hints: Mapping[str, Hint]
+
+
+def list_control_marks(selection: Selection, sources: Sources, journal: Journal) -> Iterator[ControlMark]:
+    """The controls that have something to work on; those that read a moodboard show as tiles, not here."""
+    for spec, control in selection.controls:
+        kind = _kind_of(spec, control)
+        if kind == "shuffle" and "shuffle" in sources.hints:
+            continue
+        hint = _find_input(kind, sources, is_adapter=spec["type"] == "t2iadapter")
+        if hint is None:
+            wanted = " or ".join(_SOURCES.get(kind, ()))
+            journal.degrade(f"control {spec['file']!r} ({kind}) has no input, it wants {wanted}: skipped")
+        else:
+            yield ControlMark(kind, float(control.weight), hint)
+    if selection.modifier in _MODEL_CONTROLS:
+        hint = _find_input(selection.modifier, sources, is_adapter=False)
+        if hint is None:
+            journal.degrade(f"the model wants a {selection.modifier} map or an image, there is neither")
+        else:
+            yield ControlMark(selection.modifier, 1.0, hint)
+
+
+def reads_moodboard(selection: Selection) -> bool:
+    """Whether some control takes the tensors of the ``shuffle`` hint."""
+    return any(_kind_of(spec, control) == "shuffle" for spec, control in selection.controls)
+
+
+def show(tensor: Tensor, kind: str) -> Pixels:
+    """A hint's tensor as pixels ``(h, w, 3)``."""
+    values = tensor.values[0].astype(np.float32)
+    if kind in _ZERO_TO_ONE:
+        values = values * 2 - 1
+    return np.broadcast_to(tensor_to_pixels(values), (*values.shape[:2], 3)).copy()
+
+
+def _kind_of(spec: Specification, control: fbs.ControlT) -> str:
+    """The metadata's modifier; only without one the configuration's override."""
+    modifier = spec.get("modifier", "none")
+    if modifier != "none":
+        return str(modifier)
+    name = _INPUT_NAMES.get(control.inputOverride, "unspecified")
+    return "custom" if name == "unspecified" else name
+
+
+def _find_input(kind: str, sources: Sources, *, is_adapter: bool) -> Pixels | None:
+    if kind == "color" and not is_adapter:
+        return None
+    for source in _SOURCES.get(kind, ()):
+        if source == _IMAGE and sources.image is not None:
+            return _detect_lines(sources.image) if kind in _DETECTED else sources.image
+        if source in sources.hints:
+            return show(sources.hints[source].tensors[0], source)
+    return None
+
+
+def _detect_lines(image: Pixels) -> Pixels:
+    edges = Image.fromarray(image).convert("L").filter(ImageFilter.GaussianBlur(1)).filter(ImageFilter.FIND_EDGES)
+    return np.asarray(edges.point(lambda level: min(255, level * 4)).convert("RGB"))

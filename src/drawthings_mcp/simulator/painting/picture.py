@@ -1,0 +1,212 @@
+"""What one run shows: its scenes painted, then canvas, mask, moodboard, controls and LoRAs brought in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from enum import Enum
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from drawthings_mcp.simulator.painting.collage import hang_print, lay_tiles, print_box, set_figures, tile_boxes
+from drawthings_mcp.simulator.painting.marks import ControlMark, LoRAMark, draw_marks, overlay_hints
+from drawthings_mcp.simulator.painting.motion import leave_canvas, mix_pixels, move_camera
+from drawthings_mcp.simulator.painting.poster import Painting, Scene, lay_over, paint
+from drawthings_mcp.simulator.painting.region import Region
+from drawthings_mcp.simulator.painting.stamp import stamp
+
+Pixels = NDArray[np.uint8]
+
+_SMALLEST_SCENE = 64
+_MASKED_EDIT_SHARE = 0.65
+"""How much of the painting an edit model puts into a mask; the rest is the canvas below it."""
+
+
+class Form(Enum):
+    """What a run returns."""
+
+    PICTURES = "pictures"
+    FRAMES = "frames"
+    LAYERS = "layers"
+    CUTOUT = "cutout"
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """Everything that a run's pictures depend on. All pictures are ``(H, W, 3)`` uint8.
+
+    Attributes
+    ----------
+    scenes
+        One per picture of the batch, of the output's size before upscaling.
+    form, count
+        What is returned; ``count`` is the number of frames or layers, 1 otherwise.
+    canvas
+        The source image at the output's size, or None.
+    strength
+        0 to 1: 0 returns the canvas, 1 leaves nothing of it (except to an edit).
+    region
+        What a mask leaves to be drawn, or None for everything.
+    is_edit
+        The model sees canvas and references as pictures, whatever the strength.
+    references
+        The moodboard in its order, each of any size.
+    loras, controls, notices
+        What leaves a mark.
+    upscale
+        Factor of the upscaler, 1 for none.
+    """
+
+    scenes: tuple[Scene, ...]
+    form: Form = Form.PICTURES
+    count: int = 1
+    canvas: Pixels | None = None
+    strength: float = 1.0
+    region: Region | None = None
+    is_edit: bool = False
+    references: tuple[Pixels, ...] = ()
+    loras: tuple[LoRAMark, ...] = ()
+    controls: tuple[ControlMark, ...] = field(default=())
+    notices: tuple[str, ...] = ()
+    upscale: int = 1
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height before upscaling."""
+        return self.scenes[0].width, self.scenes[0].height
+
+
+def draw(drawing: Drawing) -> list[Pixels]:
+    """The pictures, frames or layers of a run, ``(H, W, 3)``, or ``(H, W, 4)`` with alpha last."""
+    return [_upscale(pixels, drawing.upscale) for pixels in _FORMS[drawing.form](drawing)]
+
+
+def _draw_pictures(drawing: Drawing) -> Iterator[Pixels]:
+    for scene in drawing.scenes:
+        yield _draw_picture(drawing, scene)
+
+
+def _draw_picture(drawing: Drawing, scene: Scene) -> Pixels:
+    canvas, region = drawing.canvas, drawing.region
+    if canvas is not None and region is not None:
+        return _draw_region(drawing, scene, canvas, region)
+    if canvas is not None and drawing.strength <= 0:
+        return canvas
+    fresh = _finish(drawing, paint(scene))
+    return stamp(fresh if canvas is None else mix_pixels(canvas, fresh, drawing.strength))
+
+
+def _draw_region(drawing: Drawing, scene: Scene, canvas: Pixels, region: Region) -> Pixels:
+    """The scene painted into the bounds of what is to be drawn, so that all of it can be seen there."""
+    if drawing.strength <= 0 or not region.fresh.any():
+        return canvas
+    left, top, right, bottom = region.find_bounds()
+    below = canvas[top:bottom, left:right]
+    fresh = _paint_patch(scene, right - left, bottom - top)
+    if drawing.is_edit:
+        fresh = mix_pixels(below, fresh, _MASKED_EDIT_SHARE)
+    whole = canvas.copy()
+    whole[top:bottom, left:right] = fresh
+    whole = lay_over(overlay_hints(whole, drawing.controls), _marks(drawing))
+    weights = region.weights[..., None]
+    mixed = np.rint(canvas + (whole - canvas.astype(np.float32)) * weights).astype(np.uint8)
+    return stamp(np.where(weights > 0, mixed, canvas), region.fresh)
+
+
+def _paint_patch(scene: Scene, width: int, height: int) -> Pixels:
+    size = max(width, _SMALLEST_SCENE), max(height, _SMALLEST_SCENE)
+    pixels = paint(replace(scene, width=size[0], height=size[1])).flatten()
+    return np.asarray(Image.fromarray(pixels).resize((width, height))) if size != (width, height) else pixels
+
+
+def _finish(drawing: Drawing, painting: Painting) -> Pixels:
+    """A painting with everything in it that the request brought along."""
+    picture = Image.fromarray(_arrange(drawing, painting))
+    if drawing.references:
+        boxes = tile_boxes(
+            drawing.size, len(drawing.references), is_edit=drawing.is_edit, has_print=drawing.canvas is not None
+        )
+        lay_tiles(picture, drawing.references, boxes)
+    pixels = overlay_hints(np.asarray(picture), drawing.controls)
+    return lay_over(lay_over(pixels, painting.lettering), _marks(drawing))
+
+
+def _arrange(drawing: Drawing, painting: Painting) -> Pixels:
+    """Landscape and figures, or for an edit the canvas as a print before the landscape."""
+    if not drawing.is_edit or drawing.canvas is None:
+        return lay_over(painting.landscape, painting.figures)
+    picture = Image.fromarray(painting.landscape)
+    box = print_box(drawing.size, drawing.canvas.shape[1::-1], has_tiles=bool(drawing.references))
+    hang_print(picture, drawing.canvas, box)
+    room = (box[2] - box[0]) * 2 // 5, (box[3] - box[1]) * 2 // 5
+    set_figures(picture, painting.figures, box[2] - room[0] // 12, box[3] - room[1] // 20, room)
+    return np.asarray(picture)
+
+
+def _marks(drawing: Drawing) -> Pixels:
+    return draw_marks(drawing.size, drawing.loras, drawing.controls, drawing.notices)
+
+
+def _draw_frames(drawing: Drawing) -> Iterator[Pixels]:
+    painting = paint(drawing.scenes[0])
+    if drawing.canvas is not None:
+        fresh = lay_over(_finish(replace(drawing, is_edit=False), painting), painting.lettering)
+        for index, frame in enumerate(leave_canvas(drawing.canvas, fresh, drawing.count, drawing.strength)):
+            yield stamp(frame) if index and drawing.strength > 0 else frame
+        return
+    bare = replace(drawing, canvas=None)
+    blank = replace(painting, lettering=np.zeros_like(painting.lettering))
+    for frame in move_camera(_finish(replace(bare, loras=(), controls=(), notices=()), blank), drawing.count):
+        yield stamp(lay_over(lay_over(overlay_hints(frame, drawing.controls), painting.lettering), _marks(drawing)))
+
+
+def _draw_layers(drawing: Drawing) -> Iterator[Pixels]:
+    """Layers from back to front: landscape or canvas, figures, lettering, marks, and clear ones."""
+    painting = paint(drawing.scenes[0])
+    behind = painting.landscape
+    if drawing.canvas is not None:
+        behind = mix_pixels(drawing.canvas, _arrange(replace(drawing, is_edit=True), painting), drawing.strength)
+    layers = [_opaque(behind), painting.figures, painting.lettering, _marks(drawing)]
+    clear = np.zeros_like(painting.lettering)
+    if drawing.count < len(layers):
+        layers[drawing.count - 1 :] = [_merge(layers[drawing.count - 1 :])]
+    for index in range(drawing.count):
+        yield stamp(layers[index] if index < len(layers) else clear)
+
+
+def _draw_cutout(drawing: Drawing) -> Iterator[Pixels]:
+    """Figures and lettering on nothing, as a decoder for transparent pictures gives them; over a canvas, opaque."""
+    for scene in drawing.scenes:
+        if drawing.canvas is not None:
+            yield _opaque(_draw_picture(replace(drawing, region=None), scene))
+            continue
+        painting = paint(scene)
+        yield stamp(_merge([painting.figures, painting.lettering, _marks(drawing)]))
+
+
+def _opaque(pixels: Pixels) -> Pixels:
+    return np.dstack([pixels, np.full(pixels.shape[:2], 255, np.uint8)])
+
+
+def _merge(layers: list[Pixels]) -> Pixels:
+    merged = Image.fromarray(layers[0]).copy()
+    for layer in layers[1:]:
+        merged.alpha_composite(Image.fromarray(layer))
+    return np.asarray(merged)
+
+
+def _upscale(pixels: Pixels, factor: int) -> Pixels:
+    if factor == 1:
+        return pixels
+    size = (pixels.shape[1] * factor, pixels.shape[0] * factor)
+    return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS))
+
+
+_FORMS: Mapping[Form, Callable[[Drawing], Iterator[Pixels]]] = {
+    Form.PICTURES: _draw_pictures,
+    Form.FRAMES: _draw_frames,
+    Form.LAYERS: _draw_layers,
+    Form.CUTOUT: _draw_cutout,
+}

@@ -1,0 +1,207 @@
+"""Ridges, water and weather before the sky: the landscape behind the subjects.
+
+Everything is drawn with masks over the whole width at once; nothing loops over pixels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFilter
+
+from drawthings_mcp.simulator.painting.palette import RGB, Palette
+from drawthings_mcp.simulator.painting.profiles import Profile, build_skyline, raise_peaks, roll_hills
+from drawthings_mcp.simulator.painting.sky import build_gradient, paint_sky
+
+_HORIZON = 0.60
+"""Share of the height above the farthest land."""
+_NEAR_CREST = 0.79
+"""Where the nearest ridge begins; the lettering stands below."""
+_CITY_RIDGES = (1, 2)
+_WINDOW: RGB = (255, 222, 150)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A landscape, and where things can stand in it.
+
+    Attributes
+    ----------
+    picture
+        What has been painted so far.
+    near
+        Height of the nearest ridge per column, ``(W,)`` in pixels from the top.
+    waterline
+        Where water begins, in pixels from the top, or None.
+    """
+
+    picture: Image.Image
+    near: Profile
+    waterline: int | None
+
+
+def paint_landscape(
+    width: int, height: int, palette: Palette, moods: frozenset[str], rng: np.random.Generator
+) -> Stage:
+    """Everything up to, but without, the nearest ridge."""
+    picture = paint_sky(width, height, palette, moods, rng)
+    crests = np.linspace(_HORIZON, _NEAR_CREST, len(palette.ridges))
+    waterline = round(height * (_HORIZON + 0.06)) if "sea" in moods else None
+    for index, color in enumerate(palette.ridges[:-1]):
+        if waterline and crests[index] * height > waterline:
+            break
+        ridge = _shape_ridge(width, height, crests[index], index, moods, rng)
+        _paint_ridge(picture, ridge, color, palette.mist)
+        if "city" in moods and index in _CITY_RIDGES:
+            _paint_windows(picture, ridge, crests[index], rng)
+        if "forest" in moods and index == 1:
+            line = np.full(width, (crests[index] + 0.09) * height, np.float32)
+            _paint_pines(picture, line, _blend(color, (0, 0, 0), 0.12), rng, count=44, share=0.1)
+    if waterline:
+        picture = _reflect(picture, waterline, palette, rng)
+    return Stage(picture, _near_profile(width, height, rng), waterline)
+
+
+def paint_ground(stage: Stage, palette: Palette, moods: frozenset[str], rng: np.random.Generator) -> None:
+    """The nearest ridge, and weather before all of it."""
+    picture = stage.picture
+    if "forest" in moods:
+        _paint_pines(picture, stage.near, palette.ridges[-2], rng, count=26, share=0.13)
+    _paint_ridge(picture, stage.near, palette.ridges[-1], palette.ridges[-1])
+    if "snow" in moods or "rain" in moods:
+        _paint_weather(picture, palette, moods, rng)
+
+
+def add_grain(pixels: NDArray[np.uint8], amount: float, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Film grain of standard deviation ``amount`` on ``(H, W, 3)`` pixels; also hides banding in the sky."""
+    height, width = pixels.shape[:2]
+    tile = np.rint(rng.normal(0, amount, (256, 256, 1))).astype(np.int16)
+    noise = np.tile(tile, (height // 256 + 1, width // 256 + 1, 1))[:height, :width]
+    grainy: NDArray[np.uint8] = np.clip(pixels.astype(np.int16) + noise, 0, 255).astype(np.uint8)
+    return grainy
+
+
+def _shape_ridge(
+    width: int, height: int, crest: float, index: int, moods: frozenset[str], rng: np.random.Generator
+) -> Profile:
+    """Where a ridge begins per column; what it is made of depends on the moods."""
+    if "city" in moods and index in _CITY_RIDGES:
+        return build_skyline(width, height, crest, rng)
+    if "mountain" in moods and index < 3:
+        return raise_peaks(width, height, crest, 0.20 - 0.05 * index, rng)
+    roughness = 0.2 if "desert" in moods or "meadow" in moods else 0.62
+    return roll_hills(width, height, crest, 0.055, roughness, rng)
+
+
+def _near_profile(width: int, height: int, rng: np.random.Generator) -> Profile:
+    return roll_hills(width, height, _NEAR_CREST, 0.022, 0.25, rng)
+
+
+def _below(profile: Profile, height: int) -> Image.Image:
+    """Mask of everything under a profile, with a smooth edge."""
+    top = max(0, int(profile.min()) - 1)
+    rows = np.arange(top, height, dtype=np.float32)[:, None]
+    cover = np.clip(rows - profile[None] + 0.5, 0, 1) * 255
+    mask = np.zeros((height, len(profile)), np.uint8)
+    mask[top:] = cover.astype(np.uint8)
+    return Image.fromarray(mask)
+
+
+def _paint_ridge(picture: Image.Image, profile: Profile, color: RGB, mist: RGB) -> None:
+    """A ridge that dissolves into mist towards its foot."""
+    width, height = picture.size
+    top = float(profile.min()) / height
+    fill = build_gradient(width, height, (color, color, _blend(color, mist, 0.45)), (0.0, top, min(1.0, top + 0.3)))
+    picture.paste(fill, mask=_below(profile, height))
+
+
+def _blend(first: RGB, second: RGB, share: float) -> RGB:
+    red, green, blue = (round(a + (b - a) * share) for a, b in zip(first, second, strict=True))
+    return red, green, blue
+
+
+def _paint_windows(picture: Image.Image, skyline: Profile, crest: float, rng: np.random.Generator) -> None:
+    """Lit windows on a grid, only where a building stands."""
+    width, height = picture.size
+    pitch = max(4, round(min(width, height) * 0.0125))
+    mask = Image.new("L", picture.size)
+    draw = ImageDraw.Draw(mask)
+    columns, rows = np.arange(pitch, width - pitch, pitch), np.arange(0, int(crest * height), round(pitch * 1.4))
+    lit = rng.random((len(rows), len(columns))) < 0.3
+    inside = rows[:, None] > np.maximum(skyline[columns - pitch // 2], skyline[columns + pitch // 2]) + pitch * 0.7
+    for row, column in zip(*np.nonzero(lit & inside), strict=True):
+        x, y = int(columns[column]), int(rows[row])
+        draw.rectangle([x, y, x + pitch // 3, y + pitch // 2], fill=170)
+    picture.paste(_WINDOW, mask=mask)
+
+
+def _paint_pines(
+    picture: Image.Image, line: Profile, color: RGB, rng: np.random.Generator, *, count: int, share: float
+) -> None:
+    width, height = picture.size
+    mask = Image.new("L", (width, height))
+    draw = ImageDraw.Draw(mask)
+    for x in rng.uniform(0, width, count):
+        foot = float(line[min(width - 1, int(x))]) + height * 0.015
+        tall = height * share * float(rng.uniform(0.55, 1.15))
+        for level in range(3):
+            top, base = foot - tall * (1 - 0.22 * level), foot - tall * (0.52 - 0.26 * level)
+            half = tall * (0.13 + 0.06 * level)
+            draw.polygon([x, top, x + half, base, x - half, base], fill=255)
+        draw.rectangle([x - tall * 0.02, foot - tall * 0.1, x + tall * 0.02, foot + tall * 0.05], fill=255)
+    picture.paste(color, mask=mask)
+
+
+def _reflect(picture: Image.Image, waterline: int, palette: Palette, rng: np.random.Generator) -> Image.Image:
+    """Water that mirrors what is above it, stretched, rippled and tinted."""
+    pixels = np.asarray(picture).copy()
+    height, width = pixels.shape[:2]
+    depth = np.arange(height - waterline)
+    source = np.clip(waterline - 1 - (depth * 1.25).astype(int), 0, waterline - 1)
+    ripple = np.sin(depth**0.8 * 0.55 + float(rng.uniform(0, 6))) * (1 + depth * 0.035)
+    columns = np.clip(np.arange(width)[None] + np.rint(ripple)[:, None].astype(int), 0, width - 1)
+    mirrored = pixels[source[:, None], columns].astype(np.float32)
+    share = (0.30 + 0.35 * depth / max(1, len(depth)))[:, None, None]
+    tint = np.array(_blend(palette.sky[0], palette.ridges[2], 0.5), np.float32)
+    pixels[waterline:] = (mirrored + (tint - mirrored) * share).astype(np.uint8)
+    water = Image.fromarray(pixels)
+    _paint_glints(water, waterline, palette, rng)
+    return water
+
+
+def _paint_glints(picture: Image.Image, waterline: int, palette: Palette, rng: np.random.Generator) -> None:
+    width, height = picture.size
+    mask = Image.new("L", picture.size)
+    draw = ImageDraw.Draw(mask)
+    for share in rng.uniform(0, 1, 46) ** 1.6:
+        y = waterline + 2 + share * (height - waterline)
+        span = width * (0.01 + 0.07 * share) * float(rng.uniform(0.4, 1.2))
+        x = float(rng.uniform(0, width))
+        draw.line([x, y, x + span, y], fill=int(rng.integers(40, 120)), width=max(1, round(height * 0.0022)))
+    picture.paste(palette.light, mask=mask)
+
+
+def _paint_weather(picture: Image.Image, palette: Palette, moods: frozenset[str], rng: np.random.Generator) -> None:
+    """Snowflakes or slanted rain, above the ground that carries the lettering."""
+    width, height = picture.size
+    mask = Image.new("L", picture.size)
+    draw = ImageDraw.Draw(mask)
+    unit = min(width, height) / 1000
+    count = 260
+    for x, y, size in zip(
+        rng.uniform(0, width, count),
+        rng.uniform(0, height * _NEAR_CREST, count),
+        rng.exponential(1.6, count) + 0.8,
+        strict=True,
+    ):
+        if "snow" in moods:
+            radius = size * unit * 1.5
+            draw.ellipse([x - radius, y - radius, x + radius, y + radius], fill=int(rng.integers(110, 230)))
+        else:
+            long = size * unit * 14
+            draw.line(
+                [x, y, x - long * 0.3, y + long], fill=int(rng.integers(40, 120)), width=max(1, round(unit * 1.6))
+            )
+    picture.paste(palette.light, mask=mask.filter(ImageFilter.GaussianBlur(0.6)))

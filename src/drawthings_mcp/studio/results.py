@@ -1,0 +1,91 @@
+"""What the studio gives back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class SavedVariant:
+    """One picture on disk.
+
+    Attributes
+    ----------
+    id
+        Media id such as ``v3``; empty when the catalog could not be written, which a note then says.
+    size
+        Width and height in pixels of the file.
+    """
+
+    id: str
+    path: Path
+    size: tuple[int, int]
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationResult:
+    """Everything there is to say about one call.
+
+    Attributes
+    ----------
+    rendered_size
+        Width and height that were rendered; larger than the files when they were cropped.
+    notes
+        Sentences about what was decided for the caller and what went wrong on the side.
+    """
+
+    variants: tuple[SavedVariant, ...]
+    mode: str
+    model_file: str
+    model_name: str
+    family: str
+    preset: str
+    steps: int
+    guidance_scale: float
+    sampler: str
+    rendered_size: tuple[int, int]
+    seconds: float
+    server: str
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogRow:
+    """One line of a listing.
+
+    Attributes
+    ----------
+    installed
+        False for a built-in preset whose files the server lacks; ``detail`` names them.
+    modes
+        What a model or preset serves; empty where that means nothing.
+    """
+
+    kind: str
+    name: str
+    file: str
+    family: str
+    detail: str = ""
+    installed: bool = True
+    modes: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogListing:
+    """A page of what the server offers.
+
+    Attributes
+    ----------
+    total
+        Rows that match, on all pages.
+    browsing
+        Whether the server lists its files; without it only files of built-in presets are known by name.
+    """
+
+    rows: tuple[CatalogRow, ...]
+    total: int
+    offset: int
+    server: str
+    browsing: bool

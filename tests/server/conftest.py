@@ -1,0 +1,54 @@
+"""A real MCP client, over stdio or in process."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+
+import pytest
+from mcp import Client, StdioServerParameters
+
+from drawthings_mcp.server import build_server
+from drawthings_mcp.settings import load_settings
+
+Connect = Callable[..., AbstractAsyncContextManager[Client]]
+
+
+@pytest.fixture
+def server_environment(tmp_path: Path) -> dict[str, str]:
+    """Folders of the test for the server's files."""
+    return {
+        "HOME": os.environ["HOME"],
+        "DRAWTHINGS_OUTPUT_DIR": str(tmp_path / "pictures"),
+        "DRAWTHINGS_STATE_DIR": str(tmp_path / "state"),
+    }
+
+
+@pytest.fixture
+def over_stdio(server_environment: dict[str, str]) -> Connect:
+    """``over_stdio("--server", "demo")`` is a client of a fresh server process."""
+
+    def connect(*arguments: str) -> AbstractAsyncContextManager[Client]:
+        command = StdioServerParameters(
+            command=sys.executable, args=["-m", "drawthings_mcp", *arguments], env=server_environment
+        )
+        return Client(command, read_timeout_seconds=60)
+
+    return connect
+
+
+@pytest.fixture
+def in_process(server_environment: dict[str, str]) -> Connect:
+    """``in_process(server="host:port", tls="off")`` is a client of a server in the test's own process."""
+
+    @asynccontextmanager
+    async def connect(*, heartbeat_seconds: float = 5.0, **options: str) -> AsyncIterator[Client]:
+        settings = load_settings(options, environment=server_environment)
+        server = build_server(settings, heartbeat_seconds=heartbeat_seconds)
+        async with Client(server, read_timeout_seconds=60) as client:
+            yield client
+
+    return connect

@@ -1,0 +1,107 @@
+"""The server as a process: what it writes, and how it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+END_WITHIN = 2.0
+"""Seconds that a process may take to end."""
+
+
+class Process:
+    """A server process, spoken to line by line."""
+
+    def __init__(self, environment: dict[str, str]) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "drawthings_mcp", "--server", "demo"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={**os.environ, **environment},
+        )
+        # A test that waits for a line that never comes must end.
+        self.watchdog = threading.Timer(60, self.process.kill)
+        self.watchdog.start()
+        self.lines: list[dict[str, Any]] = []
+
+    def send(self, **message: Any) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps({"jsonrpc": "2.0", **message}).encode() + b"\n")
+        self.process.stdin.flush()
+
+    def read(self) -> dict[str, Any]:
+        assert self.process.stdout is not None
+        line = json.loads(self.process.stdout.readline())
+        self.lines.append(line)
+        return dict(line)
+
+    def initialize(self) -> None:
+        client = {"name": "test", "version": "1"}
+        params = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": client}
+        self.send(id=1, method="initialize", params=params)
+        assert self.read()["id"] == 1
+        self.send(method="notifications/initialized")
+
+    def start_rendering(self, steps: int) -> None:
+        arguments = {"prompt": "a fox", "width": 128, "height": 128, "steps": steps}
+        params = {"name": "generate_image", "arguments": arguments, "_meta": {"progressToken": "p"}}
+        self.send(id=2, method="tools/call", params=params)
+
+    def close(self) -> None:
+        self.watchdog.cancel()
+        self.process.kill()
+        self.process.wait()
+        for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
+            assert stream is not None
+            with contextlib.suppress(BrokenPipeError):
+                stream.close()
+
+
+@pytest.fixture
+def server(server_environment: dict[str, str]) -> Iterator[Process]:
+    process = Process(server_environment)
+    try:
+        process.initialize()
+        yield process
+    finally:
+        process.close()
+
+
+def wait_for_step(server: Process, step: int) -> None:
+    while f"Step {step}/" not in server.read().get("params", {}).get("message", ""):
+        pass
+
+
+@pytest.mark.parametrize("busy", [False, True])
+@pytest.mark.parametrize("how", ["SIGTERM", "SIGINT", "closed stdin"])
+def test_the_process_ends_cleanly_also_while_it_renders(server: Process, how: str, busy: bool) -> None:
+    if busy:
+        server.start_rendering(steps=150)
+        wait_for_step(server, 2)
+    if how == "closed stdin":
+        assert server.process.stdin is not None
+        server.process.stdin.close()
+    else:
+        server.process.send_signal(signal.Signals[how])
+    assert server.process.wait(END_WITHIN) == 0
+    assert server.process.stderr is not None
+    assert b"Traceback" not in server.process.stderr.read()
+
+
+def test_nothing_but_the_protocol_is_written_to_stdout(server: Process) -> None:
+    server.send(id=3, method="tools/list")
+    server.start_rendering(steps=2)
+    answered: set[Any] = set()
+    while answered != {2, 3}:
+        answered |= {server.read().get("id")} - {None}
+    assert all(line["jsonrpc"] == "2.0" for line in server.lines)

@@ -1,0 +1,106 @@
+"""What a client is told about the tools, and what ``list_models`` answers."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from mcp.types import TextContent
+
+from drawthings_mcp.simulator import Simulator
+
+pytestmark = pytest.mark.anyio
+
+
+def walk(node: Any) -> Any:
+    if isinstance(node, dict):
+        yield node
+        for value in node.values():
+            yield from walk(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from walk(value)
+
+
+async def test_descriptions_and_schemas_are_short_flat_and_closed(over_stdio: Any) -> None:
+    async with over_stdio("--server", "demo") as client:
+        tools = (await client.list_tools()).tools
+        instructions = client.instructions or ""
+    assert [tool.name for tool in tools] == ["generate_image", "list_models"]
+    assert 200 < len(instructions) <= 1024
+    for tool in tools:
+        assert 0 < len(tool.description or "") <= 600
+        schema = tool.input_schema
+        assert schema["additionalProperties"] is False
+        assert len(json.dumps(schema)) < 4000
+        for name, field in schema["properties"].items():
+            assert {"type", "enum", "const"} & field.keys(), name
+            assert not {"anyOf", "$ref", "title"} & field.keys(), name
+            assert field["description"], name
+        assert tool.output_schema is None
+        assert tool.annotations is not None
+
+
+async def list_models(client: Any, **arguments: Any) -> tuple[str, dict[str, Any]]:
+    result = await client.call_tool("list_models", arguments)
+    assert not result.is_error
+    first = result.content[0]
+    assert isinstance(first, TextContent)
+    assert result.structured_content is not None
+    return first.text, result.structured_content
+
+
+async def test_models_are_listed_searched_and_paged(in_process: Any) -> None:
+    async with Simulator() as simulator, in_process(server=simulator.address, tls="off") as client:
+        text, data = await list_models(client, query="z image", limit=100)
+        assert "z_image_turbo_1.0_q8p.ckpt" in text
+        assert all("z_image" in row["file"] for row in data["rows"])
+        _, everything = await list_models(client, kind="all", limit=100)
+        first, second = [(await list_models(client, kind="all", limit=5, offset=at))[1] for at in (0, 5)]
+        assert [*first["rows"], *second["rows"]] == everything["rows"][:10]
+        assert "go on with offset=5" in (await list_models(client, kind="all", limit=5))[0]
+        kinds = {row["kind"] for row in everything["rows"]}
+        assert {"model", "LoRA", "control", "upscaler", "embedding"} <= kinds
+        nothing, _ = await list_models(client, query="no such thing")
+        assert "Nothing matches" in nothing
+
+
+async def test_models_are_filtered_by_family_and_mode(in_process: Any) -> None:
+    async with Simulator() as simulator, in_process(server=simulator.address, tls="off") as client:
+        _, flux = await list_models(client, family="flux", limit=100)
+        _, edit = await list_models(client, mode="edit", limit=100)
+    assert {row["family"] for row in flux["rows"]} == {"flux"}
+    files = {row["file"] for row in edit["rows"]}
+    assert "qwen_image_edit_2511_q6p.ckpt" in files
+    assert "z_image_turbo_1.0_q8p.ckpt" not in files
+
+
+async def test_presets_say_which_files_the_server_lacks(in_process: Any) -> None:
+    async with (
+        Simulator(missing_files=["z_image_turbo_1.0_q6p.ckpt"]) as simulator,
+        in_process(server=simulator.address, tls="off") as client,
+    ):
+        text, data = await list_models(client, kind="presets", query="z image turbo")
+    (row,) = data["rows"]
+    assert row["installed"] is False
+    assert "lacks z_image_turbo_1.0_q6p.ckpt" in text
+
+
+async def test_a_server_that_cannot_be_browsed_says_how_to_change_that(in_process: Any) -> None:
+    async with (
+        Simulator(model_browser=False) as simulator,
+        in_process(server=simulator.address, tls="off") as client,
+    ):
+        text, data = await list_models(client)
+    assert "--model-browser" in text
+    assert data["rows"]
+
+
+async def test_an_unknown_kind_is_refused_with_the_allowed_ones(over_stdio: Any) -> None:
+    async with over_stdio("--server", "demo") as client:
+        result = await client.call_tool("list_models", {"kind": "checkpoints"})
+    assert result.is_error
+    first = result.content[0]
+    assert isinstance(first, TextContent)
+    assert "'models'" in first.text
