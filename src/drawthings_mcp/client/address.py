@@ -1,0 +1,96 @@
+"""Where a server is: ``host:port`` as people write it, read into a value.
+
+Owns the syntax of addresses. Resolves no names and opens nothing.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from typing import NoReturn
+
+from drawthings_mcp.errors import InvalidInputError
+
+DEFAULT_PORT = 7859
+"""The port that Draw Things' gRPC server listens on by default (protocol §9.2)."""
+
+MAX_PORT = 65_535
+
+_FORMS = f"Write host, host:port or [IPv6]:port, e.g. localhost:{DEFAULT_PORT}."
+_LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+_HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
+_BRACKETED = re.compile(r"\[(?P<host>[^\[\]]*)\](?::(?P<port>.*))?")
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A host and a port.
+
+    Attributes
+    ----------
+    host
+        A name or a numeric address, IPv6 without brackets.
+    port
+        1 to 65535.
+    """
+
+    host: str
+    port: int = DEFAULT_PORT
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def parse_address(text: str) -> Address:
+    """The address that a text means: ``host``, ``host:port``, ``[IPv6]:port`` or a bare IPv6 address.
+
+    Raises
+    ------
+    InvalidInputError
+        It is none of these; a URL's scheme is named with what to write in its place.
+    """
+    text = text.strip()
+    if "://" in text:
+        _refuse_scheme(text)
+    if bracketed := _BRACKETED.fullmatch(text):
+        return Address(_parse_ipv6(bracketed["host"], text), _parse_port(bracketed["port"], text))
+    if text.count(":") > 1:
+        return Address(_parse_ipv6(text, text))
+    host, colon, port = text.partition(":")
+    # Names that end in a dot are what Bonjour's own tools print.
+    host = host.removesuffix(".")
+    if not _HOST.fullmatch(host) or host.isdigit():
+        raise InvalidInputError(f"server: {text!r} is not an address. {_FORMS}")
+    return Address(host.lower(), _parse_port(port if colon else None, text))
+
+
+def is_loopback(ip: str) -> bool:
+    """Whether a numeric address is that of this machine itself."""
+    address = ipaddress.ip_address(ip)
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return (mapped or address).is_loopback
+
+
+def _parse_port(text: str | None, whole: str) -> int:
+    if text is None:
+        return DEFAULT_PORT
+    if text.isascii() and text.isdigit() and 1 <= int(text) <= MAX_PORT:
+        return int(text)
+    raise InvalidInputError(f"server: the port in {whole!r} must be a number from 1 to {MAX_PORT}. {_FORMS}")
+
+
+def _parse_ipv6(host: str, whole: str) -> str:
+    try:
+        return str(ipaddress.IPv6Address(host))
+    except ValueError as exc:
+        raise InvalidInputError(f"server: {host!r} in {whole!r} is not an IPv6 address. {_FORMS}") from exc
+
+
+def _refuse_scheme(text: str) -> NoReturn:
+    scheme, _, rest = text.partition("://")
+    bare = rest.partition("/")[0] or f"localhost:{DEFAULT_PORT}"
+    raise InvalidInputError(
+        f"server: write the address without {scheme + '://'!r}: {bare!r}. "
+        "It is a gRPC server; TLS has a switch of its own (tls: auto, on or off)."
+    )

@@ -1,0 +1,145 @@
+"""A server's certificate as far as the way to it needs: fingerprints, names, validity.
+
+Owns the fingerprints of the certificate that every Draw Things server shares. Decides nothing (``trust`` does).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.x509.oid import NameOID
+
+from drawthings_mcp.errors import CertificateError
+
+SHARED_SPKI_SHA256 = "9968b7b74e50c0cc10084ccc8a0efef2af8a94fdf1786745601f05acef5edd16"
+"""SHA-256 of the public key (SubjectPublicKeyInfo) of the certificate that is compiled into every Draw Things
+server. Its private key is public as well, so whoever presents it proves nothing (protocol §9.1)."""
+
+_FIRST_LABEL = "drawthings"
+"""Stands for the asterisk of a wildcard name; any label would do."""
+
+
+_UNREADABLE = (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.InvalidVersion)
+"""What the parser finds wrong with a certificate; there is no common base."""
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """A leaf certificate.
+
+    Attributes
+    ----------
+    pem
+        The certificate itself.
+    spki_sha256
+        SHA-256 of its public key, hexadecimal: stays the same when a certificate is renewed with its key.
+    names
+        What it is issued for, as gRPC reads it: DNS names and numeric addresses, or the common name when there
+        is no DNS name. A bare asterisk is left out, which no client accepts.
+    """
+
+    pem: bytes = field(repr=False)
+    spki_sha256: str
+    names: tuple[str, ...]
+    not_before: datetime
+    not_after: datetime
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether it has the key that every Draw Things server has."""
+        return self.spki_sha256 == SHARED_SPKI_SHA256
+
+    def check_validity(self, now: datetime | None = None) -> None:
+        """Refuses a certificate outside its dates; gRPC would, without saying so.
+
+        Raises
+        ------
+        CertificateError
+            It has expired or is not valid yet.
+        """
+        now = now or datetime.now(UTC)
+        if now > self.not_after:
+            raise CertificateError(
+                f"The server's certificate expired on {self.not_after:%Y-%m-%d}. Renew it on the server."
+            )
+        if now < self.not_before:
+            raise CertificateError(
+                f"The server's certificate is valid only from {self.not_before:%Y-%m-%d %H:%M} UTC on; "
+                "check the clocks of both machines."
+            )
+
+    def choose_name(self, host: str) -> str:
+        """The name to expect in the certificate: the host itself when it is in there, else the first.
+
+        Raises
+        ------
+        CertificateError
+            It holds no name at all, so that gRPC cannot use it.
+        """
+        if not self.names:
+            raise CertificateError(
+                "The server's certificate holds no name at all. "
+                "Issue one with a subject alternative name, e.g. DNS:localhost."
+            )
+        if any(_matches(name, host) for name in self.names):
+            return host
+        return self.names[0].replace("*", _FIRST_LABEL)
+
+
+def parse_certificate(data: bytes) -> Certificate:
+    """The certificate of DER bytes.
+
+    Raises
+    ------
+    CertificateError
+        The bytes are not a certificate, or one that cannot be read.
+    """
+    try:
+        parsed = x509.load_der_x509_certificate(data)
+        key = parsed.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        names = tuple(_list_names(parsed))
+    except _UNREADABLE as exc:
+        raise CertificateError(f"The server's certificate cannot be read: {exc}. Issue a new one.") from exc
+    return Certificate(
+        pem=parsed.public_bytes(Encoding.PEM),
+        spki_sha256=hashlib.sha256(key).hexdigest(),
+        names=names,
+        not_before=parsed.not_valid_before_utc,
+        not_after=parsed.not_valid_after_utc,
+    )
+
+
+def _list_names(certificate: x509.Certificate) -> list[str]:
+    dns, addresses = _list_alternative_names(certificate)
+    common = [str(item.value) for item in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+    return [name for name in [*(dns or common), *addresses] if name not in {"", "*"}]
+
+
+def _list_alternative_names(certificate: x509.Certificate) -> tuple[list[str], list[str]]:
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return [], []
+    addresses = [str(address) for address in names.get_values_for_type(x509.IPAddress)]
+    return names.get_values_for_type(x509.DNSName), addresses
+
+
+def _matches(name: str, host: str) -> bool:
+    name, host = name.lower(), host.lower()
+    if name.startswith("*."):
+        return not _is_numeric(host) and host.partition(".")[2] == name[2:]
+    return name == host
+
+
+def _is_numeric(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True

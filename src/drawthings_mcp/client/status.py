@@ -1,0 +1,140 @@
+"""What gRPC reports → this package's errors, each with the next step.
+
+Owns the table of status codes and the one place where errors of gRPC are caught. What a status means for a whole
+request, e.g. a wrong secret, is found out by the client.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import grpc
+import grpc.aio
+
+from drawthings_mcp.errors import (
+    DrawThingsError,
+    InvalidInputError,
+    MessageTooLargeError,
+    RequestRefusedError,
+    ServerDiedError,
+    ServerError,
+    ServerUnreachableError,
+    SharedSecretError,
+    UnsupportedRequestError,
+)
+
+_LOG = "The server's log says more."
+
+STATUS_ERRORS: Mapping[grpc.StatusCode, tuple[type[ServerError], str]] = {
+    grpc.StatusCode.CANCELLED: (
+        RequestRefusedError,
+        "{server} cancelled the request{details}. Was it stopped there? Otherwise try again.",
+    ),
+    grpc.StatusCode.UNKNOWN: (
+        RequestRefusedError,
+        f"{{server}} failed without naming a reason{{details}}. {_LOG}",
+    ),
+    grpc.StatusCode.INVALID_ARGUMENT: (
+        RequestRefusedError,
+        f"{{server}} does not accept the request{{details}}. {_LOG}",
+    ),
+    grpc.StatusCode.DEADLINE_EXCEEDED: (
+        ServerUnreachableError,
+        "{server} did not answer in time{details}. It may be busy with another run; try again later or restart it.",
+    ),
+    grpc.StatusCode.NOT_FOUND: (
+        RequestRefusedError,
+        "{server} lacks something that the request names{details}. Compare model, LoRAs and controls with its catalog.",
+    ),
+    grpc.StatusCode.ALREADY_EXISTS: (
+        RequestRefusedError,
+        f"{{server}} refused the request, because something is there already{{details}}. {_LOG}",
+    ),
+    grpc.StatusCode.PERMISSION_DENIED: (
+        RequestRefusedError,
+        "{server} does not permit the request{details}. A proxy in front of it wants an account token or limits the "
+        "use; use the address of the server itself.",
+    ),
+    grpc.StatusCode.RESOURCE_EXHAUSTED: (
+        MessageTooLargeError,
+        "A message to or from {server} is over the limit of 1 GiB{details}. Use a smaller size, fewer frames or fewer "
+        "input pictures.",
+    ),
+    grpc.StatusCode.FAILED_PRECONDITION: (
+        RequestRefusedError,
+        f"{{server}} is not in a state to take the request{{details}}. {_LOG}",
+    ),
+    grpc.StatusCode.ABORTED: (
+        RequestRefusedError,
+        "{server} gave the request up{details}. A proxy does so after an hour in its queue; try again later.",
+    ),
+    grpc.StatusCode.OUT_OF_RANGE: (
+        RequestRefusedError,
+        f"{{server}} does not accept a value of the request{{details}}. {_LOG}",
+    ),
+    grpc.StatusCode.UNIMPLEMENTED: (
+        UnsupportedRequestError,
+        "{server} does not know this request{details}. Update Draw Things, or check that the address is not that of "
+        "another gRPC server.",
+    ),
+    grpc.StatusCode.INTERNAL: (
+        RequestRefusedError,
+        "{server} could not process the request{details}. The shared secret may be wrong, or a LoRA could not be "
+        f"fetched. {_LOG}",
+    ),
+    grpc.StatusCode.UNAVAILABLE: (
+        ServerDiedError,
+        "{server} went away while it worked{details}. Draw Things may have crashed on this request: start it again, "
+        "then check that the model and all files exist there, and try a smaller size.",
+    ),
+    grpc.StatusCode.DATA_LOSS: (
+        RequestRefusedError,
+        "{server} reports lost or damaged data{details}. Try again.",
+    ),
+    grpc.StatusCode.UNAUTHENTICATED: (
+        SharedSecretError,
+        "{server} wants to know who asks{details}. Set the shared secret (--shared-secret or "
+        "DRAWTHINGS_SHARED_SECRET), or use the address of the server itself if this is a proxy.",
+    ),
+}
+"""Error and text of every status but OK (protocol §7.7, §11)."""
+
+_MAX_DETAILS = 200
+"""Characters of a server's own words that are quoted; some send whole stack traces."""
+
+
+@contextmanager
+def translated_errors(server: str) -> Iterator[None]:
+    """Raises this package's errors in place of gRPC's; cancellation passes as it is.
+
+    Parameters
+    ----------
+    server
+        The address, to name in texts.
+    """
+    try:
+        yield
+    except grpc.aio.AioRpcError as exc:
+        raise build_error(exc, server) from exc
+    except grpc.aio.UsageError as exc:
+        raise InvalidInputError(f"The client of {server} is closed; open another one.") from exc
+
+
+def build_error(error: grpc.aio.AioRpcError, server: str) -> ServerError:
+    """The error that stands for a failed call."""
+    kind, text = STATUS_ERRORS[error.code()]
+    return kind(text.format(server=server, details=_quote(error.details())))
+
+
+def may_be_a_wrong_secret(error: DrawThingsError) -> bool:
+    """Whether a translated error is what servers answer to a wrong secret, among other things (protocol §7.7)."""
+    cause = error.__cause__
+    return isinstance(cause, grpc.aio.AioRpcError) and cause.code() is grpc.StatusCode.INTERNAL
+
+
+def _quote(details: str | None) -> str:
+    words = " ".join((details or "").split())
+    if not words:
+        return ""
+    return f" ({words if len(words) <= _MAX_DETAILS else words[: _MAX_DETAILS - 1] + '…'})"

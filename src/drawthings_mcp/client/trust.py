@@ -1,0 +1,228 @@
+"""From what was found at an address to the way that is taken there, or to the reason why none is.
+
+Owns the rules about TLS, plaintext, verification and pins, with the texts that say which switch to flip.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NoReturn, TypeAlias
+from urllib.parse import quote
+
+import anyio
+import anyio.to_thread
+from anyio.streams.tls import TLSStream
+
+from drawthings_mcp.client.address import DEFAULT_PORT, is_loopback
+from drawthings_mcp.client.certificate import Certificate, parse_certificate
+from drawthings_mcp.client.pins import PinStore
+from drawthings_mcp.client.probe import ProbeResult, Speaks
+from drawthings_mcp.errors import (
+    CertificateError,
+    InvalidInputError,
+    ServerUnreachableError,
+    WrongProtocolError,
+)
+
+TlsMode: TypeAlias = Literal["auto", "on", "off"]
+
+_SWITCH_ON = (
+    "Start Draw Things and switch its API server on (Advanced settings → API Server, protocol gRPC, "
+    f"port {DEFAULT_PORT} by default)"
+)
+
+_NOT_REACHED: Mapping[Speaks, str] = {
+    Speaks.REFUSED: f"{{found}}: nothing listens there. {_SWITCH_ON}, or correct the address.",
+    Speaks.UNRESOLVED: "{found}. Check the spelling, or give the numeric address of the machine.",
+    Speaks.UNREACHABLE: "{found}. Check that the machine is on, in the same network and not behind a firewall.",
+    Speaks.SILENT: "{found}. Draw Things may hang or still be starting: wait a moment, restart it, or check the port.",
+    Speaks.CLOSES: f"{{found}}, as a tunnel does whose other end is not running. {_SWITCH_ON}.",
+}
+
+_WRONG_PROTOCOL: Mapping[Speaks, str] = {
+    Speaks.HTTP1: (
+        "{found}: this is Draw Things' HTTP API mode, or another web server. In Draw Things set Advanced settings → "
+        f"API Server → Protocol to gRPC, or correct the port ({DEFAULT_PORT} by default)."
+    ),
+    Speaks.TLS_ONLY: f"{{found}}: another server listens there. Correct the port ({DEFAULT_PORT} by default).",
+    Speaks.TLS_FAILS: "{found}. TLS 1.2 or later without a client certificate is needed.",
+    Speaks.OTHER: f"{{found}}: another server listens there. Correct the port ({DEFAULT_PORT} by default).",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Security:
+    """How a connection is protected.
+
+    Attributes
+    ----------
+    note
+        What that is worth, in a few words.
+    spki_sha256
+        SHA-256 of the server's public key, hexadecimal; empty for plaintext.
+    """
+
+    kind: Literal["plaintext", "TLS"]
+    note: str
+    spki_sha256: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.note}"
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Everything that opening a channel takes.
+
+    Attributes
+    ----------
+    target
+        The numeric address that answered, as gRPC writes it. The name is not resolved a second time: gRPC's own
+        resolver does not know the ``.local`` names of a Mac, and might come to another machine.
+    name
+        What the server is called: the authority of plaintext requests, the name expected in a certificate.
+    roots
+        PEM of the certificates to trust; None for plaintext.
+    """
+
+    target: str
+    name: str
+    roots: bytes | None
+    security: Security
+
+
+@dataclass(frozen=True, slots=True)
+class TrustPolicy:
+    """The caller's wishes.
+
+    Attributes
+    ----------
+    tls
+        ``auto``: TLS, and plaintext only on this machine. ``on``: TLS. ``off``: plaintext.
+    ca_file
+        PEM of a CA's or the server's certificate; chain and host name are verified against it.
+    verify
+        False accepts any certificate, whatever is pinned.
+    """
+
+    tls: TlsMode
+    ca_file: Path | None
+    verify: bool
+    pins: PinStore
+
+    async def choose_route(self, found: ProbeResult) -> Route:
+        """The way to what was found.
+
+        Raises
+        ------
+        ServerUnreachableError
+            Nothing answers.
+        WrongProtocolError
+            Something answers in a protocol that is wrong or not allowed.
+        CertificateError
+            The certificate is not trusted or cannot be used.
+        InvalidInputError
+            The CA file cannot be used.
+        StorageError
+            The pins cannot be used.
+        """
+        if found.speaks in _NOT_REACHED:
+            raise ServerUnreachableError(_NOT_REACHED[found.speaks].format(found=found))
+        if found.speaks in _WRONG_PROTOCOL:
+            raise WrongProtocolError(_WRONG_PROTOCOL[found.speaks].format(found=found))
+        if found.speaks is Speaks.PLAINTEXT:
+            return self._choose_plaintext(found)
+        return await self._choose_tls(found)
+
+    def _choose_plaintext(self, found: ProbeResult) -> Route:
+        local = is_loopback(found.ip)
+        if self.tls != "off" and (self.tls == "on" or not local or self.ca_file):
+            raise WrongProtocolError(
+                f"{found}. Switch TLS on in the server, or allow plaintext: --tls off or DRAWTHINGS_TLS=off; "
+                "then everybody in between can read along."
+            )
+        note = "not encrypted, on this machine" if local else "not encrypted, readable on the network"
+        return Route(_build_target(found), str(found.address), None, Security("plaintext", note))
+
+    async def _choose_tls(self, found: ProbeResult) -> Route:
+        if self.tls == "off":
+            raise WrongProtocolError(
+                f"{found}, and TLS is switched off here. Use --tls auto or DRAWTHINGS_TLS=auto, "
+                "or switch TLS off in the server."
+            )
+        certificate = parse_certificate(found.certificate)
+        if self.ca_file is not None:
+            return await self._choose_verified(found, certificate, self.ca_file)
+        certificate.check_validity()
+        name = certificate.choose_name(found.address.host)
+        note = await anyio.to_thread.run_sync(self._judge, found, certificate)
+        # Trusting the leaf itself, and nothing else, binds the channel to the key that was just judged.
+        return Route(_build_target(found), name, certificate.pem, Security("TLS", note, certificate.spki_sha256))
+
+    def _judge(self, found: ProbeResult, certificate: Certificate) -> str:
+        """Says what a certificate is worth that no CA vouches for; blocking."""
+        if not self.verify:
+            return "any certificate is accepted: encrypts, proves no identity"
+        # A server that had a key of its own must not fall back to the public one unnoticed.
+        self.pins.check(str(found.address), certificate.spki_sha256, pin=not certificate.is_shared)
+        if certificate.is_shared:
+            return "Draw Things' shared public certificate: encrypts, proves no identity"
+        return "the server's own certificate, pinned at first use"
+
+    async def _choose_verified(self, found: ProbeResult, certificate: Certificate, ca_file: Path) -> Route:
+        roots = await anyio.to_thread.run_sync(_read_roots, ca_file)
+        await _verify(found, roots)
+        security = Security("TLS", f"verified against {ca_file}", certificate.spki_sha256)
+        return Route(_build_target(found), found.address.host, roots, security)
+
+
+def _build_target(found: ProbeResult) -> str:
+    # A zone such as fe80::1%4 has to be quoted in gRPC's address syntax.
+    family, ip = ("ipv6", f"[{quote(found.ip, safe=':')}]") if ":" in found.ip else ("ipv4", found.ip)
+    return f"{family}:{ip}:{found.address.port}"
+
+
+def _read_roots(ca_file: Path) -> bytes:
+    try:
+        roots = ca_file.read_bytes()
+        _build_verifying_context(roots)
+    except (OSError, ValueError) as exc:
+        raise InvalidInputError(
+            f"ca_file: {ca_file} holds no certificate in PEM form that can be read: {exc}."
+        ) from exc
+    return roots
+
+
+def _build_verifying_context(roots: bytes) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    # The file may hold the server's own certificate in place of a CA's.
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    context.set_alpn_protocols(["h2"])
+    context.load_verify_locations(cadata=roots.decode("ascii", "ignore"))
+    return context
+
+
+async def _verify(found: ProbeResult, roots: bytes) -> None:
+    """One verified handshake ahead of gRPC's own, which gives no reason when it fails."""
+    try:
+        async with await anyio.connect_tcp(found.ip, found.address.port) as stream:
+            await TLSStream.wrap(
+                stream,
+                hostname=found.address.host,
+                ssl_context=_build_verifying_context(roots),
+                standard_compatible=False,
+            )
+    except ssl.SSLCertVerificationError as exc:
+        _refuse_certificate(found, exc)
+    except (OSError, anyio.BrokenResourceError, anyio.EndOfStream) as exc:
+        raise ServerUnreachableError(f"{found.address} broke off the second handshake: {exc}. Try again.") from exc
+
+
+def _refuse_certificate(found: ProbeResult, error: ssl.SSLCertVerificationError) -> NoReturn:
+    raise CertificateError(
+        f"The certificate of {found.address} does not pass: {error.verify_message}. Give the CA that issued it and "
+        "the name that it is issued for, or leave the CA file out to pin the certificate at first use."
+    ) from error
