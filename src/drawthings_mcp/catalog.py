@@ -89,6 +89,14 @@ class Embedding(CatalogEntry):
 
 EntryT = TypeVar("EntryT", bound=CatalogEntry)
 
+_LORA_HOSTS: Mapping[str, frozenset[str]] = {"v1": frozenset({"kandinsky2.1"})}
+"""Versions of models that also take the LoRAs of another version (protocol §2.3)."""
+
+
+def accepts_lora(model_version: str, lora_version: str) -> bool:
+    """Whether a model of one version takes a LoRA of another; a server skips all others without a word."""
+    return lora_version == model_version or model_version in _LORA_HOSTS.get(lora_version, ())
+
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
@@ -118,6 +126,39 @@ class Catalog:
     def get_lora(self, name: str) -> LoRA:
         """The LoRA of a file or display name; see ``get_entry``."""
         return get_entry(self.loras, name, "LoRA")
+
+    def get_control(self, name: str) -> Control:
+        """The control of a file or display name; see ``get_entry``."""
+        return get_entry(self.controls, name, "control")
+
+    def get_upscaler(self, name: str) -> Upscaler:
+        """The upscaler of a file or display name; see ``get_entry``."""
+        return get_entry(self.upscalers, name, "upscaler")
+
+    def get_embedding(self, name: str) -> Embedding:
+        """The embedding of a file, display name or keyword; see ``get_entry``."""
+        by_keyword = (entry for entry in self.embeddings if entry.keyword.lower() == name.strip().lower())
+        return next(by_keyword, None) or get_entry(self.embeddings, name, "embedding")
+
+    def find_model(self, name: str) -> Model | None:
+        """The model of a file or display name, or None; see ``find_entry``."""
+        return find_entry(self.models, name)
+
+    def find_lora(self, name: str) -> LoRA | None:
+        """The LoRA of a file or display name, or None; see ``find_entry``."""
+        return find_entry(self.loras, name)
+
+    def find_control(self, name: str) -> Control | None:
+        """The control of a file or display name, or None; see ``find_entry``."""
+        return find_entry(self.controls, name)
+
+    def compatible_loras(self, model: Model) -> tuple[LoRA, ...]:
+        """The LoRAs that a model takes, in the server's order."""
+        return tuple(lora for lora in self.loras if accepts_lora(model.version, lora.version))
+
+    def compatible_controls(self, model: Model) -> tuple[Control, ...]:
+        """The controls that a model takes, in the server's order."""
+        return tuple(control for control in self.controls if control.version == model.version)
 
 
 def find_entry(entries: Sequence[EntryT], name: str) -> EntryT | None:

@@ -1,4 +1,4 @@
-"""Numbers of the protocol that several rooms share."""
+"""Numbers and names that several rooms share."""
 
 from __future__ import annotations
 
@@ -13,3 +13,7 @@ MAX_SIDE = 8192
 
 MAX_SEED = 2**32 - 1
 """Seeds are unsigned 32-bit numbers on the wire (protocol §2.1, slot 3)."""
+
+SIMULATED_HEADER = "drawthings-simulated"
+"""Response header in which the simulator tells clients that look for it what it is, so that a simulated picture can
+say so wherever it goes. Messages carry no such mark: they are those of any server."""

@@ -172,22 +172,6 @@ async def _serve_grpc(
 
 
 @pytest.fixture(scope="session")
-def anyio_backend() -> str:
-    """grpc.aio runs on asyncio only."""
-    return "asyncio"
-
-
-@pytest.fixture(scope="session", autouse=True)
-async def one_loop(anyio_backend: str) -> AsyncIterator[None]:
-    """Keeps one event loop for all tests.
-
-    A gRPC server that was stopped still has events on their way. They are delivered through whichever loop runs
-    then, and fail there when their own is closed.
-    """
-    yield  # noqa: PT022 - the fixture's own life is what keeps the loop
-
-
-@pytest.fixture(scope="session")
 def portal() -> Iterator[BlockingPortal]:
     """A loop in another thread, which lasts for the same reason."""
     with start_blocking_portal() as portal:

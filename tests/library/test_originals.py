@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +20,10 @@ from drawthings_mcp.metadata import read_metadata
 
 def test_a_picture_is_saved_with_pixels_and_metadata(image: GeneratedImage, tmp_path: Path) -> None:
     path = save_image(
-        image,
+        replace(image, simulated=True),
         tmp_path / "new" / "folder",
         "fox",
         server="mac:7859",
-        simulated=True,
         requested_size=(1000, 1000),
         extra={"mode": "edit"},
     )

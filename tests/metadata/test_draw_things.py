@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -162,7 +163,7 @@ def test_a_configuration_survives_with_every_part(make_image: MakeImage, tmp_pat
 
 
 def test_a_simulated_picture_says_so(make_image: MakeImage, tmp_path: Path) -> None:
-    simulated = _write(tmp_path / "a.png", make_image(), simulated=True)
+    simulated = _write(tmp_path / "a.png", replace(make_image(), simulated=True))
     assert simulated.is_simulated
     assert simulated.software == "Draw Things (simulated)"
     assert simulated.record["simulated"] is True

@@ -114,6 +114,22 @@ async def test_any_size_is_rendered_at_multiples_of_64_and_cropped(
         assert picture.size == (500, 300)
     assert "500×300" in text_of(result)
     assert "rendered at 512×320 and cropped" in text_of(result)
+    metadata = read_metadata(path)
+    assert metadata is not None
+    assert metadata.size == (512, 320)
+    assert metadata.record["requested_size"] == "500x300"
+
+
+async def test_a_simulated_picture_says_so_wherever_the_simulator_runs(
+    in_process: Any, server_environment: dict[str, str]
+) -> None:
+    async with Simulator() as simulator, in_process(server=simulator.address, tls="off") as client:
+        result = await generate(client, width=128, height=128)
+    assert "simulated: no real model drew this" in text_of(result)
+    (path,) = files_in(server_environment["DRAWTHINGS_OUTPUT_DIR"])
+    metadata = read_metadata(path)
+    assert metadata is not None
+    assert metadata.is_simulated
 
 
 @pytest.mark.parametrize(

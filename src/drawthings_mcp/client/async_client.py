@@ -21,7 +21,7 @@ from drawthings_mcp.catalog import Catalog
 from drawthings_mcp.client.address import Address, parse_address
 from drawthings_mcp.client.collect import EventCallback, collect_images
 from drawthings_mcp.client.connection import Connection
-from drawthings_mcp.client.info import ServerInfo
+from drawthings_mcp.client.info import ServerInfo, is_simulated
 from drawthings_mcp.client.inputs import read_canvas, read_mask
 from drawthings_mcp.client.options import build_policy
 from drawthings_mcp.client.probe import CONNECT_TIMEOUT
@@ -96,6 +96,8 @@ class AsyncDrawThingsClient:
     ) -> None:
         self.address: Address = parse_address(address)
         policy = build_policy(insecure=insecure, verify_ssl=verify_ssl, tls=tls, ca_file=ca_file, state_dir=state_dir)
+        self.simulated = False
+        """Whether the server turned out to be the simulator, known from its first answer on."""
         self._shared_secret = shared_secret
         self._connection = Connection(self.address, policy, connect_timeout)
 
@@ -152,6 +154,7 @@ class AsyncDrawThingsClient:
     ) -> AsyncGenerator[Event]:
         reader = ResponseReader()
         async with self._explained_errors():
+            self.simulated = is_simulated(await call.initial_metadata())
             async for message in call:
                 for event in reader.feed(message):
                     yield event
@@ -172,7 +175,8 @@ class AsyncDrawThingsClient:
             As ``stream``; or ``TensorError`` when an image cannot be decoded.
         """
         async with self.stream(request) as events:
-            return await collect_images(events, request, on_event)
+            images = await collect_images(events, request, on_event)
+        return [replace(image, simulated=self.simulated) for image in images]
 
     async def generate_image(
         self,
@@ -230,14 +234,16 @@ class AsyncDrawThingsClient:
         with self._translated_errors():
             stub = await self._connection.get_stub()
             request = pb.EchoRequest(name=USER, sharedSecret=self._shared_secret or None)
-            reply: pb.EchoReply = await stub.Echo(request, timeout=REPLY_TIMEOUT)
+            call = stub.Echo(request, timeout=REPLY_TIMEOUT)
+            reply: pb.EchoReply = await call
+            self.simulated = is_simulated(await call.initial_metadata())
         if reply.sharedSecretMissing:
             problem = "another shared secret than the one given" if self._shared_secret else "a shared secret"
             raise SharedSecretError(
                 f"{self.address} wants {problem}. Set the one that the server was started with: --shared-secret or "
                 "DRAWTHINGS_SHARED_SECRET."
             )
-        return ServerInfo(reply.message, reply.serverIdentifier, parse_catalog(reply))
+        return ServerInfo(reply.message, reply.serverIdentifier, parse_catalog(reply), self.simulated)
 
     async def catalog(self) -> Catalog:
         """Models, LoRAs, controls, upscalers and embeddings that the server offers.

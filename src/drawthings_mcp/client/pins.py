@@ -64,6 +64,18 @@ class PinStore:
                 f"{server!r} from {self.path}."
             )
 
+    def find(self, server: str) -> str | None:
+        """The key that is pinned for a server, SHA-256 in hexadecimal; None when there is none.
+
+        Raises
+        ------
+        StorageError
+            The file cannot be read, or is damaged.
+        """
+        with self._translated_errors():
+            # Every change replaces the file whole, so reading takes no lock.
+            return self._read().get(server)
+
     def _read(self) -> Mapping[str, str]:
         try:
             pins = json.loads(self.path.read_text(encoding="utf-8"))

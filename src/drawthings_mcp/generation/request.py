@@ -80,12 +80,15 @@ class GeneratedImage:
         ``(H, W, 3)`` or, for transparent results, ``(H, W, 4)`` uint8, sRGB, channels R, G, B, A.
     configuration
         As it was sent, with the seed that reproduces this very picture.
+    simulated
+        Whether the simulator drew it instead of a model.
     """
 
     pixels: NDArray[np.uint8]
     prompt: str
     negative_prompt: str
     configuration: ImageGenerationConfig
+    simulated: bool = False
 
     @property
     def seed(self) -> int:

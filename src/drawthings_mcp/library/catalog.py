@@ -144,6 +144,15 @@ class ImageCatalog:
             row = connection.execute(f"{_SELECT} WHERE kind = ? ORDER BY number DESC LIMIT 1", (kind,)).fetchone()
         return None if row is None else _parse_row(row)
 
+    def check(self) -> int:
+        """Reads the whole file through; the number of pictures in it."""
+        with self._open() as connection:
+            ((verdict,),) = connection.execute("PRAGMA quick_check(1)").fetchall()
+            if verdict != "ok":
+                raise sqlite3.DatabaseError(verdict)
+            ((count,),) = connection.execute("SELECT count(*) FROM images").fetchall()
+        return int(count)
+
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
         with _translate_sqlite_errors(self._path):

@@ -41,7 +41,6 @@ def save_image(
     stem: str,
     *,
     server: str = "",
-    simulated: bool = False,
     requested_size: tuple[int, int] | None = None,
     kind: ModelKind | None = None,
     extra: Mapping[str, Any] | None = None,
@@ -57,7 +56,7 @@ def save_image(
         Created when missing.
     stem
         From ``naming.file_stem``.
-    server, simulated, requested_size, kind, extra
+    server, requested_size, kind, extra
         For the metadata: see ``metadata.build_metadata``.
 
     Returns
@@ -72,9 +71,7 @@ def save_image(
     InvalidInputError
         The image's seed is not the one that was used.
     """
-    packet = build_metadata(
-        image, server=server, simulated=simulated, requested_size=requested_size, kind=kind, extra=extra
-    )
+    packet = build_metadata(image, server=server, requested_size=requested_size, kind=kind, extra=extra)
     data = encode_png(image.pixels, packet)
     folder = folder.absolute()
     with _translate_os_errors(folder):

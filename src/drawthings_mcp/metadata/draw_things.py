@@ -78,7 +78,6 @@ def build_metadata(
     image: GeneratedImage,
     *,
     server: str = "",
-    simulated: bool = False,
     requested_size: tuple[int, int] | None = None,
     kind: ModelKind | None = None,
     created: datetime | None = None,
@@ -86,12 +85,12 @@ def build_metadata(
 ) -> str:
     """The XMP packet of a picture.
 
+    That a picture is simulated is said plainly, in the software's name and in the record.
+
     Parameters
     ----------
     server
         Address of the server that made it.
-    simulated
-        Says plainly, in the software's name and in the record, that no model made the picture.
     requested_size
         Width and height in pixels that were asked for, when they differ from the canvas.
     kind
@@ -114,7 +113,7 @@ def build_metadata(
         "version": get_version("drawthings-mcp"),
         "server": server,
         "created": (created or datetime.now(UTC)).isoformat(timespec="seconds"),
-        "simulated": simulated,
+        "simulated": image.simulated,
         "size": "{}x{}".format(*image.size),
         "requested_size": "{}x{}".format(*(requested_size or image.size)),
     }
@@ -126,7 +125,7 @@ def build_metadata(
     }
     return build_packet(
         Packet(
-            software=SIMULATED_SOFTWARE if simulated else SOFTWARE,
+            software=SIMULATED_SOFTWARE if image.simulated else SOFTWARE,
             description=build_text(prompt, negative_prompt, keys),
             comment=_dump(comment),
         )

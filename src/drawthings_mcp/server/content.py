@@ -89,7 +89,7 @@ def _describe_file(variant: SavedVariant, name: str) -> str:
 def _describe_time(result: GenerationResult) -> str:
     rendered = "×".join(map(str, result.rendered_size))
     cropped = "" if result.variants[0].size == result.rendered_size else f", rendered at {rendered} and cropped"
-    simulated = " (simulated: no real model drew this)" if result.server == "demo" else ""
+    simulated = " (simulated: no real model drew this)" if result.simulated else ""
     return f"{result.seconds:.1f} s on {result.server}{simulated}{cropped}"
 
 

@@ -11,11 +11,14 @@ import grpc
 
 from drawthings_mcp._generated import image_service_pb2 as pb
 from drawthings_mcp._generated import image_service_pb2_grpc as pb_grpc
+from drawthings_mcp.limits import SIMULATED_HEADER
 from drawthings_mcp.simulator.catalog import Shelf
 from drawthings_mcp.simulator.runs import Job, Outcome, RunQueue
 from drawthings_mcp.simulator.uploads import UploadError, receive_upload
 
 _Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+
+_HEADERS = ((SIMULATED_HEADER, "1"),)
 
 _CRASH_DETAILS = "Socket closed"
 """What a client sees when the server's process dies under it."""
@@ -53,7 +56,7 @@ class ImageGenerationService(pb_grpc.ImageGenerationServiceServicer):
     async def GenerateImage(self, request: pb.ImageGenerationRequest, context: _Context) -> None:  # noqa: N802
         """One run. Headers go out at once, messages when its turn has come."""
         await self._require_secret(request.sharedSecret, context)
-        await context.send_initial_metadata(())
+        await context.send_initial_metadata(_HEADERS)
         job = self._queue.submit(request)
         try:
             await _forward(job, context)
@@ -85,6 +88,7 @@ class ImageGenerationService(pb_grpc.ImageGenerationServiceServicer):
 
     async def Echo(self, request: pb.EchoRequest, context: _Context) -> pb.EchoReply:  # noqa: N802
         """A greeting, and the catalog where browsing is on. A wrong secret is no error here."""
+        await context.send_initial_metadata(_HEADERS)
         if not self._knows_secret(request.sharedSecret):
             return pb.EchoReply(sharedSecretMissing=True)
         reply = pb.EchoReply(message=f"HELLO {request.name}", serverIdentifier=self._identifier)

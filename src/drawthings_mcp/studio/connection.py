@@ -30,11 +30,6 @@ class Connection:
     client: AsyncDrawThingsClient
     address: str
 
-    @property
-    def simulated(self) -> bool:
-        """Whether the pictures come from the embedded simulator."""
-        return self.address == DEMO_SERVER
-
 
 class ServerConnection:
     """Gives the connection, opening it when there is none yet."""

@@ -32,6 +32,8 @@ class GenerationResult:
     ----------
     rendered_size
         Width and height that were rendered; larger than the files when they were cropped.
+    simulated
+        Whether the simulator drew the pictures.
     notes
         Sentences about what was decided for the caller and what went wrong on the side.
     """
@@ -48,6 +50,7 @@ class GenerationResult:
     rendered_size: tuple[int, int]
     seconds: float
     server: str
+    simulated: bool = False
     notes: tuple[str, ...] = ()
 
 

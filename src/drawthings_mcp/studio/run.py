@@ -64,14 +64,19 @@ class Shelf:
 
     def _keep(self, payload: bytes, request: GenerationRequest) -> tuple[SavedVariant, str]:
         pixels = _crop(decode_image(payload), self._plan.size)
-        image = GeneratedImage(pixels, request.prompt, request.negative_prompt, request.configuration)
+        image = GeneratedImage(
+            pixels,
+            request.prompt,
+            request.negative_prompt,
+            request.configuration,
+            simulated=self._connection.client.simulated,
+        )
         now = datetime.now().astimezone()
         path = save_image(
             image,
             self._folder,
             file_stem(request.prompt, image.seed, now),
             server=self._connection.address,
-            simulated=self._connection.simulated,
             requested_size=(self._plan.size.width, self._plan.size.height),
             kind=ModelKind(self._plan.model.version, self._plan.model.modifier),
             extra={"mode": self._plan.mode, "preset": self._plan.preset},
@@ -92,7 +97,7 @@ class Shelf:
                 width=image.size[0],
                 height=image.size[1],
                 server=self._connection.address,
-                simulated=self._connection.simulated,
+                simulated=image.simulated,
             )
         except StorageError as error:
             _logger.warning("saved, but not in the catalog: %s: %s", path, error)

@@ -100,5 +100,6 @@ def _build_result(plan: Plan, shelf: Shelf, connection: Connection, seconds: flo
         rendered_size=plan.size.rendered,
         seconds=seconds,
         server=connection.address,
+        simulated=connection.client.simulated,
         notes=(*plan.notes, *shelf.notes),
     )

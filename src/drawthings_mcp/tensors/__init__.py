@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from drawthings_mcp.tensors.audio import decode_audio, encode_audio
+    from drawthings_mcp.tensors.fitting import Fit, Padding, extend_canvas, fit_pixels, flatten_transparent
     from drawthings_mcp.tensors.fpzip_pool import prestart
     from drawthings_mcp.tensors.header import (
         HEADER_SIZE,
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     )
     from drawthings_mcp.tensors.image import decode_image, encode_image, encode_image_to_tensor, save_tensor_image
     from drawthings_mcp.tensors.latent import decode_latent, encode_latent
+    from drawthings_mcp.tensors.latent_maps import LatentMap, find_latent_map, load_latent_maps
+    from drawthings_mcp.tensors.latent_preview import preview_pixels
     from drawthings_mcp.tensors.mask import alpha_classes, decode_mask, encode_mask, mask_classes
     from drawthings_mcp.tensors.pixels import ImageLike, ensure_pixels
     from drawthings_mcp.tensors.scale import pixels_to_tensor, tensor_to_pixels
@@ -35,7 +38,10 @@ __all__ = [
     "MAX_VALUES",
     "Codec",
     "DataType",
+    "Fit",
     "ImageLike",
+    "LatentMap",
+    "Padding",
     "Payload",
     "TensorFormat",
     "TensorHeader",
@@ -53,16 +59,23 @@ __all__ = [
     "encode_mask",
     "encode_tensor",
     "ensure_pixels",
+    "extend_canvas",
+    "find_latent_map",
+    "fit_pixels",
+    "flatten_transparent",
+    "load_latent_maps",
     "mask_classes",
     "parse_header",
     "pixels_to_tensor",
     "prestart",
+    "preview_pixels",
     "save_tensor_image",
     "tensor_to_pixels",
 ]
 
 _HOMES = {
     "audio": ("decode_audio", "encode_audio"),
+    "fitting": ("Fit", "Padding", "extend_canvas", "fit_pixels", "flatten_transparent"),
     "fpzip_pool": ("prestart",),
     "header": (
         "HEADER_SIZE",
@@ -77,6 +90,8 @@ _HOMES = {
     ),
     "image": ("decode_image", "encode_image", "encode_image_to_tensor", "save_tensor_image"),
     "latent": ("decode_latent", "encode_latent"),
+    "latent_maps": ("LatentMap", "find_latent_map", "load_latent_maps"),
+    "latent_preview": ("preview_pixels",),
     "mask": ("alpha_classes", "decode_mask", "encode_mask", "mask_classes"),
     "pixels": ("ImageLike", "ensure_pixels"),
     "scale": ("pixels_to_tensor", "tensor_to_pixels"),

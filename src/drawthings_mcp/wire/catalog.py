@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from drawthings_mcp._generated import image_service_pb2 as pb
@@ -25,9 +25,9 @@ def parse_catalog(reply: pb.EchoReply) -> Catalog | None:
         return None
     override = reply.override
     return Catalog(
-        models=_parse_entries(override.models, _parse_model),
-        loras=_parse_entries(override.loras, _parse_lora),
-        controls=_parse_entries(override.controlNets, _parse_control),
+        models=_parse_entries(override.models, parse_model),
+        loras=_parse_entries(override.loras, parse_lora),
+        controls=_parse_entries(override.controlNets, parse_control),
         upscalers=_parse_entries(override.upscalers, _parse_upscaler),
         embeddings=_parse_entries(override.textualInversions, _parse_embedding),
         files=frozenset(reply.files),
@@ -53,7 +53,7 @@ def _parse_entries(data: bytes, parse: Callable[[dict[str, Any]], EntryT]) -> tu
     return tuple(entries.values())
 
 
-def _common(specification: dict[str, Any]) -> dict[str, Any]:
+def _common(specification: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "file": str(specification["file"]),
         "name": str(specification["name"]),
@@ -62,7 +62,8 @@ def _common(specification: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _parse_model(specification: dict[str, Any]) -> Model:
+def parse_model(specification: Mapping[str, Any]) -> Model:
+    """The model of one specification; raises ``KeyError`` when a key that is needed here is missing."""
     return Model(
         **_common(specification),
         modifier=specification.get("modifier", "none"),
@@ -72,7 +73,8 @@ def _parse_model(specification: dict[str, Any]) -> Model:
     )
 
 
-def _parse_lora(specification: dict[str, Any]) -> LoRA:
+def parse_lora(specification: Mapping[str, Any]) -> LoRA:
+    """The LoRA of one specification; raises as ``parse_model``."""
     weight = specification.get("weight") or {}
     return LoRA(
         **_common(specification),
@@ -82,7 +84,8 @@ def _parse_lora(specification: dict[str, Any]) -> LoRA:
     )
 
 
-def _parse_control(specification: dict[str, Any]) -> Control:
+def parse_control(specification: Mapping[str, Any]) -> Control:
+    """The control of one specification; raises as ``parse_model``."""
     return Control(**_common(specification), type=specification["type"], modifier=specification.get("modifier", ""))
 
 

@@ -48,6 +48,7 @@ def build_request(
     InvalidImageError
         Canvas or mask do not have the size of the configuration, or there is a mask but no canvas.
     """
+    check_form(request)
     contents = _Contents()
     message = pb.ImageGenerationRequest(
         scaleFactor=1,
@@ -60,14 +61,29 @@ def build_request(
         chunked=True,
     )
     if request.canvas is not None:
-        message.image = contents.add(encode_image(_checked_canvas(request, request.canvas)))
+        message.image = contents.add(encode_image(request.canvas))
     if request.mask is not None:
-        message.mask = contents.add(encode_mask(_checked_mask(request, request.mask)))
-    message.hints.extend(_build_hint(hint, request, contents) for hint in _checked_hints(request.hints))
+        message.mask = contents.add(encode_mask(request.mask))
+    message.hints.extend(_build_hint(hint, contents) for hint in request.hints)
     message.contents.extend(contents.payloads.values())
     if shared_secret:
         message.sharedSecret = shared_secret
     return message
+
+
+def check_form(request: GenerationRequest) -> None:
+    """Refuses pictures and hints that do not have the form that the request needs.
+
+    Raises
+    ------
+    InvalidInputError, InvalidImageError
+        As ``build_request``.
+    """
+    if request.canvas is not None:
+        _check_canvas(request, request.canvas)
+    if request.mask is not None:
+        _check_mask(request, request.mask)
+    _check_hints(request)
 
 
 class _Contents:
@@ -86,17 +102,16 @@ def _size(request: GenerationRequest) -> tuple[int, int]:
     return request.configuration.height, request.configuration.width
 
 
-def _checked_canvas(request: GenerationRequest, canvas: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _check_canvas(request: GenerationRequest, canvas: NDArray[np.uint8]) -> None:
     wanted = (*_size(request), 3)
     if canvas.dtype != np.uint8 or canvas.shape != wanted:
         raise InvalidImageError(
             f"canvas: must be uint8 of shape {wanted} (H, W, RGB), the size of the configuration; "
             f"got {canvas.dtype} {canvas.shape}. Resize it or change width and height."
         )
-    return canvas
 
 
-def _checked_mask(request: GenerationRequest, mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _check_mask(request: GenerationRequest, mask: NDArray[np.uint8]) -> None:
     if request.canvas is None:
         raise InvalidImageError("mask: needs a canvas; a server ignores a mask without one.")
     wanted = _size(request)
@@ -105,27 +120,31 @@ def _checked_mask(request: GenerationRequest, mask: NDArray[np.uint8]) -> NDArra
             f"mask: must be uint8 classes of shape {wanted} (H, W), the size of the canvas; "
             f"got {mask.dtype} {mask.shape}."
         )
-    return mask
 
 
-def _checked_hints(hints: tuple[Hint, ...]) -> tuple[Hint, ...]:
-    types = [hint.type for hint in hints]
+def _check_hints(request: GenerationRequest) -> None:
+    types = [hint.type for hint in request.hints]
     for hint_type in types:
         if types.count(hint_type) > 1:
             raise InvalidInputError(
                 f"hints: {hint_type} is given twice, of which a server reads one; put all tensors into one hint."
             )
-    return hints
+    for hint in request.hints:
+        _check_hint(hint, request)
 
 
-def _build_hint(hint: Hint, request: GenerationRequest, contents: _Contents) -> pb.HintProto:
+def _check_hint(hint: Hint, request: GenerationRequest) -> None:
     if not hint.tensors:
         raise InvalidInputError(f"hints: {hint.type} has no tensor; leave the hint out.")
-    message = pb.HintProto(hintType=hint.type.value)
     for item in hint.tensors:
         if item.weight <= 0 and hint.type is HintType.Shuffle:
             raise InvalidInputError("hints: a reference of weight 0 confuses a server; leave it out.")
         _check_hint_tensor(hint.type, item.tensor, request)
+
+
+def _build_hint(hint: Hint, contents: _Contents) -> pb.HintProto:
+    message = pb.HintProto(hintType=hint.type.value)
+    for item in hint.tensors:
         payload = encode_tensor(np.asarray(item.tensor, np.float16)[np.newaxis])
         message.tensors.append(pb.TensorAndWeight(tensor=contents.add(payload), weight=item.weight))
     return message
