@@ -79,7 +79,7 @@ async def main() -> None:
     print("\n".join(f"  {path}" for path in paths))
     entry = {"mcpServers": {"drawthings": {"command": str(COMMAND), "args": ["--server", "localhost:7859"]}}}
     print(
-        "\nThese were drawn by the simulator. For real ones, switch on Draw Things' API server (Settings → Advanced →\n"
+        "\nThese were drawn by the simulator. For real ones, switch on Draw Things' API server (Advanced settings →\n"
         "API Server, protocol gRPC, port 7859) and add this to your chat client's MCP configuration:\n"
     )
     print("\n".join(f"  {line}" for line in json.dumps(entry, indent=2).splitlines()))

@@ -134,11 +134,14 @@ Generate: TypeAlias = Callable[[pb.ImageGenerationRequest, Context], AsyncIterat
 class Servicer(pb_grpc.ImageGenerationServiceServicer):
     """A server whose runs are a test's own."""
 
-    def __init__(self, generate: Generate, secret: str) -> None:
+    def __init__(self, generate: Generate, secret: str, before_echo: Callable[[], Awaitable[None]] | None) -> None:
         self._generate = generate
         self._secret = secret
+        self._before_echo = before_echo
 
     async def Echo(self, request: pb.EchoRequest, context: object) -> pb.EchoReply:  # noqa: N802
+        if self._before_echo is not None:
+            await self._before_echo()
         if request.sharedSecret != self._secret:
             return pb.EchoReply(sharedSecretMissing=True)
         return pb.EchoReply(message=f"HELLO {request.name}", serverIdentifier=7)
@@ -157,11 +160,16 @@ async def _send_nothing(request: object, context: object) -> AsyncIterator[pb.Im
 
 @asynccontextmanager
 async def _serve_grpc(
-    generate: Generate = _send_nothing, *, certificate: Issued | None = None, secret: str = "", port: int = 0
+    generate: Generate = _send_nothing,
+    *,
+    certificate: Issued | None = None,
+    secret: str = "",
+    port: int = 0,
+    before_echo: Callable[[], Awaitable[None]] | None = None,
 ) -> AsyncIterator[str]:
     # Without exclusive ports a server that was restarted would share its port with a stranger.
     server = grpc.aio.server(options=[("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", -1)])
-    pb_grpc.add_ImageGenerationServiceServicer_to_server(Servicer(generate, secret), server)
+    pb_grpc.add_ImageGenerationServiceServicer_to_server(Servicer(generate, secret, before_echo), server)
     at = f"127.0.0.1:{port}"
     bound = server.add_secure_port(at, certificate.credentials) if certificate else server.add_insecure_port(at)
     await server.start()
@@ -192,7 +200,7 @@ def serve_tcp() -> Callable[..., AbstractAsyncContextManager[str]]:
 
 @pytest.fixture
 def serve_grpc() -> Callable[..., AbstractAsyncContextManager[str]]:
-    """``serve_grpc(generate, certificate, secret, port)``: a real gRPC server; yields its address."""
+    """``serve_grpc(generate, certificate, secret, port, before_echo)``: a real gRPC server; yields its address."""
     return _serve_grpc
 
 

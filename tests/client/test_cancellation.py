@@ -123,3 +123,29 @@ async def test_closing_the_client_ends_what_still_runs(serve_grpc: Peer, small_r
             async with AsyncDrawThingsClient(address) as client, client.stream(small_request) as events:
                 await anext(aiter(events))
             await run.stopped.wait()
+
+
+async def test_a_cancelled_echo_ends_the_scope_that_cancelled_it_and_nothing_else(serve_grpc: Peer) -> None:
+    asked = anyio.Event()
+
+    async def never() -> None:
+        asked.set()
+        await anyio.sleep_forever()
+
+    went_on = False
+    with anyio.fail_after(30):
+        async with serve_grpc(before_echo=never) as address, AsyncDrawThingsClient(address) as client:
+
+            async def ask() -> None:
+                nonlocal went_on
+                with scope:
+                    await client.echo()
+                went_on = True
+
+            scope = anyio.CancelScope()
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(ask)
+                await asked.wait()
+                scope.cancel()
+    assert scope.cancelled_caught
+    assert went_on

@@ -5,13 +5,13 @@ Owns the methods; how the server is reached is ``connection``'s, what messages m
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import anyio.to_thread
 import grpc.aio
@@ -44,6 +44,8 @@ from drawthings_mcp.wire import ResponseReader, build_request, parse_catalog
 
 USER = "drawthings-mcp"
 """Name under which a server knows its caller."""
+
+ReplyT = TypeVar("ReplyT")
 
 REPLY_TIMEOUT = 120.0
 """Seconds for everything but a run. A server may hold a reply back until the current run is done (protocol §9.2);
@@ -154,7 +156,7 @@ class AsyncDrawThingsClient:
     ) -> AsyncGenerator[Event]:
         reader = ResponseReader()
         async with self._explained_errors():
-            self.simulated = is_simulated(await call.initial_metadata())
+            self.simulated = is_simulated(await _receive(call.initial_metadata()))
             async for message in call:
                 for event in reader.feed(message):
                     yield event
@@ -235,7 +237,7 @@ class AsyncDrawThingsClient:
             stub = await self._connection.get_stub()
             request = pb.EchoRequest(name=USER, sharedSecret=self._shared_secret or None)
             call = stub.Echo(request, timeout=REPLY_TIMEOUT)
-            reply: pb.EchoReply = await call
+            reply: pb.EchoReply = await _receive(call)
             self.simulated = is_simulated(await call.initial_metadata())
         if reply.sharedSecretMissing:
             problem = "another shared secret than the one given" if self._shared_secret else "a shared secret"
@@ -274,7 +276,7 @@ class AsyncDrawThingsClient:
         async with self._explained_errors():
             stub = await self._connection.get_stub()
             request = pb.FileListRequest(files=names, sharedSecret=self._shared_secret or None)
-            reply: pb.FileExistenceResponse = await stub.FilesExist(request, timeout=REPLY_TIMEOUT)
+            reply: pb.FileExistenceResponse = await _receive(stub.FilesExist(request, timeout=REPLY_TIMEOUT))
         if len(reply.existences) != len(names):
             raise RequestRefusedError(
                 f"{self.address} answered for {len(reply.existences)} of {len(names)} files. Update Draw Things."
@@ -332,3 +334,13 @@ class AsyncDrawThingsClient:
             raise error from refusal.__cause__
         except ServerError:
             return
+
+
+async def _receive(call: Awaitable[ReplyT]) -> ReplyT:
+    """The reply of a unary call."""
+    try:
+        return await call
+    except anyio.get_cancelled_exc_class():
+        # grpc.aio raises a cancellation of its own making, which the scope that cancelled would not know again.
+        await anyio.lowlevel.checkpoint()
+        raise

@@ -2,27 +2,49 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from drawthings_mcp.tensors import ImageLike
 
 ImageFormat = Literal["square", "landscape", "portrait", "16:9", "9:16", "3:2", "2:3", "4:3", "3:4"]
 
 
-@dataclass(frozen=True, slots=True)
+Mode = Literal["auto", "text2image", "image2image", "edit", "inpaint"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class GenerateArguments:
     """One call, already checked for ranges; names are still as the caller wrote them.
 
     Attributes
     ----------
+    mode
+        ``auto``: a mask makes it ``inpaint``, a picture ``edit``, nothing ``text2image``.
     model
         A file, a display name, or ``auto``.
     width, height
         Pixels, any size from 128 to 8192; they win over ``image_format``.
     seed
         -1 draws one.
+    loras
+        Name and weight, added to those of the preset; without a weight the LoRA's own.
+    preset
+        Name of a built-in preset; empty for the one that suits the model.
+    canvas, moodboard, mask
+        Paths, bytes, Pillow images or arrays.
+    hints
+        Ready maps for controls: the control's type, the picture, and the control's weight.
+    fit
+        How the canvas gets its size.
+    configuration
+        Keys of the app's JSON; they win over the preset, and the arguments above win over them.
     """
 
     prompt: str
+    mode: Mode = "auto"
     negative_prompt: str = ""
     model: str = "auto"
     image_format: ImageFormat | None = None
@@ -33,3 +55,21 @@ class GenerateArguments:
     steps: int | None = None
     guidance_scale: float | None = None
     sampler: str | None = None
+    strength: float | None = None
+    loras: Sequence[tuple[str, float | None]] = ()
+    preset: str = ""
+    canvas: ImageLike | None = None
+    moodboard: Sequence[ImageLike] = ()
+    mask: ImageLike | None = None
+    hints: Sequence[tuple[str, ImageLike, float | None]] = ()
+    fit: Literal["crop", "pad", "stretch"] = "crop"
+    configuration: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def resolved_mode(self) -> Mode:
+        """The mode, with ``auto`` resolved."""
+        if self.mode != "auto":
+            return self.mode
+        if self.mask is not None:
+            return "inpaint"
+        return "edit" if self.canvas is not None or self.moodboard else "text2image"

@@ -84,15 +84,15 @@ class ServerConnection:
 
     async def _enter_client(self, address: str, stack: AsyncExitStack) -> AsyncDrawThingsClient:
         client_room = await load_room("client")
-        tls = self._settings.tls
+        tls, ca_file = self._settings.tls, self._settings.ca_file
         if address == DEMO_SERVER:
             simulator_room = await load_room("simulator")
             simulator = await stack.enter_async_context(simulator_room.Simulator(step_seconds=_DEMO_STEP_SECONDS))
-            address, tls = simulator.address, "off"
+            address, tls, ca_file = simulator.address, "off", None
         client: AsyncDrawThingsClient = client_room.AsyncDrawThingsClient(
             address,
             tls=tls,
-            ca_file=self._settings.ca_file,
+            ca_file=ca_file,
             shared_secret=self._settings.shared_secret.get_secret_value(),
             state_dir=self._settings.state_dir,
         )

@@ -34,9 +34,10 @@ _logger = logging.getLogger(__name__)
 class Shelf:
     """Where the pictures of one call go: files first, then the catalog."""
 
-    def __init__(self, plan: Plan, settings: Settings, connection: Connection) -> None:
+    def __init__(self, plan: Plan, settings: Settings, connection: Connection, output: Path | None = None) -> None:
         self._plan = plan
-        self._folder = settings.output_dir
+        self._folder = settings.output_dir if output is None else output.parent
+        self._stem = "" if output is None else output.stem
         self._catalog = ImageCatalog(settings.state_dir)
         self._connection = connection
         self.variants: list[SavedVariant] = []
@@ -75,7 +76,7 @@ class Shelf:
         path = save_image(
             image,
             self._folder,
-            file_stem(request.prompt, image.seed, now),
+            self._stem or file_stem(request.prompt, image.seed, now),
             server=self._connection.address,
             requested_size=(self._plan.size.width, self._plan.size.height),
             kind=ModelKind(self._plan.model.version, self._plan.model.modifier),

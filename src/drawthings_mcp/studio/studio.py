@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anyio
@@ -48,13 +49,17 @@ class Studio:
         # Draw Things renders one request at a time; our own queue keeps the requests of one call together.
         self._turn = anyio.Lock()
 
-    async def generate(self, arguments: GenerateArguments, report: Report = say_nothing) -> GenerationResult:
+    async def generate(
+        self, arguments: GenerateArguments, report: Report = say_nothing, *, output: Path | None = None
+    ) -> GenerationResult:
         """Makes and saves the pictures of one call.
 
         Parameters
         ----------
         report
             Told the progress, step by step, and at least every few seconds that the work goes on.
+        output
+            File to write instead of one in the output folder; when it exists, a number is added to its name.
 
         Raises
         ------
@@ -66,7 +71,7 @@ class Studio:
             run_room = await load_room("studio.run")
             connection, info = await self._server.greet()
             plan: Plan = await plan_room.plan_generation(arguments, connection.client, info.catalog)
-            shelf: Shelf = run_room.Shelf(plan, self.settings, connection)
+            shelf: Shelf = run_room.Shelf(plan, self.settings, connection, output)
             await heartbeat(0.0, "Waiting for an earlier call" if self._turn.locked() else "Sending the request")
             async with self._turn:
                 started = time.monotonic()

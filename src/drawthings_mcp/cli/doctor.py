@@ -1,0 +1,132 @@
+"""``drawthings-mcp doctor``: what works, what does not, and the switch to flip."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from itertools import groupby
+from typing import Any
+
+import click
+
+from drawthings_mcp.cli.options import read_settings, server_options
+from drawthings_mcp.cli.output import can_print, format_table, measure, pad, print_json, print_text, say
+from drawthings_mcp.studio.diagnosis import Diagnosis, Finding, SettingValue, Status, diagnose, list_values
+
+_SYMBOLS: Mapping[Status, str] = {"ok": "✓", "warning": "!", "problem": "✗", "skipped": "–"}
+_COLOURS: Mapping[Status, str] = {"ok": "green", "warning": "yellow", "problem": "red", "skipped": "bright_black"}
+_STATUS_WIDTH = max(map(len, _SYMBOLS))
+
+_NARROWEST = 60
+"""Columns below which lines are left to the terminal to break."""
+
+_NOTE = (
+    "A chat client starts the server with the options and variables of its own configuration file. "
+    "To test those, give the same here."
+)
+
+
+@click.command()
+@click.option("--render", is_flag=True, help="Also make one tiny picture; loads a model on the server.")
+@click.option(
+    "--timeout",
+    default=10.0,
+    show_default=True,
+    type=click.FloatRange(0.1, 3600),
+    metavar="SECONDS",
+    help="Patience for each question.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@server_options
+def doctor(render: bool, timeout: float, as_json: bool, **options: Any) -> None:
+    """Find out what works, what does not, and what to do about it. Exit code 1 when there is a problem."""
+    settings = read_settings(click.get_current_context(), options)
+
+    import anyio
+
+    async def run() -> Diagnosis:
+        return await diagnose(settings, timeout=timeout, render=render, report=say)
+
+    diagnosis = anyio.run(run)
+    values = list_values(settings)
+    if as_json:
+        findings = [asdict(finding) for finding in diagnosis.findings]
+        print_json({"findings": findings, "settings": {name: asdict(value) for name, value in values.items()}})
+    else:
+        print_text("\n".join([*_describe_settings(values), *_describe_groups(diagnosis), *_summarise(diagnosis)]))
+    click.get_current_context().exit(1 if diagnosis.problems else 0)
+
+
+def _describe_settings(values: Mapping[str, SettingValue]) -> Iterator[str]:
+    yield _title("Settings")
+    rows = [(name, entry.value or "not set", entry.origin, entry.variable) for name, entry in values.items()]
+    yield textwrap.indent(format_table(rows), "  ")
+    yield from _wrap(_NOTE, indent=2)
+
+
+def _describe_groups(diagnosis: Diagnosis) -> Iterator[str]:
+    width = max(measure(finding.name) for finding in diagnosis.findings)
+    for group, findings in groupby(diagnosis.findings, key=lambda finding: finding.group):
+        yield ""
+        yield _title(group)
+        for (status, detail), alike in groupby(findings, key=lambda finding: (finding.status, finding.detail)):
+            yield from _describe(status, detail, list(alike), width)
+
+
+def _describe(status: Status, detail: str, alike: Sequence[Finding], width: int) -> Iterator[str]:
+    """Findings that say the same, as a row of questions that could not be put does, in one entry."""
+    symbol = _SYMBOLS[status] if can_print(_SYMBOLS[status]) else "*"
+    head = f"  {symbol} {status:{_STATUS_WIDTH}}  "
+    coloured = click.style(head, fg=_COLOURS[status])
+    indent = len(head) + width + 2
+    if len(alike) > 1:
+        names = ", ".join(finding.name for finding in alike)
+        first, *rest = _wrap(f"{names}: {detail}", indent=len(head))
+    else:
+        first, *rest = _wrap(detail, indent=indent)
+        first = f"{' ' * len(head)}{pad(alike[0].name, width)}  {first.strip()}"
+    yield coloured + first[len(head) :]
+    yield from rest
+    if alike[0].remedy:
+        arrow = "→" if can_print("→") else "->"
+        yield from _wrap(f"{arrow} {alike[0].remedy}", indent=indent)
+
+
+def _summarise(diagnosis: Diagnosis) -> Iterator[str]:
+    problems, warnings = len(diagnosis.problems), len(diagnosis.warnings)
+    yield ""
+    if problems:
+        yield click.style(
+            f"{_count(problems, 'problem')} to solve, {_count(warnings, 'warning')}.", fg="red", bold=True
+        )
+        first = diagnosis.problems[0]
+        yield from _wrap(f'Begin with "{first.name}": {first.remedy or first.detail}', indent=0)
+    else:
+        yield click.style(f"Everything needed works; {_count(warnings, 'warning')}.", fg="green", bold=True)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number or 'no'} {what}{'' if number == 1 else 's'}"
+
+
+def _title(text: str) -> str:
+    return click.style(text, bold=True)
+
+
+def _wrap(text: str, indent: int) -> list[str]:
+    """Lines that fit the terminal; a single one where stdout is none, so that it can be searched."""
+    columns = shutil.get_terminal_size().columns
+    blanks = " " * indent
+    if not sys.stdout.isatty() or columns - indent < _NARROWEST:
+        return [blanks + text]
+    return textwrap.wrap(
+        text,
+        columns,
+        initial_indent=blanks,
+        subsequent_indent=blanks,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )

@@ -1,0 +1,66 @@
+"""``drawthings-mcp generate``: a prompt, or a file of them, to pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from drawthings_mcp.cli.generation import generation_options, run_jobs
+from drawthings_mcp.cli.output import say
+
+
+@click.command()
+@click.argument("prompt", required=False)
+@click.option("--canvas", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="The main source image.")
+@click.option(
+    "--prompt-file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="One prompt per line; pictures are numbered, and those that exist already are not made again.",
+)
+@click.option("--prefix", default="image", show_default=True, metavar="NAME", help="For --prompt-file.")
+@click.option("--output-dir", type=click.Path(file_okay=False, path_type=Path), help="For --prompt-file.")
+@generation_options
+def generate(
+    prompt: str | None,
+    prompt_file: Path | None,
+    prefix: str,
+    output_dir: Path | None,
+    output: Path | None,
+    **options: Any,
+) -> None:
+    """Make a picture from PROMPT and print the path of the file."""
+    if (prompt is None) == (prompt_file is None):
+        raise click.UsageError("give either a PROMPT or --prompt-file")
+    if prompt is not None:
+        run_jobs([(_checked(prompt), output)], options)
+        return
+    assert prompt_file is not None
+    if output is not None:
+        raise click.UsageError("--output names one file; with --prompt-file use --output-dir and --prefix")
+    jobs = _list_missing(prompt_file, (output_dir or Path("output")).absolute(), prefix)
+    if jobs:
+        run_jobs(jobs, options)
+
+
+def _checked(prompt: str) -> str:
+    if not prompt.strip():
+        raise click.UsageError("the PROMPT is empty")
+    return prompt
+
+
+def _list_missing(prompt_file: Path, folder: Path, prefix: str) -> list[tuple[str, Path | None]]:
+    """Prompts whose picture does not exist yet, each with the file to write; the number is that of the line."""
+    lines = prompt_file.read_text(encoding="utf-8-sig").splitlines()
+    digits = max(len(str(len(lines))), 3)
+    jobs: list[tuple[str, Path | None]] = []
+    for number, line in enumerate(lines, 1):
+        path = folder / f"{prefix}-{number:0{digits}}.png"
+        if not line.strip():
+            continue
+        if path.exists():
+            say(f"{path} exists, skipped")
+        else:
+            jobs.append((line.strip(), path))
+    return jobs

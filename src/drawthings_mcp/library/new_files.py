@@ -1,0 +1,132 @@
+"""Files that come into being whole, under names that nobody had.
+
+Owns the way of a file onto the disk. Knows nothing of what is in it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import itertools
+import os
+import secrets
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from drawthings_mcp.errors import StorageError
+
+_HINTS: Mapping[int, str] = {
+    errno.EACCES: "Writing is not allowed there: change its permissions or set DRAWTHINGS_OUTPUT_DIR.",
+    errno.EPERM: "Writing is not allowed there: change its permissions or set DRAWTHINGS_OUTPUT_DIR.",
+    errno.EROFS: "It is read-only: set DRAWTHINGS_OUTPUT_DIR to another folder.",
+    errno.ENOSPC: "The disk is full: free some space, then run the same seed again.",
+    errno.EDQUOT: "Your disk quota is used up: free some space, then run the same seed again.",
+    errno.ENOTDIR: "A file stands where the folder should be: set DRAWTHINGS_OUTPUT_DIR to a folder.",
+    errno.EEXIST: "A file stands where the folder should be: set DRAWTHINGS_OUTPUT_DIR to a folder.",
+    errno.ENAMETOOLONG: "The name is too long for this disk: use a shorter one.",
+    errno.ENOENT: "The folder vanished or its disk is not connected: check it and try again.",
+}
+
+_NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
+"""What file systems without hard links answer: exFAT, FAT, some network shares."""
+
+
+def number_stems(stem: str) -> Iterator[str]:
+    """``fox``, ``fox-2``, ``fox-3`` and so on, without an end."""
+    return itertools.chain([stem], (f"{stem}-{number}" for number in itertools.count(2)))
+
+
+def write_new_file(folder: Path, names: Iterable[str], write: Callable[[Path], object], *, what: str) -> Path:
+    """Write a file and give it the first of some names that is free.
+
+    It appears whole or not at all, also when several processes write at once.
+
+    Parameters
+    ----------
+    folder
+        Created when missing.
+    names
+        Tried in turn; without an end, so that one is free.
+    write
+        Fills the empty file that it is given the path of.
+    what
+        What the file is, for messages: ``picture``.
+
+    Returns
+    -------
+    Path
+        Absolute.
+
+    Raises
+    ------
+    StorageError
+        The folder cannot be made or written, or the disk is full. Nothing is left behind.
+    """
+    folder = folder.absolute()
+    with _translate_os_errors(folder, what):
+        folder.mkdir(parents=True, exist_ok=True)
+        with _reserve_temporary(folder) as temporary:
+            write(temporary)
+            _sync_file(temporary)
+            path = next(path for name in names if _take_name(temporary, path := folder / name))
+        _sync_folder(folder)
+    return path
+
+
+@contextmanager
+def _translate_os_errors(folder: Path, what: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        hint = _HINTS.get(error.errno or 0, "Check the disk, then run the same seed again.")
+        raise StorageError(f"The {what} cannot be saved in {folder}: {error.strerror}. {hint}") from error
+
+
+@contextmanager
+def _reserve_temporary(folder: Path) -> Iterator[Path]:
+    """An empty file under a name of its own, which is gone in the end."""
+    path = folder / f".{secrets.token_hex(8)}.part"
+    try:
+        path.touch(exist_ok=False)
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _take_name(temporary: Path, path: Path) -> bool:
+    """False when the name is taken. Linking fails on an existing name, where renaming would overwrite it."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        return _claim_name(temporary, path)
+    return True
+
+
+def _claim_name(temporary: Path, path: Path) -> bool:
+    """Take a name by an empty file of our own, which is then replaced by the complete one."""
+    try:
+        path.touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    temporary.replace(path)
+    return True
+
+
+def _sync_file(path: Path) -> None:
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the new name survive a power cut; some file systems cannot."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
