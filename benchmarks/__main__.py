@@ -7,7 +7,7 @@ import sys
 
 from benchmarks.measurement import Measurement
 
-SUBJECTS = ("tensors", "saving", "startup")
+SUBJECTS = ("tensors", "video", "saving", "startup")
 
 
 def main() -> None:

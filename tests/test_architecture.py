@@ -24,6 +24,7 @@ ROWS = {
     "settings": 2,
     "metadata": 3,
     "presets": 3,
+    "requests": 3,
     "wire": 3,
     "client": 4,
     "library": 4,
@@ -38,11 +39,23 @@ ROWS = {
 SIMULATOR_MAY_IMPORT = {"_generated", "errors", "limits", "simulator", "tensors"}
 MAY_IMPORT_SIMULATOR = {"cli", "simulator", "studio"}
 
-ARRAYS = {"attachments", "client", "generation", "library", "metadata", "simulator", "studio", "tensors", "wire"}
+ARRAYS = {
+    "attachments",
+    "client",
+    "generation",
+    "library",
+    "metadata",
+    "requests",
+    "simulator",
+    "studio",
+    "tensors",
+    "wire",
+}
 """Rooms that handle arrays; numpy is their common tongue and at home in all of them."""
 
 HOMES = {
     "PIL": {"attachments", "library", "metadata", "simulator", "tensors"},
+    "av": {"library"},
     "anyio": {"cli", "client", "server", "simulator", "studio"},
     "click": {"cli"},
     "cryptography": {"client", "simulator"},

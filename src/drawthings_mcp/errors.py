@@ -23,6 +23,8 @@ the allowed values or the nearest names, the next step. ::
     │   ├── EmptyResultError                    the server finished without a picture
     │   └── TruncatedTransferError              the transfer of the pictures broke off
     └── StorageError                            a file or the catalog cannot be written or read
+
+``DrawThingsWarning`` is for what works, but not as it was asked for.
 """
 
 from __future__ import annotations
@@ -131,3 +133,7 @@ class TruncatedTransferError(GenerationError):
 
 class StorageError(DrawThingsError):
     """A file or the catalog cannot be written or read."""
+
+
+class DrawThingsWarning(UserWarning):
+    """A server will do something otherwise than it was asked to; the text says what, and how to change it."""

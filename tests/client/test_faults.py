@@ -327,7 +327,9 @@ async def test_pictures_beyond_the_usual_limit_of_a_message_travel_both_ways(ser
     async def send_back(request: pb.ImageGenerationRequest, context: object) -> Messages:
         yield pb.ImageGenerationResponse(generatedImages=[request.contents[0]])
 
-    configuration = ImageGenerationConfig(model="z_image_turbo_1.0_q6p.ckpt", width=1024, height=1024, seed=1)
+    configuration = ImageGenerationConfig(
+        model="z_image_turbo_1.0_q6p.ckpt", width=1024, height=1024, seed=1, strength=0.5, sampler="UniPC Trailing"
+    )
     with anyio.fail_after(30):
         async with serve_grpc(send_back) as address, AsyncDrawThingsClient(address) as client:
             (image,) = await client.generate_image("the same", configuration, input_image=canvas)

@@ -16,7 +16,7 @@ import pytest
 
 from drawthings_mcp.client import AsyncDrawThingsClient
 from drawthings_mcp.errors import (
-    InvalidImageError,
+    InvalidInputError,
     ServerDiedError,
     SharedSecretError,
     UnsupportedRequestError,
@@ -158,7 +158,7 @@ async def test_canvas_and_mask_reach_the_server_in_any_form(tmp_path: Path) -> N
             AsyncDrawThingsClient(simulator.address) as client,
         ):
             (painted,) = await client.generate_image("a lighthouse", configuration, input_image=canvas, mask_image=mask)
-            (free,) = await client.generate_image("a lighthouse", configuration)
+            (free,) = await client.generate_image("a lighthouse", configuration.replace(strength=1))
     left = np.abs(painted.pixels[:, :48].astype(int) - canvas[:, :48]).max()
     assert left <= 2
     assert not np.array_equal(painted.pixels[:, 80:], canvas[:, 80:])
@@ -168,19 +168,25 @@ async def test_canvas_and_mask_reach_the_server_in_any_form(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("pictures", "text"),
     [
-        ({"input_image": np.zeros((64, 128, 3), np.uint8)}, "input_image: is 128x64, the configuration 128x128"),
-        ({"input_image": np.zeros((128, 128, 4), np.uint8)}, "input_image: has transparent parts"),
-        ({"mask_image": np.full((128, 128), 255, np.uint8)}, "mask: needs a canvas"),
-        ({"mask_image": np.full((128, 64), 255, np.uint8)}, "mask_image: is 64x128"),
+        ({"mask_image": np.full((128, 128), 255, np.uint8)}, "mask_image"),
+        (
+            {
+                "input_image": np.zeros((128, 128, 3), np.uint8),
+                "mask_image": np.full((128, 64), 255, np.uint8),
+            },
+            "mask_image: is 64x128",
+        ),
         ({"input_image": b"no picture"}, "not a picture"),
     ],
 )
 async def test_pictures_that_cannot_be_used_are_refused_before_anything_is_sent(
     pictures: dict[str, Any], text: str
 ) -> None:
-    async with AsyncDrawThingsClient("127.0.0.1:1") as client:
-        with pytest.raises(InvalidImageError, match=text):
-            await client.generate_image("a lighthouse", configure(), **pictures)
+    with anyio.fail_after(60):
+        async with Simulator(tls=False) as simulator, AsyncDrawThingsClient(simulator.address) as client:
+            with pytest.raises(InvalidInputError, match=text):
+                await client.generate_image("a lighthouse", configure(), **pictures)
+    assert not simulator.requests
 
 
 async def test_a_run_that_is_left_stops_and_the_next_one_starts(

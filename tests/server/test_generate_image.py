@@ -174,7 +174,7 @@ BAD_ARGUMENTS: list[tuple[dict[str, Any], str]] = [
     ({"image_format": "16x9"}, "image_format: must be 'square'"),
     ({"model": "z image turbo q9"}, "z_image_turbo_1.0_q8p.ckpt"),
     ({"sampler": "Euler Trailling"}, "Euler A Trailing"),
-    ({"model": "qwen_image_edit_2511_q6p.ckpt"}, "does not make pictures from text alone"),
+    ({"model": "qwen_image_edit_2511_q6p.ckpt"}, "does not do text2image (it does: edit, inpaint)"),
     ({"image_format": "16:9", "width": 8192, "height": 64}, "height: must be at least 128"),
     ({"image_format": "9:16", "width": 8000}, "height: would be"),
 ]

@@ -183,7 +183,11 @@ async def _run_all(
 def _progress_bar() -> Iterator[Report]:
     """A bar on stderr, with what is happening beside it; nothing when stderr is no terminal."""
     with click.progressbar(
-        length=_BAR_UNITS, file=sys.stderr, item_show_func=lambda message: message, show_eta=False, show_percent=True
+        length=_BAR_UNITS,
+        file=sys.stderr,
+        item_show_func=lambda message: message,
+        show_eta=False,
+        hidden=not sys.stderr.isatty(),
     ) as bar:
 
         async def report(fraction: float, message: str) -> None:

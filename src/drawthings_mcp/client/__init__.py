@@ -6,7 +6,7 @@ from drawthings_mcp.client.blocking import DrawThingsClient
 from drawthings_mcp.client.collect import EventCallback
 from drawthings_mcp.client.info import ServerInfo
 from drawthings_mcp.client.probe import ProbeResult, Speaks, probe
-from drawthings_mcp.client.results import list_passes, list_result_configurations
+from drawthings_mcp.client.results import list_result_configurations
 from drawthings_mcp.client.trust import Security, TlsMode
 
 __all__ = [
@@ -20,7 +20,6 @@ __all__ = [
     "ServerInfo",
     "Speaks",
     "TlsMode",
-    "list_passes",
     "list_result_configurations",
     "parse_address",
     "probe",

@@ -5,6 +5,7 @@ Owns the methods; how the server is reached is ``connection``'s, what messages m
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import replace
@@ -22,13 +23,12 @@ from drawthings_mcp.client.address import Address, parse_address
 from drawthings_mcp.client.collect import EventCallback, collect_images
 from drawthings_mcp.client.connection import Connection
 from drawthings_mcp.client.info import ServerInfo, is_simulated
-from drawthings_mcp.client.inputs import read_canvas, read_mask
 from drawthings_mcp.client.options import build_policy
 from drawthings_mcp.client.probe import CONNECT_TIMEOUT
-from drawthings_mcp.client.results import list_passes
 from drawthings_mcp.client.status import may_be_a_wrong_secret, translated_errors
 from drawthings_mcp.client.trust import Security, TlsMode
 from drawthings_mcp.errors import (
+    DrawThingsWarning,
     InvalidInputError,
     RequestRefusedError,
     ServerDiedError,
@@ -39,7 +39,8 @@ from drawthings_mcp.errors import (
 from drawthings_mcp.events import Event
 from drawthings_mcp.generation import GeneratedImage, GenerationRequest, ImageGenerationConfig
 from drawthings_mcp.library import save_image
-from drawthings_mcp.tensors import ImageLike
+from drawthings_mcp.requests import HintImages, compose_requests, list_files
+from drawthings_mcp.tensors import Fit, ImageLike
 from drawthings_mcp.wire import ResponseReader, build_request, parse_catalog
 
 USER = "drawthings-mcp"
@@ -188,40 +189,82 @@ class AsyncDrawThingsClient:
         negative_prompt: str = "",
         input_image: ImageLike | None = None,
         mask_image: ImageLike | None = None,
+        moodboard: Sequence[ImageLike] = (),
+        hint_images: HintImages | None = None,
+        fit: Fit = "crop",
         on_event: EventCallback | None = None,
     ) -> list[GeneratedImage]:
         """Runs all passes that the configuration asks for and gives their images in order.
+
+        The server is asked for its files first; what it would crash on is refused, what it would silently do otherwise
+        is refused or warned about with ``DrawThingsWarning``.
 
         Parameters
         ----------
         config
             A seed of -1 is drawn; ``batch_count`` passes are run, each with the next seeds.
         input_image
-            The canvas: a path, bytes of an image file, a Pillow image or an ``(H, W, C)`` array, of exactly the
-            size of the configuration. Its pixels count only when ``strength`` is below 1 or the model edits.
+            The canvas: a path, bytes of an image file, a Pillow image or an ``(H, W, C)`` array. Its pixels count only
+            when ``strength`` is below 1 or the model edits.
         mask_image
-            As ``input_image``: white is repainted, black is kept.
+            As ``input_image``: white is repainted, black is kept. Of the size of the input image or of the
+            configuration.
+        moodboard
+            Further references, in order, for models that edit and controls that look at pictures.
+        hint_images
+            Ready maps by the kind of the control that reads them, e.g. ``{"canny": "edges.png"}``.
+        fit
+            How pictures of other proportions are brought to the canvas: ``crop``, ``pad`` or ``stretch``.
         on_event
             Called with the events of all passes; ``fraction`` begins anew with each.
 
         Raises
         ------
+        UnknownNameError
+            The server lacks a file that the configuration names; carries the nearest three.
         InvalidInputError
-            A picture cannot be read or has another size.
+            A picture cannot be used, or the server would not survive the request.
         DrawThingsError
             As ``generate``.
         """
-        request = GenerationRequest(
-            prompt=prompt,
-            configuration=config,
+        catalog, files = await self.look_up(config)
+        compose = partial(
+            compose_requests,
+            prompt,
+            config,
             negative_prompt=negative_prompt,
-            canvas=await anyio.to_thread.run_sync(read_canvas, input_image, config),
-            mask=await anyio.to_thread.run_sync(read_mask, mask_image, config),
+            input_image=input_image,
+            mask_image=mask_image,
+            moodboard=moodboard,
+            hint_images=hint_images,
+            fit=fit,
+            catalog=catalog,
+            files=files,
         )
+        composed = await anyio.to_thread.run_sync(compose)
+        for warning in composed.warnings:
+            warnings.warn(warning, DrawThingsWarning, stacklevel=2)
         images: list[GeneratedImage] = []
-        for configuration in list_passes(config):
-            images += await self.generate(replace(request, configuration=configuration), on_event)
+        for request in composed.requests:
+            images += await self.generate(request, on_event)
         return images
+
+    async def look_up(self, config: ImageGenerationConfig) -> tuple[Catalog | None, dict[str, bool] | None]:
+        """What the server says of the files that a configuration names: its catalog or, without browsing, single files.
+
+        Both are None for a server that answers neither question.
+
+        Raises
+        ------
+        ServerError
+            The server, or the way to it, failed.
+        """
+        try:
+            catalog = (await self.echo()).catalog
+            files = None if catalog is not None else await self.files_exist(list_files(config))
+        except UnsupportedRequestError:
+            return None, None
+        return catalog, files
 
     async def echo(self) -> ServerInfo:
         """What the server says of itself.

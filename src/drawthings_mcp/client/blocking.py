@@ -23,7 +23,8 @@ from drawthings_mcp.client.info import ServerInfo
 from drawthings_mcp.client.trust import Security, TlsMode
 from drawthings_mcp.errors import InvalidInputError
 from drawthings_mcp.generation import GeneratedImage, GenerationRequest, ImageGenerationConfig
-from drawthings_mcp.tensors import ImageLike
+from drawthings_mcp.requests import HintImages
+from drawthings_mcp.tensors import Fit, ImageLike
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -100,6 +101,9 @@ class DrawThingsClient:
         negative_prompt: str = "",
         input_image: ImageLike | None = None,
         mask_image: ImageLike | None = None,
+        moodboard: Sequence[ImageLike] = (),
+        hint_images: HintImages | None = None,
+        fit: Fit = "crop",
         on_event: EventCallback | None = None,
     ) -> list[GeneratedImage]:
         """Runs all passes that the configuration asks for and gives their images in order."""
@@ -110,6 +114,9 @@ class DrawThingsClient:
             negative_prompt=negative_prompt,
             input_image=input_image,
             mask_image=mask_image,
+            moodboard=moodboard,
+            hint_images=hint_images,
+            fit=fit,
             on_event=on_event,
         )
 

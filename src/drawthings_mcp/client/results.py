@@ -2,21 +2,10 @@
 
 from __future__ import annotations
 
-from drawthings_mcp.generation import ImageGenerationConfig, SeedMode, draw_seed, list_batch_seeds
+from drawthings_mcp.generation import ImageGenerationConfig, SeedMode, list_batch_seeds
 
 _LAYERED = "qwen_image_layered"
 """Models of which the batch size is the number of layers of one picture (protocol §2.1, slot 10)."""
-
-
-def list_passes(configuration: ImageGenerationConfig) -> list[ImageGenerationConfig]:
-    """The configurations of all passes, in order; a seed of -1 is drawn.
-
-    No seed occurs twice: a pass begins with the seed that follows the last image of the one before.
-    """
-    seed = draw_seed() if configuration.seed == -1 else configuration.seed
-    images = configuration.batch_count * configuration.batch_size
-    seeds = list_batch_seeds(seed, images)[:: configuration.batch_size]
-    return [configuration.replace(seed=seed, batch_count=1) for seed in seeds]
 
 
 def list_result_configurations(configuration: ImageGenerationConfig, count: int) -> list[ImageGenerationConfig]:

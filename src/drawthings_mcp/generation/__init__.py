@@ -17,6 +17,7 @@ from drawthings_mcp.generation.enums import (
 )
 from drawthings_mcp.generation.request import GeneratedImage, GenerationRequest, Hint, HintTensor
 from drawthings_mcp.generation.seeds import draw_seed, list_batch_seeds, next_seed
+from drawthings_mcp.generation.video import find_audio_rate, frame_rate
 
 __all__ = [
     "ColorCalibration",
@@ -35,6 +36,8 @@ __all__ = [
     "SamplerType",
     "SeedMode",
     "draw_seed",
+    "find_audio_rate",
+    "frame_rate",
     "list_batch_seeds",
     "next_seed",
 ]

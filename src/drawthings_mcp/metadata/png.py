@@ -44,20 +44,27 @@ def encode_png(pixels: NDArray[np.uint8], packet: str) -> bytes:
     packet
         XMP packet; stored uncompressed in one ``iTXt`` (formats §3.4).
     """
-    height, width, channels = pixels.shape
-    header = struct.pack(">IIBBBBB", width, height, _BIT_DEPTH, _COLOUR_TYPES[channels], 0, 0, 0)
     # Keyword, then: not compressed, no language, no translated keyword.
     text = f"{XMP_KEYWORD}\0\0\0\0\0{packet}".encode()
-    return PNG_SIGNATURE + b"".join(
-        _build_chunk(name, data)
-        for name, data in (
-            (b"IHDR", header),
-            (b"sRGB", _PERCEPTUAL),
-            (b"iTXt", text),
-            (b"IDAT", _deflate(_filter_rows(pixels))),
-            (b"IEND", b""),
-        )
-    )
+    chunks = ((b"iTXt", text), (b"IDAT", deflate_pixels(pixels)), (b"IEND", b""))
+    return build_head(pixels) + b"".join(build_chunk(name, data) for name, data in chunks)
+
+
+def build_head(pixels: NDArray[np.uint8]) -> bytes:
+    """How a PNG file of such pixels begins: signature, size and colour space."""
+    height, width, channels = pixels.shape
+    header = struct.pack(">IIBBBBB", width, height, _BIT_DEPTH, _COLOUR_TYPES[channels], 0, 0, 0)
+    return PNG_SIGNATURE + build_chunk(b"IHDR", header) + build_chunk(b"sRGB", _PERCEPTUAL)
+
+
+def deflate_pixels(pixels: NDArray[np.uint8]) -> bytes:
+    """Pixels as they stand in a PNG file, filtered and deflated."""
+    return _deflate(_filter_rows(pixels))
+
+
+def build_chunk(name: bytes, data: bytes) -> bytes:
+    """A chunk of a PNG file, with its length and checksum."""
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(data, zlib.crc32(name)))
 
 
 def _filter_rows(pixels: NDArray[np.uint8]) -> bytes:
@@ -77,7 +84,3 @@ def _deflate(data: bytes) -> bytes:
     # Z_RLE ignores the level but for 0.
     deflater = zlib.compressobj(1, zlib.DEFLATED, zlib.MAX_WBITS, zlib.DEF_MEM_LEVEL, zlib.Z_RLE)
     return deflater.compress(data) + deflater.flush()
-
-
-def _build_chunk(name: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(data, zlib.crc32(name)))

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import cache
-from importlib import resources
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +12,7 @@ from PIL import Image
 
 from drawthings_mcp.simulator.painting.oklab import srgb_to_oklab
 from drawthings_mcp.simulator.versions import VersionFacts
+from drawthings_mcp.tensors import load_latent_maps
 
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float64]
@@ -23,34 +20,6 @@ Floats = NDArray[np.float64]
 _PATCH = 32
 """Pixels per side of a cell that holds pixels instead of latents."""
 _AUDIO_GROUP = 8
-
-
-@dataclass(frozen=True)
-class LatentMap:
-    """``colour = weights @ latent + bias``, and the latents that give a colour.
-
-    Attributes
-    ----------
-    output
-        What the colours are: ``bytes`` 0 to 255, ``signed`` -1 to 1, or ``oklab``.
-    bias
-        ``(3,)``
-    inverse
-        ``(C, 3)``: the pseudo-inverse of the weights.
-    """
-
-    output: str
-    bias: Floats
-    inverse: Floats
-
-
-@cache
-def _load_maps() -> Mapping[str, LatentMap]:
-    loaded: dict[str, Any] = json.loads(resources.files(__package__).joinpath("latent_maps.json").read_text("utf-8"))
-    return {
-        name: LatentMap(entry["output"], np.array(entry["bias"]), np.linalg.pinv(np.array(entry["weights"])))
-        for name, entry in loaded.items()
-    }
 
 
 def build_latent(pictures: Sequence[Pixels], version: VersionFacts, progress: float, seed: int) -> NDArray[np.float16]:
@@ -83,11 +52,16 @@ def _encode(picture: Pixels, version: VersionFacts) -> Floats:
     if version.latent_map == "patches":
         return _cut_patches(picture)
     small = _shrink(picture, version.cell)
-    if version.latent_map == "rgb":
-        return small
-    latent_map = _load_maps()[str(version.latent_map)]
-    targets = {"bytes": small * 255, "signed": small * 2 - 1, "oklab": srgb_to_oklab(small)}
-    return (targets[latent_map.output] - latent_map.bias) @ latent_map.inverse.T
+    name = str(version.latent_map)
+    latent_map = load_latent_maps()[name]
+    targets = {"levels": small * 255, "unit": small, "signed": small * 2 - 1, "oklab": srgb_to_oklab(small)}
+    return (targets[latent_map.output] - latent_map.bias) @ _invert(name)
+
+
+@cache
+def _invert(name: str) -> Floats:
+    """``(3, C)``: the smallest latents that give a colour."""
+    return np.asarray(np.linalg.pinv(load_latent_maps()[name].weights).T, np.float64)
 
 
 def _shrink(picture: Pixels, cell: int) -> Floats:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from drawthings_mcp.catalog import Model
+from drawthings_mcp.errors import InvalidInputError
 
 Mode = Literal["text2image", "image2image", "edit", "inpaint"]
 
@@ -42,6 +43,23 @@ def list_modes(model: Model) -> frozenset[Mode]:
     if model.modifier in {"", "none"}:
         return frozenset({"text2image", "image2image", "inpaint"})
     return frozenset({"image2image"})
+
+
+def check_mode(model: Model, mode: str, *, has_picture: bool) -> None:
+    """Refuses a mode that a model does not serve, or that lacks its picture.
+
+    Raises
+    ------
+    InvalidInputError
+        Says what the model does.
+    """
+    if mode not in list_modes(model):
+        raise InvalidInputError(
+            f"{model.file} does not do {mode} (it does: {describe_abilities(model)}). "
+            "Leave model out to have one chosen, or pick another with list_models."
+        )
+    if mode != "text2image" and not has_picture:
+        raise InvalidInputError(f"{mode} needs a picture: give a canvas.")
 
 
 def makes_video(model: Model) -> bool:

@@ -77,14 +77,18 @@ def resolve_size(
     return Size(width, height)
 
 
+def fit_to_area(width: int, height: int, native_side: int) -> tuple[int, int]:
+    """The multiples of 64 that keep a picture's shape at the area of the native square."""
+    scale = native_side / (width * height) ** 0.5
+    return _round(width * scale), _round(height * scale)
+
+
 def _format_size(image_format: ImageFormat, native_side: int) -> tuple[int, int]:
-    across, down = _RATIOS[image_format]
-    scale = native_side / (across * down) ** 0.5
-    return _round(across * scale), _round(down * scale)
+    return fit_to_area(*_RATIOS[image_format], native_side)
 
 
 def _round(side: float) -> int:
-    return max(round(side / UNIT), 2) * UNIT
+    return min(max(round(side / UNIT) * UNIT, MIN_SIDE), MAX_SIDE)
 
 
 def _round_up(side: int) -> int:

@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from drawthings_mcp.errors import InvalidImageError, InvalidInputError, StorageError, TensorError
+from drawthings_mcp.errors import InvalidInputError, StorageError, TensorError
+from drawthings_mcp.tensors.fitting import fit_pixels
 from drawthings_mcp.tensors.header import Codec, DataType, Payload, TensorFormat, TensorHeader, split_payload
 from drawthings_mcp.tensors.layout import build_pixels, build_tensor
-from drawthings_mcp.tensors.pixels import MAX_PIXELS, ImageLike, ensure_pixels
+from drawthings_mcp.tensors.pixels import ImageLike, check_pixels, ensure_pixels
 from drawthings_mcp.tensors.scale import pixels_to_tensor
 from drawthings_mcp.tensors.tensor import decode_body, decode_fpzip_pixels, encode_tensor
 
@@ -67,11 +68,7 @@ def encode_image(pixels: NDArray[np.uint8], *, codec: Codec = Codec.RAW) -> byte
     InvalidImageError
         This is no such array.
     """
-    if pixels.ndim != 3 or pixels.shape[2] not in (3, 4) or pixels.dtype != np.uint8 or pixels.size == 0:
-        raise InvalidImageError(
-            f"Pixels are (H, W, 3) or (H, W, 4) of uint8, not {pixels.shape} of {pixels.dtype}; ensure_pixels makes "
-            "them from any picture."
-        )
+    check_pixels(pixels, 3, 4)
     return encode_tensor(build_tensor(pixels), codec=codec, tensor_format=TensorFormat.NHWC)
 
 
@@ -99,7 +96,7 @@ def encode_image_to_tensor(image: ImageLike, size: tuple[int, int] | None = None
     """
     pixels = ensure_pixels(image)
     if size is not None:
-        pixels = _stretch(pixels, size)
+        pixels = fit_pixels(pixels, size, "stretch")
     tensor = pixels_to_tensor(pixels[..., :3])
     if pixels.shape[2] == 4:
         tensor[pixels[..., 3] == 0] = 0
@@ -155,9 +152,3 @@ def _check_image(header: TensorHeader) -> None:
         )
     if len(header.dims) != 4 or header.dims[0] != 1 or header.dims[3] not in (3, 4):
         raise TensorError(f"An image has the dims [1, height, width, 3 or 4], not {list(header.dims)}.")
-
-
-def _stretch(pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    if min(size) < 1 or size[0] * size[1] > MAX_PIXELS:
-        raise InvalidInputError(f"A picture is 1x1 to 8192x8192 pixels, not {size[0]}x{size[1]}.")
-    return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS))

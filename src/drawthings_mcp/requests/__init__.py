@@ -1,0 +1,26 @@
+"""What a programmer asks for → requests that a server survives and answers as asked. Pure: no connection.
+
+``compose_requests`` reads pictures and puts everything together, ``check_request`` judges a finished request,
+``build_override`` adds what the server may not know of its own files.
+"""
+
+from drawthings_mcp.requests.check import check_request
+from drawthings_mcp.requests.compose import ComposedRequests, compose_requests
+from drawthings_mcp.requests.hints import HintImages
+from drawthings_mcp.requests.installed import list_files
+from drawthings_mcp.requests.known import KnownFiles, VersionFacts, load_known
+from drawthings_mcp.requests.overrides import build_override
+from drawthings_mcp.requests.passes import list_passes
+
+__all__ = [
+    "ComposedRequests",
+    "HintImages",
+    "KnownFiles",
+    "VersionFacts",
+    "build_override",
+    "check_request",
+    "compose_requests",
+    "list_files",
+    "list_passes",
+    "load_known",
+]

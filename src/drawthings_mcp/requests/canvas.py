@@ -1,0 +1,130 @@
+"""The input image and its mask → canvas and mask classes of exactly the size of the configuration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drawthings_mcp.errors import InvalidImageError
+from drawthings_mcp.tensors import Fit, ImageLike, ensure_pixels, fit_pixels, flatten_transparent, mask_classes
+from drawthings_mcp.tensors.mask import KEEP, REPAINT
+
+Pixels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Canvas:
+    """What the pictures of a call come to.
+
+    Attributes
+    ----------
+    pixels
+        ``(H, W, 3)`` uint8, or None.
+    classes
+        ``(H, W)`` uint8 mask classes (protocol §4.2), or None.
+    warnings
+        Plain sentences about what was made of the pictures.
+    """
+
+    pixels: Pixels | None = None
+    classes: Pixels | None = None
+    warnings: tuple[str, ...] = ()
+
+
+def read_canvas(
+    input_image: ImageLike | None,
+    mask_image: ImageLike | None,
+    size: tuple[int, int],
+    fit: Fit,
+    *,
+    paints_clear_parts: bool,
+) -> Canvas:
+    """Reads and fits the input image and its mask.
+
+    Parameters
+    ----------
+    mask_image
+        White is repainted, black is kept. Of the size of the input image: both are fitted alike. Otherwise of exactly
+        the size of the canvas. Needs an input image.
+    size
+        Width and height of the canvas.
+    fit
+        How a picture of other proportions is brought there. What ``pad`` adds is grey and kept, but painted beside a
+        picture that is clear in places.
+    paints_clear_parts
+        Whether clear parts of the input image are to be painted (protocol §4.3); they are grey otherwise.
+
+    Raises
+    ------
+    InvalidImageError
+        One of them is no picture, the input image is clear all over, or the mask has another size, no white or nothing
+        to mask.
+    """
+    if input_image is None:
+        if mask_image is not None:
+            raise InvalidImageError(
+                "mask_image: masks the input image, of which there is none. Give input_image as well."
+            )
+        return Canvas()
+    original = ensure_pixels(input_image)
+    pixels, alpha = _flatten(fit_pixels(original, size, fit))
+    marked = None if mask_image is None else _read_mask(mask_image, original.shape[:2], size, fit)
+    if alpha is None:
+        return Canvas(pixels, marked)
+    if not paints_clear_parts:
+        return Canvas(pixels, marked, ("Parts of input_image are clear; they become grey. Fill them beforehand.",))
+    if marked is not None:
+        return Canvas(pixels, _merge(marked, alpha))
+    return Canvas(
+        pixels,
+        alpha,
+        ("Parts of input_image are clear: they are painted, all else is kept. Fill them to change the whole picture.",),
+    )
+
+
+def _flatten(pixels: Pixels) -> tuple[Pixels, Pixels | None]:
+    """Three channels, and the classes of what is clear; None when nothing is."""
+    if pixels.shape[2] == 3:
+        return pixels, None
+    if not pixels[..., 3].any():
+        raise InvalidImageError("input_image: is clear all over. Give a picture with content, or none.")
+    flat, classes = flatten_transparent(pixels)
+    return flat, None if (classes == KEEP).all() else classes
+
+
+def _read_mask(mask_image: ImageLike, original: tuple[int, ...], size: tuple[int, int], fit: Fit) -> Pixels:
+    pixels = ensure_pixels(mask_image)
+    classes = mask_classes(pixels)
+    if pixels.shape[:2] == original:
+        return _fit_mask(classes == REPAINT, size, fit)
+    height, width = pixels.shape[:2]
+    if (width, height) != size:
+        raise InvalidImageError(
+            f"mask_image: is {width}x{height}; it must have the size of input_image, {original[1]}x{original[0]}, or "
+            f"of the canvas, {size[0]}x{size[1]}. Resize it."
+        )
+    return classes
+
+
+def _fit_mask(is_white: NDArray[np.bool_], size: tuple[int, int], fit: Fit) -> Pixels:
+    """A mask fitted like its picture, black and white again; what padding adds is kept."""
+    levels = is_white * np.uint8(255)
+    # With an opaque alpha channel padding is clear, which counts as kept.
+    fitted = fit_pixels(np.dstack([levels, levels, levels, np.full_like(levels, 255)]), size, fit)
+    try:
+        return mask_classes(fitted)
+    except InvalidImageError as exc:
+        raise InvalidImageError(
+            f"mask_image: nothing white is left of it once the picture is fitted by {fit!r}. "
+            "Choose another fit, or the proportions of the picture for width and height."
+        ) from exc
+
+
+def _merge(marked: Pixels, alpha: Pixels) -> Pixels:
+    """Clear parts are painted from nothing, white ones repainted, all others kept.
+
+    Kept pixels get the class that says so: what class 0 means depends on the other classes (protocol §4.2).
+    """
+    return np.where(alpha != KEEP, alpha, np.where(marked == REPAINT, np.uint8(REPAINT), np.uint8(KEEP)))

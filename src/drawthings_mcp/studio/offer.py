@@ -1,0 +1,142 @@
+"""What the connected server has, by name: models, LoRAs, controls.
+
+Works with and without browsing: what the server does not list is asked for file by file and described from the facts
+about known files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from drawthings_mcp.catalog import Catalog, Control, LoRA, Model, find_entry
+from drawthings_mcp.errors import InvalidInputError, UnknownNameError
+from drawthings_mcp.generation import ControlInputType, ControlNetConfig, LoRAConfig
+from drawthings_mcp.limits import UNIT
+from drawthings_mcp.presets import choose_model, find_recipe, list_preferred_models
+from drawthings_mcp.requests import load_known
+from drawthings_mcp.validation import find_nearest
+
+if TYPE_CHECKING:
+    from drawthings_mcp.client import AsyncDrawThingsClient
+
+_DEFAULT_NATIVE_SIDE = 1024
+"""Native side of nearly every image model since SDXL (protocol §8.4), for files of which nothing is known."""
+
+_UNION = "controlnetunion"
+"""Type of controls that read several kinds of maps and are told which (protocol §5.3)."""
+
+
+class Offer:
+    """One server's files.
+
+    Parameters
+    ----------
+    catalog
+        What the server lists; None when it does not let its models be browsed.
+    """
+
+    def __init__(self, client: AsyncDrawThingsClient, catalog: Catalog | None) -> None:
+        self._client = client
+        self.catalog = catalog
+
+    async def get_model(self, name: str) -> Model:
+        """The model of a file or display name.
+
+        Raises
+        ------
+        UnknownNameError
+            The server has none; names the nearest three.
+        """
+        if self.catalog is not None:
+            return self.catalog.get_model(name)
+        file = _complete(name)
+        if (await self._client.files_exist([file]))[file]:
+            return _describe_model(file)
+        known = list_preferred_models()
+        existing = [file for file, exists in (await self._client.files_exist(known)).items() if exists]
+        nearest = find_nearest(name, existing or known)
+        where = "on the server" if existing else "known"
+        raise UnknownNameError(
+            f"There is no model {name!r} on the server, which does not let its models be browsed: name a file exactly. "
+            f"Nearest {where}: {', '.join(nearest)}.",
+            name=name,
+            nearest=nearest,
+        )
+
+    async def choose_model(self, mode: str) -> Model:
+        """The preferred model for a mode among those that the server has.
+
+        Raises
+        ------
+        InvalidInputError
+            It has none of them; says what to download.
+        """
+        file = choose_model(await self._list_candidates(mode), mode=mode)
+        if file is None:
+            wanted = ", ".join(list_preferred_models(mode=mode)[:3])
+            raise InvalidInputError(
+                f"The server has no model that is known to work well for {mode}. Download one of {wanted} in Draw "
+                "Things (Settings → Model → Manage), or name an installed model."
+            )
+        listed = find_entry(self.catalog.models, file) if self.catalog is not None else None
+        return listed or _describe_model(file)
+
+    async def _list_candidates(self, mode: str) -> list[str]:
+        if self.catalog is not None:
+            return [model.file for model in self.catalog.models if not model.remote]
+        answers = await self._client.files_exist(list_preferred_models(mode=mode))
+        return [file for file, there in answers.items() if there]
+
+    def build_lora(self, name: str, weight: float | None) -> LoRAConfig:
+        """The setting of a LoRA that was asked for by file or display name; its own weight when none is given."""
+        entry: LoRA | None = self.catalog.get_lora(name) if self.catalog is not None else None
+        file = entry.file if entry else _complete(name)
+        default = entry.default_weight if entry and entry.default_weight is not None else 1.0
+        return LoRAConfig(file=file, weight=default if weight is None else weight)
+
+    def build_control(self, kind: str, weight: float | None, model: Model) -> ControlNetConfig:
+        """The setting of the control that reads a kind of map and fits a model.
+
+        Raises
+        ------
+        InvalidInputError
+            The server lists none; says which kinds it has for the model.
+        """
+        wanted = kind.strip().lower()
+        fitting = self.catalog.compatible_controls(model) if self.catalog is not None else ()
+        chosen = _find_control(fitting, wanted)
+        if chosen is None:
+            kinds = sorted({control.modifier for control in fitting if control.modifier} or {"none"})
+            raise InvalidInputError(
+                f"The server lists no control for {wanted} maps that fits {model.file}; for this model it has: "
+                f"{', '.join(kinds)}. Download one in Draw Things, or name a file in the configuration's controls."
+            )
+        override = ControlInputType.Unspecified
+        if chosen.type == _UNION:
+            override = {member.name.lower(): member for member in ControlInputType}[wanted]
+        return ControlNetConfig(file=chosen.file, weight=1.0 if weight is None else weight, input_override=override)
+
+
+def _find_control(fitting: Sequence[Control], kind: str) -> Control | None:
+    named = (control for control in fitting if control.modifier == kind)
+    unions = (control for control in fitting if control.type == _UNION and kind in _MAP_KINDS)
+    return next(chain(named, unions), None)
+
+
+_MAP_KINDS = frozenset(member.name.lower() for member in ControlInputType if member is not ControlInputType.Unspecified)
+
+
+def _complete(name: str) -> str:
+    plain = name.strip()
+    return plain if plain.endswith(".ckpt") else f"{plain}.ckpt"
+
+
+def _describe_model(file: str) -> Model:
+    known = load_known().models.get(file)
+    if known is not None:
+        return known
+    recipe = find_recipe(file)
+    version, side = (recipe.checkpoint.version, recipe.native_side) if recipe else ("", _DEFAULT_NATIVE_SIDE)
+    return Model(file, file.removesuffix(".ckpt"), version, default_scale=side // UNIT)
