@@ -9,8 +9,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from drawthings_mcp.client import AsyncDrawThingsClient, DrawThingsClient
-    from drawthings_mcp.errors import DrawThingsError
+    from drawthings_mcp.client import AsyncDrawThingsClient, DrawThingsClient, generate_image
+    from drawthings_mcp.errors import DrawThingsError, DrawThingsWarning
     from drawthings_mcp.generation import (
         ControlInputType,
         ControlMode,
@@ -23,11 +23,13 @@ if TYPE_CHECKING:
         SamplerType,
         SeedMode,
     )
+    from drawthings_mcp.metadata import read_metadata
 
 _HOMES = {
     "AsyncDrawThingsClient": "client",
     "DrawThingsClient": "client",
     "DrawThingsError": "errors",
+    "DrawThingsWarning": "errors",
     "ControlInputType": "generation",
     "ControlMode": "generation",
     "ControlNetConfig": "generation",
@@ -38,6 +40,8 @@ _HOMES = {
     "LoRAMode": "generation",
     "SamplerType": "generation",
     "SeedMode": "generation",
+    "generate_image": "client",
+    "read_metadata": "metadata",
 }
 
 __all__ = [
@@ -47,6 +51,7 @@ __all__ = [
     "ControlNetConfig",
     "DrawThingsClient",
     "DrawThingsError",
+    "DrawThingsWarning",
     "GeneratedImage",
     "GenerationRequest",
     "ImageGenerationConfig",
@@ -54,6 +59,8 @@ __all__ = [
     "LoRAMode",
     "SamplerType",
     "SeedMode",
+    "generate_image",
+    "read_metadata",
 ]
 
 

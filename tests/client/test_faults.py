@@ -328,7 +328,7 @@ async def test_pictures_beyond_the_usual_limit_of_a_message_travel_both_ways(ser
         yield pb.ImageGenerationResponse(generatedImages=[request.contents[0]])
 
     configuration = ImageGenerationConfig(
-        model="z_image_turbo_1.0_q6p.ckpt", width=1024, height=1024, seed=1, strength=0.5, sampler="UniPC Trailing"
+        model="z_image_turbo_1.0_q6p.ckpt", width=1024, height=1024, seed=1, strength=0.5
     )
     with anyio.fail_after(30):
         async with serve_grpc(send_back) as address, AsyncDrawThingsClient(address) as client:

@@ -136,8 +136,9 @@ def test_a_file_that_is_named_twice_is_described_once() -> None:
 
 def test_the_override_cannot_spoil_what_is_known() -> None:
     first = build_override(config(), None, load_known())
-    first["models"][0]["version"] = "v1"
-    assert build_override(config(), None, load_known())["models"][0]["version"] == "flux2_9b"
+    first["models"][0]["objective"]["u"] = {}
+    again = build_override(config(), None, load_known())
+    assert again["models"][0]["objective"] == {"u": {"condition_scale": 1000}}
 
 
 def test_the_override_goes_with_every_composed_request() -> None:

@@ -122,9 +122,21 @@ REFUSED = {
         mended={"face_restoration": ""},
     ),
     "a LoRA as the model": Broken(
+        files.mistakes_kind,
+        "papercut_sdxl_lora_f16.ckpt is a LoRA, not a model",
+        {"model": "papercut_sdxl_lora_f16.ckpt"},
+        mended={"model": Z_IMAGE},
+    ),
+    "a control as a LoRA": Broken(
+        files.mistakes_kind,
+        f"{CANNY} is a control, not a LoRA",
+        {"model": SD, **lora(CANNY)},
+        mended={"loras": ()},
+    ),
+    "a text encoder as the model": Broken(
         files.names_unusable_file,
         "does not know it as model and would take it for a Stable Diffusion v1 model",
-        {"model": "papercut_sdxl_lora_f16.ckpt"},
+        {"model": "qwen_3_8b_q8p.ckpt"},
         mended={"model": Z_IMAGE},
     ),
     "a model that lacks its text encoder": Broken(

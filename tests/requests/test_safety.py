@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -39,28 +40,43 @@ MASK = np.where(ROWS < 60, 0, 255).astype(np.uint8)
 SIDES = st.sampled_from([128, 192, 256])
 KINDS = [kind.name.lower() for kind in ControlInputType if kind is not ControlInputType.Unspecified]
 
-HARMLESS = ("at strength 1 nothing of the image is left in the result",)
-"""What the simulator also notes of pictures that only serve controls; warned about where nothing looks at them."""
+VERSIONS = {
+    str(entry["file"]): entry["version"]
+    for kind in ("models", "loras", "controlNets")
+    for entry in list_specifications(kind)
+}
+
+TOLD: Mapping[str, str] = {
+    "hires fix has no effect": "hires_fix has no effect",
+    "without an image has no effect": "strength has no effect without input_image",
+    "has the weight 0": "has weight 0 and no effect",
+}
+"""What the simulator notes, and what has been said of it beforehand."""
+UNTOLD = ("at strength 1 nothing of the image is left in the result", "the simulator does not apply masks to")
+"""Notes about what only serves controls, and about the simulator's own limits."""
 
 
 @st.composite
 def configurations(draw: st.DrawFn) -> ImageGenerationConfig:
+    # Names that are not there or do not fit have tests of their own, and would keep most examples from being sent.
+    model = draw(st.sampled_from(MODELS))
+    loras, controls = ([file for file in files if VERSIONS[file] == VERSIONS[model]] for files in (LORAS, CONTROLS))
     fields: dict[str, Any] = {
-        "model": draw(st.sampled_from([*MODELS, *MODELS, LORAS[0], "no.ckpt"])),
+        "model": model,
         "width": draw(SIDES),
         "height": draw(SIDES),
-        "steps": draw(st.sampled_from([1, 4])),
+        "steps": draw(st.sampled_from([4, 1])),
         "sampler": draw(st.sampled_from([SamplerType.EulerATrailing, SamplerType.DPMPP2MKarras])),
         "strength": draw(st.sampled_from([1.0, 1.0, 0.5, 0.0])),
         "batch_size": draw(st.sampled_from([1, 2])),
         "hires_fix": draw(st.booleans()),
         "hires_fix_width": draw(st.sampled_from([0, 64, 128])),
         "hires_fix_height": draw(st.sampled_from([64, 128])),
-        "refiner_model": draw(st.sampled_from(["", "", "sd_xl_refiner_1.0_f16.ckpt", "no.ckpt"])),
+        "refiner_model": draw(st.sampled_from(["", "sd_xl_refiner_1.0_f16.ckpt"])),
         "upscaler": draw(st.sampled_from(["", "remacri_4x_f16.ckpt"])),
         "loras": tuple(
             LoRAConfig(file=file, weight=draw(st.sampled_from([0.8, 0.0])))
-            for file in draw(st.lists(st.sampled_from(LORAS), max_size=1))
+            for file in draw(st.lists(st.sampled_from(loras), max_size=1) if loras else st.just([]))
         ),
         "controls": tuple(
             ControlNetConfig(
@@ -68,7 +84,7 @@ def configurations(draw: st.DrawFn) -> ImageGenerationConfig:
                 weight=draw(st.sampled_from([1.0, 1.0, 0.0])),
                 input_override=draw(st.sampled_from(ControlInputType)),
             )
-            for file in draw(st.lists(st.sampled_from(CONTROLS), max_size=2))
+            for file in draw(st.lists(st.sampled_from(controls), max_size=2) if controls else st.just([]))
         ),
     }
     return ImageGenerationConfig(**fields)
@@ -79,23 +95,25 @@ def pictures(draw: st.DrawFn) -> dict[str, Any]:
     given: dict[str, Any] = {"fit": draw(st.sampled_from(["crop", "pad", "stretch"]))}
     if draw(st.booleans()):
         given["input_image"] = draw(st.sampled_from([PICTURE, CUTOUT]))
-    if draw(st.booleans()):
-        given["mask_image"] = MASK
+        given["mask_image"] = draw(st.sampled_from([None, MASK]))
     given["moodboard"] = [PICTURE] * draw(st.sampled_from([0, 0, 2]))
     kinds = draw(st.lists(st.sampled_from(KINDS), max_size=1))
     given["hint_images"] = dict.fromkeys(kinds, PICTURE)
     return given
 
 
-def judge(config: ImageGenerationConfig, given: dict[str, Any], catalog: Catalog | None) -> tuple[Journal, Any] | None:
-    """What the simulator notes of a composed request, and the warnings; None when it is refused."""
+def judge(config: ImageGenerationConfig, asked: dict[str, Any], catalog: Catalog | None) -> None:
+    """Sends what is not refused to the simulator's judgement, and compares that with what was warned about."""
     try:
-        composed = compose_requests("a fox", config, catalog=catalog, **given)
+        composed = compose_requests("a fox", config, catalog=catalog, **asked)
     except InvalidInputError:
-        return None
+        return
     journal = Journal()
     plan_run(build_request(composed.requests[0]), SHELF, journal)
-    return journal, composed.warnings
+    for note in journal.degradations:
+        if not any(text in note for text in UNTOLD):
+            (told,) = (warning for text, warning in TOLD.items() if text in note)
+            assert any(told in warning for warning in composed.warnings), note
 
 
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -103,10 +121,7 @@ def judge(config: ImageGenerationConfig, given: dict[str, Any], catalog: Catalog
 def test_a_composed_request_is_survived_and_answered_as_asked_or_warned_about(
     config: ImageGenerationConfig, asked: dict[str, Any], catalog: Catalog
 ) -> None:
-    judged = judge(config, asked, catalog)
-    if judged is not None:
-        journal, warnings = judged
-        assert warnings or not [note for note in journal.degradations if note not in HARMLESS]
+    judge(config, asked, catalog)
 
 
 @pytest.mark.parametrize("model", MODELS)

@@ -229,6 +229,8 @@ def _fit_map(pixels: Pixels, size: tuple[int, int], fit: Fit, background: int) -
         # Only of pictures with an alpha channel does padding tell itself from the map.
         pixels = np.dstack([pixels, np.full(pixels.shape[:2], 255, np.uint8)])
     fitted = fit_pixels(pixels, size, fit)
+    if (fitted[..., 3] == 255).all():
+        return fitted[..., :3]
     alpha = fitted[..., 3:].astype(np.float32) / 255
     return np.rint(fitted[..., :3] * alpha + background * (1 - alpha)).astype(np.uint8)
 

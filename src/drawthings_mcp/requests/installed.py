@@ -32,11 +32,6 @@ class Installed:
     catalog: Catalog | None = None
     files: Mapping[str, bool] = field(default_factory=dict)
 
-    @property
-    def tells_specifications(self) -> bool:
-        """Whether the server says which of its files it can use, and as what; proxies only name files."""
-        return self.catalog is not None and bool(self.catalog.models)
-
     def has(self, file: str) -> bool | None:
         """Whether a file is there; None when nobody knows."""
         if file in self.files:
@@ -45,9 +40,13 @@ class Installed:
             return None
         return file in self.catalog.files or any(entry.file == file for entry in self.catalog)
 
-    def lists(self, file: str, entries: Sequence[CatalogEntry]) -> bool:
-        """Whether the server could use a file as one of these entries; true when it does not tell."""
-        return not self.tells_specifications or any(entry.file == file for entry in entries)
+    @staticmethod
+    def lists(file: str, entries: Sequence[CatalogEntry]) -> bool:
+        """Whether a file is one of the entries of its kind; true when the server lists none of that kind.
+
+        Some servers name their files only, or leave out a kind (protocol §8.1, §11).
+        """
+        return not entries or any(entry.file == file for entry in entries)
 
 
 def list_files(configuration: ImageGenerationConfig) -> tuple[str, ...]:

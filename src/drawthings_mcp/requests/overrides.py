@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from copy import deepcopy
 from typing import Any
 
 from drawthings_mcp.catalog import Catalog, CatalogEntry
@@ -83,4 +84,4 @@ def _choose(
 ) -> list[dict[str, Any]]:
     there = {entry.file for entry in listed}
     wanted = dict.fromkeys(file for file in files if file in known.complete and file in facts and file not in there)
-    return [dict(facts[file].specification) for file in wanted]
+    return [deepcopy(dict(facts[file].specification)) for file in wanted]

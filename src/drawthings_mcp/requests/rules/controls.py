@@ -34,7 +34,7 @@ def _explain_idle_hint(case: Case, kind: HintType) -> str:
         for chosen in case.active_controls
         if kind in case.list_sources(chosen)
     ]
-    if distracted or case.modifier == "canny":
+    if distracted or (case.modifier == "canny" and kind is HintType.Custom):
         who = ", ".join(distracted) or case.configuration.model
         return (
             f"hints: {who} makes a map of input_image and does not look at the {kind} map. Leave input_image out, "

@@ -69,10 +69,28 @@ def _explain_missing(case: Case, named: _Named) -> str:
         get_entry(named.listed, named.file, named.what)
     there = [file for file in named.known if case.installed.has(file)]
     nearest = find_nearest(named.file, there or named.known, _SHOWN)
-    hint = f" Nearest {'on the server' if there else 'known'}: {', '.join(nearest)}." if nearest else ""
+    where = "on the server" if there else "known"
+    hint = f"Nearest {where}: {', '.join(nearest)}." if nearest else "Download it in Draw Things, or leave it out."
     raise UnknownNameError(
-        f"There is no {named.what} {named.file!r} on the server.{hint}", name=named.file, nearest=nearest
+        f"There is no {named.what} {named.file!r} on the server. {hint}", name=named.file, nearest=nearest
     )
+
+
+def mistakes_kind(case: Case) -> str | None:
+    """A file of another kind is taken for a model of the first version, or left out."""
+    known = case.known
+    kinds: Mapping[str, Mapping[str, CatalogEntry]] = {
+        "model": known.models,
+        "LoRA": known.loras,
+        "control": known.controls,
+    }
+    for named in _list_named(case):
+        wanted = "model" if named.what == "refiner" else named.what
+        if wanted in kinds and named.file not in kinds[wanted]:
+            found = next((kind for kind, entries in kinds.items() if named.file in entries), None)
+            if found:
+                return f"{named.file} is a {found}, not a {wanted}. Name it as that."
+    return None
 
 
 def names_remote_model(case: Case) -> str | None:
@@ -230,6 +248,7 @@ FILE_RULES: tuple[Rule, ...] = (
     refuse("§6.3", has_partial_override),
     refuse("§6.5", misfits_modifier),
     refuse("§6.3, §2.3", names_missing_file),
+    refuse("§6.3, §2.3", mistakes_kind),
     refuse("§8.1", names_remote_model),
     refuse("§6.3, §8.1", names_unusable_file),
     refuse("§8.1", lacks_dependency),

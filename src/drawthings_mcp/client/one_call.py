@@ -1,0 +1,82 @@
+"""A picture in one call, for a first try and for short scripts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from drawthings_mcp.client.blocking import ClientOptions, DrawThingsClient
+from drawthings_mcp.client.collect import EventCallback
+from drawthings_mcp.errors import InvalidInputError
+from drawthings_mcp.generation import GeneratedImage, ImageGenerationConfig
+from drawthings_mcp.presets import choose_model, list_preferred_models, recommended_configuration
+from drawthings_mcp.requests import HintImages
+from drawthings_mcp.tensors import Fit, ImageLike
+
+
+def generate_image(
+    prompt: str,
+    *,
+    address: str = "localhost:7859",
+    config: ImageGenerationConfig | None = None,
+    negative_prompt: str = "",
+    input_image: ImageLike | None = None,
+    mask_image: ImageLike | None = None,
+    moodboard: Sequence[ImageLike] = (),
+    hint_images: HintImages | None = None,
+    fit: Fit = "crop",
+    on_event: EventCallback | None = None,
+    client_options: ClientOptions | None = None,
+    **fields: Any,
+) -> list[GeneratedImage]:
+    """Connects, makes the pictures of one prompt and disconnects.
+
+    Parameters
+    ----------
+    config
+        Without it the recommended settings of ``model`` are used, or of the model that suits best among those that the
+        server has.
+    client_options
+        Of ``DrawThingsClient``, e.g. ``{"shared_secret": "…"}``.
+    **fields
+        Fields of ``ImageGenerationConfig``, which win over ``config`` and over recommended settings. The other
+        arguments are those of ``DrawThingsClient.generate_image``.
+
+    Examples
+    --------
+    >>> (image,) = generate_image("a red fox in snow", width=768, height=512, seed=7)
+
+    Raises
+    ------
+    DrawThingsError
+        As ``DrawThingsClient.generate_image``.
+    """
+    with DrawThingsClient(address, **(client_options or {})) as client:
+        return client.generate_image(
+            prompt,
+            config.replace(**fields) if config is not None else _recommend(client, fields),
+            negative_prompt=negative_prompt,
+            input_image=input_image,
+            mask_image=mask_image,
+            moodboard=moodboard,
+            hint_images=hint_images,
+            fit=fit,
+            on_event=on_event,
+        )
+
+
+def _recommend(client: DrawThingsClient, fields: dict[str, Any]) -> ImageGenerationConfig:
+    model = fields.get("model") or _choose(client)
+    return ImageGenerationConfig(**recommended_configuration(model)).replace(**fields)
+
+
+def _choose(client: DrawThingsClient) -> str:
+    catalog = client.echo().catalog
+    if catalog is not None:
+        installed = [model.file for model in catalog.models if not model.remote]
+    else:
+        installed = [file for file, there in client.files_exist(list_preferred_models()).items() if there]
+    chosen = choose_model(installed)
+    if chosen is None:
+        raise InvalidInputError(f"No installed model is known to suit. Name one as model=…, e.g. of {installed[:3]}.")
+    return chosen
