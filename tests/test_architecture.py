@@ -13,6 +13,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "src" / "drawthings_mcp"
 
 ROWS = {
+    "address": 1,
     "errors": 0,
     "limits": 0,
     "validation": 0,

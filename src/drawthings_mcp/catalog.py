@@ -187,5 +187,7 @@ def get_entry(entries: Sequence[EntryT], name: str, what: str) -> EntryT:
     ranked = [labels[label] for label in find_nearest(name, labels, count=len(labels))]
     nearest = list(dict.fromkeys(entry.file for entry in ranked))[:3]
     raise UnknownNameError(
-        f"There is no {what} {name!r} on the server. Nearest: {', '.join(nearest)}.", name=name, nearest=nearest
+        f"There is no {what} {name!r} on the server. Name one of the nearest: {', '.join(nearest)}.",
+        name=name,
+        nearest=nearest,
     )

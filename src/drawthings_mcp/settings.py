@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 import platformdirs
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
+from drawthings_mcp.address import parse_address
 from drawthings_mcp.errors import InvalidInputError
 from drawthings_mcp.validation import explain, suggest
 
@@ -28,10 +29,27 @@ Origin = Literal["command line", "environment", "config.toml", "default"]
 
 
 def _expand(value: Any) -> Any:
-    return Path(value).expanduser() if isinstance(value, str | Path) else value
+    if not isinstance(value, str | Path):
+        raise ValueError(f"must be a path, got {value!r}")
+    try:
+        return Path(value).expanduser()
+    except RuntimeError as error:
+        raise ValueError(f"{str(value)!r} begins with the home folder of somebody who has none here") from error
 
 
-Folder = Annotated[Path, BeforeValidator(_expand)]
+def _split(value: Any) -> Any:
+    """Addresses in one text, each of them checked."""
+    addresses = [part.strip() for part in value.split(",")] if isinstance(value, str) else []
+    for address in filter(None, addresses):
+        if address != DEMO_SERVER:
+            parse_address(address)
+    if not any(addresses):
+        raise ValueError(f"names no server, got {value!r}; write host:port, several separated by commas, or demo")
+    return value
+
+
+ExpandedPath = Annotated[Path, BeforeValidator(_expand)]
+Servers = Annotated[str, BeforeValidator(_split)]
 
 
 def _default_output_dir() -> Path:
@@ -62,12 +80,12 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    server: str = Field("localhost:7859", min_length=1)
+    server: Servers = "localhost:7859"
     tls: Literal["auto", "on", "off"] = "auto"
-    ca_file: Folder | None = None
+    ca_file: ExpandedPath | None = None
     shared_secret: SecretStr = SecretStr("")
-    output_dir: Folder = Field(default_factory=_default_output_dir)
-    state_dir: Folder = Field(default_factory=default_state_dir)
+    output_dir: ExpandedPath = Field(default_factory=_default_output_dir)
+    state_dir: ExpandedPath = Field(default_factory=default_state_dir)
     preview: Literal["auto", "always", "never"] = "auto"
     origins: Mapping[str, Origin] = Field(default_factory=dict, repr=False)
 
@@ -129,7 +147,7 @@ def load_settings(
         wrong = str(error.errors()[0]["loc"][0])
         where = {"environment": variable(wrong), "command line": f"--{wrong.replace('_', '-')}"}
         origin = origins.get(wrong, "default")
-        raise InvalidInputError(f"{where.get(origin, origin)}: {explain(error)}") from None
+        raise InvalidInputError(f"{where.get(origin, origin)}: {explain(error, Settings.model_fields)}") from None
 
 
 def _read_config(path: Path) -> dict[str, object]:

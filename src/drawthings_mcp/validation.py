@@ -12,7 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
+    from pydantic.fields import FieldInfo
     from pydantic_core import ErrorDetails
+
+_SUGGESTED = 3
+_ALIKE = 0.6
+"""Share of letters in common from which on a name is taken for a slip of the pen."""
 
 _PHRASES: Mapping[str, str] = {
     "missing": "is required",
@@ -22,8 +27,9 @@ _PHRASES: Mapping[str, str] = {
     "less_than": "must be less than {lt}, got {value}",
     "finite_number": "must be a finite number, got {value}",
     "multiple_of": "must be a multiple of {multiple_of}, got {value}",
-    "string_too_short": "must have at least {min_length} character(s)",
+    "string_too_short": "must have at least {min_length} character(s), got {length}",
     "string_too_long": "must have at most {max_length} characters, got {length}",
+    "path_type": "must be a path, got {value}",
     "too_long": "takes at most {max_length} items, got {actual_length}",
     "too_short": "needs at least {min_length} item(s), got {actual_length}",
     "literal_error": "must be {expected}, got {value}",
@@ -60,9 +66,12 @@ def find_nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
-    """`` Did you mean …?`` with the nearest names, or nothing when nothing is known."""
-    nearest = find_nearest(name, known)
-    return f" Did you mean {' or '.join(repr(n) for n in nearest)}?" if nearest else ""
+    """`` Did you mean …?`` with names that look like it; when none does, all that there are."""
+    names = list(dict.fromkeys(known))
+    alike = difflib.get_close_matches(name.lower(), names, n=_SUGGESTED, cutoff=_ALIKE)
+    if alike:
+        return f" Did you mean {' or '.join(repr(n) for n in alike)}?"
+    return f" There are: {', '.join(names)}." if names else ""
 
 
 def shorten(value: object, limit: int = 60) -> str:
@@ -71,24 +80,25 @@ def shorten(value: object, limit: int = 60) -> str:
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 
-def explain(error: ValidationError, known_fields: Iterable[str] = ()) -> str:
+def explain(error: ValidationError, fields: Mapping[str, FieldInfo] | None = None) -> str:
     """One short line per wrong field: its name, what was wrong, what is allowed.
 
     Parameters
     ----------
     error
         What pydantic raised.
-    known_fields
-        Names to suggest for a field that does not exist.
+    fields
+        Those of the model: for their ranges, and to suggest one for a field that does not exist.
     """
-    known = tuple(known_fields)
-    return "\n".join(dict.fromkeys(_explain_one(detail, known) for detail in error.errors()))
+    return "\n".join(dict.fromkeys(_explain_one(detail, fields or {}) for detail in error.errors()))
 
 
-def _explain_one(detail: ErrorDetails, known: tuple[str, ...]) -> str:
+def _explain_one(detail: ErrorDetails, fields: Mapping[str, FieldInfo]) -> str:
     field = ".".join(str(part) for part in detail["loc"])
     if detail["type"] == "extra_forbidden":
-        return f"{field}: there is no such argument.{suggest(field, known)}"
+        return f"{field}: there is no such argument.{suggest(field, fields)}"
+    if detail["type"] in _BOUNDS and (reach := _find_bounds(fields.get(field))):
+        return f"{field}: must be from {reach[0]:.10g} to {reach[1]:.10g}, got {shorten(detail['input'])}"
     phrase = _PHRASES.get(detail["type"])
     if phrase is None:
         return f"{field}: {detail['msg']}"
@@ -98,3 +108,14 @@ def _explain_one(detail: ErrorDetails, known: tuple[str, ...]) -> str:
         context["length"] = len(detail["input"])
     text = phrase.format_map(context)
     return f"{field}: {text}" if field else text
+
+
+_BOUNDS = frozenset({"greater_than_equal", "less_than_equal"})
+
+
+def _find_bounds(field: FieldInfo | None) -> tuple[float, float] | None:
+    """The least and the most that a field takes, when it has both."""
+    found: dict[str, Any] = {}
+    for constraint in field.metadata if field is not None else ():
+        found.update({name: getattr(constraint, name) for name in ("ge", "le") if hasattr(constraint, name)})
+    return (found["ge"], found["le"]) if len(found) == 2 else None

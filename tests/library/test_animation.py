@@ -119,6 +119,7 @@ def test_sound_is_heard_in_an_mp4(tmp_path: Path) -> None:
     samples = np.stack([np.sin(times * 2765) * 0.5, times * 0]).astype(np.float32)
     path = save_animation(draw_frames(8), tmp_path, "fox", 16, "mp4", sound=Sound(samples, 24_000))
     with av.open(str(path)) as film:
+        assert [stream.type for stream in film.streams] == ["video", "audio"]
         (stream,) = film.streams.audio
         assert (stream.codec_context.name, stream.rate, stream.channels) == ("aac", 24_000, 2)
         heard = np.concatenate([frame.to_ndarray() for frame in film.decode(audio=0)], axis=1)

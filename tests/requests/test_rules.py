@@ -25,7 +25,7 @@ from drawthings_mcp.generation import (
     LoRAMode,
     SamplerType,
 )
-from drawthings_mcp.requests import check_request, compose_requests
+from drawthings_mcp.requests import check_request, compose_requests, list_warnings
 from drawthings_mcp.requests.rules import RULES, controls, files, pictures, sampling, video
 
 Z_IMAGE = "z_image_turbo_1.0_q8p.ckpt"
@@ -674,3 +674,42 @@ def test_a_request_is_checked_before_its_pictures_are_read(catalog: Catalog) -> 
         compose_requests("x", ImageGenerationConfig(model="no.ckpt"), input_image="no.png", catalog=catalog)
     with pytest.raises(InvalidImageError):
         compose_requests("x", ImageGenerationConfig(model=Z_IMAGE), input_image="no.png", catalog=catalog)
+
+
+def test_nothing_is_held_against_a_version_that_came_later() -> None:
+    listed = Catalog(models=(Model("new.ckpt", "New", "new_version_1"),), files=frozenset({"new.ckpt"}))
+    config = {"num_frames": 80, "sampler": SamplerType.DPMPP2MKarras, "causal_inference_enabled": True, "shift": 3}
+    made = request("new.ckpt", config, canvas=CANVAS, hints=hint(HintType.Shuffle, 64, 64, 3))
+    assert check_request(made, listed) == ()
+
+
+def test_tiles_make_the_shift_follow_their_size() -> None:
+    config = {"shift": 3, "tiled_diffusion": True, "diffusion_tile_width": 64, "diffusion_tile_height": 64}
+    (warning,) = check_request(request(config=config))
+    assert "it follows from the size and is 1.58" in warning
+
+
+def test_a_model_that_is_guided_by_its_picture_may_be_told_how_much() -> None:
+    made = request("hidream_e1_full_f16.ckpt", {"image_guidance_scale": 3}, canvas=CANVAS)
+    assert check_request(made) == ()
+
+
+def test_a_model_with_coefficients_of_its_own_may_be_cached() -> None:
+    assert check_request(request("wan_2.1_14b_t2v_fusionx_q8p.ckpt", {"tea_cache": True, "num_frames": 81})) == ()
+
+
+def test_only_avatars_listen() -> None:
+    sound = hint(HintType.Audio, 16, 8, 1)
+    listening = Catalog(models=(Model("avatar.ckpt", "Avatar", "longcat_video_avatar_v1.5"),))
+    made = request("avatar.ckpt", {"num_frames": 81}, canvas=CANVAS, hints=sound)
+    assert not [warning for warning in check_request(made, listening) if "audio" in warning]
+    with pytest.raises(InvalidInputError, match="nothing looks at the audio map"):
+        check_request(request(hints=sound))
+
+
+def test_warnings_are_listed_also_of_what_would_be_refused(catalog: Catalog) -> None:
+    made = request(SD, {"upscaler_scale_factor": 2}, hints=hint(HintType.Scribble, 128, 128, 3))
+    with pytest.raises(InvalidInputError, match="nothing looks at the scribble map"):
+        check_request(made, catalog)
+    (warning,) = list_warnings(made, catalog)
+    assert "without an upscaler" in warning

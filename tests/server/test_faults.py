@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -12,6 +13,7 @@ import anyio
 import grpc.aio
 import numpy as np
 import pytest
+from anyio.abc import TaskStatus
 from mcp import Client
 from mcp.types import TextContent
 
@@ -97,6 +99,18 @@ async def call(client: Client) -> tuple[bool, str]:
     return bool(result.is_error), first.text
 
 
+async def wait_until_closed(address: str) -> None:
+    """Returns when nothing listens at an address any more."""
+    host, port = address.split(":")
+    with anyio.fail_after(30):
+        while True:
+            try:
+                stream = await anyio.connect_tcp(host, int(port))
+            except OSError:
+                return
+            await stream.aclose()
+
+
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
@@ -176,6 +190,65 @@ async def test_an_unwritable_output_folder_is_named(in_process: Any, server_envi
         failed, text = await call(client)
     assert failed
     assert server_environment["DRAWTHINGS_OUTPUT_DIR"] in text
+    assert not simulator.requests
+
+
+async def test_a_picture_is_kept_when_its_folder_vanishes_during_the_run(
+    in_process: Any, server_environment: dict[str, str]
+) -> None:
+    folder = Path(server_environment["DRAWTHINGS_OUTPUT_DIR"])
+
+    async def answer(context: object) -> AsyncIterator[pb.ImageGenerationResponse]:
+        folder.rmdir()
+        folder.write_text("a file, not a folder")
+        yield pb.ImageGenerationResponse(generatedImages=[encode_image(PIXELS)])
+
+    async with faulty_server(answer) as address, in_process(server=address, tls="off") as client:
+        failed, text = await call(client)
+    assert not failed, text
+    (rescued,) = (Path(server_environment["DRAWTHINGS_STATE_DIR"]) / "unsaved").glob("*.png")
+    assert str(rescued) in text
+    assert "move it from there" in text
+
+
+async def test_when_a_server_goes_away_the_next_one_is_used(in_process: Any) -> None:
+    stop = anyio.Event()
+
+    async def run_first(*, task_status: TaskStatus[str]) -> None:
+        async with Simulator() as first:
+            task_status.started(first.address)
+            await stop.wait()
+
+    async with Simulator() as second, anyio.create_task_group() as tasks:
+        first = await tasks.start(run_first)
+        async with in_process(server=f"{first},{second.address}", tls="off") as client:
+            assert first in (await call(client))[1]
+            stop.set()
+            await wait_until_closed(first)
+            failed, text = await call(client)
+    assert not failed, text
+    assert second.address in text
+
+
+async def test_when_no_server_can_be_used_each_one_is_named_with_its_reason(in_process: Any) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        off = f"127.0.0.1:{unused.getsockname()[1]}"
+        async with (
+            Simulator(shared_secret="open sesame") as locked,
+            in_process(server=f"{off},{locked.address}", tls="off") as client,
+        ):
+            failed, text = await call(client)
+    assert failed
+    assert f"{off}: " in text
+    assert f"{locked.address}: " in text
+    assert "secret" in text
+
+
+async def test_the_seed_is_told_when_a_run_fails(in_process: Any) -> None:
+    async with faulty_server(sends_half) as address, in_process(server=address, tls="off") as client:
+        _, text = await call(client)
+    assert re.search(r"The seed was \d+\.", text)
 
 
 def _silent(reached: anyio.Event) -> Answer:

@@ -165,17 +165,19 @@ async def test_previews_can_be_left_out(in_process: Any) -> None:
 BAD_ARGUMENTS: list[tuple[dict[str, Any], str]] = [
     ({"prompt": ""}, "prompt: must have at least 1 character"),
     ({"prompt": "x" * 10_001}, "prompt: must have at most 10000 characters, got 10001"),
-    ({"width": 100}, "width: must be at least 128, got 100"),
-    ({"height": 9000}, "height: must be at most 8192, got 9000"),
+    ({"width": 100}, "width: must be from 128 to 8192, got 100"),
+    ({"height": 9000}, "height: must be from 128 to 8192, got 9000"),
+    ({"prompt": "  "}, "prompt: is empty"),
+    ({"foo": 1}, "foo: there is no such argument. There are: prompt, model"),
     ({"widht": 512}, "widht: there is no such argument. Did you mean 'width'"),
-    ({"variants": 5}, "variants: must be at most 4"),
+    ({"variants": 5}, "variants: must be from 1 to 4, got 5"),
     ({"seed": "lucky"}, "seed: must be a whole number, got 'lucky'"),
     ({"steps": 2.5}, "steps: must be a whole number"),
     ({"image_format": "16x9"}, "image_format: must be 'square'"),
     ({"model": "z image turbo q9"}, "z_image_turbo_1.0_q8p.ckpt"),
     ({"sampler": "Euler Trailling"}, "Euler A Trailing"),
     ({"model": "qwen_image_edit_2511_q6p.ckpt"}, "does not do text2image (it does: edit, inpaint)"),
-    ({"image_format": "16:9", "width": 8192, "height": 64}, "height: must be at least 128"),
+    ({"image_format": "16:9", "width": 8192, "height": 64}, "height: must be from 128"),
     ({"image_format": "9:16", "width": 8000}, "height: would be"),
 ]
 
@@ -190,6 +192,15 @@ async def test_bad_arguments_get_one_clear_sentence_and_the_server_goes_on(over_
             assert "Traceback" not in text_of(result)
             assert "pydantic" not in text_of(result)
         assert not (await generate(client, width=128, height=128, model="Z Image Turbo 1.0")).is_error
+
+
+async def test_null_stands_for_an_argument_that_is_left_out(in_process: Any) -> None:
+    async with Simulator() as simulator, in_process(server=simulator.address, tls="off") as client:
+        (tool, _) = (await client.list_tools()).tools
+        optional = {name: None for name in tool.input_schema["properties"] if name != "prompt"}
+        result = await generate(client, **{**optional, "width": 128, "height": 128})
+        assert not result.is_error, text_of(result)
+        assert (await generate(client, prompt=None)).is_error
 
 
 async def test_an_unknown_model_names_the_nearest_three(in_process: Any) -> None:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -105,3 +106,40 @@ def test_nothing_but_the_protocol_is_written_to_stdout(server: Process) -> None:
     while answered != {2, 3}:
         answered |= {server.read().get("id")} - {None}
     assert all(line["jsonrpc"] == "2.0" for line in server.lines)
+
+
+@pytest.mark.parametrize("line", [b"{not json", b"[]", b'"text"', b"\xff\xfe", b"[" * 100_000])
+def test_a_line_that_is_no_message_is_answered_and_the_next_one_served(server: Process, line: bytes) -> None:
+    assert server.process.stdin is not None
+    server.process.stdin.write(line + b"\n")
+    server.send(id=5, method="tools/list")
+    refusal, answer = server.read(), server.read()
+    assert (refusal["id"], refusal["error"]["code"]) == (None, -32700)
+    assert answer["id"] == 5
+    assert answer["result"]["tools"]
+
+
+def test_half_of_an_emoji_in_an_argument_is_answered(server: Process) -> None:
+    line = (
+        rb'{"jsonrpc":"2.0","id":6,"method":"tools/call","params":{"name":"list_models",'
+        rb'"arguments":{"query":"\ud83d \ud83e\udd8a \\ud83d"}}}'
+    )
+    assert server.process.stdin is not None
+    server.process.stdin.write(line + b"\n")
+    server.process.stdin.flush()
+    assert server.read()["id"] == 6
+
+
+def test_a_file_as_stdin_is_read_to_its_end(tmp_path: Path, server_environment: dict[str, str]) -> None:
+    script = tmp_path / "session.jsonl"
+    script.write_text("{not json\n")
+    with script.open() as stdin:
+        done = subprocess.run(
+            [sys.executable, "-m", "drawthings_mcp", "--server", "demo"],
+            stdin=stdin,
+            capture_output=True,
+            env={**os.environ, **server_environment},
+            timeout=60,
+            check=True,
+        )
+    assert json.loads(done.stdout)["error"]["code"] == -32700

@@ -81,8 +81,8 @@ class _Value(BaseModel):
         try:
             super().__init__(**fields)
         except ValidationError as error:
-            names = type(self).model_fields
-            raise InvalidInputError(f"{type(self).__name__}: {explain(error, names)}") from None
+            fields = type(self).model_fields
+            raise InvalidInputError(f"{type(self).__name__}: {explain(error, fields)}") from None
 
     def __repr__(self) -> str:
         """Only what differs from the defaults, so that a configuration can be read."""

@@ -20,6 +20,7 @@ from drawthings_mcp.library.audio import Sound
 
 if TYPE_CHECKING:
     from av import AudioFrame, VideoFrame
+    from av.audio import AudioStream
     from av.container import OutputContainer
     from av.video import VideoStream
 
@@ -66,10 +67,12 @@ def write_mp4(frames: Iterable[NDArray[np.uint8]], path: Path, rate: Fraction, s
     import av
 
     with _translate_errors(), av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"}) as film:
-        audio = film.add_stream(_AUDIO_CODEC, rate=sound.rate, layout="stereo") if sound else None
         video: VideoStream | None = None
+        audio: AudioStream | None = None
         for pixels in frames:
-            video = video or _add_video(film, pixels, rate)
+            if video is None:
+                video = _add_video(film, pixels, rate)
+                audio = film.add_stream(_AUDIO_CODEC, rate=sound.rate, layout="stereo") if sound else None
             film.mux(video.encode(_build_frame(pixels)))
         if video is not None:
             film.mux(video.encode())

@@ -74,6 +74,21 @@ def write_new_file(folder: Path, names: Iterable[str], write: Callable[[Path], o
     return path
 
 
+def check_folder(folder: Path) -> None:
+    """Makes a folder if need be, and makes sure that files can be written there.
+
+    Raises
+    ------
+    StorageError
+        They cannot; says why.
+    """
+    folder = folder.absolute()
+    with _translate_os_errors(folder, "picture"):
+        folder.mkdir(parents=True, exist_ok=True)
+        with _reserve_temporary(folder):
+            pass
+
+
 @contextmanager
 def _translate_os_errors(folder: Path, what: str) -> Iterator[None]:
     try:

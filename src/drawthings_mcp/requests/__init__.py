@@ -4,7 +4,7 @@
 ``build_override`` adds what the server may not know of its own files.
 """
 
-from drawthings_mcp.requests.check import check_request
+from drawthings_mcp.requests.check import check_request, list_warnings
 from drawthings_mcp.requests.compose import ComposedRequests, compose_requests
 from drawthings_mcp.requests.hints import HintImages
 from drawthings_mcp.requests.installed import list_files
@@ -22,5 +22,6 @@ __all__ = [
     "compose_requests",
     "list_files",
     "list_passes",
+    "list_warnings",
     "load_known",
 ]

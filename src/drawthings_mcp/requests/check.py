@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from drawthings_mcp.catalog import Catalog
 from drawthings_mcp.generation import GenerationRequest
 from drawthings_mcp.requests.case import examine
-from drawthings_mcp.requests.rules import CONTENT_RULES, FILE_RULES, apply_rules
+from drawthings_mcp.requests.rules import CONTENT_RULES, FILE_RULES, RULES, apply_rules
 from drawthings_mcp.wire.request import check_form
 
 
@@ -42,3 +42,13 @@ def check_request(
     warnings = apply_rules(FILE_RULES, case)
     check_form(request)
     return (*warnings, *apply_rules(CONTENT_RULES, case))
+
+
+def list_warnings(
+    request: GenerationRequest, catalog: Catalog | None = None, files: Mapping[str, bool] | None = None
+) -> tuple[str, ...]:
+    """What ``check_request`` would warn about, also for a request that it would refuse.
+
+    To compare two configurations: of which the warnings are new, which come with a preset.
+    """
+    return apply_rules((rule for rule in RULES if not rule.refuses), examine(request, catalog, files))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from drawthings_mcp.catalog import Catalog
+from drawthings_mcp.catalog import Catalog, Model
 from drawthings_mcp.generation import GenerationRequest, ImageGenerationConfig
 from drawthings_mcp.requests.canvas import read_canvas
 from drawthings_mcp.requests.case import Case, examine
@@ -33,10 +33,13 @@ class ComposedRequests:
         One per pass, in order, each with its seed.
     warnings
         Plain sentences: what will not be as it was asked for, and how to change it.
+    model
+        What is known of the model; None when nothing is.
     """
 
     requests: tuple[GenerationRequest, ...]
     warnings: tuple[str, ...] = ()
+    model: Model | None = None
 
 
 def compose_requests(
@@ -96,6 +99,7 @@ def compose_requests(
     return ComposedRequests(
         requests=tuple(replace(request, configuration=configuration) for configuration in list_passes(config)),
         warnings=(*canvas.warnings, *notes, *check_request(request, catalog, files)),
+        model=case.model,
     )
 
 

@@ -5,10 +5,10 @@ Knows no request and no facts about files.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from drawthings_mcp.catalog import Catalog, CatalogEntry
+from drawthings_mcp.catalog import Catalog
 from drawthings_mcp.generation import ImageGenerationConfig
 
 DEPTH_ESTIMATOR = "depth_anything_v2.0_f16.ckpt"
@@ -39,14 +39,6 @@ class Installed:
         if self.catalog is None:
             return None
         return file in self.catalog.files or any(entry.file == file for entry in self.catalog)
-
-    @staticmethod
-    def lists(file: str, entries: Sequence[CatalogEntry]) -> bool:
-        """Whether a file is one of the entries of its kind; true when the server lists none of that kind.
-
-        Some servers name their files only, or leave out a kind (protocol §8.1, §11).
-        """
-        return not entries or any(entry.file == file for entry in entries)
 
 
 def list_files(configuration: ImageGenerationConfig) -> tuple[str, ...]:

@@ -61,9 +61,8 @@ def describe_generation(result: GenerationResult, attachments: Sequence[Attachme
     lines = [
         *_describe_files(result.variants),
         _describe_budget(attachments, places),
-        f"model {result.model_file} ({result.model_name}{family})",
-        f"mode {result.mode}; preset {result.preset or 'none'}; {result.steps} steps, guidance "
-        f"{result.guidance_scale:g}, {result.sampler}",
+        f"{result.mode} with {result.model_file} ({result.model_name}{family}); preset {result.preset or 'none'}",
+        f"{result.steps} steps, guidance {result.guidance_scale:g}, {result.sampler}",
         _describe_time(result),
         *(f"note: {note}" for note in result.notes),
     ]

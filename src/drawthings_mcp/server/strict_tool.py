@@ -5,7 +5,7 @@ Owns the schema and the error texts of all tools; knows none of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Self
 
 from mcp.server.mcpserver import Context
@@ -14,6 +14,7 @@ from mcp.server.mcpserver.tools import Tool
 from mcp.server.mcpserver.utilities.func_metadata import ArgModelBase
 from mcp.types import Icon, ToolAnnotations
 from pydantic import ConfigDict, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic.json_schema import GenerateJsonSchema
 
 from drawthings_mcp.errors import DrawThingsError
@@ -73,10 +74,17 @@ class StrictTool(Tool):
         ToolError
             With a text that says what was wrong and what to do next.
         """
+        fields = self.fn_metadata.arg_model.model_fields
+        # Many clients send null for what they leave out.
+        given = {
+            name: value
+            for name, value in arguments.items()
+            if value is not None or name not in fields or fields[name].is_required()
+        }
         try:
-            return await super().run(arguments, context, convert_result)
+            return await super().run(given, context, convert_result)
         except ToolError as error:
-            text = _explain_failure(error.__cause__, tuple(self.fn_metadata.arg_model.model_fields))
+            text = _explain_failure(error.__cause__, fields)
             if text is None:
                 raise
             raise ToolError(text) from error.__cause__
@@ -89,9 +97,9 @@ def _closed(arg_model: type[ArgModelBase]) -> type[ArgModelBase]:
     return Arguments
 
 
-def _explain_failure(cause: BaseException | None, known: Sequence[str]) -> str | None:
+def _explain_failure(cause: BaseException | None, fields: Mapping[str, FieldInfo]) -> str | None:
     if isinstance(cause, ValidationError):
-        return explain(cause, known)
+        return explain(cause, fields)
     if isinstance(cause, DrawThingsError):
         return "\n".join([str(cause), *getattr(cause, "__notes__", ())])
     return None

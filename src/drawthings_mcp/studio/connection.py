@@ -6,17 +6,18 @@ Owns the choice among several addresses and the embedded simulator; the studio's
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import anyio
 from anyio.abc import TaskGroup, TaskStatus
 
-from drawthings_mcp.errors import ServerUnreachableError
+from drawthings_mcp.errors import ServerError, ServerUnreachableError
 from drawthings_mcp.settings import DEMO_SERVER, Settings
 from drawthings_mcp.studio.background import load_room
 
 if TYPE_CHECKING:
+    from drawthings_mcp.catalog import Catalog
     from drawthings_mcp.client import AsyncDrawThingsClient, ServerInfo
 
 _DEMO_STEP_SECONDS = 0.05
@@ -25,10 +26,27 @@ _DEMO_STEP_SECONDS = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """An open client and the address it speaks to, as the user wrote it."""
+    """An open client.
+
+    Attributes
+    ----------
+    address
+        As the user wrote it.
+    info
+        What the server said of itself when it was last asked.
+    scope
+        Ends the client when cancelled.
+    """
 
     client: AsyncDrawThingsClient
     address: str
+    info: ServerInfo
+    scope: anyio.CancelScope
+
+    @property
+    def catalog(self) -> Catalog | None:
+        """What the server lists; None when it does not let its models be browsed."""
+        return self.info.catalog
 
 
 class ServerConnection:
@@ -37,32 +55,58 @@ class ServerConnection:
     def __init__(self, settings: Settings, tasks: TaskGroup) -> None:
         self._settings = settings
         self._tasks = tasks
-        self._lock = anyio.Lock()
+        self._opening = anyio.Lock()
         self._connection: Connection | None = None
 
-    async def greet(self) -> tuple[Connection, ServerInfo]:
-        """The connection and what the server says of itself right now.
+    async def greet(self, *, fresh: bool = True) -> Connection:
+        """The connection, with what the server says of itself.
+
+        Parameters
+        ----------
+        fresh
+            Ask again. A server may hold its reply back until its current run is done (protocol §8.1), so that asking
+            beside a run of our own would only wait for it.
 
         Raises
         ------
         ServerError
-            No address answers as it should; with several, the text of the last one.
+            No address answers as it should; says why, of each.
         """
-        async with self._lock:
-            if self._connection is not None:
-                return self._connection, await self._connection.client.echo()
-            return await self._connect()
+        async with self._opening:
+            current = self._connection
+            if current is None:
+                return await self._connect()
+        if not fresh:
+            return current
+        try:
+            info = await current.client.echo()
+        except ServerError:
+            async with self._opening:
+                if self._connection is current:
+                    self._drop(current)
+                    return await self._connect()
+            return await self.greet(fresh=False)
+        self._connection = replace(current, info=info)
+        return self._connection
 
-    async def _connect(self) -> tuple[Connection, ServerInfo]:
-        *others, last = self._settings.servers
-        for address in others:
+    def _drop(self, connection: Connection) -> None:
+        connection.scope.cancel()
+        self._connection = None
+
+    async def _connect(self) -> Connection:
+        """Opens the first address that answers as it should."""
+        failures: dict[str, ServerError] = {}
+        for address in self._settings.servers:
             try:
                 return await self._open(address)
-            except ServerUnreachableError:
-                continue
-        return await self._open(last)
+            except ServerError as error:
+                failures[address] = error
+        if len(failures) == 1:
+            raise next(iter(failures.values()))
+        reasons = "\n".join(f"{address}: {error}" for address, error in failures.items())
+        raise ServerUnreachableError(f"None of {len(failures)} servers can be used.\n{reasons}")
 
-    async def _open(self, address: str) -> tuple[Connection, ServerInfo]:
+    async def _open(self, address: str) -> Connection:
         scope = anyio.CancelScope()
         client = await self._tasks.start(self._keep_client, address, scope)
         try:
@@ -70,8 +114,8 @@ class ServerConnection:
         except BaseException:
             scope.cancel()
             raise
-        self._connection = Connection(client, address)
-        return self._connection, info
+        self._connection = Connection(client, address, info, scope)
+        return self._connection
 
     async def _keep_client(
         self, address: str, scope: anyio.CancelScope, *, task_status: TaskStatus[AsyncDrawThingsClient]

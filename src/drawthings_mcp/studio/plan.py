@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drawthings_mcp.catalog import Catalog, Model
-from drawthings_mcp.errors import UnknownNameError
+from drawthings_mcp.errors import InvalidInputError, UnknownNameError
 from drawthings_mcp.generation import GenerationRequest, ImageGenerationConfig, LoRAConfig
 from drawthings_mcp.generation.app_json import parse_app_json
 from drawthings_mcp.presets import Recipe, find_family, find_recipe, list_recipes
-from drawthings_mcp.requests import ComposedRequests, check_request, compose_requests
+from drawthings_mcp.requests import ComposedRequests, compose_requests, list_warnings
 from drawthings_mcp.studio.abilities import check_mode, list_modes
 from drawthings_mcp.studio.arguments import GenerateArguments, Mode
 from drawthings_mcp.studio.offer import Offer
@@ -77,6 +77,8 @@ async def plan_generation(arguments: GenerateArguments, client: AsyncDrawThingsC
     InvalidInputError
         Nothing suits the call, or a server would not survive it or silently do otherwise; says what would do.
     """
+    if not arguments.prompt.strip():
+        raise InvalidInputError("prompt: is empty; say what to make.")
     offer = Offer(client, catalog)
     preset = _find_preset(arguments.preset)
     model, mode = await _resolve_model(arguments, offer, preset)
@@ -123,7 +125,7 @@ def _drop_inherited(
     request = composed.requests[0]
     size = {"width": request.configuration.width, "height": request.configuration.height}
     recommended = ImageGenerationConfig(**{**parse_app_json(recipe.configuration), **size})
-    inherited = check_request(replace(request, configuration=recommended), catalog, files)
+    inherited = list_warnings(replace(request, configuration=recommended), catalog, files)
     return tuple(warning for warning in composed.warnings if warning not in inherited)
 
 

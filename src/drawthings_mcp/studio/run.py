@@ -15,10 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drawthings_mcp.client import AsyncDrawThingsClient
-from drawthings_mcp.errors import DrawThingsError, StorageError, TensorError, TruncatedTransferError
+from drawthings_mcp.errors import (
+    DecoderCrashedError,
+    DrawThingsError,
+    StorageError,
+    TensorError,
+    TruncatedTransferError,
+)
 from drawthings_mcp.events import Event, ImageReceived, RemoteDownload, Sampling, StageReached, TransferAnnounced
 from drawthings_mcp.generation import GeneratedImage, GenerationRequest
-from drawthings_mcp.library import ImageCatalog, file_stem, save_image
+from drawthings_mcp.library import ImageCatalog, check_folder, file_stem, save_image
 from drawthings_mcp.metadata import ModelKind
 from drawthings_mcp.settings import Settings
 from drawthings_mcp.studio.connection import Connection
@@ -38,6 +44,7 @@ class Shelf:
         self._plan = plan
         self._folder = settings.output_dir if output is None else output.parent
         self._stem = "" if output is None else output.stem
+        self._rescue_folder = settings.state_dir / "unsaved"
         self._catalog = ImageCatalog(settings.state_dir)
         self._connection = connection
         self.variants: list[SavedVariant] = []
@@ -54,14 +61,26 @@ class Shelf:
         try:
             with anyio.CancelScope(shield=True):
                 variant, note = await anyio.to_thread.run_sync(self._keep, payload, request)
+        except DecoderCrashedError:
+            raise
         except TensorError as error:
             raise type(error)(
-                f"The server sent a picture that cannot be read: {error} Try again with the same seed; if that "
-                "happens again, switch off response compression in Draw Things or update it."
+                f"The server sent a picture that cannot be read: {error} Generate it again; if that happens again, "
+                "update Draw Things."
             ) from error
         self.variants.append(variant)
         if note:
             self.notes.append(note)
+
+    async def prepare(self) -> None:
+        """Refuses a folder that cannot be written before anything is rendered.
+
+        Raises
+        ------
+        StorageError
+            Says why, and how to choose another.
+        """
+        await anyio.to_thread.run_sync(check_folder, self._folder)
 
     def _keep(self, payload: bytes, request: GenerationRequest) -> tuple[SavedVariant, str]:
         pixels = _crop(decode_image(payload), self._plan.size)
@@ -73,17 +92,26 @@ class Shelf:
             simulated=self._connection.client.simulated,
         )
         now = datetime.now().astimezone()
-        path = save_image(
+        stem = self._stem or file_stem(request.prompt, image.seed, now)
+        try:
+            path, note = self._save(image, self._folder, stem), ""
+        except StorageError as error:
+            # The folder was fine when the run began. A picture that reached us is not thrown away for it.
+            path = self._save(image, self._rescue_folder, stem)
+            note = f"saved in {self._rescue_folder} instead, move it from there: {error}"
+        identifier, catalog_note = self._record(path, image, now)
+        return SavedVariant(identifier, path, image.size, image.seed), "; ".join(filter(None, (note, catalog_note)))
+
+    def _save(self, image: GeneratedImage, folder: Path, stem: str) -> Path:
+        return save_image(
             image,
-            self._folder,
-            self._stem or file_stem(request.prompt, image.seed, now),
+            folder,
+            stem,
             server=self._connection.address,
             requested_size=(self._plan.size.width, self._plan.size.height),
             kind=ModelKind(self._plan.model.version, self._plan.model.modifier),
             extra={"mode": self._plan.mode, "preset": self._plan.preset},
         )
-        identifier, note = self._record(path, image, now)
-        return SavedVariant(identifier, path, image.size, image.seed), note
 
     def _record(self, path: Path, image: GeneratedImage, now: datetime) -> tuple[str, str]:
         try:
@@ -124,13 +152,14 @@ async def run_plan(plan: Plan, client: AsyncDrawThingsClient, shelf: Shelf, repo
         A request failed; its text says which pictures of the call are saved all the same.
     """
     await anyio.to_thread.run_sync(prestart)
-    try:
-        for place, request in enumerate(plan.requests):
+    for place, request in enumerate(plan.requests):
+        try:
             await _run_request(request, client, shelf, _Narrator(report, place, len(plan.requests)))
-    except DrawThingsError as error:
-        if shelf.variants:
-            error.add_note(f"Saved before that: {_list_paths(shelf.variants)}.")
-        raise
+        except DrawThingsError as error:
+            error.add_note(f"The seed was {request.configuration.seed}.")
+            if shelf.variants:
+                error.add_note(f"Saved before that: {_list_paths(shelf.variants)}.")
+            raise
 
 
 async def _run_request(
@@ -174,10 +203,11 @@ class _Narrator:
 
 def _describe(event: Event) -> str:
     match event:
-        case Sampling(step=step, total=total) if total:
-            return f"Step {step}/{total} ({step / total:.0%})"
+        case Sampling(step=step, total=total) if total > 0:
+            reached = min(max(step, 0), total)
+            return f"Step {reached}/{total} ({reached / total:.0%})"
         case Sampling(step=step):
-            return f"Step {step}"
+            return f"Step {max(step, 0)}"
         case StageReached(stage=stage):
             return stage.value.capitalize()
         case RemoteDownload(received=received, expected=expected):

@@ -11,13 +11,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import anyio
-
 from drawthings_mcp.settings import Settings
 from drawthings_mcp.studio.arguments import GenerateArguments
 from drawthings_mcp.studio.background import background_tasks, load_room
 from drawthings_mcp.studio.connection import Connection, ServerConnection
 from drawthings_mcp.studio.heartbeat import Report, keep_alive
+from drawthings_mcp.studio.queue import Queue
 from drawthings_mcp.studio.results import CatalogListing, GenerationResult
 
 if TYPE_CHECKING:
@@ -46,8 +45,7 @@ class Studio:
         self.settings = settings
         self._server = server
         self._heartbeat_seconds = heartbeat_seconds
-        # Draw Things renders one request at a time; our own queue keeps the requests of one call together.
-        self._turn = anyio.Lock()
+        self._queue = Queue()
 
     async def generate(
         self, arguments: GenerateArguments, report: Report = say_nothing, *, output: Path | None = None
@@ -67,25 +65,28 @@ class Studio:
             With a text that says what to do next; what had been rendered before is saved all the same.
         """
         async with keep_alive(report, self._heartbeat_seconds) as heartbeat:
-            plan_room = await load_room("studio.plan")
-            run_room = await load_room("studio.run")
-            connection, info = await self._server.greet()
-            plan: Plan = await plan_room.plan_generation(arguments, connection.client, info.catalog)
-            shelf: Shelf = run_room.Shelf(plan, self.settings, connection, output)
-            await heartbeat(0.0, "Waiting for an earlier call" if self._turn.locked() else "Sending the request")
-            async with self._turn:
-                started = time.monotonic()
-                await run_room.run_plan(plan, connection.client, shelf, heartbeat)
-                return _build_result(plan, shelf, connection, time.monotonic() - started)
+            is_idle = self._queue.is_empty
+            with self._queue.enter() as place:
+                plan_room = await load_room("studio.plan")
+                run_room = await load_room("studio.run")
+                connection = await self._server.greet(fresh=is_idle)
+                plan: Plan = await plan_room.plan_generation(arguments, connection.client, connection.catalog)
+                shelf: Shelf = run_room.Shelf(plan, self.settings, connection, output)
+                await shelf.prepare()
+                await heartbeat(0.0, "Sending the request" if place.is_first else "Waiting for an earlier call")
+                async with place.turn():
+                    started = time.monotonic()
+                    await run_room.run_plan(plan, connection.client, shelf, heartbeat)
+                    return _build_result(plan, shelf, connection, time.monotonic() - started)
 
     async def list_catalog(
         self, kind: str, *, query: str = "", family: str = "", mode: str = "", offset: int = 0, limit: int = 25
     ) -> CatalogListing:
         """A page of what the server offers; see ``studio.listing``."""
         listing_room = await load_room("studio.listing")
-        connection, info = await self._server.greet()
+        connection = await self._server.greet(fresh=self._queue.is_empty)
         listing: CatalogListing = await listing_room.list_catalog(
-            connection, info.catalog, kind, query=query, family=family, mode=mode, offset=offset, limit=limit
+            connection, connection.catalog, kind, query=query, family=family, mode=mode, offset=offset, limit=limit
         )
         return listing
 

@@ -104,8 +104,9 @@ def names_remote_model(case: Case) -> str | None:
 def names_unusable_file(case: Case) -> str | None:
     """A server that lists what it can use has the file, but no specification, or not all that belongs to it."""
     for named in _list_named(case):
-        is_listed = case.installed.lists(named.file, named.listed) or named.file in case.overridden_files
-        if named.file and not is_listed:
+        # Some servers name their files only, or leave out a kind (protocol §8.1, §11).
+        usable = {entry.file for entry in named.listed} | case.overridden_files
+        if named.file and named.listed and named.file not in usable:
             return _explain_unusable(named)
     return None
 

@@ -49,15 +49,15 @@ _NEEDS: Mapping[str, _Need] = {
 
 def lacks_picture(case: Case) -> str | None:
     """The model makes nothing, or anything, without the pictures that it was trained to work from."""
-    if case.model is None:
+    if case.facts is None:
         return None
     if needs_references(case.version, case.modifier):
         is_met = case.sources & {IMAGE, HintType.Shuffle}
-        return None if is_met else f"{case.model.file} edits pictures: give input_image or moodboard."
+        return None if is_met else f"{case.configuration.model} edits pictures: give input_image or moodboard."
     if case.version == "svd_i2v" or case.version in RESTORATION_VERSIONS:
         is_met = case.sources & {IMAGE}
-        return None if is_met else f"{case.model.file} works from a picture: give input_image."
-    return _explain_need(case, case.model.file)
+        return None if is_met else f"{case.configuration.model} works from a picture: give input_image."
+    return _explain_need(case, case.configuration.model)
 
 
 def _explain_need(case: Case, file: str) -> str | None:
@@ -75,12 +75,12 @@ def has_idle_moodboard(case: Case) -> str | None:
     """Moodboard pictures that neither the model nor a control looks at are dropped silently."""
     if HintType.Shuffle not in case.sources or HintType.Shuffle in case.sources_in_use:
         return None
-    if case.model is None or case.has_unknown_control:
+    if case.facts is None or case.has_unknown_control:
         return None
     return (
-        f"moodboard: {case.model.file} does not look at further pictures. Take a model that edits, such as FLUX.1 "
-        f"Kontext, FLUX.2 or Qwen Image Edit{_list_examples(_list_editors(case))}, or add a control that looks at "
-        f"pictures, such as IP-Adapter, Redux, PuLID or VACE{_list_examples(_list_readers(case))}."
+        f"moodboard: {case.configuration.model} does not look at further pictures. Take a model that edits, such as "
+        f"FLUX.1 Kontext, FLUX.2 or Qwen Image Edit{_list_examples(_list_editors(case))}, or add a control that looks "
+        f"at pictures, such as IP-Adapter, Redux, PuLID or VACE{_list_examples(_list_readers(case))}."
     )
 
 
@@ -116,7 +116,7 @@ def shows_too_many_pictures(case: Case) -> str | None:
 def has_idle_canvas(case: Case) -> str | None:
     """At strength 1 the pixels of the canvas do not reach a model that has no other use for them."""
     c = case.configuration
-    if case.request.canvas is None or case.request.mask is not None or c.strength < 1 or case.model is None:
+    if case.request.canvas is None or case.request.mask is not None or c.strength < 1 or case.facts is None:
         return None
     if reads_canvas(case.version, case.modifier) or IMAGE in case.sources_in_use or case.has_unknown_control:
         return None

@@ -97,11 +97,11 @@ def _is_consistency(entry: object) -> bool:
 
 def has_idle_image_guidance(case: Case) -> str | None:
     """Image guidance is about models of the modifier ``editing``."""
-    if case.model is None or case.configuration.image_guidance_scale == _DEFAULTS.image_guidance_scale:
+    if case.facts is None or case.configuration.image_guidance_scale == _DEFAULTS.image_guidance_scale:
         return None
     if case.modifier == "editing":
         return None
-    return f"image_guidance_scale has no effect on {case.model.file}. Leave it out."
+    return f"image_guidance_scale has no effect on {case.configuration.model}. Leave it out."
 
 
 def has_idle_tea_cache(case: Case) -> str | None:

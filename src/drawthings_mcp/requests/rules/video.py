@@ -42,11 +42,11 @@ def rounds_frames(case: Case) -> str | None:
 def infers_causally(case: Case) -> str | None:
     """Causal inference is Wan's."""
     c = case.configuration
-    if case.model is None or not (c.causal_inference_enabled and c.causal_inference):
+    if case.facts is None or not (c.causal_inference_enabled and c.causal_inference):
         return None
     if case.version.startswith(_CAUSAL_FAMILY):
         return None
-    return f"causal_inference has no effect on {case.model.file}, only on Wan models. Leave it out."
+    return f"causal_inference has no effect on {c.model}, only on Wan models. Leave it out."
 
 
 VIDEO_RULES: tuple[Rule, ...] = (

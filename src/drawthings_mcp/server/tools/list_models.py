@@ -48,7 +48,9 @@ def describe_listing(listing: CatalogListing) -> str:
     """A line per row, then how to get the rest."""
     lines = [" | ".join(filter(None, (row.kind, row.name, row.file, row.family, row.detail))) for row in listing.rows]
     shown = listing.offset + len(listing.rows)
-    if not lines:
+    if not lines and listing.total:
+        lines = [f"There are {listing.total} rows; offset={listing.offset} is past the last."]
+    elif not lines:
         lines = ["Nothing matches. Leave out query, family or mode to see more."]
     elif shown < listing.total:
         lines.append(f"{shown} of {listing.total}; go on with offset={shown}")

@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TypeAlias
 
+from drawthings_mcp.address import is_loopback
 from drawthings_mcp.client import Speaks
-from drawthings_mcp.client.address import is_loopback
 from drawthings_mcp.client.certificate import Certificate, parse_certificate
 from drawthings_mcp.errors import (
     DrawThingsError,
