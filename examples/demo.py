@@ -59,7 +59,10 @@ def check_pictures(paths: list[Path]) -> None:
 
 
 async def main() -> None:
+    # A home of its own keeps the demo apart from the settings and files of whoever runs it.
     environment = {
+        "HOME": str(OUTPUT / "home"),
+        "XDG_CONFIG_HOME": str(OUTPUT / "home" / ".config"),
         "DRAWTHINGS_OUTPUT_DIR": str(OUTPUT / "pictures"),
         "DRAWTHINGS_STATE_DIR": str(OUTPUT / "state"),
     }
@@ -74,6 +77,8 @@ async def main() -> None:
             progress_callback=show_progress,
         )
         paths = show_result(result)
+    if not any(isinstance(block, ImageContent) for block in result.content):
+        sys.exit("the model was shown no picture")
     check_pictures(paths)
     print("\nThe pictures, 1024×1024, with all settings inside:\n")
     print("\n".join(f"  {path}" for path in paths))

@@ -84,7 +84,13 @@ def list_imports() -> Iterator[tuple[str, str, str]]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ImportFrom):
                 assert node.level == 0, f"{relative}:{node.lineno} imports relatively"
-                yield room, node.module or "", f"{relative}:{node.lineno}"
+                names = [alias.name for alias in node.names] if node.module == "drawthings_mcp" else [""]
+                for name in names:
+                    yield room, f"{node.module}.{name}".rstrip("."), f"{relative}:{node.lineno}"
+            elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "load_room":
+                (argument,) = node.args
+                assert isinstance(argument, ast.Constant), f"{relative}:{node.lineno} loads a room by a computed name"
+                yield room, f"drawthings_mcp.{argument.value}", f"{relative}:{node.lineno}"
             elif isinstance(node, ast.Import):
                 for alias in node.names:
                     yield room, alias.name, f"{relative}:{node.lineno}"

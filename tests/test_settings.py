@@ -46,10 +46,14 @@ def test_a_home_folder_is_expanded() -> None:
         ({"tls": "maybe"}, {}, "--tls"),
         ({}, {"DRAWTHINGS_TLS": "maybe"}, "DRAWTHINGS_TLS"),
         ({}, {"DRAWTHINGS_PREVIEW": "x"}, "'auto', 'always' or 'never'"),
+        ({"server": " , "}, {}, "names no server"),
+        ({}, {"DRAWTHINGS_SERVER": "mac:7859,mac:x"}, "DRAWTHINGS_SERVER: server: the port in 'mac:x'"),
+        ({}, {"DRAWTHINGS_OUTPUT_DIR": "~nobody-at-all/x"}, "home folder"),
+        ({"ca_file": 5}, {}, "must be a path, got 5"),
     ],
 )
 def test_a_wrong_value_is_refused_with_its_origin(
-    options: dict[str, str], environment: dict[str, str], words: str
+    options: dict[str, object], environment: dict[str, str], words: str
 ) -> None:
     with pytest.raises(InvalidInputError, match=words):
         load_settings(options, environment=environment)

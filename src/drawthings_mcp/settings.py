@@ -42,10 +42,17 @@ def _split(value: Any) -> Any:
     addresses = [part.strip() for part in value.split(",")] if isinstance(value, str) else []
     for address in filter(None, addresses):
         if address != DEMO_SERVER:
-            parse_address(address)
+            _check_address(address)
     if not any(addresses):
         raise ValueError(f"names no server, got {value!r}; write host:port, several separated by commas, or demo")
     return value
+
+
+def _check_address(address: str) -> None:
+    try:
+        parse_address(address)
+    except InvalidInputError as error:
+        raise ValueError(str(error).removeprefix("server: ")) from error
 
 
 ExpandedPath = Annotated[Path, BeforeValidator(_expand)]

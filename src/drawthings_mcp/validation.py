@@ -67,11 +67,11 @@ def find_nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:
 
 def suggest(name: str, known: Iterable[str]) -> str:
     """`` Did you mean …?`` with names that look like it; when none does, all that there are."""
-    names = list(dict.fromkeys(known))
+    names = {other.lower(): other for other in known}
     alike = difflib.get_close_matches(name.lower(), names, n=_SUGGESTED, cutoff=_ALIKE)
     if alike:
-        return f" Did you mean {' or '.join(repr(n) for n in alike)}?"
-    return f" There are: {', '.join(names)}." if names else ""
+        return f" Did you mean {' or '.join(repr(names[n]) for n in alike)}?"
+    return f" There are: {', '.join(names.values())}." if names else ""
 
 
 def shorten(value: object, limit: int = 60) -> str:

@@ -292,10 +292,11 @@ async def test_a_spare_server_that_is_off_is_only_a_warning(run: Any, closed_por
     assert by_group == {f"Server {closed_port}": "warning", f"Server {simulator.address}": "ok"}
 
 
-async def test_an_address_that_is_none_is_a_problem(examine: Examine) -> None:
-    setting = (await examine("http://mac.local:7859"))["setting"]
-    assert setting.status == "problem"
-    assert "without 'http://'" in setting.detail
+@pytest.mark.parametrize("command", ["doctor", "models"])
+async def test_an_address_that_is_none_is_wrong_usage(run: Any, command: str) -> None:
+    outcome = await run(command, "--server", "http://mac.local:7859")
+    assert outcome.code == 2
+    assert "without 'http://'" in outcome.stderr
 
 
 async def test_the_demo_server_is_started_and_said_to_be_one(run: Any) -> None:

@@ -237,6 +237,19 @@ async def test_recommended_settings_reach_the_wire_and_the_call_wins(in_process:
     assert (classic.steps, classic.guidance_scale, classic.sampler) == (3, 2.5, SamplerType.EulerA)
 
 
+async def test_calls_at_once_are_served_in_the_order_in_which_they_came(in_process: Any) -> None:
+    prompts = ["first", "second", "third"]
+    async with (
+        Simulator() as simulator,
+        in_process(server=simulator.address, tls="off") as client,
+        anyio.create_task_group() as tasks,
+    ):
+        for prompt in prompts:
+            arguments = {"prompt": prompt, "width": 128, "height": 128, "steps": 2}
+            tasks.start_soon(client.call_tool, "generate_image", arguments)
+    assert [seen.message.prompt for seen in simulator.requests] == prompts
+
+
 async def test_cancelling_a_call_stops_the_server_so_that_the_next_one_is_served(over_stdio: Any) -> None:
     # The long call would take 30 s, and a Draw Things server renders one at a time.
     async with Simulator(step_seconds=0.2) as simulator, over_stdio("--server", simulator.address) as client:

@@ -69,16 +69,5 @@ def _to_json(listing: CatalogListing) -> dict[str, Any]:
         "server": listing.server,
         "browsing": listing.browsing,
         "total": listing.total,
-        "rows": [
-            {
-                "kind": row.kind,
-                "name": row.name,
-                "file": row.file,
-                "family": row.family,
-                "detail": row.detail,
-                "installed": row.installed,
-                "modes": sorted(row.modes),
-            }
-            for row in listing.rows
-        ],
+        "rows": [row.to_json() for row in listing.rows],
     }

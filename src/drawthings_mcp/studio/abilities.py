@@ -6,38 +6,20 @@ from typing import Literal
 
 from drawthings_mcp.catalog import Model
 from drawthings_mcp.errors import InvalidInputError
+from drawthings_mcp.requests import load_known
+from drawthings_mcp.requests.abilities import RESTORATION_VERSIONS, needs_references, reads_references
 
 Mode = Literal["text2image", "image2image", "edit", "inpaint"]
-
-_REFERENCES_OPTIONAL = frozenset({"flux2", "flux2_9b", "flux2_4b"})
-"""Versions whose models edit when they are given pictures and make pictures from text alone as well."""
-
-_EDIT_MODIFIERS = frozenset({"kontext", "kontext_kv", "qwenimage_edit_plus", "qwenimage_edit_2511", "editing"})
-
-_VIDEO_VERSIONS = frozenset(
-    {
-        "svd_i2v",
-        "hunyuan_video",
-        "wan_v2.1_1.3b",
-        "wan_v2.1_14b",
-        "wan_v2.2_5b",
-        "ltx2",
-        "ltx2.3",
-        "longcat_video_avatar_v1.5",
-    }
-)
-
-_RESTORATION_VERSIONS = frozenset({"seedvr2_3b", "seedvr2_7b"})
 
 
 def list_modes(model: Model) -> frozenset[Mode]:
     """The modes that a model serves; empty for models that make no single pictures."""
-    if makes_video(model) or model.version in _RESTORATION_VERSIONS:
+    if makes_video(model) or model.version in RESTORATION_VERSIONS:
         return frozenset()
-    if model.version in _REFERENCES_OPTIONAL:
-        return frozenset({"text2image", "image2image", "edit", "inpaint"})
-    if model.modifier in _EDIT_MODIFIERS:
+    if needs_references(model.version, model.modifier) or model.modifier == "editing":
         return frozenset({"edit", "inpaint"})
+    if reads_references(model.version, model.modifier):
+        return frozenset({"text2image", "image2image", "edit", "inpaint"})
     if model.modifier == "inpainting":
         return frozenset({"inpaint"})
     if model.modifier in {"", "none"}:
@@ -64,7 +46,8 @@ def check_mode(model: Model, mode: str, *, has_picture: bool) -> None:
 
 def makes_video(model: Model) -> bool:
     """Whether a run returns frames."""
-    return model.version in _VIDEO_VERSIONS
+    facts = load_known().versions.get(model.version)
+    return facts is not None and facts.makes_video
 
 
 def describe_abilities(model: Model) -> str:

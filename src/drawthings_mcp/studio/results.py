@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 
@@ -73,6 +73,10 @@ class CatalogRow:
     detail: str = ""
     installed: bool = True
     modes: frozenset[str] = frozenset()
+
+    def to_json(self) -> dict[str, object]:
+        """For programs that read listings."""
+        return {**asdict(self), "modes": sorted(self.modes)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from drawthings_mcp.studio.results import CatalogListing, GenerationResult
 
 if TYPE_CHECKING:
     from drawthings_mcp.studio.plan import Plan
-    from drawthings_mcp.studio.run import Shelf
+    from drawthings_mcp.studio.shelf import Shelf
 
 HEARTBEAT_SECONDS = 5.0
 """Silence after which a caller is told that the work goes on: well under the 60 s that clients wait."""
@@ -68,10 +68,11 @@ class Studio:
             is_idle = self._queue.is_empty
             with self._queue.enter() as place:
                 plan_room = await load_room("studio.plan")
+                shelf_room = await load_room("studio.shelf")
                 run_room = await load_room("studio.run")
                 connection = await self._server.greet(fresh=is_idle)
                 plan: Plan = await plan_room.plan_generation(arguments, connection.client, connection.catalog)
-                shelf: Shelf = run_room.Shelf(plan, self.settings, connection, output)
+                shelf: Shelf = shelf_room.Shelf(plan, self.settings, connection, output)
                 await shelf.prepare()
                 await heartbeat(0.0, "Sending the request" if place.is_first else "Waiting for an earlier call")
                 async with place.turn():

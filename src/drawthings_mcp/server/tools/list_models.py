@@ -9,7 +9,7 @@ from mcp.types import CallToolResult, TextContent, ToolAnnotations
 from pydantic import Field
 
 from drawthings_mcp.server.strict_tool import StrictTool
-from drawthings_mcp.studio import CatalogListing, CatalogRow, Studio
+from drawthings_mcp.studio import CatalogListing, Studio
 
 _DESCRIPTION = (
     "Lists what the Draw Things server offers: models, LoRAs, controls, upscalers, embeddings, and the built-in "
@@ -39,7 +39,7 @@ async def list_models(
             "server": listing.server,
             "total": listing.total,
             "offset": listing.offset,
-            "rows": [_to_json(row) for row in listing.rows],
+            "rows": [row.to_json() for row in listing.rows],
         },
     )
 
@@ -60,18 +60,6 @@ def describe_listing(listing: CatalogListing) -> str:
             "Switch on model browsing (in the app: API Server → Enable Model Browsing; stand-alone: --model-browser)."
         )
     return "\n".join(lines)
-
-
-def _to_json(row: CatalogRow) -> dict[str, object]:
-    return {
-        "kind": row.kind,
-        "name": row.name,
-        "file": row.file,
-        "family": row.family,
-        "detail": row.detail,
-        "installed": row.installed,
-        "modes": sorted(row.modes),
-    }
 
 
 TOOL = StrictTool.from_function(
