@@ -89,8 +89,8 @@ def list_imports() -> Iterator[tuple[str, str, str]]:
                     yield room, f"{node.module}.{name}".rstrip("."), f"{relative}:{node.lineno}"
             elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "load_room":
                 (argument,) = node.args
-                assert isinstance(argument, ast.Constant), f"{relative}:{node.lineno} loads a room by a computed name"
-                yield room, f"drawthings_mcp.{argument.value}", f"{relative}:{node.lineno}"
+                name = ast.literal_eval(argument)  # fails for a computed name, which would hide what is loaded
+                yield room, "drawthings_mcp." + str(name), f"{relative}:{node.lineno}"
             elif isinstance(node, ast.Import):
                 for alias in node.names:
                     yield room, alias.name, f"{relative}:{node.lineno}"

@@ -14,6 +14,9 @@ MAX_SIDE = 8192
 MAX_SEED = 2**32 - 1
 """Seeds are unsigned 32-bit numbers on the wire (protocol §2.1, slot 3)."""
 
+MAX_UPSCALE_FACTOR = 4
+"""The most that an upscaler enlarges each side (protocol §8.3)."""
+
 SIMULATED_HEADER = "drawthings-simulated"
 """Response header in which the simulator tells clients that look for it what it is, so that a simulated picture can
 say so wherever it goes. Messages carry no such mark: they are those of any server."""

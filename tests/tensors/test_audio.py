@@ -7,8 +7,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from drawthings_mcp.errors import InvalidInputError, TensorError
-from drawthings_mcp.tensors import Codec, TensorFormat, decode_audio, encode_audio, encode_tensor, parse_header
+from drawthings_mcp.errors import InvalidInputError, TensorError, TensorTooLargeError
+from drawthings_mcp.tensors import (
+    Codec,
+    DataType,
+    TensorFormat,
+    TensorHeader,
+    build_header,
+    decode_audio,
+    encode_audio,
+    encode_tensor,
+    parse_header,
+)
 
 
 @pytest.mark.parametrize("codec", Codec)
@@ -33,3 +43,11 @@ def test_an_array_that_is_no_sound_is_refused(samples: Any) -> None:
 def test_a_tensor_that_is_no_sound_is_refused(tensor: Any) -> None:
     with pytest.raises(TensorError, match="Audio is"):
         decode_audio(encode_tensor(tensor))
+
+
+def test_a_sound_of_many_minutes_is_refused_by_its_header() -> None:
+    header = build_header(TensorHeader(Codec.DEFLATE, DataType.F32, TensorFormat.NCHW, (2, (8 << 20) + 1)))
+    with pytest.raises(
+        TensorTooLargeError, match=r"The sound .* of F32 takes 67,108,872 bytes; at most 67,108,864 are"
+    ):
+        decode_audio(header + bytes(1 << 20))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from drawthings_mcp.errors import TensorError, TensorTooLargeError
 from drawthings_mcp.tensors import HEADER_SIZE, Codec, DataType, TensorFormat, TensorHeader, build_header, parse_header
-from drawthings_mcp.tensors.header import MAX_RANK, MAX_VALUES
+from drawthings_mcp.tensors.header import MAX_RANK
 
 IMAGE = TensorHeader(Codec.FPZIP, DataType.F16, TensorFormat.NHWC, (1, 1024, 768, 3))
 
@@ -100,10 +100,31 @@ def test_twelve_dims_are_read() -> None:
     assert parse_header(build_header(header)) == header
 
 
-def test_the_largest_canvas_is_allowed_and_one_value_more_is_not() -> None:
-    TensorHeader(Codec.RAW, DataType.F16, TensorFormat.NHWC, (1, 8192, 8192, 4))
-    with pytest.raises(TensorTooLargeError, match=f"{MAX_VALUES:,}"):
-        TensorHeader(Codec.RAW, DataType.F16, TensorFormat.NHWC, (MAX_VALUES + 1,))
+LARGEST = [
+    (DataType.F16, (1, 8192, 8192, 4)),
+    (DataType.F32, (1, 8192, 8192, 4)),
+    (DataType.U8, (8192, 8192)),
+    (DataType.S32, (4096, 4096)),
+    (DataType.S64, (4096, 2048)),
+    (DataType.F64, (4096, 2048)),
+]
+
+
+@pytest.mark.parametrize(("datatype", "dims"), LARGEST, ids=lambda value: getattr(value, "name", ""))
+def test_the_largest_tensor_of_every_datatype_is_allowed_and_one_row_more_is_not(
+    datatype: DataType, dims: tuple[int, ...]
+) -> None:
+    header = TensorHeader(Codec.RAW, datatype, TensorFormat.NHWC, dims)
+    assert header.size == datatype.max_size
+    longer = (*dims[:-2], dims[-2] + 1, dims[-1])
+    text = rf"of {datatype.name} takes .* bytes; at most {datatype.max_size:,} are decoded"
+    with pytest.raises(TensorTooLargeError, match=text):
+        TensorHeader(Codec.RAW, datatype, TensorFormat.NHWC, longer)
+
+
+def test_only_what_pictures_are_made_of_may_take_more_than_64_mib() -> None:
+    large = {datatype for datatype in DataType if datatype.max_size > 64 << 20}
+    assert large == {DataType.F16, DataType.F32}
 
 
 def test_a_product_that_would_overflow_is_too_large() -> None:

@@ -138,7 +138,7 @@ HUGE = (1, 8192, 8192, 4)
     "payload",
     [
         claim(Codec.RAW, DataType.F16, HUGE, bytes(60)),
-        claim(Codec.RAW, DataType.S64, (8192 * 8192 * 4,), bytes(60)),
+        claim(Codec.RAW, DataType.S64, (4096, 2048), bytes(60)),
         claim(Codec.DEFLATE, DataType.F16, HUGE, bytes(60)),
         claim(Codec.FPZIP, DataType.F16, HUGE, bytes(60)),
         claim(Codec.FPZIP, DataType.F16, HUGE, compress_zeros(1, 8, 8, 4)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,13 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from drawthings_mcp.errors import InvalidImageError, InvalidInputError, StorageError, TensorError
+from drawthings_mcp.errors import InvalidImageError, InvalidInputError, StorageError, TensorError, TensorTooLargeError
 from drawthings_mcp.tensors import (
     Codec,
+    DataType,
     TensorFormat,
+    TensorHeader,
+    build_header,
     decode_image,
     decode_tensor,
     encode_image,
@@ -62,6 +66,56 @@ def test_pixels_are_those_of_the_tensor(pixels: NDArray[np.uint8], codec: Codec,
     tensor = pixels_to_tensor(pixels).astype(dtype)[np.newaxis] * dtype(1.1)
     payload = encode_tensor(tensor, codec=codec)
     np.testing.assert_array_equal(decode_image(payload), tensor_to_pixels(decode_tensor(payload))[0])
+
+
+@pytest.mark.parametrize("codec", Codec)
+@pytest.mark.parametrize("channels", [3, 4])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_a_picture_of_many_blocks_comes_back(codec: Codec, channels: int, dtype: Any) -> None:
+    y, x = np.mgrid[0:301, 0:277]
+    pixels = np.stack([x // 2, y // 2, (x + y) // 4, 255 - y // 2], axis=-1)[..., :channels].astype(np.uint8)
+    tensor = decode_tensor(encode_image(pixels)).astype(dtype)
+    payload = encode_tensor(tensor, codec=codec)
+    assert parse_header(payload).codec is codec
+    np.testing.assert_array_equal(decode_image(payload), pixels)
+
+
+def claim_image(codec: Codec, height: int, width: int) -> bytes:
+    """The header of a picture, and as many bytes behind it as make the claim believable to a codec."""
+    return build_header(TensorHeader(codec, DataType.F16, TensorFormat.NHWC, (1, height, width, 3))) + bytes(1 << 20)
+
+
+@pytest.mark.parametrize("codec", Codec)
+def test_a_picture_larger_than_expected_is_refused_before_anything_is_allocated(codec: Codec) -> None:
+    payload = claim_image(codec, 8192, 4096)
+    tracemalloc.start()
+    try:
+        with pytest.raises(TensorTooLargeError, match=r"4096x8192, that is 33,554,432 pixels; at most 1,048,576 were"):
+            decode_image(payload, max_pixels=1024 * 1024)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 16
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("codec", Codec)
+def test_a_picture_of_the_expected_size_is_decoded(pixels: NDArray[np.uint8], codec: Codec) -> None:
+    payload = encode_image(pixels, codec=codec)
+    np.testing.assert_array_equal(decode_image(payload, max_pixels=48 * 64), pixels)
+    with pytest.raises(TensorTooLargeError, match="64x48, that is 3,072 pixels; at most 3,071 were"):
+        decode_image(payload, max_pixels=48 * 64 - 1)
+
+
+@pytest.mark.parametrize("max_pixels", [None, 1 << 40])
+def test_no_picture_is_larger_than_the_largest_canvas(max_pixels: int | None) -> None:
+    with pytest.raises(TensorTooLargeError, match=r"8192x8193, that is .*; at most 67,108,864 were"):
+        decode_image(claim_image(Codec.RAW, 8193, 8192), max_pixels=max_pixels)
+
+
+def test_no_side_is_longer_than_the_longest_one_four_times_enlarged() -> None:
+    row = encode_image(np.zeros((1, 32768, 3), np.uint8))
+    assert decode_image(row).shape == (1, 32768, 3)
+    with pytest.raises(TensorTooLargeError, match="1x32769 pixels; no side may be longer than 32,768"):
+        decode_image(claim_image(Codec.RAW, 32769, 1))
 
 
 @pytest.mark.parametrize(

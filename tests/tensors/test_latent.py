@@ -7,10 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from drawthings_mcp.errors import InvalidInputError, TensorError
+from drawthings_mcp.errors import InvalidInputError, TensorError, TensorTooLargeError
 from drawthings_mcp.tensors import (
     Codec,
+    DataType,
     TensorFormat,
+    TensorHeader,
+    build_header,
     decode_latent,
     encode_latent,
     encode_tensor,
@@ -55,3 +58,9 @@ def test_an_array_that_is_no_latent_is_refused(latent: Any) -> None:
 def test_a_tensor_that_is_no_latent_is_refused(tensor: Any, tensor_format: TensorFormat | None) -> None:
     with pytest.raises(TensorError, match="A latent is"):
         decode_latent(encode_tensor(tensor, tensor_format=tensor_format))
+
+
+def test_a_latent_larger_than_that_of_any_canvas_is_refused_by_its_header() -> None:
+    header = build_header(TensorHeader(Codec.DEFLATE, DataType.F16, TensorFormat.NHWC, (1, 2049, 1024, 32)))
+    with pytest.raises(TensorTooLargeError, match=r"The latent .* of F16 takes .* bytes; at most 134,217,728 are"):
+        decode_latent(header + bytes(1 << 20))

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from drawthings_mcp.errors import DecoderCrashedError, StorageError, TensorError
 from drawthings_mcp.generation import GeneratedImage, GenerationRequest
 from drawthings_mcp.library import ImageCatalog, check_folder, file_stem, save_image
+from drawthings_mcp.limits import MAX_UPSCALE_FACTOR
 from drawthings_mcp.metadata import ModelKind
 from drawthings_mcp.settings import Settings
 from drawthings_mcp.studio.connection import Connection
@@ -78,7 +79,7 @@ class Shelf:
 
     def _keep(self, payload: bytes, request: GenerationRequest, upscale_factor: int) -> SavedVariant:
         image = GeneratedImage(
-            self._crop(decode_image(payload), upscale_factor),
+            self._crop(decode_image(payload, max_pixels=self._max_pixels), upscale_factor),
             request.prompt,
             request.negative_prompt,
             request.configuration,
@@ -87,6 +88,12 @@ class Shelf:
         now = datetime.now().astimezone()
         path = self._save(image, self._stem or file_stem(request.prompt, image.seed, now))
         return SavedVariant(self._record(path, image, now), path, image.size, image.seed)
+
+    @property
+    def _max_pixels(self) -> int:
+        """The most that a server can have made of the request, whatever it claims."""
+        width, height = self._plan.size.rendered
+        return width * height * MAX_UPSCALE_FACTOR**2
 
     def _crop(self, pixels: NDArray[np.uint8], upscale_factor: int) -> NDArray[np.uint8]:
         """The part that was asked for; the whole picture when the server did not render what it was told."""

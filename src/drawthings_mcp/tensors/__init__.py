@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from drawthings_mcp.tensors.fpzip_pool import prestart
     from drawthings_mcp.tensors.header import (
         HEADER_SIZE,
-        MAX_VALUES,
+        MAX_PIXELS,
         Codec,
         DataType,
         Payload,
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "HEADER_SIZE",
-    "MAX_VALUES",
+    "MAX_PIXELS",
     "Codec",
     "DataType",
     "Fit",
@@ -79,7 +79,7 @@ _HOMES = {
     "fpzip_pool": ("prestart",),
     "header": (
         "HEADER_SIZE",
-        "MAX_VALUES",
+        "MAX_PIXELS",
         "Codec",
         "DataType",
         "Payload",

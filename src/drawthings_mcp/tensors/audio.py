@@ -10,6 +10,8 @@ from drawthings_mcp.tensors.header import Codec, DataType, Payload, TensorFormat
 from drawthings_mcp.tensors.tensor import decode_body, encode_tensor
 
 CHANNELS = 2
+MAX_SIZE = 64 << 20
+"""Bytes: almost three minutes at 48 kHz; the longest clips last half a minute."""
 
 
 def encode_audio(samples: NDArray[np.float32], *, codec: Codec = Codec.RAW) -> bytes:
@@ -39,8 +41,11 @@ def decode_audio(payload: Payload) -> NDArray[np.float32]:
     ------
     TensorError
         The payload is not well-formed, or no sound.
+    TensorTooLargeError
+        It takes more than ``MAX_SIZE`` bytes.
     """
     header, body = split_payload(payload)
     if header.datatype is not DataType.F32 or len(header.dims) != 2 or header.dims[0] != CHANNELS:
         raise TensorError(f"Audio is ({CHANNELS}, samples) of F32, not {list(header.dims)} of {header.datatype.name}.")
+    header.check_size(MAX_SIZE, "sound")
     return decode_body(header, body)

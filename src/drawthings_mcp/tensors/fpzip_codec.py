@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 from drawthings_mcp.errors import TensorError
 from drawthings_mcp.tensors.fpzip_stream import check_stream, fold_dims
 from drawthings_mcp.tensors.header import DataType, TensorHeader
-from drawthings_mcp.tensors.scale import look_up
+from drawthings_mcp.tensors.scale import fill_looked_up
 
 _HALF_PRECISION = 19  # sign, 8 bits of exponent, 10 of mantissa: every finite float16, widened
 _DROPPED_BITS = 32 - _HALF_PRECISION
+_BLOCK_VALUES = 65536
 _PRECISIONS: Mapping[int, int] = {2: _HALF_PRECISION, 4: 32, 8: 64}  # by bytes per value
 
 
@@ -53,10 +54,12 @@ def unpack_fpzip(header: TensorHeader, body: bytes) -> NDArray[np.floating[Any]]
     values = _decompress(header, body)
     if header.datatype is not DataType.F16:
         return values
+    halves = values.reshape(-1).view(np.float16)[: values.size]  # in the memory that the wide values no longer need
     if stream.bits > _HALF_PRECISION:
-        with np.errstate(over="ignore"):
-            return values.astype(np.float16)
-    return look_up(_list_halves(), values.view(np.uint32), shift=_DROPPED_BITS)
+        _narrow(values.reshape(-1), halves)
+    else:
+        fill_looked_up(_list_halves(), values.view(np.uint32), halves, shift=_DROPPED_BITS)
+    return halves.reshape(values.shape)
 
 
 def unpack_wide(header: TensorHeader, body: bytes) -> NDArray[np.floating[Any]]:
@@ -71,6 +74,12 @@ def _decompress(header: TensorHeader, body: bytes) -> NDArray[np.floating[Any]]:
     except fpzip.FpzipError as exc:
         raise TensorError(f"The fpzip stream cannot be decoded ({exc}).") from exc
     return cast(NDArray[np.floating[Any]], values.reshape(header.dims))
+
+
+def _narrow(values: NDArray[np.floating[Any]], halves: NDArray[np.float16]) -> None:
+    with np.errstate(over="ignore"):
+        for start in range(0, values.size, _BLOCK_VALUES):
+            halves[start : start + _BLOCK_VALUES] = values[start : start + _BLOCK_VALUES]
 
 
 @cache

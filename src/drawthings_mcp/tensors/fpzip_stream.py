@@ -17,9 +17,9 @@ _VERSION = (0x0110, 1)
 _WORD = 0xFFFFFFFF
 _MODEL_TOTAL = 1 << 16
 _MAX_PLAIN_PRECISION = 8
-MAX_FRONT_VALUES = 1 << 26
-"""The library keeps up to twice ``(nx + 1) * (ny + 1)`` values beside the result: 65,000 for the widest picture,
-2**26 for seven minutes of sound. At the limit that is 512 MiB, half of what the largest result takes."""
+MAX_FRONT_VALUES = 1 << 25
+"""The library keeps up to twice ``(nx + 1) * (ny + 1)`` values beside the result: 330,000 for the widest picture,
+2**25 for the longest sound. At the limit that is 256 MiB, a quarter of what the largest result takes."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from drawthings_mcp.errors import TensorError
 from drawthings_mcp.tensors.fpzip_codec import unpack_fpzip, unpack_wide
 from drawthings_mcp.tensors.header import HEADER_SIZE, TensorHeader, parse_header
-from drawthings_mcp.tensors.layout import build_pixels
+from drawthings_mcp.tensors.layout import fill_picture
 
 _STDIN, _STDOUT, _STDERR = 0, 1, 2
 GREETING = b"fpzip ready\n"
@@ -53,10 +53,12 @@ def unpack_pixels(header: TensorHeader, body: bytes) -> NDArray[np.uint8]:
     Notes
     -----
     Values labelled float16 are not rounded to it first; only streams that no server writes show a difference.
+    The pixels take the memory of the values: the library needs four bytes for each, and nothing comes on top.
     """
     values = unpack_wide(header, body)
-    del body  # on this side nobody else holds it, and the pixels need memory
-    return build_pixels(values)
+    pixels = values.reshape(-1).view(np.uint8)[: values.size]
+    fill_picture(values, pixels)
+    return pixels.reshape(values.shape[1:])
 
 
 _OPERATIONS: Mapping[int, Callable[[TensorHeader, bytes], NDArray[Any]]] = {

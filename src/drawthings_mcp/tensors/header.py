@@ -22,8 +22,8 @@ Payload: TypeAlias = bytes | bytearray | memoryview
 
 HEADER_SIZE = 68
 MAX_RANK = 12
-MAX_VALUES = 8192 * 8192 * 4
-"""The largest canvas with four channels: nothing on this wire has more, so a header that claims more is a lie."""
+MAX_PIXELS = 8192 * 8192
+"""The largest canvas, whether it was asked for or an upscaler made it; a header that claims more is a lie."""
 
 _LAYOUT = struct.Struct("<I4i12i")  # identifier, memory kind, format, datatype, reserved, dims
 _MEMORY_KIND_BITS = 3
@@ -55,6 +55,11 @@ class DataType(IntEnum):
         return _DTYPES[self]
 
     @property
+    def max_size(self) -> int:
+        """How many bytes the unpacked values of one tensor may take."""
+        return _MAX_SIZES[self]
+
+    @property
     def is_float(self) -> bool:
         """Whether values are floating-point numbers, which fpzip can pack."""
         return self.dtype.kind == "f"
@@ -76,6 +81,15 @@ _DTYPES: Mapping[DataType, np.dtype[Any]] = {
     DataType.F64: np.dtype("<f8"),
     DataType.F16: np.dtype("<f2"),
 }
+_MAX_SIZES: Mapping[DataType, int] = {
+    DataType.F16: MAX_PIXELS * 4 * 2,  # 512 MiB: the largest image with alpha
+    DataType.F32: MAX_PIXELS * 4 * 4,  # the same from an Intel Mac (protocol §3.4)
+    DataType.U8: MAX_PIXELS,  # 64 MiB: the largest mask
+    # No server sends the others, and no picture is made of them.
+    DataType.S32: 64 << 20,
+    DataType.S64: 64 << 20,
+    DataType.F64: 64 << 20,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,14 +105,14 @@ class TensorHeader:
     format
         The order of the axes.
     dims
-        1 to 12 lengths, each at least 1, with a product of at most ``MAX_VALUES``.
+        1 to 12 lengths, each at least 1, together no more values than fit into ``datatype.max_size`` bytes.
 
     Raises
     ------
     TensorError
         The dims are not such.
     TensorTooLargeError
-        Their product is above ``MAX_VALUES``.
+        The values would take more than ``datatype.max_size`` bytes.
     """
 
     codec: Codec
@@ -111,10 +125,7 @@ class TensorHeader:
             raise TensorError(f"A tensor has 1 to {MAX_RANK} dims, this one has {len(self.dims)}.")
         if min(self.dims) < 1:
             raise TensorError(f"Every dim of a tensor is at least 1, these are {list(self.dims)}.")
-        if self.count > MAX_VALUES:
-            raise TensorTooLargeError(
-                f"The tensor {list(self.dims)} has {self.count:,} values; at most {MAX_VALUES:,} are decoded."
-            )
+        self.check_size(self.datatype.max_size)
 
     @property
     def count(self) -> int:
@@ -125,6 +136,20 @@ class TensorHeader:
     def size(self) -> int:
         """How many bytes the values take when they are not packed."""
         return self.count * self.datatype.dtype.itemsize
+
+    def check_size(self, max_size: int, what: str = "tensor") -> None:
+        """Refuse a tensor whose unpacked values take more than some bytes.
+
+        Raises
+        ------
+        TensorTooLargeError
+            They do.
+        """
+        if self.size > max_size:
+            raise TensorTooLargeError(
+                f"The {what} {list(self.dims)} of {self.datatype.name} takes {self.size:,} bytes; at most "
+                f"{max_size:,} are decoded."
+            )
 
 
 def parse_header(payload: Payload) -> TensorHeader:
@@ -140,7 +165,7 @@ def parse_header(payload: Payload) -> TensorHeader:
     TensorError
         A field has a value that is unknown or cannot be decoded.
     TensorTooLargeError
-        The tensor would have more than ``MAX_VALUES`` values.
+        The values would take more than ``DataType.max_size`` bytes.
     """
     if len(payload) < HEADER_SIZE:
         raise TensorError(

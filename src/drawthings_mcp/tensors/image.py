@@ -9,16 +9,29 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from drawthings_mcp.errors import InvalidInputError, StorageError, TensorError
+from drawthings_mcp.errors import InvalidInputError, StorageError, TensorError, TensorTooLargeError
+from drawthings_mcp.tensors.deflate import Inflater
 from drawthings_mcp.tensors.fitting import fit_pixels
-from drawthings_mcp.tensors.header import Codec, DataType, Payload, TensorFormat, TensorHeader, split_payload
-from drawthings_mcp.tensors.layout import build_pixels, build_tensor
+from drawthings_mcp.tensors.header import (
+    MAX_PIXELS,
+    Codec,
+    DataType,
+    Payload,
+    TensorFormat,
+    TensorHeader,
+    split_payload,
+)
+from drawthings_mcp.tensors.layout import build_pixels, build_tensor, fill_picture
 from drawthings_mcp.tensors.pixels import ImageLike, check_pixels, ensure_pixels
 from drawthings_mcp.tensors.scale import pixels_to_tensor
-from drawthings_mcp.tensors.tensor import decode_body, decode_fpzip_pixels, encode_tensor
+from drawthings_mcp.tensors.tensor import decode_body, decode_fpzip_pixels, encode_tensor, view_bytes
+
+MAX_SIDE = 8192 * 4
+"""The longest side that can be asked for, four times enlarged."""
+_BLOCK_PIXELS = 16384
 
 
-def decode_image(payload: Payload) -> NDArray[np.uint8]:
+def decode_image(payload: Payload, *, max_pixels: int | None = None) -> NDArray[np.uint8]:
     """The picture in a payload.
 
     Blocks for a tenth of a second for 1024×1024 packed with fpzip, but never holds the interpreter lock for long:
@@ -28,6 +41,10 @@ def decode_image(payload: Payload) -> NDArray[np.uint8]:
     ----------
     payload
         A tensor ``(1, H, W, 3)``, or ``(1, H, W, 4)`` with alpha **first**, of float16 or float32.
+    max_pixels
+        The most pixels that it may have, for those who know what they asked for: width times height, times the
+        square of the upscaler's factor. By default, and at most, 8192 times 8192. Nothing is allocated before this
+        is checked.
 
     Returns
     -------
@@ -38,13 +55,23 @@ def decode_image(payload: Payload) -> NDArray[np.uint8]:
     ------
     TensorError
         The payload is not well-formed, or no image.
-    TensorTooLargeError, DecoderCrashedError
+    TensorTooLargeError
+        It has more than ``max_pixels`` pixels, or a side longer than ``MAX_SIDE``.
+    DecoderCrashedError
         As in ``decode_tensor``.
+
+    Notes
+    -----
+    Beside the payload and the pixels this takes next to no memory, for the tensor is never unpacked as a whole; only
+    the process that decodes fpzip needs four bytes per value: 1 GiB for 8192×8192 with alpha.
     """
     header, body = split_payload(payload)
     _check_image(header)
+    _check_extent(header, MAX_PIXELS if max_pixels is None else min(max_pixels, MAX_PIXELS))
     if header.codec is Codec.FPZIP:
         return decode_fpzip_pixels(header, body)
+    if header.codec is Codec.DEFLATE:
+        return _inflate_pixels(header, body)
     return build_pixels(decode_body(header, body))
 
 
@@ -152,3 +179,28 @@ def _check_image(header: TensorHeader) -> None:
         )
     if len(header.dims) != 4 or header.dims[0] != 1 or header.dims[3] not in (3, 4):
         raise TensorError(f"An image has the dims [1, height, width, 3 or 4], not {list(header.dims)}.")
+
+
+def _check_extent(header: TensorHeader, max_pixels: int) -> None:
+    _, height, width, _ = header.dims
+    if width * height > max_pixels:
+        raise TensorTooLargeError(
+            f"The image is {width}x{height}, that is {width * height:,} pixels; at most {max_pixels:,} were expected."
+        )
+    if max(width, height) > MAX_SIDE:
+        raise TensorTooLargeError(f"The image is {width}x{height} pixels; no side may be longer than {MAX_SIDE:,}.")
+
+
+def _inflate_pixels(header: TensorHeader, body: memoryview) -> NDArray[np.uint8]:
+    inflater = Inflater(header, body)
+    channels = header.dims[3]
+    block = np.empty((_BLOCK_PIXELS, channels), header.datatype.dtype)
+    pixels = np.empty(header.dims[1:], np.uint8)
+    flat = pixels.reshape(-1)
+    for start in range(0, flat.size, block.size):
+        part = flat[start : start + block.size]
+        values = block[: part.size // channels]
+        inflater.read_into(view_bytes(values))
+        fill_picture(values, part)
+    inflater.finish()
+    return pixels

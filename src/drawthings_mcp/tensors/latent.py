@@ -11,6 +11,9 @@ from drawthings_mcp.errors import InvalidInputError, TensorError
 from drawthings_mcp.tensors.header import Codec, Payload, TensorFormat, split_payload
 from drawthings_mcp.tensors.tensor import decode_body, encode_tensor
 
+MAX_SIZE = 128 << 20
+"""Bytes: twice what the largest canvas takes in 16 channels of float32, and more than any video's."""
+
 
 def encode_latent(latent: NDArray[np.float16], *, codec: Codec = Codec.RAW) -> bytes:
     """The payload of a latent.
@@ -39,6 +42,8 @@ def decode_latent(payload: Payload) -> NDArray[np.floating[Any]]:
     ------
     TensorError
         The payload is not well-formed, or no latent.
+    TensorTooLargeError
+        It takes more than ``MAX_SIZE`` bytes.
     """
     header, body = split_payload(payload)
     if not header.datatype.is_float or len(header.dims) != 4 or header.format is not TensorFormat.NHWC:
@@ -46,4 +51,5 @@ def decode_latent(payload: Payload) -> NDArray[np.floating[Any]]:
             f"A latent is (N, h, w, C) of floats in the order NHWC, not {list(header.dims)} of {header.datatype.name} "
             f"in the order {header.format.name}."
         )
+    header.check_size(MAX_SIZE, "latent")
     return decode_body(header, body)

@@ -68,28 +68,50 @@ def tensor_to_pixels(tensor: NDArray[np.floating[Any]], scale: Scale = COLOUR) -
     -----
     ``rint((v + 1) * 127.5)`` in float32 for colours.
     """
+    pixels = np.empty(tensor.shape, np.uint8)
+    fill_pixels(tensor, pixels.reshape(-1), scale)
+    return pixels
+
+
+def fill_pixels(tensor: NDArray[np.floating[Any]], pixels: NDArray[np.uint8], scale: Scale = COLOUR) -> None:
+    """The same as ``tensor_to_pixels``, into memory that is already there.
+
+    Parameters
+    ----------
+    tensor, scale
+        As there.
+    pixels
+        One-dimensional, contiguous, one byte per value. May begin where a contiguous tensor begins: every block of
+        values is read before its pixels are written, and these never reach the next block.
+    """
     if tensor.dtype.itemsize == 2:
-        return look_up(_list_pixels(scale), tensor.view(np.uint16))
+        fill_looked_up(_list_pixels(scale), tensor.view(np.uint16), pixels)
+        return
     flat = tensor.reshape(-1)
-    pixels = np.empty(flat.size, np.uint8)
     scratch = np.empty(min(flat.size, _BLOCK_VALUES), np.float32)
     with np.errstate(invalid="ignore", over="ignore"):
         for start in range(0, flat.size, _BLOCK_VALUES):
             _quantise(flat[start : start + _BLOCK_VALUES], scale, scratch, pixels[start : start + _BLOCK_VALUES])
-    return pixels.reshape(tensor.shape)
 
 
-def look_up(table: NDArray[_Value], words: NDArray[np.unsignedinteger[Any]], shift: int = 0) -> NDArray[_Value]:
-    """``table[words >> shift]`` without an index array of eight bytes per value; the table covers every word."""
+def look_up(table: NDArray[_Value], words: NDArray[np.unsignedinteger[Any]]) -> NDArray[_Value]:
+    """``table[words]`` without an index array of eight bytes per value; the table covers every word."""
+    found = np.empty(words.shape, table.dtype)
+    fill_looked_up(table, words, found.reshape(-1))
+    return found
+
+
+def fill_looked_up(
+    table: NDArray[_Value], words: NDArray[np.unsignedinteger[Any]], found: NDArray[_Value], shift: int = 0
+) -> None:
+    """``table[words >> shift]`` into memory that is already there; where that may be, ``fill_pixels`` says."""
     flat = words.reshape(-1)
-    found = np.empty(flat.size, table.dtype)
     scratch = np.empty(min(flat.size, _BLOCK_VALUES), np.intp)
     for start in range(0, flat.size, _BLOCK_VALUES):
         block = flat[start : start + _BLOCK_VALUES]
         index = scratch[: block.size]
         np.right_shift(block, shift, out=index, casting="unsafe")
         np.take(table, index, out=found[start : start + _BLOCK_VALUES], mode="clip")
-    return found.reshape(words.shape)
 
 
 def _quantise(

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drawthings_mcp.errors import InvalidInputError, TensorError
-from drawthings_mcp.tensors.deflate import pack_deflate, unpack_deflate
+from drawthings_mcp.tensors.deflate import Inflater, pack_deflate
 from drawthings_mcp.tensors.fpzip_codec import pack_fpzip
 from drawthings_mcp.tensors.fpzip_pool import decode_fpzip
 from drawthings_mcp.tensors.fpzip_stream import check_stream
@@ -49,7 +49,7 @@ def decode_tensor(payload: Payload) -> NDArray[Any]:
     TensorError
         The payload is not well-formed (protocol §3.5).
     TensorTooLargeError
-        It has more than ``MAX_VALUES`` values.
+        Its values take more than ``DataType.max_size`` bytes.
     DecoderCrashedError
         It crashed the decoder's process.
     """
@@ -73,7 +73,7 @@ def encode_tensor(array: NDArray[Any], *, codec: Codec = Codec.RAW, tensor_forma
     InvalidInputError
         There is no payload for such an array, or not with that codec.
     TensorTooLargeError
-        It has more than ``MAX_VALUES`` values.
+        Its values take more than ``DataType.max_size`` bytes.
     """
     array = np.asarray(array)
     datatype = find_datatype(array.dtype)
@@ -92,13 +92,18 @@ def encode_tensor(array: NDArray[Any], *, codec: Codec = Codec.RAW, tensor_forma
     body = _PACKERS[codec](values)
     if len(body) >= header.size:
         header = TensorHeader(Codec.RAW, datatype, tensor_format, array.shape)
-        body = _view_bytes(values)
+        body = view_bytes(values)
     return b"".join((build_header(header), body))
 
 
 def decode_body(header: TensorHeader, body: memoryview) -> NDArray[Any]:
     """The array behind a header that was parsed before; otherwise as ``decode_tensor``."""
     return _UNPACKERS[header.codec](header, body)
+
+
+def view_bytes(values: NDArray[Any]) -> memoryview:
+    """The memory of a C-contiguous array."""
+    return values.reshape(-1).view(np.uint8).data
 
 
 def decode_fpzip_pixels(header: TensorHeader, body: memoryview) -> NDArray[np.uint8]:
@@ -112,11 +117,16 @@ def decode_fpzip_pixels(header: TensorHeader, body: memoryview) -> NDArray[np.ui
 def _unpack_raw(header: TensorHeader, body: memoryview) -> NDArray[Any]:
     if len(body) < header.size:
         raise TensorError(f"The tensor {list(header.dims)} needs {header.size:,} bytes, the payload has {len(body):,}.")
-    return _view_array(header, body)  # servers may send more than is needed (protocol §3.5)
+    # Servers may send more than is needed (protocol §3.5).
+    return np.frombuffer(body, header.datatype.dtype, header.count).reshape(header.dims)
 
 
 def _unpack_deflate(header: TensorHeader, body: memoryview) -> NDArray[Any]:
-    return _view_array(header, unpack_deflate(header, body))
+    inflater = Inflater(header, body)
+    array = np.empty(header.dims, header.datatype.dtype)
+    inflater.read_into(view_bytes(array))
+    inflater.finish()
+    return array
 
 
 def _unpack_fpzip(header: TensorHeader, body: memoryview) -> NDArray[Any]:
@@ -126,21 +136,13 @@ def _unpack_fpzip(header: TensorHeader, body: memoryview) -> NDArray[Any]:
     return array
 
 
-def _view_array(header: TensorHeader, data: bytes | memoryview) -> NDArray[Any]:
-    return np.frombuffer(data, header.datatype.dtype, header.count).reshape(header.dims)
-
-
-def _view_bytes(values: NDArray[Any]) -> memoryview:
-    return values.reshape(-1).view(np.uint8).data
-
-
 _UNPACKERS: Mapping[Codec, Callable[[TensorHeader, memoryview], NDArray[Any]]] = {
     Codec.RAW: _unpack_raw,
     Codec.DEFLATE: _unpack_deflate,
     Codec.FPZIP: _unpack_fpzip,
 }
 _PACKERS: Mapping[Codec, Callable[[NDArray[Any]], bytes | memoryview]] = {
-    Codec.RAW: _view_bytes,
-    Codec.DEFLATE: lambda values: pack_deflate(_view_bytes(values)),
+    Codec.RAW: view_bytes,
+    Codec.DEFLATE: lambda values: pack_deflate(view_bytes(values)),
     Codec.FPZIP: pack_fpzip,
 }
