@@ -20,3 +20,6 @@ MAX_UPSCALE_FACTOR = 4
 SIMULATED_HEADER = "drawthings-simulated"
 """Response header in which the simulator tells clients that look for it what it is, so that a simulated picture can
 say so wherever it goes. Messages carry no such mark: they are those of any server."""
+
+SIMULATOR_ORGANISATION = "drawthings-mcp simulator"
+"""Organisation in the subject of the simulator's own certificates, which clients never take for a server's identity."""

@@ -160,14 +160,23 @@ async def test_tls_that_is_switched_off_for_a_tls_server_names_the_setting(exami
     assert findings["model"].status == "ok"
 
 
-async def test_a_servers_own_certificate_is_pinned_at_the_first_meeting(examine: Examine) -> None:
-    async with Simulator(tls=True) as simulator:
+async def test_a_servers_own_certificate_is_pinned_at_the_first_meeting(examine: Examine, issue: Issue) -> None:
+    async with Simulator(tls=True, certificate=issue()) as simulator:
         first = (await examine(simulator.address))["certificate"]
         second = (await examine(simulator.address))["certificate"]
     assert (first.status, second.status) == ("ok", "ok")
     assert "met for the first time and pinned now" in first.detail
     assert "with the same key as at the first meeting" in second.detail
-    assert "issued for localhost, 127.0.0.1" in second.detail
+    assert "issued for localhost;" in second.detail
+
+
+async def test_a_simulators_certificate_is_said_to_prove_nothing(examine: Examine, tmp_path: Path) -> None:
+    async with Simulator(tls=True) as simulator:
+        certificate = (await examine(simulator.address))["certificate"]
+    assert certificate.status == "ok"
+    assert "the simulator's certificate: it encrypts, but proves no identity" in certificate.detail
+    assert "issued for localhost, 127.0.0.1" in certificate.detail
+    assert not (tmp_path / "state" / "pins.json").exists()
 
 
 async def test_a_changed_key_names_the_file_and_the_entry_to_remove(examine: Examine, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -164,17 +165,18 @@ async def _serve_grpc(
     *,
     certificate: Issued | None = None,
     secret: str = "",
+    host: str = "127.0.0.1",
     port: int = 0,
     before_echo: Callable[[], Awaitable[None]] | None = None,
 ) -> AsyncIterator[str]:
     # Without exclusive ports a server that was restarted would share its port with a stranger.
     server = grpc.aio.server(options=[("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", -1)])
     pb_grpc.add_ImageGenerationServiceServicer_to_server(Servicer(generate, secret, before_echo), server)
-    at = f"127.0.0.1:{port}"
+    at = f"{host}:{port}"
     bound = server.add_secure_port(at, certificate.credentials) if certificate else server.add_insecure_port(at)
     await server.start()
     try:
-        yield f"127.0.0.1:{bound}"
+        yield f"{host}:{bound}"
     finally:
         await server.stop(None)
 
@@ -200,8 +202,23 @@ def serve_tcp() -> Callable[..., AbstractAsyncContextManager[str]]:
 
 @pytest.fixture
 def serve_grpc() -> Callable[..., AbstractAsyncContextManager[str]]:
-    """``serve_grpc(generate, certificate, secret, port, before_echo)``: a real gRPC server; yields its address."""
+    """``serve_grpc(generate, certificate, secret, host, port, before_echo)``: a gRPC server; yields its address."""
     return _serve_grpc
+
+
+@pytest.fixture
+def network_ip() -> str:
+    """A numeric address of this machine that is not a loopback one."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
+        try:
+            # Connecting a datagram socket sends nothing, it only chooses the way to an address of documentation.
+            asked.connect(("198.51.100.1", 9))
+        except OSError as exc:
+            pytest.skip(f"this machine has no network: {exc}")
+        ip: str = asked.getsockname()[0]
+    if ipaddress.ip_address(ip).is_loopback:
+        pytest.skip("this machine has only loopback addresses")
+    return ip
 
 
 @pytest.fixture

@@ -28,6 +28,7 @@ from drawthings_mcp.errors import (
     TensorError,
     TruncatedTransferError,
     UnsupportedRequestError,
+    WrongProtocolError,
 )
 from drawthings_mcp.generation import GenerationRequest, ImageGenerationConfig
 from drawthings_mcp.tensors import encode_image
@@ -211,6 +212,44 @@ def answer_with(frames: bytes) -> Callable[[ByteStream], Any]:
         await stream.send(frames)
 
     return answer
+
+
+def answer_in_http(status: int) -> bytes:
+    """An HTTP/2 HEADERS frame that ends stream 1 with a status (RFC 7541 §6.2.2, static table 8) and nothing else."""
+    block = b"\x08\x03" + str(status).encode()
+    return len(block).to_bytes(3, "big") + b"\x01\x05\x00\x00\x00\x01" + block
+
+
+@pytest.mark.parametrize("status", [301, 400, 401, 403, 404, 405, 415, 429, 500])
+async def test_a_web_server_that_speaks_http2_is_told_from_draw_things(
+    serve_tcp: Peer, small_request: GenerationRequest, status: int
+) -> None:
+    async def answer(stream: ByteStream) -> None:
+        await read_request(stream)
+        await stream.send(answer_in_http(status))
+        async for _ in stream:
+            pass
+
+    async with serve_tcp(answer) as address:
+        error = await fail_once(address, small_request, WrongProtocolError)
+    assert f"{address} answers in plain HTTP (status {status})" in str(error)
+    assert "another web server" in str(error)
+
+
+@pytest.mark.parametrize("status", [502, 503, 504])
+async def test_a_proxy_that_does_not_reach_draw_things_is_named_as_such(
+    serve_tcp: Peer, small_request: GenerationRequest, status: int
+) -> None:
+    async def answer(stream: ByteStream) -> None:
+        await read_request(stream)
+        await stream.send(answer_in_http(status))
+        async for _ in stream:
+            pass
+
+    async with serve_tcp(answer) as address:
+        error = await fail_once(address, small_request, WrongProtocolError)
+    assert f"{address} answers in plain HTTP (status {status})" in str(error)
+    assert "a proxy that does not reach the server behind it" in str(error)
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import http.server
 import socket
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.to_thread
 import pytest
 from anyio.abc import ByteStream
 
@@ -50,6 +53,16 @@ async def alert_as_tls(stream: ByteStream) -> None:
     await stream.send(b"\x15\x03\x01\x00\x02\x02\x46\x00\x00")
 
 
+class Quiet(http.server.BaseHTTPRequestHandler):
+    """Python's own web server without pages; to what it does not understand it answers without a status line."""
+
+    def do_GET(self) -> None:
+        self.send_error(404)
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
 @pytest.mark.parametrize(
     ("handler", "expected"),
     [
@@ -65,6 +78,33 @@ async def test_the_probe_tells_what_a_peer_speaks(serve_tcp: Peer, handler: Any,
         async with serve_tcp(handler) as address:
             result = await probe(parse_address(address))
     assert (result.speaks, result.ip) == (expected, "127.0.0.1")
+
+
+async def test_a_web_server_that_answers_unknown_questions_with_a_bare_page_is_known_by_its_own_protocol() -> None:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Quiet) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,)).start()
+        try:
+            with anyio.fail_after(20):
+                result = await probe(parse_address(f"127.0.0.1:{server.server_port}"))
+        finally:
+            await anyio.to_thread.run_sync(server.shutdown)
+    assert (result.speaks, result.detail) == (Speaks.HTTP1, "HTTP/1.0 404 Not Found")
+
+
+async def test_a_peer_that_greets_and_then_says_nothing_is_not_waited_for(serve_tcp: Peer) -> None:
+    connections = 0
+
+    async def greet_twice(stream: ByteStream) -> None:
+        nonlocal connections
+        connections += 1
+        if connections <= 2:
+            await stream.send(b"220 a mail server\r\n")
+        await anyio.sleep_forever()
+
+    with anyio.fail_after(20):
+        async with serve_tcp(greet_twice) as address:
+            result = await probe(parse_address(address), timeout=600)
+    assert (result.speaks, result.detail) == (Speaks.OTHER, "first bytes b'220 a mail serve'")
 
 
 async def test_a_grpc_server_without_tls_speaks_plaintext(serve_grpc: Peer) -> None:

@@ -25,6 +25,7 @@ from drawthings_mcp.errors import (
     StorageError,
     WrongProtocolError,
 )
+from drawthings_mcp.simulator import Simulator
 
 pytestmark = pytest.mark.anyio
 
@@ -94,6 +95,42 @@ async def test_plaintext_over_a_network_is_never_chosen_automatically(tmp_path: 
             await policy.choose_route(found)
 
 
+async def test_a_plaintext_server_at_an_address_of_the_network_is_used_only_when_asked_for(
+    serve_grpc: Peer, tmp_path: Path, network_ip: str
+) -> None:
+    told: list[str] = []
+
+    async def note_call() -> None:
+        told.append("asked")
+
+    async with serve_grpc(host=network_ip, before_echo=note_call) as address:
+        text = await refuse(WrongProtocolError, address, tmp_path, shared_secret="sesame")
+        assert told == [], "a server that is refused must not be told the secret"
+        security = await connect(address, tmp_path, tls="off")
+    assert "--tls off or DRAWTHINGS_TLS=off" in text
+    assert security == Security("plaintext", "not encrypted, readable on the network")
+
+
+async def test_a_server_that_was_met_with_tls_cannot_come_back_without(
+    serve_grpc: Peer, issue: Peer, tmp_path: Path
+) -> None:
+    async with serve_grpc(certificate=issue("localhost")) as address:
+        await connect(address, tmp_path)
+    async with serve_grpc(port=int(address.split(":")[1])):
+        text = await refuse(WrongProtocolError, address, tmp_path)
+        assert "TLS with a key of its own" in text
+        assert "--tls off" in text
+        assert f"remove the entry {address!r} from {tmp_path / 'pins.json'}" in text
+        for options in ({"tls": "off"}, {"verify_ssl": False}):
+            await connect(address, tmp_path, **options)
+
+
+async def test_damaged_pins_do_not_open_the_way_to_plaintext(serve_grpc: Peer, tmp_path: Path) -> None:
+    (tmp_path / "pins.json").write_text("{")
+    async with serve_grpc() as address:
+        assert "damaged" in await refuse(StorageError, address, tmp_path)
+
+
 async def test_a_tls_server_is_refused_when_tls_is_switched_off(serve_grpc: Peer, issue: Peer, tmp_path: Path) -> None:
     async with serve_grpc(certificate=issue("localhost")) as address:
         assert "--tls auto" in await refuse(WrongProtocolError, address, tmp_path, tls="off")
@@ -126,6 +163,15 @@ async def test_an_unknown_certificate_is_pinned_whatever_it_is_issued_for(
 async def test_a_certificate_without_any_name_is_refused(serve_grpc: Peer, issue: Peer, tmp_path: Path) -> None:
     async with serve_grpc(certificate=issue(common_name="")) as address:
         assert "holds no name" in await refuse(CertificateError, address, tmp_path)
+
+
+@pytest.mark.parametrize("names", [("*",), ("*.lan",), ("*", "*.*.home.lan")])
+async def test_a_certificate_with_names_that_grpc_never_accepts_is_refused_with_the_names(
+    serve_grpc: Peer, issue: Peer, tmp_path: Path, names: tuple[str, ...]
+) -> None:
+    async with serve_grpc(certificate=issue(*names)) as address:
+        text = await refuse(CertificateError, address, tmp_path, verify_ssl=False)
+    assert f"issued only for {', '.join(names)}, which gRPC accepts for no host" in text
 
 
 async def test_a_changed_certificate_is_refused_with_the_entry_to_remove(
@@ -197,6 +243,41 @@ async def test_an_open_client_follows_a_changed_certificate_when_verification_is
                 await client.echo()
             async with serve_grpc(certificate=issue("studio.lan"), port=int(address.split(":")[1])):
                 assert (await echo_again(client)).identifier == 7
+
+
+async def test_a_simulator_is_never_pinned(serve_grpc: Peer, issue: Peer, tmp_path: Path) -> None:
+    async with Simulator(tls=True) as first:
+        security = await connect(first.address, tmp_path)
+    port = int(first.address.split(":")[1])
+    async with Simulator(tls=True, port=port) as second:
+        assert second.certificate_pem != first.certificate_pem
+        await connect(second.address, tmp_path)
+    assert security.note == "the simulator's certificate: encrypts, proves no identity"
+    async with serve_grpc(certificate=issue("localhost"), port=port):
+        note = (await connect(first.address, tmp_path)).note
+    assert note == "the server's own certificate, pinned at first use"
+
+
+async def test_draw_things_may_take_the_place_of_a_simulator(
+    serve_grpc: Peer, issue: Peer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared = issue("localhost", "*", "127.0.0.1", "0.0.0.0")
+    async with Simulator(tls=True) as simulator:
+        await connect(simulator.address, tmp_path)
+    monkeypatch.setattr(
+        "drawthings_mcp.client.certificate.SHARED_SPKI_SHA256", parse_certificate(shared.der).spki_sha256
+    )
+    async with serve_grpc(certificate=shared, port=int(simulator.address.split(":")[1])):
+        assert "shared public certificate" in (await connect(simulator.address, tmp_path)).note
+
+
+async def test_a_server_that_had_its_own_key_cannot_come_back_as_a_simulator(
+    serve_grpc: Peer, issue: Peer, tmp_path: Path
+) -> None:
+    async with serve_grpc(certificate=issue("localhost")) as address:
+        await connect(address, tmp_path)
+    async with Simulator(tls=True, port=int(address.split(":")[1])):
+        assert "another key than before" in await refuse(CertificateError, address, tmp_path)
 
 
 async def test_damaged_pins_stop_the_connection(serve_grpc: Peer, issue: Peer, tmp_path: Path) -> None:

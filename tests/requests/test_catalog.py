@@ -19,9 +19,13 @@ def test_an_embedding_is_also_found_by_its_keyword(catalog: Catalog) -> None:
 
 
 def test_what_is_not_there_is_refused_with_the_nearest(catalog: Catalog) -> None:
-    with pytest.raises(UnknownNameError, match=r"There is no control 'canny sdxl' on the server\. Nearest: "):
+    with pytest.raises(
+        UnknownNameError, match=r"There is no control 'canny sdxl' on the server\. Name one of the nearest: "
+    ):
         catalog.get_control("canny sdxl")
-    with pytest.raises(UnknownNameError, match=r"There is no upscaler 'ultrasharp' on the server\. Nearest: "):
+    with pytest.raises(
+        UnknownNameError, match=r"There is no upscaler 'ultrasharp' on the server\. Name one of the nearest: "
+    ):
         catalog.get_upscaler("ultrasharp")
     with pytest.raises(UnknownNameError, match="There is no embedding 'helper'"):
         catalog.get_embedding("helper")

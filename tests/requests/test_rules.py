@@ -81,7 +81,7 @@ REFUSED = {
     "no model": Broken(files.names_no_model, "name a checkpoint file", {"model": ""}, mended={"model": Z_IMAGE}),
     "a model that is not there": Broken(
         files.names_missing_file,
-        "Nearest: z_image_turbo_1.0_q8p.ckpt, z_image_turbo_1.0_q6p.ckpt, z_image_1.0_q8p.ckpt.",
+        "nearest: z_image_turbo_1.0_q8p.ckpt, z_image_turbo_1.0_q6p.ckpt, z_image_1.0_q8p.ckpt.",
         {"model": "z_image_turbo_q8p.ckpt"},
         mended={"model": Z_IMAGE},
     ),
@@ -99,7 +99,7 @@ REFUSED = {
     ),
     "a LoRA that is not there": Broken(
         files.names_missing_file,
-        "no LoRA 'moxin.ckpt' on the server. Nearest: moxin_v1.0_lora_f16.ckpt",
+        "no LoRA 'moxin.ckpt' on the server. Name one of the nearest: moxin_v1.0_lora_f16.ckpt",
         {"model": SD, **lora("moxin.ckpt")},
         mended=lora("moxin_v1.0_lora_f16.ckpt"),
     ),
@@ -111,7 +111,7 @@ REFUSED = {
     ),
     "an upscaler that is not there": Broken(
         files.names_missing_file,
-        "no upscaler 'remacri.ckpt' on the server. Nearest: remacri_4x_f16.ckpt",
+        "no upscaler 'remacri.ckpt' on the server. Name one of the nearest: remacri_4x_f16.ckpt",
         {"upscaler": "remacri.ckpt"},
         mended={"upscaler": "remacri_4x_f16.ckpt"},
     ),

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import struct
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import grpc
 import grpc.aio
 import pytest
+from anyio.abc import ByteStream, SocketAttribute
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from drawthings_mcp._generated import image_service_pb2 as pb
+from drawthings_mcp._generated import image_service_pb2_grpc as pb_grpc
 from drawthings_mcp.errors import InvalidInputError
 from drawthings_mcp.simulator import Simulator
 from drawthings_mcp.simulator.certificate import make_certificate
@@ -148,6 +153,55 @@ async def test_a_client_at_the_default_limit_fails_even_with_pieces(wire: Wire) 
             async for _ in stub.GenerateImage(wire.request(**LARGE)):
                 pass
     assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+@asynccontextmanager
+async def relay(address: str) -> AsyncIterator[str]:
+    """Another address of a server; all connections through it break when the context is left."""
+    host, port = address.split(":")
+
+    async def carry(source: ByteStream, sink: ByteStream) -> None:
+        async for data in source:
+            await sink.send(data)
+
+    async def handle(client: ByteStream) -> None:
+        async with client, await anyio.connect_tcp(host, int(port)) as server, anyio.create_task_group() as tasks:
+            tasks.start_soon(carry, client, server)
+            tasks.start_soon(carry, server, client)
+
+    listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
+    async with listener, anyio.create_task_group() as tasks:
+        tasks.start_soon(listener.serve, handle)
+        yield f"127.0.0.1:{listener.extra(SocketAttribute.local_port)}"
+        tasks.cancel_scope.cancel()
+
+
+def count_handlers() -> int:
+    """Calls that a server of this loop is still busy with, by the tasks that gRPC makes for them."""
+    coroutines = [task.get_coro() for task in asyncio.all_tasks()]
+    return sum(getattr(coroutine, "__name__", "") == "_handle_exceptions" for coroutine in coroutines)
+
+
+async def test_clients_that_vanish_while_pictures_are_sent_are_no_fault(
+    wire: Wire, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with AsyncExitStack() as stack:
+        stack.enter_context(anyio.fail_after(60))
+        simulator = await stack.enter_async_context(Simulator(response_compression=False))
+        async with relay(simulator.address) as address:
+            for _ in range(8):
+                options = [("grpc.use_local_subchannel_pool", 1), ("grpc.max_receive_message_length", -1)]
+                channel = await stack.enter_async_context(grpc.aio.insecure_channel(address, options=options))
+                call = pb_grpc.ImageGenerationServiceStub(channel).GenerateImage(wire.request(**LARGE))
+                assert (await call.read()).HasField("currentSignpost")
+            # Nobody reads on, so the pictures wait in the server.
+            while len(simulator.runs) < 8:
+                await anyio.lowlevel.checkpoint()
+            assert count_handlers() > 0
+        while count_handlers():
+            await anyio.lowlevel.checkpoint()
+        assert len((await wire.run(simulator)).payloads) == 1
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
 
 
 @pytest.fixture

@@ -7,13 +7,13 @@ import signal
 
 import click
 
-from drawthings_mcp.cli.options import reported_errors
+from drawthings_mcp.cli.options import read_settings, reported_errors
 
 
 @click.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=7859, show_default=True, type=click.IntRange(0, 65535), help="0 picks a free one.")
-@click.option("--tls/--no-tls", default=True, show_default=True, help="TLS with a certificate made at start.")
+@click.option("--tls/--no-tls", default=True, show_default=True, help="TLS with a key that is made once and kept.")
 @click.option("--shared-secret", default="", metavar="TEXT", help="Ask clients for this secret.")
 @click.option("--no-response-compression", is_flag=True, help="Send tensors raw.")
 @click.option("--no-model-browser", is_flag=True, help="Do not list models.")
@@ -30,22 +30,26 @@ def simulator(
     """Run a Draw Things-compatible server that draws simulated pictures; no model, no GPU."""
     import anyio
 
-    from drawthings_mcp.simulator import Simulator
+    from drawthings_mcp.simulator import Simulator, keep_certificate
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    with reported_errors():
+        certificate = keep_certificate(read_settings(click.get_current_context(), {}).state_dir) if tls else None
 
     async def run() -> None:
         async with Simulator(
             host=host,
             port=port,
             tls=tls,
+            certificate=certificate,
             shared_secret=shared_secret,
             response_compression=not no_response_compression,
             model_browser=not no_model_browser,
             step_seconds=step_seconds,
         ) as running:
-            click.echo(f"{running.address} {'TLS' if tls else 'plaintext'}")
             with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+                # Not before: who reads that it runs may stop it at once.
+                click.echo(f"{running.address} {'TLS' if tls else 'plaintext'}")
                 async for _ in signals:
                     return
 

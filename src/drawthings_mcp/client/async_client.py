@@ -1,59 +1,48 @@
 """The client of one Draw Things server.
 
-Owns the methods; how the server is reached is ``connection``'s, what messages mean is ``wire``'s.
+Owns the runs; questions are ``questions``', the connection is ``connection``'s, what messages mean ``wire``'s.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterator, Sequence
-from contextlib import aclosing, asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import TypedDict, Unpack
 
 import anyio.to_thread
-import grpc.aio
 
-from drawthings_mcp._generated import image_service_pb2 as pb
-from drawthings_mcp.catalog import Catalog
-from drawthings_mcp.client.address import Address, parse_address
+from drawthings_mcp.client.channel import receive
 from drawthings_mcp.client.collect import EventCallback, collect_images
-from drawthings_mcp.client.connection import Connection
-from drawthings_mcp.client.info import ServerInfo, is_simulated
-from drawthings_mcp.client.options import build_policy
-from drawthings_mcp.client.probe import CONNECT_TIMEOUT
-from drawthings_mcp.client.status import may_be_a_wrong_secret, translated_errors
-from drawthings_mcp.client.trust import Security, TlsMode
-from drawthings_mcp.errors import (
-    DrawThingsWarning,
-    InvalidInputError,
-    RequestRefusedError,
-    ServerDiedError,
-    ServerError,
-    SharedSecretError,
-    UnsupportedRequestError,
-)
+from drawthings_mcp.client.info import is_simulated
+from drawthings_mcp.client.questions import USER, AskingClient
+from drawthings_mcp.client.results import check_target
+from drawthings_mcp.client.retry import Run, read_persistently
+from drawthings_mcp.client.video import SavedVideo, VideoRecorder
+from drawthings_mcp.errors import DrawThingsWarning
 from drawthings_mcp.events import Event
 from drawthings_mcp.generation import GeneratedImage, GenerationRequest, ImageGenerationConfig
 from drawthings_mcp.library import save_image
-from drawthings_mcp.requests import HintImages, compose_requests, list_files
+from drawthings_mcp.requests import ComposedRequests, HintImages, compose_requests
 from drawthings_mcp.tensors import Fit, ImageLike
-from drawthings_mcp.wire import ResponseReader, build_request, parse_catalog
-
-USER = "drawthings-mcp"
-"""Name under which a server knows its caller."""
-
-ReplyT = TypeVar("ReplyT")
-
-REPLY_TIMEOUT = 120.0
-"""Seconds for everything but a run. A server may hold a reply back until the current run is done (protocol §9.2);
-runs have no limit, for a queued one is silent until it starts (protocol §6.4)."""
+from drawthings_mcp.wire import ResponseReader, build_request
 
 
-class AsyncDrawThingsClient:
+class Pictures(TypedDict, total=False):
+    """What a run can be given beside prompt and configuration."""
+
+    negative_prompt: str
+    input_image: ImageLike | None
+    mask_image: ImageLike | None
+    moodboard: Sequence[ImageLike]
+    hint_images: HintImages | None
+    fit: Fit
+
+
+class AsyncDrawThingsClient(AskingClient):
     """A client of one server, used inside ``async with``; on asyncio only, as gRPC is.
 
     The connection is made at the first call and renewed when the server was restarted. One client serves any
@@ -66,7 +55,8 @@ class AsyncDrawThingsClient:
     insecure
         True for plaintext (``tls="off"``), False for TLS (``tls="on"``).
     verify_ssl
-        False accepts any certificate and neither reads nor writes pins.
+        False accepts any certificate within its dates that holds a name, since gRPC takes no other, and neither reads
+        nor writes pins.
     tls
         ``auto``: TLS, and plaintext only if the server is on this machine; ``on``: TLS; ``off``: plaintext.
     ca_file
@@ -84,42 +74,6 @@ class AsyncDrawThingsClient:
     InvalidInputError
         The address is not one, or options contradict each other.
     """
-
-    def __init__(
-        self,
-        address: str = "localhost:7859",
-        *,
-        insecure: bool | None = None,
-        verify_ssl: bool = True,
-        tls: TlsMode = "auto",
-        ca_file: str | Path | None = None,
-        shared_secret: str = "",
-        state_dir: str | Path | None = None,
-        connect_timeout: float = CONNECT_TIMEOUT,
-    ) -> None:
-        self.address: Address = parse_address(address)
-        policy = build_policy(insecure=insecure, verify_ssl=verify_ssl, tls=tls, ca_file=ca_file, state_dir=state_dir)
-        self.simulated = False
-        """Whether the server turned out to be the simulator, known from its first answer on."""
-        self._shared_secret = shared_secret
-        self._connection = Connection(self.address, policy, connect_timeout)
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({str(self.address)!r})"
-
-    @property
-    def security(self) -> Security | None:
-        """How the connection is protected; None before the first call."""
-        return self._connection.security
-
-    async def __aenter__(self) -> Self:
-        await self._connection.__aenter__()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self._connection.__aexit__(kind, error, traceback)
 
     @asynccontextmanager
     async def stream(self, request: GenerationRequest) -> AsyncGenerator[AsyncIterator[Event]]:
@@ -142,23 +96,21 @@ class AsyncDrawThingsClient:
         """
         build = partial(build_request, request, shared_secret=self._shared_secret, user=USER)
         message = await anyio.to_thread.run_sync(build)
+        run = Run(self._connection, message)
         async with self._explained_errors():
-            stub = await self._connection.get_stub()
-            call: grpc.aio.UnaryStreamCall[Any, pb.ImageGenerationResponse] = stub.GenerateImage(message)
+            await run.send()
         try:
-            async with aclosing(self._read_events(call)) as events:
+            async with aclosing(read_persistently(partial(self._read_events, run), run.send_again)) as events:
                 yield events
         finally:
             # Leaving the iterator alone would let the server render on.
-            call.cancel()
+            run.call.cancel()
 
-    async def _read_events(
-        self, call: grpc.aio.UnaryStreamCall[Any, pb.ImageGenerationResponse]
-    ) -> AsyncGenerator[Event]:
+    async def _read_events(self, run: Run) -> AsyncGenerator[Event]:
         reader = ResponseReader()
         async with self._explained_errors():
-            self.simulated = is_simulated(await _receive(call.initial_metadata()))
-            async for message in call:
+            self.simulated = is_simulated(await receive(run.call.initial_metadata()))
+            async for message in run.call:
                 for event in reader.feed(message):
                     yield event
         for event in reader.finish():
@@ -227,9 +179,7 @@ class AsyncDrawThingsClient:
         DrawThingsError
             As ``generate``.
         """
-        catalog, files = await self.look_up(config)
-        compose = partial(
-            compose_requests,
+        composed = await self.compose(
             prompt,
             config,
             negative_prompt=negative_prompt,
@@ -238,93 +188,73 @@ class AsyncDrawThingsClient:
             moodboard=moodboard,
             hint_images=hint_images,
             fit=fit,
-            catalog=catalog,
-            files=files,
         )
-        composed = await anyio.to_thread.run_sync(compose)
-        for warning in composed.warnings:
-            warnings.warn(warning, DrawThingsWarning, stacklevel=2)
         images: list[GeneratedImage] = []
         for request in composed.requests:
             images += await self.generate(request, on_event)
         return images
 
-    async def look_up(self, config: ImageGenerationConfig) -> tuple[Catalog | None, dict[str, bool] | None]:
-        """What the server says of the files that a configuration names: its catalog or, without browsing, single files.
+    async def generate_video(
+        self,
+        prompt: str,
+        config: ImageGenerationConfig,
+        *,
+        output_dir: str | Path = "output",
+        prefix: str = "video",
+        on_event: EventCallback | None = None,
+        **pictures: Unpack[Pictures],
+    ) -> SavedVideo:
+        """Runs one pass of a model that makes videos and saves frames, sound and one file that moves.
 
-        Both are None for a server that answers neither question.
+        However long the video is, at most two decoded frames are in memory. Nothing is ever overwritten.
 
-        Raises
-        ------
-        ServerError
-            The server, or the way to it, failed.
-        """
-        try:
-            catalog = (await self.echo()).catalog
-            files = None if catalog is not None else await self.files_exist(list_files(config))
-        except UnsupportedRequestError:
-            return None, None
-        return catalog, files
-
-    async def echo(self) -> ServerInfo:
-        """What the server says of itself.
-
-        Raises
-        ------
-        SharedSecretError
-            It wants a shared secret, or another one.
-        ServerError
-            The server, or the way to it, failed.
-        """
-        with self._translated_errors():
-            stub = await self._connection.get_stub()
-            request = pb.EchoRequest(name=USER, sharedSecret=self._shared_secret or None)
-            call = stub.Echo(request, timeout=REPLY_TIMEOUT)
-            reply: pb.EchoReply = await _receive(call)
-            self.simulated = is_simulated(await call.initial_metadata())
-        if reply.sharedSecretMissing:
-            problem = "another shared secret than the one given" if self._shared_secret else "a shared secret"
-            raise SharedSecretError(
-                f"{self.address} wants {problem}. Set the one that the server was started with: --shared-secret or "
-                "DRAWTHINGS_SHARED_SECRET."
-            )
-        return ServerInfo(reply.message, reply.serverIdentifier, parse_catalog(reply), self.simulated)
-
-    async def catalog(self) -> Catalog:
-        """Models, LoRAs, controls, upscalers and embeddings that the server offers.
+        Parameters
+        ----------
+        output_dir
+            Made when it is missing.
+        prefix
+            The beginning of all names.
+        **pictures
+            As for ``generate_image``; ``input_image`` is the first frame for models that begin with one.
 
         Raises
         ------
-        UnsupportedRequestError
-            The server does not let its models be browsed.
-        ServerError
-            As ``echo``.
+        InvalidInputError
+            The model makes pictures, or ``batch_count`` is above 1; or as ``generate_image``.
+        StorageError
+            A file cannot be written; frames before it stay.
+        DrawThingsError
+            As ``generate_image``.
         """
-        info = await self.echo()
-        if info.catalog is None:
-            raise UnsupportedRequestError(
-                f"{self.address} does not list its models. Switch model browsing on (Advanced settings → API Server, "
-                "or --model-browser of the stand-alone server); file names can be used and checked without it."
-            )
-        return info.catalog
+        folder = check_target(output_dir, prefix)
+        composed = await self.compose(prompt, config, **pictures)
+        recorder = VideoRecorder(composed, folder, prefix, str(self.address))
+        async with self.stream(recorder.request) as events:
+            return await recorder.record(events, lambda: self.simulated, on_event)
 
-    async def files_exist(self, names: Sequence[str]) -> dict[str, bool]:
-        """Which files are in the server's model folders, in the order of the names.
+    async def compose(
+        self, prompt: str, config: ImageGenerationConfig, **pictures: Unpack[Pictures]
+    ) -> ComposedRequests:
+        """The requests that ``generate_image`` would send, one per pass, ready for ``stream``.
+
+        Warns with ``DrawThingsWarning`` about what the server would silently do otherwise.
+
+        Parameters
+        ----------
+        **pictures
+            As for ``generate_image``.
 
         Raises
         ------
-        ServerError
-            The server, or the way to it, failed.
+        DrawThingsError
+            As ``generate_image``, but nothing is run.
         """
-        async with self._explained_errors():
-            stub = await self._connection.get_stub()
-            request = pb.FileListRequest(files=names, sharedSecret=self._shared_secret or None)
-            reply: pb.FileExistenceResponse = await _receive(stub.FilesExist(request, timeout=REPLY_TIMEOUT))
-        if len(reply.existences) != len(names):
-            raise RequestRefusedError(
-                f"{self.address} answered for {len(reply.existences)} of {len(names)} files. Update Draw Things."
-            )
-        return dict(zip(names, reply.existences, strict=True))
+        catalog, files = await self.look_up(config)
+        compose = partial(compose_requests, prompt, config, **pictures, catalog=catalog, files=files)
+        composed = await anyio.to_thread.run_sync(compose)
+        for warning in composed.warnings:
+            warnings.warn(warning, DrawThingsWarning, stacklevel=2)
+        return composed
 
     async def save_images(
         self, images: Sequence[GeneratedImage], output_dir: str | Path = "output", prefix: str = "image"
@@ -343,47 +273,6 @@ class AsyncDrawThingsClient:
         StorageError
             A file cannot be written.
         """
-        if not prefix or Path(prefix).name != prefix:
-            raise InvalidInputError(f"prefix: must be the beginning of a file's name without folders, got {prefix!r}.")
-        folder = Path(output_dir).expanduser()
+        folder = check_target(output_dir, prefix)
         save = partial(save_image, server=str(self.address))
         return [await anyio.to_thread.run_sync(save, image, folder, prefix) for image in images]
-
-    @asynccontextmanager
-    async def _explained_errors(self) -> AsyncGenerator[None]:
-        """Translates gRPC's errors, and finds out whether a refusal means a wrong secret."""
-        try:
-            with self._translated_errors():
-                yield
-        except RequestRefusedError as error:
-            if may_be_a_wrong_secret(error):
-                await self._check_secret(error)
-            raise
-
-    @contextmanager
-    def _translated_errors(self) -> Iterator[None]:
-        try:
-            with translated_errors(str(self.address)):
-                yield
-        except ServerDiedError:
-            self._connection.forget_channel()
-            raise
-
-    async def _check_secret(self, refusal: RequestRefusedError) -> None:
-        """Raises when the secret is the reason of a refusal: only the reply to an echo says so."""
-        try:
-            await self.echo()
-        except SharedSecretError as error:
-            raise error from refusal.__cause__
-        except ServerError:
-            return
-
-
-async def _receive(call: Awaitable[ReplyT]) -> ReplyT:
-    """The reply of a unary call."""
-    try:
-        return await call
-    except anyio.get_cancelled_exc_class():
-        # grpc.aio raises a cancellation of its own making, which the scope that cancelled would not know again.
-        await anyio.lowlevel.checkpoint()
-        raise

@@ -15,15 +15,16 @@ from typing import Any, ParamSpec, Self, TypedDict, TypeVar, Unpack
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
+from drawthings_mcp.address import Address
 from drawthings_mcp.catalog import Catalog
-from drawthings_mcp.client.address import Address
-from drawthings_mcp.client.async_client import AsyncDrawThingsClient
+from drawthings_mcp.client.async_client import AsyncDrawThingsClient, Pictures
 from drawthings_mcp.client.collect import EventCallback
 from drawthings_mcp.client.info import ServerInfo
 from drawthings_mcp.client.trust import Security, TlsMode
+from drawthings_mcp.client.video import SavedVideo
 from drawthings_mcp.errors import InvalidInputError
 from drawthings_mcp.generation import GeneratedImage, GenerationRequest, ImageGenerationConfig
-from drawthings_mcp.requests import HintImages
+from drawthings_mcp.requests import ComposedRequests, HintImages
 from drawthings_mcp.tensors import Fit, ImageLike
 
 P = ParamSpec("P")
@@ -119,6 +120,24 @@ class DrawThingsClient:
             fit=fit,
             on_event=on_event,
         )
+
+    def generate_video(
+        self,
+        prompt: str,
+        config: ImageGenerationConfig,
+        *,
+        output_dir: str | Path = "output",
+        prefix: str = "video",
+        on_event: EventCallback | None = None,
+        **pictures: Unpack[Pictures],
+    ) -> SavedVideo:
+        """Runs one pass of a model that makes videos and saves frames, sound and one file that moves."""
+        method = partial(self._client.generate_video, output_dir=output_dir, prefix=prefix, on_event=on_event)
+        return self._run(partial(method, prompt, config, **pictures))
+
+    def compose(self, prompt: str, config: ImageGenerationConfig, **pictures: Unpack[Pictures]) -> ComposedRequests:
+        """The requests that ``generate_image`` would send, one per pass, ready for ``generate``."""
+        return self._run(partial(self._client.compose, prompt, config, **pictures))
 
     def echo(self) -> ServerInfo:
         """What the server says of itself."""

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import NameOID
 
 from drawthings_mcp.errors import CertificateError
+from drawthings_mcp.limits import SIMULATOR_ORGANISATION
 
 SHARED_SPKI_SHA256 = "9968b7b74e50c0cc10084ccc8a0efef2af8a94fdf1786745601f05acef5edd16"
 """SHA-256 of the public key (SubjectPublicKeyInfo) of the certificate that is compiled into every Draw Things
@@ -41,7 +42,9 @@ class Certificate:
         SHA-256 of its public key, hexadecimal: stays the same when a certificate is renewed with its key.
     names
         What it is issued for, as gRPC reads it: DNS names and numeric addresses, or the common name when there
-        is no DNS name. A bare asterisk is left out, which no client accepts.
+        is no DNS name.
+    is_simulators
+        Whether it says that a simulator made it for itself.
     """
 
     pem: bytes = field(repr=False)
@@ -49,6 +52,7 @@ class Certificate:
     names: tuple[str, ...]
     not_before: datetime
     not_after: datetime
+    is_simulators: bool = False
 
     @property
     def is_shared(self) -> bool:
@@ -66,7 +70,8 @@ class Certificate:
         now = now or datetime.now(UTC)
         if now > self.not_after:
             raise CertificateError(
-                f"The server's certificate expired on {self.not_after:%Y-%m-%d}. Renew it on the server."
+                f"The server's certificate expired on {self.not_after:%Y-%m-%d}, and gRPC takes none outside its "
+                "dates, verified or not. Renew it on the server."
             )
         if now < self.not_before:
             raise CertificateError(
@@ -80,16 +85,18 @@ class Certificate:
         Raises
         ------
         CertificateError
-            It holds no name at all, so that gRPC cannot use it.
+            It holds no name that gRPC accepts for any host, verified or not.
         """
-        if not self.names:
+        usable = [name for name in self.names if _is_usable(name)]
+        if not usable:
+            names = ", ".join(self.names)
+            problem = f"is issued only for {names}, which gRPC accepts for no host" if names else "holds no name at all"
             raise CertificateError(
-                "The server's certificate holds no name at all. "
-                "Issue one with a subject alternative name, e.g. DNS:localhost."
+                f"The server's certificate {problem}. Issue one with a subject alternative name, e.g. DNS:localhost."
             )
-        if any(_matches(name, host) for name in self.names):
+        if any(_matches(name, host) for name in usable):
             return host
-        return self.names[0].replace("*", _FIRST_LABEL)
+        return usable[0].replace("*", _FIRST_LABEL)
 
 
 def parse_certificate(data: bytes) -> Certificate:
@@ -112,13 +119,18 @@ def parse_certificate(data: bytes) -> Certificate:
         names=names,
         not_before=parsed.not_valid_before_utc,
         not_after=parsed.not_valid_after_utc,
+        is_simulators=SIMULATOR_ORGANISATION in _list_subject(parsed, NameOID.ORGANIZATION_NAME),
     )
 
 
 def _list_names(certificate: x509.Certificate) -> list[str]:
     dns, addresses = _list_alternative_names(certificate)
-    common = [str(item.value) for item in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
-    return [name for name in [*(dns or common), *addresses] if name not in {"", "*"}]
+    common = _list_subject(certificate, NameOID.COMMON_NAME)
+    return [name for name in [*(dns or common), *addresses] if name]
+
+
+def _list_subject(certificate: x509.Certificate, attribute: x509.ObjectIdentifier) -> list[str]:
+    return [str(item.value) for item in certificate.subject.get_attributes_for_oid(attribute)]
 
 
 def _list_alternative_names(certificate: x509.Certificate) -> tuple[list[str], list[str]]:
@@ -128,6 +140,12 @@ def _list_alternative_names(certificate: x509.Certificate) -> tuple[list[str], l
         return [], []
     addresses = [str(address) for address in names.get_values_for_type(x509.IPAddress)]
     return names.get_values_for_type(x509.DNSName), addresses
+
+
+def _is_usable(name: str) -> bool:
+    """Whether gRPC accepts a name for some host: an asterisk only as the first of three labels or more."""
+    first, _, rest = name.partition(".")
+    return "*" not in name or (first == "*" and "*" not in rest and "." in rest.strip("."))
 
 
 def _matches(name: str, host: str) -> bool:

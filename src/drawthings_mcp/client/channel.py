@@ -1,8 +1,12 @@
-"""One gRPC channel: its options, with the reason of each, and the wait until it carries calls."""
+"""One gRPC channel: its options, with the reason of each, the wait until it carries calls, and for a reply."""
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
+from typing import TypeVar
+
 import anyio
+import anyio.lowlevel
 import grpc
 import grpc.aio
 
@@ -26,6 +30,8 @@ _OPTIONS = (
     ("grpc.max_reconnect_backoff_ms", 1000),
     # Keepalive pings stay off, as gRPC has it: a server hangs up on frequent ones (protocol §6.4).
 )
+
+ReplyT = TypeVar("ReplyT")
 
 _POLL_SECONDS = 0.002
 """Between two looks at a connection that is being made. gRPC could report the change itself, but such a report cannot
@@ -58,3 +64,13 @@ async def wait_until_ready(channel: grpc.aio.Channel) -> bool:
         await anyio.sleep(_POLL_SECONDS)
         before, state = state, channel.get_state(try_to_connect=True)
     return True
+
+
+async def receive(call: Awaitable[ReplyT]) -> ReplyT:
+    """The reply of a unary call."""
+    try:
+        return await call
+    except anyio.get_cancelled_exc_class():
+        # grpc.aio raises a cancellation of its own making, which the scope that cancelled would not know again.
+        await anyio.lowlevel.checkpoint()
+        raise

@@ -12,7 +12,7 @@ import anyio.to_thread
 import numpy as np
 from numpy.typing import NDArray
 
-from drawthings_mcp.client.results import list_result_configurations
+from drawthings_mcp.client.results import list_result_configurations, warn_about_size
 from drawthings_mcp.events import Event, ImageReceived
 from drawthings_mcp.generation import GeneratedImage, GenerationRequest
 from drawthings_mcp.tensors import decode_image
@@ -34,13 +34,16 @@ async def collect_images(
         Whatever the events or the callback raise.
     """
     decoded: dict[int, NDArray[np.uint8]] = {}
-    with _raised_alone():
+    factors: dict[int, int] = {}
+    with raised_alone():
         async with anyio.create_task_group() as decoding:
             async for event in events:
                 if isinstance(event, ImageReceived):
                     decoding.start_soon(_decode, event, decoded)
-                if on_event is not None:
-                    await _report(on_event, event)
+                    factors[event.index] = event.upscale_factor
+                await report(on_event, event)
+    for index in {pixels.shape: index for index, pixels in decoded.items()}.values():
+        warn_about_size(request.configuration, decoded[index], factors[index])
     return [
         GeneratedImage(decoded[index], request.prompt, request.negative_prompt, configuration)
         for index, configuration in enumerate(list_result_configurations(request.configuration, len(decoded)))
@@ -51,14 +54,15 @@ async def _decode(event: ImageReceived, decoded: dict[int, NDArray[np.uint8]]) -
     decoded[event.index] = await anyio.to_thread.run_sync(decode_image, event.payload)
 
 
-async def _report(on_event: EventCallback, event: Event) -> None:
-    answer = on_event(event)
+async def report(on_event: EventCallback | None, event: Event) -> None:
+    """Tells a callback of an event and waits for it."""
+    answer = on_event(event) if on_event is not None else None
     if inspect.isawaitable(answer):
         await answer
 
 
 @contextmanager
-def _raised_alone() -> Iterator[None]:
+def raised_alone() -> Iterator[None]:
     """Raises the first error of a task group by itself, so that callers can catch it by its class."""
     try:
         yield

@@ -14,7 +14,7 @@ import grpc.aio
 
 from drawthings_mcp._generated import image_service_pb2 as pb
 from drawthings_mcp._generated.image_service_pb2_grpc import ImageGenerationServiceStub
-from drawthings_mcp.client.address import Address
+from drawthings_mcp.address import Address
 from drawthings_mcp.client.channel import is_ready, open_channel, wait_until_ready
 from drawthings_mcp.client.probe import probe
 from drawthings_mcp.client.status import build_error
@@ -28,12 +28,17 @@ class Connection:
     Before every call the channel must be connected. When it is not, because it is new, the server was restarted or
     the network changed, the server is probed first: so every reason why there is no connection has its own error,
     and a certificate that was replaced meanwhile is noticed. What breaks later broke during a call.
+
+    Attributes
+    ----------
+    connect_timeout
+        Seconds for finding out what speaks at the address, and again for connecting.
     """
 
     def __init__(self, address: Address, policy: TrustPolicy, connect_timeout: float) -> None:
         self._address = address
         self._policy = policy
-        self._connect_timeout = connect_timeout
+        self.connect_timeout = connect_timeout
         # Channels that were replaced are closed at the end: a stream may still be draining on one.
         self._channels: list[grpc.aio.Channel] = []
         self._channel: grpc.aio.Channel | None = None
@@ -82,13 +87,13 @@ class Connection:
         self._channel = None
 
     async def _connect(self) -> grpc.aio.Channel:
-        route = await self._policy.choose_route(await probe(self._address, timeout=self._connect_timeout))
+        route = await self._policy.choose_route(await probe(self._address, timeout=self.connect_timeout))
         if self._channel is None or route != self._route:
             self._channel = open_channel(route)
             self._channels.append(self._channel)
             self._route = route
         connected = False
-        with anyio.move_on_after(self._connect_timeout):
+        with anyio.move_on_after(self.connect_timeout):
             connected = await wait_until_ready(self._channel)
         if not connected:
             await self._explain_failure(self._channel, route)
@@ -98,7 +103,7 @@ class Connection:
         """Raises the reason why a channel does not connect, which only a call on it tells."""
         stub = ImageGenerationServiceStub(channel)
         try:
-            await stub.Echo(pb.EchoRequest(), timeout=self._connect_timeout)
+            await stub.Echo(pb.EchoRequest(), timeout=self.connect_timeout)
         except grpc.aio.AioRpcError as exc:
             kind = ServerUnreachableError if route.roots is None else CertificateError
             if exc.code() is grpc.StatusCode.UNAVAILABLE:

@@ -7,6 +7,7 @@ Owns the handshakes that tell TLS, plaintext HTTP/2, HTTP/1 and silence apart. I
 from __future__ import annotations
 
 import enum
+import math
 import os
 import socket
 import ssl
@@ -16,7 +17,7 @@ import anyio
 from anyio.abc import ByteStream, SocketAttribute
 from anyio.streams.tls import TLSAttribute, TLSStream
 
-from drawthings_mcp.client.address import Address
+from drawthings_mcp.address import Address
 
 CONNECT_TIMEOUT = 10.0
 """Seconds after which a server that does not answer counts as silent: a busy machine on a wireless network
@@ -103,6 +104,10 @@ _RANKING = (
 """Findings, the more telling first: a peer that closes on one question may answer another."""
 
 
+_VAGUE = {Speaks.CLOSES, Speaks.OTHER}
+"""Findings after which another question may still tell more."""
+
+
 class _Attempts:
     """The questions that are put to one address, each on a connection of its own, and the answers so far."""
 
@@ -131,7 +136,7 @@ class _Attempts:
 
     def _note(self, speaks: Speaks, *, certificate: bytes = b"", detail: str = "") -> None:
         self._findings.append(ProbeResult(self._address, speaks, self._ip, certificate, detail))
-        if speaks is not Speaks.CLOSES:
+        if speaks not in _VAGUE:
             # Nothing that is still under way could tell more.
             self._clear.cancel()
 
@@ -166,14 +171,22 @@ class _Attempts:
         self._note(speaks, certificate=certificate)
 
     async def _ask_plaintext(self) -> None:
-        for hello in (_HTTP2_HELLO, _HTTP1_HELLO % str(self._address).encode("ascii")):
-            stream = await self._connect()
-            if stream is None:
-                return
-            try:
-                self._read_answer(await _exchange(stream, hello))
-            finally:
-                await anyio.aclose_forcefully(stream)
+        await self._ask(_HTTP2_HELLO)
+        puzzled = any(finding.speaks is Speaks.OTHER for finding in self._findings)
+        # Some web servers answer what they do not understand with a bare page; a peer that is none may wait for more.
+        with anyio.move_on_after(_HEAD_START if puzzled else math.inf):
+            await self._ask(_HTTP1_HELLO % str(self._address).encode("ascii"))
+        if puzzled:
+            self._clear.cancel()
+
+    async def _ask(self, hello: bytes) -> None:
+        stream = await self._connect()
+        if stream is None:
+            return
+        try:
+            self._read_answer(await _exchange(stream, hello))
+        finally:
+            await anyio.aclose_forcefully(stream)
 
     def _read_answer(self, answer: bytes) -> None:
         if not answer:

@@ -1,7 +1,14 @@
-"""Payloads of one pass → result images, each with the configuration that reproduces it."""
+"""What comes back from one pass beside what was asked for: the configuration of each image, and its size."""
 
 from __future__ import annotations
 
+import warnings
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drawthings_mcp.errors import DrawThingsWarning, InvalidInputError
 from drawthings_mcp.generation import ImageGenerationConfig, SeedMode, list_batch_seeds
 
 _LAYERED = "qwen_image_layered"
@@ -33,3 +40,37 @@ def _seeds_each_image(configuration: ImageGenerationConfig, count: int) -> bool:
         and count == configuration.batch_size
         and not configuration.model.startswith(_LAYERED)
     )
+
+
+def warn_about_size(configuration: ImageGenerationConfig, pixels: NDArray[np.uint8], upscale_factor: int) -> None:
+    """Warns when an image is not of the size that was asked for; it is passed on as it came.
+
+    Parameters
+    ----------
+    pixels
+        ``(H, W, C)``.
+    upscale_factor
+        By how much the server says that it enlarged the image.
+    """
+    wanted = (configuration.width * upscale_factor, configuration.height * upscale_factor)
+    size = (pixels.shape[1], pixels.shape[0])
+    if size != wanted:
+        warnings.warn(
+            f"The server returned {size[0]}x{size[1]} instead of {wanted[0]}x{wanted[1]}. Another model may have been "
+            "used, or this one has sizes of its own; compare model and size with the server's log.",
+            DrawThingsWarning,
+            stacklevel=2,
+        )
+
+
+def check_target(output_dir: str | Path, prefix: str) -> Path:
+    """The folder to save in.
+
+    Raises
+    ------
+    InvalidInputError
+        The prefix is not the beginning of a file's name.
+    """
+    if not prefix or Path(prefix).name != prefix:
+        raise InvalidInputError(f"prefix: must be the beginning of a file's name without folders, got {prefix!r}.")
+    return Path(output_dir).expanduser()

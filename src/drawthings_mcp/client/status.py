@@ -6,12 +6,14 @@ request, e.g. a wrong secret, is found out by the client.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import grpc
 import grpc.aio
 
+from drawthings_mcp.address import DEFAULT_PORT
 from drawthings_mcp.errors import (
     DrawThingsError,
     InvalidInputError,
@@ -22,6 +24,7 @@ from drawthings_mcp.errors import (
     ServerUnreachableError,
     SharedSecretError,
     UnsupportedRequestError,
+    WrongProtocolError,
 )
 
 _LOG = "The server's log says more."
@@ -100,6 +103,12 @@ STATUS_ERRORS: Mapping[grpc.StatusCode, tuple[type[ServerError], str]] = {
 }
 """Error and text of every status but OK (protocol §7.7, §11)."""
 
+_HTTP_STATUS = re.compile(r"^Received http2 header with status: (\d+)$")
+"""gRPC's words for an answer without a gRPC status; it makes up a status code that means nothing to us."""
+
+_GATEWAY_STATUSES = {502, 503, 504}
+"""What a proxy answers in place of a server that it does not reach (RFC 9110 §15.6)."""
+
 _MAX_DETAILS = 200
 """Characters of a server's own words that are quoted; some send whole stack traces."""
 
@@ -123,8 +132,20 @@ def translated_errors(server: str) -> Iterator[None]:
 
 def build_error(error: grpc.aio.AioRpcError, server: str) -> ServerError:
     """The error that stands for a failed call."""
+    if answered := _HTTP_STATUS.search(error.details() or ""):
+        return _build_http_error(server, int(answered[1]))
     kind, text = STATUS_ERRORS[error.code()]
     return kind(text.format(server=server, details=_quote(error.details())))
+
+
+def _build_http_error(server: str, status: int) -> WrongProtocolError:
+    who = "another web server or a proxy"
+    if status in _GATEWAY_STATUSES:
+        who = "a proxy that does not reach the server behind it, or another web server"
+    return WrongProtocolError(
+        f"{server} answers in plain HTTP (status {status}) where gRPC is expected: this is {who}. Correct the port "
+        f"({DEFAULT_PORT} by default), or use the address of Draw Things itself."
+    )
 
 
 def may_be_a_wrong_secret(error: DrawThingsError) -> bool:

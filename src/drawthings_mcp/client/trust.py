@@ -16,7 +16,7 @@ import anyio
 import anyio.to_thread
 from anyio.streams.tls import TLSStream
 
-from drawthings_mcp.client.address import DEFAULT_PORT, is_loopback
+from drawthings_mcp.address import DEFAULT_PORT, is_loopback
 from drawthings_mcp.client.certificate import Certificate, parse_certificate
 from drawthings_mcp.client.pins import PinStore
 from drawthings_mcp.client.probe import ProbeResult, Speaks
@@ -105,7 +105,7 @@ class TrustPolicy:
     ca_file
         PEM of a CA's or the server's certificate; chain and host name are verified against it.
     verify
-        False accepts any certificate, whatever is pinned.
+        False accepts any certificate that gRPC can use, whatever is pinned: one within its dates that holds a name.
     """
 
     tls: TlsMode
@@ -134,18 +134,29 @@ class TrustPolicy:
         if found.speaks in _WRONG_PROTOCOL:
             raise WrongProtocolError(_WRONG_PROTOCOL[found.speaks].format(found=found))
         if found.speaks is Speaks.PLAINTEXT:
-            return self._choose_plaintext(found)
+            return await self._choose_plaintext(found)
         return await self._choose_tls(found)
 
-    def _choose_plaintext(self, found: ProbeResult) -> Route:
+    async def _choose_plaintext(self, found: ProbeResult) -> Route:
         local = is_loopback(found.ip)
         if self.tls != "off" and (self.tls == "on" or not local or self.ca_file):
             raise WrongProtocolError(
                 f"{found}. Switch TLS on in the server, or allow plaintext: --tls off or DRAWTHINGS_TLS=off; "
                 "then everybody in between can read along."
             )
+        if self.tls == "auto" and self.verify:
+            await anyio.to_thread.run_sync(self._refuse_downgrade, found)
         note = "not encrypted, on this machine" if local else "not encrypted, readable on the network"
         return Route(_build_target(found), str(found.address), None, Security("plaintext", note))
+
+    def _refuse_downgrade(self, found: ProbeResult) -> None:
+        """Whoever took the port of a server that had a key must not be told the secret; blocking."""
+        if self.pins.find(str(found.address)) is not None:
+            raise WrongProtocolError(
+                f"{found}, but spoke TLS with a key of its own before: another server may have taken its place. "
+                "Switch TLS on in the server, or allow plaintext: --tls off or DRAWTHINGS_TLS=off. If it has given "
+                f"up TLS for good, remove the entry {str(found.address)!r} from {self.pins.path}."
+            )
 
     async def _choose_tls(self, found: ProbeResult) -> Route:
         if self.tls == "off":
@@ -166,10 +177,13 @@ class TrustPolicy:
         """Says what a certificate is worth that no CA vouches for; blocking."""
         if not self.verify:
             return "any certificate is accepted: encrypts, proves no identity"
-        # A server that had a key of its own must not fall back to the public one unnoticed.
-        self.pins.check(str(found.address), certificate.spki_sha256, pin=not certificate.is_shared)
+        anonymous = certificate.is_shared or certificate.is_simulators
+        # A server that had a key of its own must not fall back to one that proves nothing unnoticed.
+        self.pins.check(str(found.address), certificate.spki_sha256, pin=not anonymous)
         if certificate.is_shared:
             return "Draw Things' shared public certificate: encrypts, proves no identity"
+        if certificate.is_simulators:
+            return "the simulator's certificate: encrypts, proves no identity"
         return "the server's own certificate, pinned at first use"
 
     async def _choose_verified(self, found: ProbeResult, certificate: Certificate, ca_file: Path) -> Route:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import anyio
 
-from drawthings_mcp.client.address import Address
+from drawthings_mcp.address import Address
 
 _QUESTION = b"GET / HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n"
 _MARKS = (b'"seed_mode"', b'"guidance_scale"')

@@ -74,9 +74,20 @@ _KEYS = {
 }
 
 
+MAX_FLOAT32 = 3.4e38
+"""Beyond this a number is no 32-bit float, and no sensible setting."""
+
+
 def widen_float32(value: float) -> float:
     """The double that a 32-bit float widens to: the only form that the app reads back (formats §3.4)."""
     return float(struct.unpack("<f", struct.pack("<f", value))[0])
+
+
+def shorten_float32(value: float) -> float:
+    """The shortest decimal that is the same 32-bit float: what somebody chose, for ``widen_float32`` of it."""
+    single = struct.pack("<f", value)
+    digits = next(d for d in range(1, 10) if struct.pack("<f", float(f"{value:.{d}g}")) == single)
+    return float(f"{value:.{digits}g}")
 
 
 def _build(value: Any, name: str) -> Any:
@@ -102,9 +113,15 @@ def _parse(data: Any, keys: Mapping[str, str], what: str) -> dict[str, Any]:
         raise InvalidInputError(f"{what} must be a JSON object, got {type(data).__name__}.")
     fields = {keys[key]: value for key, value in data.items() if key in keys and value is not None}
     return {
-        name: _parse_word(name, value, _camel(name)) if name in _WORDS else value
+        name: _parse_word(name, value, _camel(name)) if name in _WORDS else _parse_number(value)
         for name, value in fields.items()
     }  # fmt: skip
+
+
+def _parse_number(value: Any) -> Any:
+    if not isinstance(value, float) or not abs(value) <= MAX_FLOAT32:
+        return value
+    return shorten_float32(value)
 
 
 def _parse_list(data: Any, parse_one: Callable[[Any], Any], key: str) -> tuple[Any, ...]:

@@ -17,10 +17,10 @@ from typing import Any
 
 from drawthings_mcp.errors import InvalidInputError
 from drawthings_mcp.generation import GeneratedImage, ImageGenerationConfig, LoRAConfig
-from drawthings_mcp.generation.app_json import parse_app_json, widen_float32
+from drawthings_mcp.generation.app_json import MAX_FLOAT32, parse_app_json, shorten_float32, widen_float32
 from drawthings_mcp.metadata.carriers import find_user_comment, read_carried
 from drawthings_mcp.metadata.draw_things_keys import ModelKind, build_keys, parse_keys, parse_size
-from drawthings_mcp.metadata.draw_things_text import build_text, parse_text, shorten_float32
+from drawthings_mcp.metadata.draw_things_text import build_text, parse_text
 from drawthings_mcp.metadata.xmp import XMP_KEYWORD, Packet, build_packet, parse_packet
 
 SOFTWARE = "Draw Things"
@@ -28,7 +28,6 @@ SIMULATED_SOFTWARE = "Draw Things (simulated)"
 RECORD_KEY = "drawthings_mcp"
 """Key of this package's own record; the app ignores keys that it does not know."""
 
-_MAX_FLOAT32 = 3.4e38
 _NOT_TEXT = re.compile("[\ud800-\udfff]")
 """Halves of surrogate pairs: no text, and not to be encoded."""
 _NOT_XML = re.compile("[\ufffe\uffff]")
@@ -214,7 +213,7 @@ def _find_canvas(told: Mapping[str, Any]) -> tuple[int, int] | None:
 def _shorten(value: Any) -> Any:
     """Floats as the decimals that somebody chose: 0.6 for the 0.6000000238418579 that is stored."""
     if isinstance(value, float):
-        return float(shorten_float32(value)) if abs(value) <= _MAX_FLOAT32 else value
+        return shorten_float32(value) if abs(value) <= MAX_FLOAT32 else value
     if isinstance(value, dict):
         return {key: _shorten(item) for key, item in value.items()}
     return [_shorten(item) for item in value] if isinstance(value, list) else value

@@ -6,9 +6,10 @@ Owns labels and their order. Knows nothing of configurations: it words what the 
 from __future__ import annotations
 
 import re
-import struct
 from collections.abc import Mapping
 from typing import Any
+
+from drawthings_mcp.generation.app_json import shorten_float32
 
 _LABELS: Mapping[str, str] = {
     "steps": "Steps",
@@ -84,7 +85,7 @@ def _word(key: str, keys: Mapping[str, Any]) -> str:
 
 
 def _word_number(value: object) -> str:
-    return shorten_float32(value) if isinstance(value, float) else str(value)
+    return str(shorten_float32(value) if isinstance(value, float) else value)
 
 
 def _list_numbered(what: str, name_key: str, items: list[Mapping[str, Any]]) -> list[str]:
@@ -94,13 +95,6 @@ def _list_numbered(what: str, name_key: str, items: list[Mapping[str, Any]]) -> 
         for number, item in enumerate(items, 1)
         for label, key in (("Model", name_key), ("Weight", "weight"))
     ]
-
-
-def shorten_float32(value: float) -> str:
-    """The shortest decimal that is the same 32-bit float, with at least one decimal place."""
-    single = struct.pack("<f", value)
-    digits = next(d for d in range(1, 10) if struct.pack("<f", float(f"{value:.{d}g}")) == single)
-    return str(float(f"{value:.{digits}g}"))
 
 
 def parse_text(text: str) -> dict[str, Any] | None:

@@ -1,4 +1,4 @@
-"""A certificate for this machine, made at start and never written to disk."""
+"""Certificates for this machine which say that a simulator made them for itself. Writes nothing to disk."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from drawthings_mcp.errors import InvalidInputError
+from drawthings_mcp.limits import SIMULATOR_ORGANISATION
 
 _NAMES = (
     x509.DNSName("localhost"),
@@ -21,10 +22,21 @@ _VALID = datetime.timedelta(days=365)
 _CLOCK_SLACK = datetime.timedelta(hours=1)
 
 
-def make_certificate() -> tuple[bytes, bytes]:
-    """A self-signed certificate for the loopback names and its private key, both PEM."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+def make_certificate(key: ec.EllipticCurvePrivateKey | None = None) -> tuple[bytes, bytes]:
+    """A self-signed certificate for the loopback names and its private key, both PEM.
+
+    Parameters
+    ----------
+    key
+        None makes one.
+    """
+    key = key or ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name(
+        [
+            x509.NameAttribute(NameOID.ORGANIZATION_NAME, SIMULATOR_ORGANISATION),
+            x509.NameAttribute(NameOID.COMMON_NAME, "localhost"),
+        ]
+    )
     now = datetime.datetime.now(datetime.UTC)
     builder = (
         x509.CertificateBuilder()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import secrets
 from collections.abc import AsyncIterator
 from typing import Any, TypeAlias
 
 import grpc
+import grpc.aio
 
 from drawthings_mcp._generated import image_service_pb2 as pb
 from drawthings_mcp._generated import image_service_pb2_grpc as pb_grpc
@@ -60,6 +62,9 @@ class ImageGenerationService(pb_grpc.ImageGenerationServiceServicer):
         job = self._queue.submit(request)
         try:
             await _forward(job, context)
+        except grpc.aio.InternalError as exc:
+            # A message could not be written: gRPC may notice that before it tells of the client's going.
+            raise asyncio.CancelledError from exc
         finally:
             job.cancel()
 

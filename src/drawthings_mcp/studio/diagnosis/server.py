@@ -146,6 +146,8 @@ def _describe_trust(evidence: Evidence, certificate: Certificate) -> str:
             "Draw Things' shared public certificate: it encrypts, but proves no identity, because its key is public. "
             "Good enough at home"
         )
+    if certificate.is_simulators:
+        return "the simulator's certificate: it encrypts, but proves no identity, because every simulator makes one"
     if way.met_before:
         return "the server's own certificate, with the same key as at the first meeting (pinned)"
     return "the server's own certificate, met for the first time and pinned now; another key will be refused"

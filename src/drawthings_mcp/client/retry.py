@@ -1,0 +1,115 @@
+"""What is sent a second time, because the server went away before anything had come of it.
+
+A supervised server that another request crashed is back within seconds, with an empty queue. Owns what may be sent
+again and how long a server is waited for; knows nothing of what events mean and translates no status.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+from typing import TypeAlias, TypeVar
+
+import anyio
+import grpc.aio
+
+from drawthings_mcp._generated import image_service_pb2 as pb
+from drawthings_mcp.client.connection import Connection
+from drawthings_mcp.errors import ServerDiedError, ServerUnreachableError, WrongProtocolError
+from drawthings_mcp.events import Event
+
+AnswerT = TypeVar("AnswerT")
+RunCall: TypeAlias = grpc.aio.UnaryStreamCall[pb.ImageGenerationRequest, pb.ImageGenerationResponse]
+
+_POLL_SECONDS = 0.1
+"""Between two looks at a server that is not back yet; nothing announces that it is."""
+
+_logger = logging.getLogger(__name__)
+
+
+class Run:
+    """One request on its way, which can be sent again.
+
+    Attributes
+    ----------
+    call
+        The latest one; there is none before ``send``.
+    """
+
+    call: RunCall
+
+    def __init__(self, connection: Connection, message: pb.ImageGenerationRequest) -> None:
+        self._connection = connection
+        self._message = message
+
+    async def send(self) -> None:
+        """Starts the run.
+
+        Raises
+        ------
+        ServerError
+            There is no connection.
+        """
+        stub = await self._connection.get_stub()
+        self.call = stub.GenerateImage(self._message)
+
+    async def send_again(self) -> bool:
+        """Starts the run anew once the server is back; False when it does not come back in time."""
+        if not await is_back(self._connection):
+            return False
+        await self.send()
+        return True
+
+
+async def read_persistently(
+    read: Callable[[], AsyncGenerator[Event]], send_again: Callable[[], Awaitable[bool]]
+) -> AsyncGenerator[Event]:
+    """The events of a run; of a second attempt when the server went away before the first event.
+
+    From the first event on the run may have cost minutes, or have been what the server died of.
+    """
+    begun = False
+    try:
+        async with aclosing(read()) as events:
+            async for event in events:
+                begun = True
+                yield event
+        return
+    except ServerDiedError:
+        if begun or not await send_again():
+            raise
+    async with aclosing(read()) as events:
+        async for event in events:
+            yield event
+
+
+async def ask_again(ask: Callable[[], Awaitable[AnswerT]], connection: Connection) -> AnswerT:
+    """The answer to a question, which changes nothing on the server; asked twice when the server went away."""
+    try:
+        return await ask()
+    except ServerDiedError:
+        if not await is_back(connection):
+            raise
+    return await ask()
+
+
+async def is_back(connection: Connection) -> bool:
+    """Waits for a server that went away, as long as connecting may take.
+
+    Raises
+    ------
+    ServerError
+        Another server came back: its certificate is not trusted.
+    """
+    with anyio.move_on_after(connection.connect_timeout):
+        while True:
+            try:
+                await connection.get_stub()
+            except (ServerUnreachableError, WrongProtocolError) as error:
+                _logger.debug("not back yet: %s", error)
+                await anyio.sleep(_POLL_SECONDS)
+            else:
+                _logger.info("the server went away and is back; what had not begun is sent again")
+                return True
+    return False
