@@ -73,11 +73,14 @@ def time_side_by_side(
     reference: Callable[[], object],
     rounds: int = 15,
     clock: Callable[[], float] = time.perf_counter,
+    *,
+    settled: bool = False,
 ) -> Duel:
     """Time two callables in turn, so that what disturbs the machine disturbs both.
 
     Both run once before, unmeasured; each goes first in every other round; garbage is not collected meanwhile.
-    ``time.thread_time`` as the clock leaves out the time that others had the processor.
+    ``time.thread_time`` as the clock leaves out the time that others had the processor. ``settled`` has each timed run
+    follow one of its own kind, so that neither pays for the memory that the other gave back.
     """
     works = (ours, reference)
     ours(), reference()
@@ -86,6 +89,8 @@ def time_side_by_side(
     try:
         for number in range(rounds):
             for side in (0, 1) if number % 2 == 0 else (1, 0):
+                if settled:
+                    works[side]()
                 seconds[side].append(time_once(works[side], clock))
     finally:
         gc.enable()

@@ -56,9 +56,13 @@ def measure_fpzip_here(packed: bytes) -> Iterable[Measurement]:
     stream = bytes(body)
     for name, decode in (("pixels", unpack_pixels), ("tensor", unpack_fpzip)):
         duel = time_side_by_side(
-            partial(decode, header, stream), lambda: fpzip.decompress(stream), rounds=41, clock=time.thread_time
+            partial(decode, header, stream),
+            lambda: fpzip.decompress(stream),
+            rounds=21,
+            clock=time.thread_time,
+            settled=True,
         )
-        note = f"median of 41 pairs, processor time; best {duel.ratio:.3f}x; fpzip.decompress: {duel.note}"
+        note = f"median of 21 pairs, processor time; best {duel.ratio:.3f}x; fpzip.decompress: {duel.note}"
         yield Measurement(f"fpzip to {name} in process", duel.paired_ratio, "x", 1.03, note)
 
 
