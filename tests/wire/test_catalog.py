@@ -87,7 +87,8 @@ def test_upscalers_have_a_factor() -> None:
 
 def test_a_server_without_browsing_has_no_catalog_and_one_without_models_an_empty_one() -> None:
     assert parse_catalog(pb.EchoReply(message="HELLO x")) is None
-    assert parse_catalog(pb.EchoReply(override=pb.MetadataOverride())) == Catalog()
+    assert parse_catalog(pb.EchoReply(override=pb.MetadataOverride())) is None
+    assert parse_catalog(pb.EchoReply(override=pb.MetadataOverride(models=b"[]"))) == Catalog()
 
 
 @pytest.mark.parametrize("name", ["flux_dev.ckpt", "FLUX_DEV", "FLUX.1 [dev]", "flux.1 [DEV]", " flux_dev "])

@@ -11,7 +11,7 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TypedDict, Unpack
+from typing import Unpack
 
 import anyio.to_thread
 
@@ -26,20 +26,8 @@ from drawthings_mcp.errors import DrawThingsWarning
 from drawthings_mcp.events import Event
 from drawthings_mcp.generation import GeneratedImage, GenerationRequest, ImageGenerationConfig
 from drawthings_mcp.library import save_image
-from drawthings_mcp.requests import ComposedRequests, HintImages, compose_requests
-from drawthings_mcp.tensors import Fit, ImageLike
+from drawthings_mcp.requests import ComposedRequests, Pictures, compose_requests
 from drawthings_mcp.wire import ResponseReader, build_request
-
-
-class Pictures(TypedDict, total=False):
-    """What a run can be given beside prompt and configuration."""
-
-    negative_prompt: str
-    input_image: ImageLike | None
-    mask_image: ImageLike | None
-    moodboard: Sequence[ImageLike]
-    hint_images: HintImages | None
-    fit: Fit
 
 
 class AsyncDrawThingsClient(AskingClient):
@@ -138,13 +126,8 @@ class AsyncDrawThingsClient(AskingClient):
         prompt: str,
         config: ImageGenerationConfig,
         *,
-        negative_prompt: str = "",
-        input_image: ImageLike | None = None,
-        mask_image: ImageLike | None = None,
-        moodboard: Sequence[ImageLike] = (),
-        hint_images: HintImages | None = None,
-        fit: Fit = "crop",
         on_event: EventCallback | None = None,
+        **pictures: Unpack[Pictures],
     ) -> list[GeneratedImage]:
         """Runs all passes that the configuration asks for and gives their images in order.
 
@@ -155,20 +138,11 @@ class AsyncDrawThingsClient(AskingClient):
         ----------
         config
             A seed of -1 is drawn; ``batch_count`` passes are run, each with the next seeds.
-        input_image
-            The canvas: a path, bytes of an image file, a Pillow image or an ``(H, W, C)`` array. Its pixels count only
-            when ``strength`` is below 1 or the model edits.
-        mask_image
-            As ``input_image``: white is repainted, black is kept. Of the size of the input image or of the
-            configuration.
-        moodboard
-            Further references, in order, for models that edit and controls that look at pictures.
-        hint_images
-            Ready maps by the kind of the control that reads them, e.g. ``{"canny": "edges.png"}``.
-        fit
-            How pictures of other proportions are brought to the canvas: ``crop``, ``pad`` or ``stretch``.
         on_event
             Called with the events of all passes; ``fraction`` begins anew with each.
+        **pictures
+            ``negative_prompt``, ``input_image``, ``mask_image``, ``moodboard``, ``hint_images`` and ``fit``; see
+            ``requests.compose_requests``.
 
         Raises
         ------
@@ -179,16 +153,7 @@ class AsyncDrawThingsClient(AskingClient):
         DrawThingsError
             As ``generate``.
         """
-        composed = await self.compose(
-            prompt,
-            config,
-            negative_prompt=negative_prompt,
-            input_image=input_image,
-            mask_image=mask_image,
-            moodboard=moodboard,
-            hint_images=hint_images,
-            fit=fit,
-        )
+        composed = await self.compose(prompt, config, **pictures)
         images: list[GeneratedImage] = []
         for request in composed.requests:
             images += await self.generate(request, on_event)

@@ -17,15 +17,14 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from drawthings_mcp.address import Address
 from drawthings_mcp.catalog import Catalog
-from drawthings_mcp.client.async_client import AsyncDrawThingsClient, Pictures
+from drawthings_mcp.client.async_client import AsyncDrawThingsClient
 from drawthings_mcp.client.collect import EventCallback
 from drawthings_mcp.client.info import ServerInfo
 from drawthings_mcp.client.trust import Security, TlsMode
 from drawthings_mcp.client.video import SavedVideo
 from drawthings_mcp.errors import InvalidInputError
 from drawthings_mcp.generation import GeneratedImage, GenerationRequest, ImageGenerationConfig
-from drawthings_mcp.requests import ComposedRequests, HintImages
-from drawthings_mcp.tensors import Fit, ImageLike
+from drawthings_mcp.requests import ComposedRequests, Pictures
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -99,27 +98,11 @@ class DrawThingsClient:
         prompt: str,
         config: ImageGenerationConfig,
         *,
-        negative_prompt: str = "",
-        input_image: ImageLike | None = None,
-        mask_image: ImageLike | None = None,
-        moodboard: Sequence[ImageLike] = (),
-        hint_images: HintImages | None = None,
-        fit: Fit = "crop",
         on_event: EventCallback | None = None,
+        **pictures: Unpack[Pictures],
     ) -> list[GeneratedImage]:
         """Runs all passes that the configuration asks for and gives their images in order."""
-        return self._run(
-            self._client.generate_image,
-            prompt,
-            config,
-            negative_prompt=negative_prompt,
-            input_image=input_image,
-            mask_image=mask_image,
-            moodboard=moodboard,
-            hint_images=hint_images,
-            fit=fit,
-            on_event=on_event,
-        )
+        return self._run(partial(self._client.generate_image, prompt, config, on_event=on_event, **pictures))
 
     def generate_video(
         self,

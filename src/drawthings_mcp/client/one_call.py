@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from drawthings_mcp.client.blocking import ClientOptions, DrawThingsClient
 from drawthings_mcp.client.collect import EventCallback
 from drawthings_mcp.errors import InvalidInputError
 from drawthings_mcp.generation import GeneratedImage, ImageGenerationConfig
 from drawthings_mcp.presets import choose_model, list_preferred_models, recommended_configuration
-from drawthings_mcp.requests import HintImages
-from drawthings_mcp.tensors import Fit, ImageLike
+from drawthings_mcp.requests import Pictures
 
 
 def generate_image(
@@ -19,15 +17,9 @@ def generate_image(
     *,
     address: str = "localhost:7859",
     config: ImageGenerationConfig | None = None,
-    negative_prompt: str = "",
-    input_image: ImageLike | None = None,
-    mask_image: ImageLike | None = None,
-    moodboard: Sequence[ImageLike] = (),
-    hint_images: HintImages | None = None,
-    fit: Fit = "crop",
-    on_event: EventCallback | None = None,
     client_options: ClientOptions | None = None,
-    **fields: Any,
+    on_event: EventCallback | None = None,
+    **options: Any,
 ) -> list[GeneratedImage]:
     """Connects, makes the pictures of one prompt and disconnects.
 
@@ -38,9 +30,11 @@ def generate_image(
         server has.
     client_options
         Of ``DrawThingsClient``, e.g. ``{"shared_secret": "…"}``.
-    **fields
-        Fields of ``ImageGenerationConfig``, which win over ``config`` and over recommended settings. The other
-        arguments are those of ``DrawThingsClient.generate_image``.
+    on_event
+        As for ``DrawThingsClient.generate_image``.
+    **options
+        Its pictures (``input_image``, ``mask_image``, ``negative_prompt`` …), and fields of ``ImageGenerationConfig``,
+        which win over ``config`` and over recommended settings.
 
     Examples
     --------
@@ -51,18 +45,12 @@ def generate_image(
     DrawThingsError
         As ``DrawThingsClient.generate_image``.
     """
+    names = Pictures.__annotations__
+    pictures = cast(Pictures, {name: value for name, value in options.items() if name in names})
+    fields = {name: value for name, value in options.items() if name not in names}
     with DrawThingsClient(address, **(client_options or {})) as client:
-        return client.generate_image(
-            prompt,
-            config.replace(**fields) if config is not None else _recommend(client, fields),
-            negative_prompt=negative_prompt,
-            input_image=input_image,
-            mask_image=mask_image,
-            moodboard=moodboard,
-            hint_images=hint_images,
-            fit=fit,
-            on_event=on_event,
-        )
+        configuration = config.replace(**fields) if config is not None else _recommend(client, fields)
+        return client.generate_image(prompt, configuration, on_event=on_event, **pictures)
 
 
 def _recommend(client: DrawThingsClient, fields: dict[str, Any]) -> ImageGenerationConfig:

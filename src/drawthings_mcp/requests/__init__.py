@@ -5,7 +5,7 @@
 """
 
 from drawthings_mcp.requests.check import check_request, list_warnings
-from drawthings_mcp.requests.compose import ComposedRequests, compose_requests
+from drawthings_mcp.requests.compose import ComposedRequests, Pictures, compose_requests
 from drawthings_mcp.requests.hints import HintImages
 from drawthings_mcp.requests.installed import list_files
 from drawthings_mcp.requests.known import KnownFiles, VersionFacts, load_known
@@ -16,6 +16,7 @@ __all__ = [
     "ComposedRequests",
     "HintImages",
     "KnownFiles",
+    "Pictures",
     "VersionFacts",
     "build_override",
     "check_request",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypedDict
 
 from drawthings_mcp.catalog import Catalog, Model
 from drawthings_mcp.generation import GenerationRequest, ImageGenerationConfig
@@ -40,6 +41,17 @@ class ComposedRequests:
     requests: tuple[GenerationRequest, ...]
     warnings: tuple[str, ...] = ()
     model: Model | None = None
+
+
+class Pictures(TypedDict, total=False):
+    """What a run can be given beside prompt and configuration, as ``compose_requests`` takes it."""
+
+    negative_prompt: str
+    input_image: ImageLike | None
+    mask_image: ImageLike | None
+    moodboard: Sequence[ImageLike]
+    hint_images: HintImages | None
+    fit: Fit
 
 
 def compose_requests(

@@ -34,7 +34,8 @@ class Offer:
     Parameters
     ----------
     catalog
-        What the server lists; None when it does not let its models be browsed.
+        What the server lists; None when it does not let its models be browsed. Proxies list files without saying what
+        they are, which is no more than answers to questions.
     """
 
     def __init__(self, client: AsyncDrawThingsClient, catalog: Catalog | None) -> None:
@@ -49,7 +50,7 @@ class Offer:
         UnknownNameError
             The server has none; names the nearest three.
         """
-        if self.catalog is not None:
+        if self.catalog is not None and self.catalog.models:
             return self.catalog.get_model(name)
         file = _complete(name)
         if (await self._client.files_exist([file]))[file]:
@@ -84,7 +85,7 @@ class Offer:
         return listed or _describe_model(file)
 
     async def _list_candidates(self, mode: str) -> list[str]:
-        if self.catalog is not None:
+        if self.catalog is not None and self.catalog.models:
             return [model.file for model in self.catalog.models if not model.remote]
         answers = await self._client.files_exist(list_preferred_models(mode=mode))
         return [file for file, there in answers.items() if there]

@@ -21,9 +21,9 @@ def parse_catalog(reply: pb.EchoReply) -> Catalog | None:
     A specification that lacks its required keys is left out, as the app does; a file that is listed twice
     keeps its first specification.
     """
-    if not reply.files and not reply.HasField("override"):
-        return None
     override = reply.override
+    if not reply.files and not override.ByteSize():
+        return None
     return Catalog(
         models=_parse_entries(override.models, parse_model),
         loras=_parse_entries(override.loras, parse_lora),
