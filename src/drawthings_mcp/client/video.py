@@ -76,7 +76,8 @@ class VideoRecorder:
         self._folder = folder
         kind = ModelKind(version=self._model.version, modifier=self._model.modifier)
         self._frames = FrameSet(folder, prefix, server=server, kind=kind)
-        self._rate = frame_rate(self._model.version, self._model.specification)
+        fps = self.request.configuration.fps
+        self._rate = frame_rate(self._model.version, self._model.specification, fps)
 
     async def record(
         self, events: AsyncIterator[Event], is_simulated: Callable[[], bool], on_event: EventCallback | None

@@ -29,7 +29,13 @@ AUDIO_RATES: Mapping[str, int] = MappingProxyType({"ltx2": 24_000, "ltx2.3": 48_
 _NO_SPECIFICATION: Mapping[str, Any] = MappingProxyType({})
 
 
-def frame_rate(version: str, specification: Mapping[str, Any] = _NO_SPECIFICATION) -> float:
+_FOLLOWS_CONFIGURATION = "svd_i2v"
+"""The version that is told in its configuration for which frame rate to draw (formats §6.4)."""
+
+
+def frame_rate(
+    version: str, specification: Mapping[str, Any] = _NO_SPECIFICATION, configured: int | None = None
+) -> float:
     """Frames per second of a model's videos.
 
     Parameters
@@ -38,7 +44,11 @@ def frame_rate(version: str, specification: Mapping[str, Any] = _NO_SPECIFICATIO
         Of the model, such as ``wan_v2.2_5b``.
     specification
         The model's own, as the server lists it; its ``frames_per_second`` counts when it is a positive number.
+    configured
+        ``fps`` of the configuration, which only one version reads.
     """
+    if version == _FOLLOWS_CONFIGURATION and configured:
+        return float(configured)
     stated = specification.get("frames_per_second")
     if isinstance(stated, int | float) and not isinstance(stated, bool) and 0 < stated < math.inf:
         return float(stated)
