@@ -94,7 +94,15 @@ class SharedSecretError(ServerError):
 
 
 class ServerDiedError(ServerError):
-    """The server went away while it worked on a request."""
+    """The server went away while it worked on a request.
+
+    Attributes
+    ----------
+    complete
+        Payloads that had arrived whole before, so that they need not be lost.
+    """
+
+    complete: tuple[bytes, ...] = ()
 
 
 class MessageTooLargeError(ServerError):

@@ -133,6 +133,25 @@ async def test_a_failing_server_ends_in_one_sentence_and_the_process_goes_on(
     assert not list(Path(server_environment["DRAWTHINGS_OUTPUT_DIR"]).glob("*.png"))
 
 
+async def dies_after_one_of_two(
+    context: grpc.aio.ServicerContext[Any, Any],
+) -> AsyncIterator[pb.ImageGenerationResponse]:
+    payload = encode_image(PIXELS)
+    yield pb.ImageGenerationResponse(downloadSize=2 * len(payload))
+    yield pb.ImageGenerationResponse(generatedImages=[payload])
+    await context.abort(grpc.StatusCode.UNAVAILABLE, "Socket closed")
+
+
+async def test_a_picture_that_arrived_whole_is_kept_when_the_server_dies_after_it(
+    in_process: Any, server_environment: dict[str, str]
+) -> None:
+    async with faulty_server(dies_after_one_of_two) as address, in_process(server=address, tls="off") as client:
+        failed, text = await call(client)
+    assert failed
+    (path,) = Path(server_environment["DRAWTHINGS_OUTPUT_DIR"]).glob("*.png")
+    assert f"Saved before that: {path}" in text
+
+
 async def test_a_payload_that_crashes_the_decoder_costs_one_call_only(over_stdio: Any) -> None:
     payloads = [sends_broken_fpzip]
 

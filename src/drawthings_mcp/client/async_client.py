@@ -22,7 +22,7 @@ from drawthings_mcp.client.questions import USER, AskingClient
 from drawthings_mcp.client.results import check_target
 from drawthings_mcp.client.retry import Run, read_persistently
 from drawthings_mcp.client.video import SavedVideo, VideoRecorder
-from drawthings_mcp.errors import DrawThingsWarning
+from drawthings_mcp.errors import DrawThingsWarning, ServerDiedError
 from drawthings_mcp.events import Event
 from drawthings_mcp.generation import GeneratedImage, GenerationRequest, ImageGenerationConfig
 from drawthings_mcp.library import save_image
@@ -96,11 +96,15 @@ class AsyncDrawThingsClient(AskingClient):
 
     async def _read_events(self, run: Run) -> AsyncGenerator[Event]:
         reader = ResponseReader()
-        async with self._explained_errors():
-            self.simulated = is_simulated(await receive(run.call.initial_metadata()))
-            async for message in run.call:
-                for event in reader.feed(message):
-                    yield event
+        try:
+            async with self._explained_errors():
+                self.simulated = is_simulated(await receive(run.call.initial_metadata()))
+                async for message in run.call:
+                    for event in reader.feed(message):
+                        yield event
+        except ServerDiedError as error:
+            error.complete = reader.complete
+            raise
         for event in reader.finish():
             yield event
 

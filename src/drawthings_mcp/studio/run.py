@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import anyio.to_thread
 
 from drawthings_mcp.client import AsyncDrawThingsClient
-from drawthings_mcp.errors import DrawThingsError, TensorError, TruncatedTransferError
+from drawthings_mcp.errors import DrawThingsError, ServerDiedError, TensorError, TruncatedTransferError
 from drawthings_mcp.events import Event, ImageReceived, RemoteDownload, Sampling, StageReached, TransferAnnounced
 from drawthings_mcp.generation import GenerationRequest
 from drawthings_mcp.studio.heartbeat import Report
@@ -50,7 +50,7 @@ async def _run_request(
                 if isinstance(event, ImageReceived):
                     await shelf.keep(event.payload, request, event.upscale_factor)
                 await narrator.tell(event)
-    except TruncatedTransferError as error:
+    except (ServerDiedError, TruncatedTransferError) as error:
         for payload in error.complete:
             with contextlib.suppress(TensorError):
                 await shelf.keep(payload, request)

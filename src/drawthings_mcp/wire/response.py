@@ -79,6 +79,11 @@ class ResponseReader:
         events.extend(self._read_audio(message))
         return events
 
+    @property
+    def complete(self) -> tuple[bytes, ...]:
+        """Payloads of images that are whole but held back, because others are still to come."""
+        return tuple(payload for payload, _ in self._held)
+
     def finish(self) -> list[Event]:
         """The last events, once the stream ended well.
 
@@ -94,7 +99,7 @@ class ResponseReader:
             missing = f"{self._received:,} of {announced:,} bytes" if announced else "no last chunk"
             raise TruncatedTransferError(
                 f"The transfer of the result broke off: {missing} arrived. Generate it again with the same seed.",
-                complete=[payload for payload, _ in self._held],
+                complete=self.complete,
             )
         if not self._images:
             raise EmptyResultError(
