@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+TESTING := $(VENV)/.testing
+TOOLS := $(VENV)/.tools
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -11,26 +13,26 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 demo: $(READY)
 	@$(BIN)/python examples/demo.py
 
-test: $(READY)
+test: $(TESTING)
 	$(BIN)/python -m pytest -n 2
 
-check: $(READY)
+check: $(TOOLS)
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/python tools/generate.py --check
 
-format: $(READY)
+format: $(TOOLS)
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
-generate: $(READY)
+generate: $(TOOLS)
 	$(BIN)/python tools/generate.py
 
-build: $(READY)
+build: $(TOOLS)
 	$(BIN)/python -m build
 
-bench: $(READY)
+bench: $(TOOLS)
 	$(BIN)/python -m benchmarks
 
 # Resolves the newest allowed versions in a fresh environment and records them.
@@ -47,5 +49,14 @@ $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info[:2] <= (3, 13) else "Python 3.11, 3.12 or 3.13 is needed, this is %d.%d: try make PYTHON=python3.12" % sys.version_info[:2])'
 	@echo "Preparing $(VENV) (once; a minute or two) ..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet -e .
+	@touch $@
+
+# What the tests need, and what the other targets need: some of the tools exist for fewer machines than the package.
+$(TESTING): $(READY)
+	@$(BIN)/pip install --quiet -e '.[test]'
+	@touch $@
+
+$(TOOLS): $(TESTING)
 	@$(BIN)/pip install --quiet -e '.[dev]'
-	@touch $(READY)
+	@touch $@
