@@ -102,3 +102,18 @@ def test_seeds_of_a_batch_follow_xorshift_and_zero_is_a_seed() -> None:
     assert list_batch_seeds(1, 3) == [1, 270369, 67634689]
     assert next_seed(0) == next_seed(0x0BAD5EED)
     assert all(0 <= seed < 2**32 for seed in list_batch_seeds(4294967295, 100))
+
+
+def test_a_field_given_under_two_names_is_refused() -> None:
+    both: dict[str, Any] = {"cfg_scale": 1, "guidance_scale": 2}
+    with pytest.raises(InvalidInputError, match="cfg_scale and guidance_scale are the same field"):
+        ImageGenerationConfig(**both)
+
+
+def test_loras_and_controls_take_their_values_in_order() -> None:
+    make_lora: Any = LoRAConfig
+    make_control: Any = ControlNetConfig
+    assert make_lora("l.ckpt", 0.8, 1) == LoRAConfig(file="l.ckpt", weight=0.8, mode=LoRAMode.Base)
+    assert make_control("c.ckpt", 0.7) == ControlNetConfig(file="c.ckpt", weight=0.7)
+    with pytest.raises(InvalidInputError, match="at most 3 values, got 4"):
+        make_lora("l.ckpt", 0.8, 1, 5)

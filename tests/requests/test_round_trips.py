@@ -182,7 +182,7 @@ async def test_what_is_missing_is_found_before_anything_is_sent(reticent: Simula
         async with AsyncDrawThingsClient(reticent.address, insecure=True) as client:
             there = await client.files_exist(list_files(config))
     sent_before = len(reticent.requests)
-    with pytest.raises(UnknownNameError, match=r"Nearest known: z_image_turbo"):
+    with pytest.raises(UnknownNameError, match=r"nearest known: z_image_turbo"):
         compose_requests("a fox", config, files=there)
     assert len(reticent.requests) == sent_before
 

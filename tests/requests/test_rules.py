@@ -172,13 +172,6 @@ REFUSED = {
         {"model": KONTEXT},
         mended={"model": KLEIN},
     ),
-    "an inpainting model without a mask": Broken(
-        pictures.lacks_picture,
-        "repaints pictures: give input_image and mask_image",
-        {"model": "flux_1_fill_dev_q8p.ckpt"},
-        {"input_image": CANVAS},
-        mended={"mask_image": MASK},
-    ),
     "an image-to-video model without its first frame": Broken(
         pictures.lacks_picture,
         "give input_image, the first frame",
@@ -258,6 +251,13 @@ REFUSED = {
 }
 
 WARNED = {
+    "an inpainting model without a mask": Broken(
+        pictures.lacks_mask,
+        "an all-white one repaints everything",
+        {"model": "flux_1_fill_dev_q8p.ckpt"},
+        {"input_image": CANVAS},
+        mended={"mask_image": MASK},
+    ),
     "a LoRA of weight 0": Broken(
         files.has_idle_weight,
         "moxin_v1.0_lora_f16.ckpt has weight 0 and no effect",
@@ -625,9 +625,25 @@ def test_a_missing_file_is_found_without_a_catalog_too() -> None:
     with pytest.raises(UnknownNameError) as refusal:
         check_request(request(), None, there)
     assert str(refusal.value) == (
-        f"There is no model {Z_IMAGE!r} on the server. Nearest on the server: z_image_turbo_1.0_q6p.ckpt."
+        f"There is no model {Z_IMAGE!r} on the server. Download it in Draw Things, or name one of the nearest on the "
+        "server: z_image_turbo_1.0_q6p.ckpt."
     )
     assert refusal.value.nearest == ("z_image_turbo_1.0_q6p.ckpt",)
+
+
+def test_a_display_name_is_refused_when_the_server_tells_nothing() -> None:
+    with pytest.raises(InvalidInputError, match=r"write 'flux_1_schnell_\w+\.ckpt' instead of 'FLUX\.1 \[schnell\]'"):
+        check_request(request("FLUX.1 [schnell]"))
+
+
+@pytest.mark.parametrize("model", ["flux_1_dev_q8p.ckpt", "qwen_image_1.0_q8p.ckpt"])
+def test_a_lora_of_which_nothing_is_known_may_read_anything(model: str) -> None:
+    unknown = lora("home_made_lora_f16.ckpt")
+    moodboard, edges = hint(HintType.Shuffle, 64, 64, 3), hint(HintType.Custom, 128, 128, 3)
+    check_request(request(model, unknown, hints=(*moodboard, *edges)))
+    assert not [w for w in check_request(request(model, unknown, canvas=CANVAS)) if "nothing of input_image" in w]
+    with pytest.raises(InvalidInputError, match="moodboard"):
+        check_request(request(Z_IMAGE, unknown, hints=moodboard))
 
 
 def test_a_lora_of_the_refiners_version_is_taken(catalog: Catalog) -> None:

@@ -40,8 +40,7 @@ def generate(
     if output is not None:
         raise click.UsageError("--output names one file; with --prompt-file use --output-dir and --prefix")
     jobs = _list_missing(prompt_file, (output_dir or Path("output")).absolute(), prefix)
-    if jobs:
-        run_jobs(jobs, options)
+    run_jobs(jobs, options, many=True)
 
 
 def _checked(prompt: str) -> str:

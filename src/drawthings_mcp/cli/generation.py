@@ -149,8 +149,14 @@ def _read_control(control: tuple[str, float | None]) -> tuple[str, Path, float |
     return kind, path, weight
 
 
-def run_jobs(jobs: Sequence[tuple[str, Path | None]], options: Mapping[str, Any]) -> None:
-    """Generates for each prompt in turn and prints what was made; a job is a prompt and the file to write."""
+def run_jobs(jobs: Sequence[tuple[str, Path | None]], options: Mapping[str, Any], *, many: bool = False) -> None:
+    """Generates for each prompt in turn and prints what was made; a job is a prompt and the file to write.
+
+    Parameters
+    ----------
+    many
+        Print a list as JSON, however many there are.
+    """
     import anyio
 
     for _, output in jobs:
@@ -159,10 +165,10 @@ def run_jobs(jobs: Sequence[tuple[str, Path | None]], options: Mapping[str, Any]
     context = click.get_current_context()
     settings = read_settings(context, {name: options[name] for name in ("server", "tls", "ca_file", "shared_secret")})
     with reported_errors():
-        results = anyio.run(_run_all, settings, jobs, options)
+        results = anyio.run(_run_all, settings, jobs, options) if jobs else []
     if options["as_json"]:
         documents = [_to_json(result) for result in results]
-        print_json(documents[0] if len(documents) == 1 else documents)
+        print_json(documents if many else documents[0])
 
 
 async def _run_all(

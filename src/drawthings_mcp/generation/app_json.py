@@ -158,6 +158,8 @@ def parse_app_json(data: Mapping[str, Any]) -> dict[str, Any]:
         fields["seed"] = -1
     if "causal_inference" in fields:
         fields["causal_inference_enabled"] = bool(fields["causal_inference"])
+        if not fields["causal_inference"]:
+            del fields["causal_inference"]  # 0 says "off", not how many frames there would be
     return fields
 
 

@@ -6,6 +6,7 @@ nothing of FlatBuffers (``wire.configuration``) nor of servers.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Self
 
 from pydantic import (
@@ -77,12 +78,36 @@ class _Value(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, validate_default=False)
 
-    def __init__(self, **fields: Any) -> None:
+    def __init__(self, *values: Any, **fields: Any) -> None:
+        names = list(type(self).model_fields)
+        if len(values) > len(names):
+            raise InvalidInputError(f"{type(self).__name__}: takes at most {len(names)} values, got {len(values)}.")
+        given = {**dict(zip(names, values, strict=False)), **fields}
+        self._check_aliases(given)
         try:
-            super().__init__(**fields)
+            super().__init__(**given)
         except ValidationError as error:
-            fields = type(self).model_fields
-            raise InvalidInputError(f"{type(self).__name__}: {explain(error, fields)}") from None
+            known = type(self).model_fields
+            raise InvalidInputError(f"{type(self).__name__}: {explain(error, known)}") from None
+
+    @classmethod
+    def _names_by_alias(cls) -> dict[str, str]:
+        return {
+            str(alias): name
+            for name, field in cls.model_fields.items()
+            if isinstance(field.validation_alias, AliasChoices)
+            for alias in field.validation_alias.choices
+        }
+
+    @classmethod
+    def _check_aliases(cls, given: Mapping[str, Any]) -> None:
+        """Refuses a field that is given under two names, of which pydantic would call one unknown."""
+        names = cls._names_by_alias()
+        seen: dict[str, str] = {}
+        for key in given:
+            other = seen.setdefault(names.get(key, key), key)
+            if other != key:
+                raise InvalidInputError(f"{cls.__name__}: {other} and {key} are the same field; give one of them.")
 
     def __repr__(self) -> str:
         """Only what differs from the defaults, so that a configuration can be read."""
@@ -98,14 +123,9 @@ class _Value(BaseModel):
     def replace(self, **changes: Any) -> Self:
         """A copy with some fields changed, checked like a new one."""
         # Aliases of a changed field must not meet its own name, so names are resolved first.
-        names = {
-            alias: name
-            for name, field in type(self).model_fields.items()
-            if isinstance(field.validation_alias, AliasChoices)
-            for alias in field.validation_alias.choices
-        }
+        names = self._names_by_alias()
         current = {name: getattr(self, name) for name in type(self).model_fields}
-        return type(self)(**{**current, **{str(names.get(key, key)): value for key, value in changes.items()}})
+        return type(self)(**{**current, **{names.get(key, key): value for key, value in changes.items()}})
 
 
 class LoRAConfig(_Value):

@@ -135,6 +135,12 @@ class Case:
         return any(chosen.entry is None for chosen in self.active_controls)
 
     @property
+    def has_unknown_reader(self) -> bool:
+        """Whether such a control is in effect, or a LoRA that may bring a modifier along (protocol §5.4)."""
+        brings_unknown = any(chosen.entry is None and chosen.setting.weight for chosen in self.loras)
+        return self.has_unknown_control or (self.modifier == "none" and brings_unknown)
+
+    @property
     def sources(self) -> frozenset[Source]:
         """The sources that are there."""
         hints: frozenset[Source] = frozenset(hint.type for hint in self.request.hints)

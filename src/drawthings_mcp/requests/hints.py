@@ -175,7 +175,7 @@ def _check_kind(kind: ControlInputType, images: Sequence[ImageLike], case: Case)
         )
     if len(images) > 1:
         raise InvalidInputError(f"hint_images: a server reads one {name} map, {len(images)} were given. Keep one.")
-    if case.facts is None or case.has_unknown_control or _is_read(kind, case):
+    if case.facts is None or case.has_unknown_reader or _is_read(kind, case):
         return
     raise InvalidInputError(f"hint_images: no control reads {name} maps{_list_kinds(case)}. {_suggest(name, case)}")
 

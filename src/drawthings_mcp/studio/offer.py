@@ -97,27 +97,35 @@ class Offer:
         default = entry.default_weight if entry and entry.default_weight is not None else 1.0
         return LoRAConfig(file=file, weight=default if weight is None else weight)
 
-    def build_control(self, kind: str, weight: float | None, model: Model) -> ControlNetConfig:
+    async def build_control(self, kind: str, weight: float | None, model: Model) -> ControlNetConfig:
         """The setting of the control that reads a kind of map and fits a model.
 
         Raises
         ------
         InvalidInputError
-            The server lists none; says which kinds it has for the model.
+            The server has none; says which kinds it has for the model.
         """
         wanted = kind.strip().lower()
-        fitting = self.catalog.compatible_controls(model) if self.catalog is not None else ()
+        fitting = await self._list_controls(model)
         chosen = _find_control(fitting, wanted)
         if chosen is None:
             kinds = sorted({control.modifier for control in fitting if control.modifier} or {"none"})
             raise InvalidInputError(
-                f"The server lists no control for {wanted} maps that fits {model.file}; for this model it has: "
-                f"{', '.join(kinds)}. Download one in Draw Things, or name a file in the configuration's controls."
+                f"The server has no control for {wanted} maps that fits {model.file}; for this model it has: "
+                f"{', '.join(kinds)}. Download one in Draw Things, or name a control's file, with its inputOverride, "
+                "in the configuration's controls."
             )
         override = ControlInputType.Unspecified
         if chosen.type == _UNION:
             override = {member.name.lower(): member for member in ControlInputType}[wanted]
         return ControlNetConfig(file=chosen.file, weight=1.0 if weight is None else weight, input_override=override)
+
+    async def _list_controls(self, model: Model) -> Sequence[Control]:
+        if self.catalog is not None and self.catalog.controls:
+            return self.catalog.compatible_controls(model)
+        known = [control for control in load_known().controls.values() if control.version == model.version]
+        there = await self._client.files_exist([control.file for control in known]) if known else {}
+        return [control for control in known if there[control.file]]
 
 
 def _find_control(fitting: Sequence[Control], kind: str) -> Control | None:

@@ -87,7 +87,7 @@ async def plan_generation(arguments: GenerateArguments, client: AsyncDrawThingsC
     recipe = preset or find_recipe(model.file, model.version, [lora.file for lora in loras])
     canvas = None if arguments.canvas is None else await anyio.to_thread.run_sync(ensure_pixels, arguments.canvas)
     size = _resolve_size(arguments, model, recipe, canvas)
-    configuration = _merge(arguments, offer, model, mode, recipe, loras, size)
+    configuration = await _merge(arguments, offer, model, mode, recipe, loras, size)
     catalog, files = (catalog, None) if catalog is not None else await client.look_up(configuration)
     compose = partial(
         compose_requests,
@@ -164,7 +164,7 @@ def _resolve_size(
     return resolve_size(default, side, arguments.image_format, arguments.width, arguments.height)
 
 
-def _merge(
+async def _merge(
     arguments: GenerateArguments,
     offer: Offer,
     model: Model,
@@ -194,8 +194,10 @@ def _merge(
         "batch_count": arguments.variants,
     }
     fields["loras"] = _join_loras(fields.get("loras", ()), loras)
-    controls = [offer.build_control(kind, weight, model) for kind, _, weight in arguments.hints]
-    fields["controls"] = (*fields.get("controls", ()), *controls)
+    if "controls" not in arguments.configuration:
+        # A configuration that names its controls says what reads the maps.
+        controls = [await offer.build_control(kind, weight, model) for kind, _, weight in arguments.hints]
+        fields["controls"] = (*fields.get("controls", ()), *controls)
     return ImageGenerationConfig(**fields)
 
 

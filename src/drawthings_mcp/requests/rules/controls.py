@@ -18,7 +18,7 @@ _AUDIO_VERSION = "longcat_video_avatar_v1.5"
 
 def has_idle_hint(case: Case) -> str | None:
     """A hint that nothing looks at is dropped silently."""
-    if case.facts is None or case.has_unknown_control:
+    if case.facts is None or case.has_unknown_reader:
         return None
     idle = [hint.type for hint in case.request.hints if hint.type not in case.sources_in_use]
     for kind in idle:

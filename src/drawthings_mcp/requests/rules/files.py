@@ -57,23 +57,36 @@ def names_no_model(case: Case) -> str | None:
 
 def names_missing_file(case: Case) -> str | None:
     """A missing model is replaced by the server's first one, anything else is left out."""
-    named = (each for each in _list_named(case) if each.file and case.installed.has(each.file) is False)
-    return next((_explain_missing(case, each) for each in named), None)
+    for named in _list_named(case):
+        there = case.installed.has(named.file)
+        if named.file and there is False:
+            return _explain_missing(case, named)
+        meant = find_entry(tuple(named.known.values()), named.file) if there is None else None
+        if meant is not None and meant.file != named.file:
+            # A server that does not tell what it has would look for a file of that name.
+            return _explain_display_name(named, meant)
+    return None
 
 
 def _explain_missing(case: Case, named: _Named) -> str:
     meant = find_entry(named.listed, named.file)
     if meant is not None:
-        return f"{named.what}: a server goes by file names; write {meant.file!r} instead of {named.file!r}."
+        return _explain_display_name(named, meant)
     if named.listed:
         get_entry(named.listed, named.file, named.what)
-    there = [file for file in named.known if case.installed.has(file)]
-    nearest = find_nearest(named.file, there or named.known, _SHOWN)
+    others = [file for file in named.known if file != named.file]
+    there = [file for file in others if case.installed.has(file)]
+    nearest = find_nearest(named.file, there or others, _SHOWN)
     where = "on the server" if there else "known"
-    hint = f"Nearest {where}: {', '.join(nearest)}." if nearest else "Download it in Draw Things, or leave it out."
+    download = "Download it in Draw Things" if named.file in named.known else "Check the name"
+    hint = f"{download}, or name one of the nearest {where}: {', '.join(nearest)}." if nearest else f"{download}."
     raise UnknownNameError(
         f"There is no {named.what} {named.file!r} on the server. {hint}", name=named.file, nearest=nearest
     )
+
+
+def _explain_display_name(named: _Named, meant: CatalogEntry) -> str:
+    return f"{named.what}: a server goes by file names; write {meant.file!r} instead of {named.file!r}."
 
 
 def mistakes_kind(case: Case) -> str | None:

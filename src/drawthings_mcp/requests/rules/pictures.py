@@ -10,6 +10,7 @@ import numpy as np
 from drawthings_mcp.generation import ColorCalibration, HintType
 from drawthings_mcp.requests.abilities import (
     LAYERED,
+    REFERENCE_VERSIONS,
     RESTORATION_VERSIONS,
     needs_references,
     reads_canvas,
@@ -34,7 +35,6 @@ class _Need:
 
     sources: frozenset[str]
     text: str
-    mask: bool = False
 
 
 _NEEDS: Mapping[str, _Need] = {
@@ -43,7 +43,7 @@ _NEEDS: Mapping[str, _Need] = {
     "double": _Need(frozenset({IMAGE}), "works from a picture: give input_image"),
     "depth": _Need(frozenset({IMAGE, HintType.Depth}), "works from depth: give input_image or a depth map"),
     "canny": _Need(frozenset({IMAGE, HintType.Custom}), "works from edges: give input_image or a canny map"),
-    "inpainting": _Need(frozenset({IMAGE}), "repaints pictures: give input_image and mask_image", mask=True),
+    "inpainting": _Need(frozenset({IMAGE}), "repaints pictures: give input_image and mask_image"),
 }  # fmt: skip
 
 
@@ -67,8 +67,23 @@ def _explain_need(case: Case, file: str) -> str | None:
     if case.makes_video:
         is_met = IMAGE in case.sources
         return None if is_met else f"{file} begins with a picture: give input_image, the first frame."
-    is_met = bool(case.sources & need.sources) and (case.request.mask is not None or not need.mask)
+    is_met = bool(case.sources & need.sources)
     return None if is_met else f"{file} {need.text}."
+
+
+def lacks_mask(case: Case) -> str | None:
+    """An inpainting model gets the picture with the marked part cut out; without a mask nothing is."""
+    if (
+        case.modifier != "inpainting"
+        or case.makes_video
+        or case.request.canvas is None
+        or case.request.mask is not None
+    ):
+        return None
+    return (
+        f"{case.configuration.model} repaints what a mask marks, and there is none. Give mask_image; an all-white one "
+        "repaints everything."
+    )
 
 
 def has_idle_moodboard(case: Case) -> str | None:
@@ -76,6 +91,8 @@ def has_idle_moodboard(case: Case) -> str | None:
     if HintType.Shuffle not in case.sources or HintType.Shuffle in case.sources_in_use:
         return None
     if case.facts is None or case.has_unknown_control:
+        return None
+    if case.has_unknown_reader and case.version in REFERENCE_VERSIONS:
         return None
     return (
         f"moodboard: {case.configuration.model} does not look at further pictures. Take a model that edits, such as "
@@ -118,7 +135,7 @@ def has_idle_canvas(case: Case) -> str | None:
     c = case.configuration
     if case.request.canvas is None or case.request.mask is not None or c.strength < 1 or case.facts is None:
         return None
-    if reads_canvas(case.version, case.modifier) or IMAGE in case.sources_in_use or case.has_unknown_control:
+    if reads_canvas(case.version, case.modifier) or IMAGE in case.sources_in_use or case.has_unknown_reader:
         return None
     if c.color_calibration is not ColorCalibration.Disabled:
         return None
@@ -189,6 +206,7 @@ PICTURE_RULES: tuple[Rule, ...] = (
     refuse("§5.3, §5.4", has_idle_moodboard),
     refuse("§4.2, §4.3", marks_nothing),
     warn("§5.4", shows_too_many_pictures),
+    warn("§5.5", lacks_mask),
     warn("§2.4, §6.1", has_idle_canvas),
     warn("§2.4", has_idle_strength),
     warn("§2.4", returns_canvas),
