@@ -11,6 +11,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -19,8 +20,6 @@ from PIL import Image
 from drawthings_mcp.errors import InvalidImageError, InvalidInputError, StorageError
 from drawthings_mcp.library import Container, Sound, find_container, save_animation
 from drawthings_mcp.tensors import ensure_pixels
-
-av = pytest.importorskip("av", reason="the extra `video` is not installed")
 
 CONTAINERS: list[Container] = ["mp4", "apng"]
 COLOURS = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (200, 120, 40), (30, 60, 90), (128, 128, 128), (255, 255, 255)]
