@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -31,6 +32,6 @@ def _home_of_nobody(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("HOME", str(home))
         for name in ("XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME"):
             patch.delenv(name, raising=False)
-        for name in ("DRAWTHINGS_SERVER", "DRAWTHINGS_TLS", "DRAWTHINGS_CA_FILE", "DRAWTHINGS_SHARED_SECRET"):
+        for name in [name for name in os.environ if name.startswith("DRAWTHINGS_")] + ["BRAVE_API_KEY"]:
             patch.delenv(name, raising=False)
         yield

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,8 @@ def test_a_home_folder_is_expanded() -> None:
         ({}, {"DRAWTHINGS_SERVER": "mac:7859,mac:x"}, "DRAWTHINGS_SERVER: server: the port in 'mac:x'"),
         ({}, {"DRAWTHINGS_OUTPUT_DIR": "~nobody-at-all/x"}, "home folder"),
         ({"ca_file": 5}, {}, "must be a path, got 5"),
+        ({}, {"DRAWTHINGS_VISION_URL": "localhost:1234"}, "DRAWTHINGS_VISION_URL: vision_url: must begin with http"),
+        ({"input_dirs": 5}, {}, "must be folders"),
     ],
 )
 def test_a_wrong_value_is_refused_with_its_origin(
@@ -57,6 +60,31 @@ def test_a_wrong_value_is_refused_with_its_origin(
 ) -> None:
     with pytest.raises(InvalidInputError, match=words):
         load_settings(options, environment=environment)
+
+
+def test_folders_are_separated_as_in_a_search_path_or_listed_in_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text('search_dirs = ["/a", "/b"]\n')
+    settings = load_settings(environment={"DRAWTHINGS_INPUT_DIRS": f"~/x{os.pathsep}/y"}, config_file=file)
+    assert settings.input_dirs == (Path.home() / "x", Path("/y"))
+    assert settings.search_dirs == (Path("/a"), Path("/b"))
+
+
+def test_pictures_may_be_read_from_the_home_folder_unless_told_otherwise() -> None:
+    assert load_settings(environment={}).input_dirs == (Path.home(),)
+
+
+def test_the_apps_presets_can_be_switched_off_or_looked_for_elsewhere() -> None:
+    def load(value: str) -> object:
+        return load_settings(environment={"DRAWTHINGS_CUSTOM_CONFIGS": value}).custom_configs
+
+    assert (load("None"), load("~/c.json"), load("")) == ("none", Path.home() / "c.json", None)
+
+
+def test_a_variable_that_other_programs_share_keeps_its_name() -> None:
+    settings = load_settings(environment={"BRAVE_API_KEY": "hunter2"})
+    assert settings.brave_api_key.get_secret_value() == "hunter2"
+    assert "hunter2" not in repr(settings)
 
 
 def test_a_file_that_is_no_toml_is_named(tmp_path: Path) -> None:

@@ -24,6 +24,8 @@ _logger = logging.getLogger(__name__)
 APP_NAME = "drawthings-mcp"
 DEMO_SERVER = "demo"
 """The address that stands for the embedded simulator."""
+OFF: Literal["none"] = "none"
+"""What switches a file off that would otherwise be looked for."""
 
 Origin = Literal["command line", "environment", "config.toml", "default"]
 
@@ -55,7 +57,28 @@ def _check_address(address: str) -> None:
         raise ValueError(str(error).removeprefix("server: ")) from error
 
 
+def _split_folders(value: Any) -> Any:
+    """Folders from one text, as the environment has them, or from a list, as a file has them."""
+    parts = value.split(os.pathsep) if isinstance(value, str) else value
+    if not isinstance(parts, list | tuple):
+        raise ValueError(f"must be folders separated by {os.pathsep!r}, got {value!r}")
+    return tuple(_expand(part) for part in parts if not isinstance(part, str) or part.strip())
+
+
+def _parse_switchable_path(value: Any) -> Any:
+    return OFF if isinstance(value, str) and value.strip().lower() == OFF else _expand(value)
+
+
+def _check_url(value: Any) -> Any:
+    if isinstance(value, str) and value.strip() and not value.strip().lower().startswith(("http://", "https://")):
+        raise ValueError(f"must begin with http:// or https://, got {value!r}")
+    return value.strip().rstrip("/") if isinstance(value, str) else value
+
+
 ExpandedPath = Annotated[Path, BeforeValidator(_expand)]
+SwitchablePath = Annotated[Path | Literal["none"], BeforeValidator(_parse_switchable_path)]
+Folders = Annotated[tuple[Path, ...], BeforeValidator(_split_folders)]
+Url = Annotated[str, BeforeValidator(_check_url)]
 Servers = Annotated[str, BeforeValidator(_split)]
 
 
@@ -79,8 +102,22 @@ class Settings(BaseModel):
         ``auto`` tries TLS, and plaintext only on a loopback address.
     ca_file
         PEM to verify the server with; None accepts Draw Things' shared certificate and pins others.
+    custom_configs
+        The app's file of presets; ``none`` switches it off, None looks where the app keeps it.
+    input_dirs
+        Folders from which pictures may be read by path.
+    search_dirs
+        Folders to index for search; empty for the output folder.
     preview
         Whether pictures are returned as vision content.
+    tools
+        ``simple`` offers the few arguments that a small model needs, ``full`` all of them.
+    vision_url, vision_model, vision_key
+        OpenAI-compatible endpoint that describes pictures for clients that cannot show them to their model.
+    embedding_url, embedding_model, embedding_key
+        OpenAI-compatible endpoint whose embeddings make search find what is meant.
+    brave_api_key, searxng_url
+        Ways to search the web for pictures.
     origins
         Where each value came from.
     """
@@ -93,7 +130,19 @@ class Settings(BaseModel):
     shared_secret: SecretStr = SecretStr("")
     output_dir: ExpandedPath = Field(default_factory=_default_output_dir)
     state_dir: ExpandedPath = Field(default_factory=default_state_dir)
+    custom_configs: SwitchablePath | None = None
+    input_dirs: Folders = Field(default_factory=lambda: (Path.home(),))
+    search_dirs: Folders = ()
     preview: Literal["auto", "always", "never"] = "auto"
+    tools: Literal["simple", "full"] = "full"
+    vision_url: Url = ""
+    vision_model: str = ""
+    vision_key: SecretStr = SecretStr("")
+    embedding_url: Url = ""
+    embedding_model: str = ""
+    embedding_key: SecretStr = SecretStr("")
+    brave_api_key: SecretStr = SecretStr("")
+    searxng_url: Url = ""
     origins: Mapping[str, Origin] = Field(default_factory=dict, repr=False)
 
     @property
@@ -105,9 +154,13 @@ class Settings(BaseModel):
 NAMES = tuple(name for name in Settings.model_fields if name != "origins")
 
 
+_FOREIGN_VARIABLES = {"brave_api_key": "BRAVE_API_KEY"}
+"""Settings whose variable other programs share."""
+
+
 def variable(name: str) -> str:
     """The environment variable of a setting."""
-    return f"DRAWTHINGS_{name.upper()}"
+    return _FOREIGN_VARIABLES.get(name, f"DRAWTHINGS_{name.upper()}")
 
 
 def config_path() -> Path:
