@@ -17,6 +17,9 @@ MAX_SEED = 2**32 - 1
 MAX_UPSCALE_FACTOR = 4
 """The most that an upscaler enlarges each side (protocol §8.3)."""
 
+MAX_MOODBOARD = 8
+"""References beside the canvas: no model that edits was made for more than a few, and each costs time and memory."""
+
 SIMULATED_HEADER = "drawthings-simulated"
 """Response header in which the simulator tells clients that look for it what it is, so that a simulated picture can
 say so wherever it goes. Messages carry no such mark: they are those of any server."""

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 _SUGGESTED = 3
+_MAX_LISTED = 30
 _ALIKE = 0.6
 """Share of letters in common from which on a name is taken for a slip of the pen."""
 
@@ -66,11 +67,13 @@ def find_nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
-    """`` Did you mean …?`` with names that look like it; when none does, all that there are."""
+    """`` Did you mean …?`` with names that look like it; when none does, all that there are, or the nearest of many."""
     names = {other.lower(): other for other in known}
     alike = difflib.get_close_matches(name.lower(), names, n=_SUGGESTED, cutoff=_ALIKE)
     if alike:
         return f" Did you mean {' or '.join(repr(names[n]) for n in alike)}?"
+    if len(names) > _MAX_LISTED:
+        return f" Nearest of {len(names)}: {', '.join(find_nearest(name, names.values()))}."
     return f" There are: {', '.join(names.values())}." if names else ""
 
 

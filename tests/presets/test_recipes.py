@@ -8,7 +8,7 @@ import pytest
 
 from drawthings_mcp.generation import ImageGenerationConfig, LoRAConfig, SamplerType
 from drawthings_mcp.generation.app_json import parse_app_json
-from drawthings_mcp.presets import Recipe, find_recipe, list_recipes, recommended_configuration, strip_variant
+from drawthings_mcp.presets import Preset, find_recipe, list_recipes, recommended_configuration, strip_variant
 
 LIGHTNING_4 = "qwen_image_edit_2509_lightning_4_step_v1.0_lora_f16.ckpt"
 LIGHTNING_8 = "qwen_image_edit_2509_lightning_8_step_v1.0_lora_f16.ckpt"
@@ -21,7 +21,7 @@ def _name(model: str, version: str = "", loras: tuple[str, ...] = ()) -> str | N
 
 
 @pytest.mark.parametrize("recipe", list_recipes(), ids=lambda recipe: recipe.name)
-def test_every_recipe_is_a_valid_configuration_of_known_keys_only(recipe: Recipe) -> None:
+def test_every_recipe_is_a_valid_configuration_of_known_keys_only(recipe: Preset) -> None:
     complete = ImageGenerationConfig(**parse_app_json(recipe.configuration)).to_app_json()
     assert recipe.configuration.keys() <= complete.keys()
     # Nothing is floored or renamed on the way; floats come back as 32-bit floats.

@@ -168,7 +168,7 @@ BAD_ARGUMENTS: list[tuple[dict[str, Any], str]] = [
     ({"width": 100}, "width: must be from 128 to 8192, got 100"),
     ({"height": 9000}, "height: must be from 128 to 8192, got 9000"),
     ({"prompt": "  "}, "prompt: is empty"),
-    ({"foo": 1}, "foo: there is no such argument. There are: prompt, model"),
+    ({"foo": 1}, "foo: there is no such argument. There are: prompt, mode, model"),
     ({"widht": 512}, "widht: there is no such argument. Did you mean 'width'"),
     ({"variants": 5}, "variants: must be from 1 to 4, got 5"),
     ({"seed": "lucky"}, "seed: must be a whole number, got 'lucky'"),
@@ -179,6 +179,18 @@ BAD_ARGUMENTS: list[tuple[dict[str, Any], str]] = [
     ({"model": "qwen_image_edit_2511_q6p.ckpt"}, "does not do text2image (it does: edit, inpaint)"),
     ({"image_format": "16:9", "width": 8192, "height": 64}, "height: must be from 128"),
     ({"image_format": "9:16", "width": 8000}, "height: would be"),
+    ({"mode": "edit"}, "edit needs a picture: give a canvas"),
+    ({"mode": "edit", "model": "z-image"}, "For edit use model qwen-image or flux"),
+    ({"mode": "redraw"}, "mode: must be 'auto'"),
+    ({"strength": 7}, "strength: must be from 0 to 1, got 7"),
+    ({"moodboard": ["latest"] * 9}, "moodboard: takes at most 8 items, got 9"),
+    ({"moodboard": "a1"}, "moodboard: must be a list, got 'a1'"),
+    ({"loras": ["Relight@much"]}, "'much' is not a weight"),
+    ({"loras": ["Relighting"]}, "There is no LoRA 'Relighting'"),
+    ({"preset": "Z Image"}, "There is no preset 'Z Image'"),
+    ({"configuration": {"stepz": 4}}, "there is no key 'stepz'. Did you mean 'steps'"),
+    ({"configuration": "fast"}, "configuration: must be an object"),
+    ({"model": "custom"}, "none is named text2image.custom"),
 ]
 
 
@@ -235,6 +247,28 @@ async def test_recommended_settings_reach_the_wire_and_the_call_wins(in_process:
     assert (turbo.steps, turbo.guidance_scale, turbo.sampler) == (8, 1.0, SamplerType.UniPCTrailing)
     assert (turbo.shift, turbo.resolution_dependent_shift, turbo.strength) == (3.0, False, 1.0)
     assert (classic.steps, classic.guidance_scale, classic.sampler) == (3, 2.5, SamplerType.EulerA)
+
+
+async def test_a_dry_run_tells_every_setting_and_its_origin_and_renders_nothing(in_process: Any) -> None:
+    async with Simulator() as simulator, in_process(server=simulator.address, tls="off") as client:
+        result = await generate(client, model="qwen-image", steps=9, width=500, height=300, dry_run=True)
+    lines = text_of(result).splitlines()
+    assert lines[0] == "dry run: nothing was rendered"
+    assert lines[1].endswith("preset Qwen Image 2512 with Lightning 4-Step v1.0")
+    assert lines[2] == "size 500×300, rendered at 512×320 and cropped; sampler UniPC Trailing"
+    assert "call: width 512, height 320, steps 9" in lines
+    recipe = next(line for line in lines if line.startswith("recipe "))
+    assert "guidanceScale 1.0" in recipe
+    assert "lightning_4_step" in recipe
+    assert lines[-1].startswith("default: ")
+    assert not simulator.requests
+
+
+async def test_the_text_names_mode_family_preset_and_file(in_process: Any) -> None:
+    async with Simulator() as simulator, in_process(server=simulator.address, tls="off") as client:
+        text = text_of(await generate(client, model="flux", width=128, height=128, preview="never"))
+    assert "text2image with flux_2_klein_9b_q6p.ckpt (" in text
+    assert ", flux); preset FLUX.2 [klein] 9B" in text
 
 
 async def test_calls_at_once_are_served_in_the_order_in_which_they_came(in_process: Any) -> None:

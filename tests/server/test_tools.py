@@ -42,6 +42,19 @@ async def test_descriptions_and_schemas_are_short_flat_and_closed(over_stdio: An
         assert tool.annotations is not None
 
 
+@pytest.mark.parametrize(("tools", "most", "arguments"), [("simple", 1500, 9), ("full", 4000, 21)])
+async def test_a_small_model_is_offered_fewer_arguments(
+    over_stdio: Any, server_environment: dict[str, str], tools: str, most: int, arguments: int
+) -> None:
+    server_environment["DRAWTHINGS_TOOLS"] = tools
+    async with over_stdio("--server", "demo") as client:
+        (schema,) = [tool.input_schema for tool in (await client.list_tools()).tools if tool.name == "generate_image"]
+        refused = await client.call_tool("generate_image", {"prompt": "a fox", "step": 3})
+    assert len(json.dumps(schema)) < most
+    assert len(schema["properties"]) == arguments
+    assert refused.is_error
+
+
 async def list_models(client: Any, **arguments: Any) -> tuple[str, dict[str, Any]]:
     result = await client.call_tool("list_models", arguments)
     assert not result.is_error

@@ -18,4 +18,10 @@ def edit(input_image: Path, prompt: str, output: Path | None, **options: Any) ->
     """Change INPUT as PROMPT says and print the path of the new file; INPUT stays as it is."""
     if not prompt.strip():
         raise click.UsageError("the PROMPT is empty")
-    run_jobs([(prompt, output)], {**options, "canvas": input_image, "mode": "inpaint" if options["mask"] else "edit"})
+    run_jobs([(prompt, output)], {**options, "canvas": input_image, "mode": _read_mode(options)})
+
+
+def _read_mode(options: dict[str, Any]) -> str:
+    if options["mode"] != "auto":
+        return str(options["mode"])
+    return "inpaint" if options["mask"] else "edit"

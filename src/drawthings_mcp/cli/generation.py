@@ -7,16 +7,28 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import click
 
 from drawthings_mcp.cli.options import read_settings, reported_errors, server_options
 from drawthings_mcp.cli.output import print_json, print_text, say
 from drawthings_mcp.limits import MAX_SEED, MAX_SIDE, MIN_SIDE
+from drawthings_mcp.presets import list_families
 from drawthings_mcp.settings import Settings
-from drawthings_mcp.studio import GenerateArguments, GenerationResult, Report, open_studio
+from drawthings_mcp.studio import (
+    DryRun,
+    GenerateArguments,
+    GenerationResult,
+    ImageFormat,
+    Mode,
+    Report,
+    describe_dry_run,
+    open_studio,
+)
+from drawthings_mcp.validation import suggest
 
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 
@@ -78,7 +90,10 @@ _PICTURE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _OPTIONS = (
     click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="PNG file to write."),
     click.option("--negative", "negative_prompt", default="", metavar="TEXT", help="What to avoid."),
-    click.option("--model", default="auto", metavar="NAME", help="File or display name. Default: one that suits."),
+    click.option("--mode", type=click.Choice(get_args(Mode)), default="auto", help="Default: by the pictures given."),
+    click.option("--family", metavar="NAME", help="E.g. z-image, qwen-image, flux, custom: a model of it is chosen."),
+    click.option("--model", metavar="NAME", help="File or display name. Default: one that suits."),
+    click.option("--format", "image_format", type=click.Choice(get_args(ImageFormat)), help="Shape, at native size."),
     click.option("--size", type=SizeType(), help="Any size; rendered at multiples of 64 and cropped."),
     click.option("--steps", type=click.IntRange(1, 150), help="Default: by model."),
     click.option("--guidance", "guidance_scale", type=click.FloatRange(0, 50), help="Default: by model."),
@@ -86,7 +101,7 @@ _OPTIONS = (
     click.option("--sampler", metavar="NAME", help="E.g. 'Euler A Trailing'. Default: by model."),
     click.option("--strength", type=click.FloatRange(0, 1), help="1 ignores the canvas's pixels. Default: by mode."),
     click.option("--lora", "loras", type=WeightedType(), multiple=True, help="Can be given several times."),
-    click.option("--preset", default="", metavar="NAME", help="Built-in preset instead of the one for the model."),
+    click.option("--preset", default="", metavar="NAME", help="Yours from the app, or a built-in one."),
     click.option("--variants", type=click.IntRange(1, 4), default=1, help="Pictures, each with its own seed."),
     click.option("--moodboard", type=_PICTURE, multiple=True, help="Further reference; can be given several times."),
     click.option("--mask", type=_PICTURE, help="White is repainted, black is kept."),
@@ -100,6 +115,7 @@ _OPTIONS = (
     ),
     click.option("--fit", type=click.Choice(["crop", "pad", "stretch"]), default="crop", help="Canvas to size."),
     click.option("--config", "configuration", type=ConfigurationType(), help="Keys of the app's configuration."),
+    click.option("--dry-run", is_flag=True, help="Print every setting and where it came from; render nothing."),
     click.option("--json", "as_json", is_flag=True, help="Print one JSON document."),
 )
 
@@ -116,9 +132,10 @@ def read_arguments(prompt: str, options: Mapping[str, Any]) -> GenerateArguments
     size = options["size"]
     return GenerateArguments(
         prompt=prompt,
-        mode=options.get("mode", "auto"),
+        mode=options["mode"],
         negative_prompt=options["negative_prompt"],
-        model=options["model"],
+        model=_read_model(options),
+        image_format=options["image_format"],
         width=size[0] if size else None,
         height=size[1] if size else None,
         variants=options["variants"],
@@ -136,6 +153,16 @@ def read_arguments(prompt: str, options: Mapping[str, Any]) -> GenerateArguments
         fit=options["fit"],
         configuration=options["configuration"] or {},
     )
+
+
+def _read_model(options: Mapping[str, Any]) -> str:
+    family, model = options["family"], options["model"]
+    if family and model:
+        raise click.UsageError("--family has a model chosen, --model names one: give one of them")
+    families = list_families()
+    if family and family.lower() not in families:
+        raise click.UsageError(f"--family {family!r}: there is no such family.{suggest(family, families)}")
+    return family or model or "auto"
 
 
 def _read_control(control: tuple[str, float | None]) -> tuple[str, Path, float | None]:
@@ -162,27 +189,47 @@ def run_jobs(jobs: Sequence[tuple[str, Path | None]], options: Mapping[str, Any]
     for _, output in jobs:
         if output is not None and output.suffix.lower() != ".png":
             raise click.UsageError(f"--output {str(output)!r}: pictures are written as PNG, end the name with .png")
+    requests = [(read_arguments(prompt, options), output) for prompt, output in jobs]
     context = click.get_current_context()
     settings = read_settings(context, {name: options[name] for name in ("server", "tls", "ca_file", "shared_secret")})
+    if options["dry_run"]:
+        with reported_errors():
+            runs = anyio.run(_resolve_all, settings, requests) if jobs else []
+        _print_dry_runs(runs, as_json=options["as_json"], many=many)
+        return
     with reported_errors():
-        results = anyio.run(_run_all, settings, jobs, options) if jobs else []
+        results = anyio.run(_run_all, settings, requests, options) if jobs else []
     if options["as_json"]:
         documents = [_to_json(result) for result in results]
         print_json(documents if many else documents[0])
 
 
 async def _run_all(
-    settings: Settings, jobs: Sequence[tuple[str, Path | None]], options: Mapping[str, Any]
+    settings: Settings, requests: Sequence[tuple[GenerateArguments, Path | None]], options: Mapping[str, Any]
 ) -> list[GenerationResult]:
     results = []
     async with open_studio(settings) as studio:
-        for prompt, output in jobs:
+        for arguments, output in requests:
             with _progress_bar() as report:
-                result = await studio.generate(read_arguments(prompt, options), report, output=output)
+                result = await studio.generate(arguments, report, output=output)
             if not options["as_json"]:
                 _print_result(result)
             results.append(result)
     return results
+
+
+async def _resolve_all(settings: Settings, requests: Sequence[tuple[GenerateArguments, Path | None]]) -> list[DryRun]:
+    async with open_studio(settings) as studio:
+        return [await studio.resolve(arguments) for arguments, _ in requests]
+
+
+def _print_dry_runs(runs: Sequence[DryRun], *, as_json: bool, many: bool) -> None:
+    if as_json:
+        documents = [asdict(run) | {"settings": {key: list(rest) for key, *rest in run.settings}} for run in runs]
+        print_json(documents if many else documents[0])
+        return
+    for run in runs:
+        print_text(describe_dry_run(run))
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import struct
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from drawthings_mcp.errors import InvalidInputError
+from drawthings_mcp.errors import InvalidInputError, UnknownNameError
 from drawthings_mcp.generation.configuration import ControlNetConfig, ImageGenerationConfig, LoRAConfig
 from drawthings_mcp.generation.enums import (
     ColorCalibration,
@@ -22,6 +22,7 @@ from drawthings_mcp.generation.enums import (
     LoRAMode,
 )
 from drawthings_mcp.limits import UNIT
+from drawthings_mcp.validation import suggest
 
 UNIT_SIZES = frozenset(
     (
@@ -72,6 +73,28 @@ _LORA_KEYS = _keys(LoRAConfig)
 _KEYS = {
     key: name for key, name in _keys(ImageGenerationConfig).items() if name not in {"name", "causal_inference_enabled"}
 }
+
+
+_IGNORED_KEYS = frozenset({"id", "name", "version"})
+"""Keys that the app writes or reads beside the settings."""
+
+
+def list_app_keys() -> Mapping[str, str]:
+    """The app's keys, each with the field of ``ImageGenerationConfig`` that it sets."""
+    return _KEYS
+
+
+def check_keys(data: Mapping[str, Any]) -> None:
+    """Refuses keys that are not the app's, which would be ignored.
+
+    Raises
+    ------
+    UnknownNameError
+        Names the ones that look like it.
+    """
+    for key in data:
+        if key not in _KEYS and key not in _IGNORED_KEYS:
+            raise UnknownNameError(f"configuration: there is no key {key!r}.{suggest(key, _KEYS)}", name=key)
 
 
 MAX_FLOAT32 = 3.4e38

@@ -1,17 +1,46 @@
-"""Recommended settings per model, and the model to take when it is left open."""
+"""Presets: recommended settings per model, mode and family, the user's own, and how they are laid over each other."""
 
+from drawthings_mcp.presets.cells import (
+    CUSTOM,
+    Chosen,
+    choose_model,
+    choose_recipe,
+    choose_variant,
+    explain_gap,
+    find_strength,
+    list_families,
+    list_preferred_models,
+    list_recipes_for,
+)
 from drawthings_mcp.presets.checkpoints import Checkpoint, find_family, strip_variant
-from drawthings_mcp.presets.families import choose_model, list_preferred_models
-from drawthings_mcp.presets.recipes import Recipe, find_recipe, list_recipes, recommended_configuration
+from drawthings_mcp.presets.collection import PresetCollection, read_presets
+from drawthings_mcp.presets.layers import DEFAULT, Layer, Merged, join_loras, merge
+from drawthings_mcp.presets.preset import Preset
+from drawthings_mcp.presets.recipes import find_recipe, list_recipes, recommended_configuration
 
 __all__ = [
+    "CUSTOM",
+    "DEFAULT",
     "Checkpoint",
-    "Recipe",
+    "Chosen",
+    "Layer",
+    "Merged",
+    "Preset",
+    "PresetCollection",
     "choose_model",
+    "choose_recipe",
+    "choose_variant",
+    "explain_gap",
     "find_family",
     "find_recipe",
+    "find_strength",
+    "join_loras",
+    "list_families",
     "list_preferred_models",
     "list_recipes",
+    "list_recipes_for",
+    "merge",
+    "read_presets",
     "recommended_configuration",
     "strip_variant",
 ]

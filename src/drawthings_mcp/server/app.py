@@ -41,7 +41,7 @@ def build_server(settings: Settings, *, heartbeat_seconds: float = HEARTBEAT_SEC
         description="Pictures made on your own machine with Draw Things",
         instructions=INSTRUCTIONS,
         version=version(APP_NAME),
-        tools=[*list_tools()],
+        tools=[*list_tools(settings.tools)],
         log_level="WARNING",
         lifespan=lifespan,
         # No tool list or picture ever changes behind a client's back yet, so there is nothing to listen to.

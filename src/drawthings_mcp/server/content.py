@@ -12,7 +12,7 @@ import anyio.to_thread
 from mcp.types import CallToolResult, ImageContent, TextContent
 
 from drawthings_mcp.errors import DrawThingsError
-from drawthings_mcp.studio import GenerationResult, SavedVariant, load_room
+from drawthings_mcp.studio import DryRun, GenerationResult, SavedVariant, describe_dry_run, load_room
 
 if TYPE_CHECKING:
     from drawthings_mcp.attachments import Attachment, Policy, Preview
@@ -45,6 +45,11 @@ async def build_generation_result(result: GenerationResult, preview: str) -> Cal
             result = replace(result, notes=(*result.notes, f"no previews: {error}"))
     text = TextContent(text=describe_generation(result, attachments, policy.max_outputs))
     return CallToolResult(content=[text, *(_image(attachment.preview) for attachment in attachments)])
+
+
+def build_dry_run(run: DryRun) -> CallToolResult:
+    """The answer of ``generate_image`` with ``dry_run``: a line per setting that something set, then the defaults."""
+    return CallToolResult(content=[TextContent(text=describe_dry_run(run))])
 
 
 def describe_generation(result: GenerationResult, attachments: Sequence[Attachment], places: int) -> str:

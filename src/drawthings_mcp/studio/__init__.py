@@ -1,21 +1,25 @@
 """One generation from arguments to saved images: model, settings, guard, queue, run, save."""
 
-from drawthings_mcp.studio.arguments import GenerateArguments, ImageFormat
+from drawthings_mcp.studio.arguments import GenerateArguments, ImageFormat, Mode
 from drawthings_mcp.studio.background import load_room
+from drawthings_mcp.studio.dry_run import describe_dry_run
 from drawthings_mcp.studio.heartbeat import Report
-from drawthings_mcp.studio.results import CatalogListing, CatalogRow, GenerationResult, SavedVariant
+from drawthings_mcp.studio.results import CatalogListing, CatalogRow, DryRun, GenerationResult, SavedVariant
 from drawthings_mcp.studio.studio import HEARTBEAT_SECONDS, Studio, open_studio
 
 __all__ = [
     "HEARTBEAT_SECONDS",
     "CatalogListing",
     "CatalogRow",
+    "DryRun",
     "GenerateArguments",
     "GenerationResult",
     "ImageFormat",
+    "Mode",
     "Report",
     "SavedVariant",
     "Studio",
+    "describe_dry_run",
     "load_room",
     "open_studio",
 ]

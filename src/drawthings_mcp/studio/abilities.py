@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
 
 from drawthings_mcp.catalog import Model
 from drawthings_mcp.errors import InvalidInputError
+from drawthings_mcp.limits import MAX_MOODBOARD
+from drawthings_mcp.presets import CUSTOM, list_families
 from drawthings_mcp.requests import load_known
 from drawthings_mcp.requests.abilities import RESTORATION_VERSIONS, needs_references, reads_references
 
 Mode = Literal["text2image", "image2image", "edit", "inpaint"]
+MODES = frozenset(get_args(Mode))
+
+_OPAQUE = 255
 
 
 def list_modes(model: Model) -> frozenset[Mode]:
@@ -27,8 +35,8 @@ def list_modes(model: Model) -> frozenset[Mode]:
     return frozenset({"image2image"})
 
 
-def check_mode(model: Model, mode: str, *, has_picture: bool) -> None:
-    """Refuses a mode that a model does not serve, or that lacks its picture.
+def check_mode(model: Model, mode: str) -> None:
+    """Refuses a mode that a model does not serve.
 
     Raises
     ------
@@ -40,8 +48,66 @@ def check_mode(model: Model, mode: str, *, has_picture: bool) -> None:
             f"{model.file} does not do {mode} (it does: {describe_abilities(model)}). "
             "Leave model out to have one chosen, or pick another with list_models."
         )
+
+
+def check_picture(mode: str, *, has_picture: bool) -> None:
+    """Refuses a mode that lacks its picture.
+
+    Raises
+    ------
+    InvalidInputError
+        Says how to give one.
+    """
     if mode != "text2image" and not has_picture:
         raise InvalidInputError(f"{mode} needs a picture: give a canvas.")
+
+
+def check_mask(mode: str, canvas: NDArray[np.uint8] | None, *, has_mask: bool) -> None:
+    """Refuses to repaint when nothing says what: neither a mask nor clear parts of the canvas.
+
+    Parameters
+    ----------
+    canvas
+        ``(H, W, 3 or 4)`` uint8.
+
+    Raises
+    ------
+    InvalidInputError
+        Says how to mark it.
+    """
+    is_clear_somewhere = canvas is not None and canvas.shape[2] == 4 and bool((canvas[..., 3] < _OPAQUE).any())
+    if mode == "inpaint" and not has_mask and not is_clear_somewhere:
+        raise InvalidInputError(
+            "inpaint needs a mask: a picture of the canvas's size, white where it is to be repainted. To change the "
+            "picture without one use mode edit."
+        )
+
+
+def check_references(model: Model, count: int, *, has_controls: bool) -> None:
+    """Refuses moodboard pictures that nothing would look at, and more than make sense.
+
+    Parameters
+    ----------
+    count
+        Pictures on the moodboard.
+    has_controls
+        Whether there are controls, which may look at them too.
+
+    Raises
+    ------
+    InvalidInputError
+        Says which families look at several pictures.
+    """
+    if count > MAX_MOODBOARD:
+        raise InvalidInputError(
+            f"moodboard: takes at most {MAX_MOODBOARD} pictures, got {count}. Keep those that matter most."
+        )
+    if count and not has_controls and not reads_references(model.version, model.modifier):
+        families = [name for name in list_families("edit") if name not in {"auto", CUSTOM}]
+        raise InvalidInputError(
+            f"moodboard: {model.file} looks at the canvas only. For several pictures use model "
+            f"{' or '.join(families)}, in mode edit."
+        )
 
 
 def makes_video(model: Model) -> bool:

@@ -24,7 +24,7 @@ class GenerateArguments:
     mode
         ``auto``: a mask makes it ``inpaint``, a picture ``edit``, nothing ``text2image``.
     model
-        A file, a display name, or ``auto``.
+        A family, a file, a display name, or ``auto``.
     width, height
         Pixels, any size from 128 to 8192; they win over ``image_format``.
     seed
@@ -32,7 +32,7 @@ class GenerateArguments:
     loras
         Name and weight, added to those of the preset; without a weight the LoRA's own.
     preset
-        Name of a built-in preset; empty for the one that suits the model.
+        Name of any preset; empty for the user's ``<mode>.<family>``, or what suits the model.
     canvas, moodboard, mask
         Paths, bytes, Pillow images or arrays.
     hints
@@ -66,10 +66,15 @@ class GenerateArguments:
     configuration: Mapping[str, Any] = field(default_factory=dict)
 
     @property
+    def has_picture(self) -> bool:
+        """Whether there is something to start from."""
+        return self.canvas is not None or bool(self.moodboard)
+
+    @property
     def resolved_mode(self) -> Mode:
         """The mode, with ``auto`` resolved."""
         if self.mode != "auto":
             return self.mode
         if self.mask is not None:
             return "inpaint"
-        return "edit" if self.canvas is not None or self.moodboard else "text2image"
+        return "edit" if self.has_picture else "text2image"

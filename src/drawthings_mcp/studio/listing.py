@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
+import anyio.to_thread
+
 from drawthings_mcp.catalog import Catalog, CatalogEntry, Control, Embedding, LoRA, Model, Upscaler, find_entry
 from drawthings_mcp.limits import UNIT
-from drawthings_mcp.presets import Recipe, find_family, list_recipes
-from drawthings_mcp.studio.abilities import describe_abilities, list_modes
+from drawthings_mcp.presets import Preset, PresetCollection, find_family, list_recipes, read_presets
+from drawthings_mcp.presets.preset import Source
+from drawthings_mcp.requests import load_known
+from drawthings_mcp.settings import Settings
+from drawthings_mcp.studio.abilities import MODES, describe_abilities, list_modes
 from drawthings_mcp.studio.connection import Connection
 from drawthings_mcp.studio.results import CatalogListing, CatalogRow
 
 
 async def list_catalog(
     connection: Connection,
-    catalog: Catalog | None,
+    settings: Settings,
     kind: str,
     *,
     query: str = "",
@@ -27,9 +32,8 @@ async def list_catalog(
 
     Parameters
     ----------
-    catalog
-        None when the server does not let its models be browsed: then those of the built-in presets' models
-        are listed that it turns out to have.
+    connection
+        When its server does not let its models be browsed, those of the presets are listed that it turns out to have.
     kind
         ``models``, ``loras``, ``controls``, ``upscalers``, ``embeddings``, ``presets`` or ``all``.
     query
@@ -37,27 +41,30 @@ async def list_catalog(
     family, mode
         Keep what belongs to a family, and what serves a mode.
     """
-    known = catalog or await _ask_for_known_files(connection)
+    presets = await anyio.to_thread.run_sync(read_presets, settings.custom_configs, settings.state_dir)
+    catalog = connection.catalog
+    known = catalog or await _ask_for_known_files(connection, presets)
     sections = _SECTIONS.values() if kind == "all" else [_SECTIONS[kind]]
-    rows = [row for section in sections for row in section(known) if _matches(row, query, family, mode)]
+    rows = [row for section in sections for row in section(known, presets) if _matches(row, query, family, mode)]
     return CatalogListing(
         rows=tuple(rows[offset : offset + limit]),
         total=len(rows),
         offset=offset,
         server=connection.address,
         browsing=catalog is not None,
+        notes=presets.problems if kind in {"presets", "all"} else (),
     )
 
 
-async def _ask_for_known_files(connection: Connection) -> Catalog:
-    wanted = sorted({file for recipe in list_recipes() for file in recipe.files})
+async def _ask_for_known_files(connection: Connection, presets: PresetCollection) -> Catalog:
+    wanted = sorted({file for preset in presets.presets for file in preset.files})
     existing = await connection.client.files_exist(wanted)
     files = frozenset(file for file, there in existing.items() if there)
     models = {recipe.model: _known_model(recipe) for recipe in list_recipes() if recipe.model in files}
     return Catalog(models=tuple(models.values()), files=files)
 
 
-def _known_model(recipe: Recipe) -> Model:
+def _known_model(recipe: Preset) -> Model:
     checkpoint = recipe.checkpoint
     return Model(recipe.model, recipe.name, checkpoint.version, default_scale=checkpoint.native_side // UNIT)
 
@@ -99,27 +106,42 @@ def _describe_embedding(embedding: Embedding) -> str:
     return f"for {embedding.version}; keyword {embedding.keyword}"
 
 
-def _preset_rows(catalog: Catalog) -> Iterator[CatalogRow]:
-    for recipe in list_recipes():
-        lacking = _list_lacking(recipe, catalog)
-        detail = f"built in; lacks {', '.join(lacking)}" if lacking else "built in"
-        model = find_entry(catalog.models, recipe.model)
-        modes = frozenset(list_modes(model)) if model else frozenset()
+def _preset_rows(catalog: Catalog, presets: PresetCollection) -> Iterator[CatalogRow]:
+    for preset in presets.presets:
+        lacking = [file for file in preset.files if file not in catalog.files]
+        model = find_entry(catalog.models, preset.model) or load_known().models.get(preset.model)
         yield CatalogRow(
-            "preset", recipe.name, recipe.model, find_family(recipe.checkpoint.version), detail, not lacking, modes
+            kind="preset",
+            name=preset.name,
+            file=preset.model,
+            family=find_family(model.version) if model else "",
+            detail=_ORIGINS[preset.source] + (f"; lacks {', '.join(lacking)}" if lacking else ""),
+            installed=not lacking,
+            modes=_list_preset_modes(preset, model),
         )
 
 
-def _list_lacking(recipe: Recipe, catalog: Catalog) -> list[str]:
-    return [file for file in recipe.files if file not in catalog.files]
+_ORIGINS: Mapping[Source, str] = {
+    "own": "yours, in the presets folder",
+    "app": "yours, from the app",
+    "built in": "built in",
+}
 
 
-_SECTIONS: Mapping[str, Callable[[Catalog], Iterable[CatalogRow]]] = {
-    "models": lambda catalog: (_row("model", entry, _describe_model(entry)) for entry in catalog.models),
-    "loras": lambda catalog: (_row("LoRA", entry, _describe_lora(entry)) for entry in catalog.loras),
-    "controls": lambda catalog: (_row("control", entry, _describe_control(entry)) for entry in catalog.controls),
-    "upscalers": lambda catalog: (_row("upscaler", entry, _describe_upscaler(entry)) for entry in catalog.upscalers),
-    "embeddings": lambda catalog: (
+def _list_preset_modes(preset: Preset, model: Model | None) -> frozenset[str]:
+    """The mode that the name of a preset of the user stands for, or else what its model does."""
+    mode = preset.name.lower().partition(".")[0]
+    if preset.is_own and mode in MODES:
+        return frozenset({mode})
+    return frozenset(list_modes(model)) if model else frozenset()
+
+
+_SECTIONS: Mapping[str, Callable[[Catalog, PresetCollection], Iterable[CatalogRow]]] = {
+    "models": lambda catalog, _: (_row("model", entry, _describe_model(entry)) for entry in catalog.models),
+    "loras": lambda catalog, _: (_row("LoRA", entry, _describe_lora(entry)) for entry in catalog.loras),
+    "controls": lambda catalog, _: (_row("control", entry, _describe_control(entry)) for entry in catalog.controls),
+    "upscalers": lambda catalog, _: (_row("upscaler", entry, _describe_upscaler(entry)) for entry in catalog.upscalers),
+    "embeddings": lambda catalog, _: (
         _row("embedding", entry, _describe_embedding(entry)) for entry in catalog.embeddings
     ),
     "presets": _preset_rows,

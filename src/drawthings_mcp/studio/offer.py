@@ -14,7 +14,14 @@ from drawthings_mcp.catalog import Catalog, Control, LoRA, Model, find_entry
 from drawthings_mcp.errors import InvalidInputError, UnknownNameError
 from drawthings_mcp.generation import ControlInputType, ControlNetConfig, LoRAConfig
 from drawthings_mcp.limits import UNIT
-from drawthings_mcp.presets import choose_model, find_recipe, list_preferred_models
+from drawthings_mcp.presets import (
+    Chosen,
+    choose_recipe,
+    choose_variant,
+    find_recipe,
+    list_preferred_models,
+    list_recipes_for,
+)
 from drawthings_mcp.requests import load_known
 from drawthings_mcp.validation import find_nearest
 
@@ -23,6 +30,8 @@ if TYPE_CHECKING:
 
 _DEFAULT_NATIVE_SIDE = 1024
 """Native side of nearly every image model since SDXL (protocol §8.4), for files of which nothing is known."""
+
+_SUGGESTED = 3
 
 _UNION = "controlnetunion"
 """Type of controls that read several kinds of maps and are told which (protocol §5.3)."""
@@ -66,29 +75,49 @@ class Offer:
             nearest=nearest,
         )
 
-    async def choose_model(self, mode: str) -> Model:
-        """The preferred model for a mode among those that the server has.
+    async def choose_recipe(self, family: str, mode: str) -> Chosen:
+        """The best recipe for a mode and family among those whose files the server has.
 
         Raises
         ------
         InvalidInputError
             It has none of them; says what to download.
+        UnknownNameError
+            The family does not serve the mode.
         """
-        file = choose_model(await self._list_candidates(mode), mode=mode)
-        if file is None:
-            wanted = ", ".join(list_preferred_models(mode=mode)[:3])
+        models, loras = await self._list_candidates(family, mode)
+        chosen = choose_recipe(models, loras, family, mode)
+        if chosen is None:
+            wanted = ", ".join(map(label_file, list_preferred_models(family, mode)[:_SUGGESTED]))
+            of_family = "" if family == "auto" else f" of {family}"
             raise InvalidInputError(
-                f"The server has no model that is known to work well for {mode}. Download one of {wanted} in Draw "
-                "Things (Settings → Model → Manage), or name an installed model."
+                f"The server has no model{of_family} that is known to work well for {mode}. Download one of {wanted} "
+                "in Draw Things (Settings → Model → Manage), or name an installed model (list_models)."
             )
+        return chosen
+
+    async def find_variant(self, file: str) -> str | None:
+        """A file that the server has and that is the same model in another precision."""
+        if self.catalog is not None and self.catalog.models:
+            return choose_variant(file, {model.file for model in self.catalog.models})
+        known = find_recipe(file)
+        answers = await self._client.files_exist(known.checkpoint.files if known else [file])
+        return choose_variant(file, {name for name, exists in answers.items() if exists})
+
+    def describe(self, file: str) -> Model:
+        """What is known of a model that the server has."""
         listed = find_entry(self.catalog.models, file) if self.catalog is not None else None
         return listed or _describe_model(file)
 
-    async def _list_candidates(self, mode: str) -> list[str]:
+    async def _list_candidates(self, family: str, mode: str) -> tuple[set[str], set[str]]:
+        """Files of models and of LoRAs that the server has."""
         if self.catalog is not None and self.catalog.models:
-            return [model.file for model in self.catalog.models if not model.remote]
-        answers = await self._client.files_exist(list_preferred_models(mode=mode))
-        return [file for file, there in answers.items() if there]
+            models = {model.file for model in self.catalog.models if not model.remote}
+            return models, {lora.file for lora in self.catalog.loras}
+        loras = {file for recipe in list_recipes_for(mode, family) for file in recipe.loras}
+        answers = await self._client.files_exist([*list_preferred_models(family, mode), *sorted(loras)])
+        there = {file for file, exists in answers.items() if exists}
+        return there - loras, there & loras
 
     def build_lora(self, name: str, weight: float | None) -> LoRAConfig:
         """The setting of a LoRA that was asked for by file or display name; its own weight when none is given."""
@@ -135,6 +164,13 @@ def _find_control(fitting: Sequence[Control], kind: str) -> Control | None:
 
 
 _MAP_KINDS = frozenset(member.name.lower() for member in ControlInputType if member is not ControlInputType.Unspecified)
+
+
+def label_file(file: str) -> str:
+    """Display name and file of a known model or LoRA: ``Qwen Image 2512 (qwen_image_2512_q6p.ckpt)``."""
+    known = load_known()
+    entry = known.models.get(file) or known.loras.get(file)
+    return f"{entry.name} ({file})" if entry else file
 
 
 def _complete(name: str) -> str:

@@ -5,30 +5,29 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import anyio.to_thread
-import numpy as np
-from numpy.typing import NDArray
 
 from drawthings_mcp.catalog import Catalog, Model
-from drawthings_mcp.errors import InvalidInputError, UnknownNameError
-from drawthings_mcp.generation import GenerationRequest, ImageGenerationConfig, LoRAConfig
-from drawthings_mcp.generation.app_json import parse_app_json
-from drawthings_mcp.presets import Recipe, find_family, find_recipe, list_recipes
+from drawthings_mcp.errors import InvalidInputError
+from drawthings_mcp.generation import GenerationRequest, ImageGenerationConfig
+from drawthings_mcp.presets import read_presets
 from drawthings_mcp.requests import ComposedRequests, compose_requests, list_warnings
-from drawthings_mcp.studio.abilities import check_mode, list_modes
+from drawthings_mcp.settings import Settings
+from drawthings_mcp.studio.abilities import check_mask, check_references
 from drawthings_mcp.studio.arguments import GenerateArguments, Mode
+from drawthings_mcp.studio.choice import Choice, choose
 from drawthings_mcp.studio.offer import Offer
-from drawthings_mcp.studio.sizes import Size, fit_to_area, resolve_size
+from drawthings_mcp.studio.resolution import Resolution, resolve
+from drawthings_mcp.studio.sizes import Size
 from drawthings_mcp.tensors import ensure_pixels
-from drawthings_mcp.validation import suggest
 
 if TYPE_CHECKING:
     from drawthings_mcp.client import AsyncDrawThingsClient
 
-_DEFAULT_STRENGTH = {"image2image": 0.6}
-"""Where a mode wants another strength than its preset: 1 would ignore the picture."""
+_SAME_SHAPE = 0.95
+"""Proportions that differ by less are the same to the eye; rounding to multiples of 64 makes that much."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,24 +36,34 @@ class Plan:
 
     Attributes
     ----------
-    family
-        Of the model; empty when it belongs to none.
     notes
         Sentences for the caller about what was decided or will not be as asked.
     """
 
-    mode: Mode
-    model: Model
-    family: str
-    recipe: Recipe | None
-    size: Size
+    choice: Choice
+    resolution: Resolution
     requests: tuple[GenerationRequest, ...]
     notes: tuple[str, ...] = ()
 
     @property
+    def mode(self) -> Mode:
+        """What is done."""
+        return self.choice.mode
+
+    @property
+    def model(self) -> Model:
+        """What does it."""
+        return self.choice.model
+
+    @property
+    def size(self) -> Size:
+        """What is rendered, and what of it is kept."""
+        return self.resolution.size
+
+    @property
     def preset(self) -> str:
-        """Name of the recommended settings that were used; empty when there are none for the model."""
-        return self.recipe.name if self.recipe else ""
+        """Name of the topmost settings that were used; empty when there are none for the model."""
+        return self.choice.settings.name if self.choice.settings else ""
 
     @property
     def configuration(self) -> ImageGenerationConfig:
@@ -62,7 +71,9 @@ class Plan:
         return self.requests[0].configuration
 
 
-async def plan_generation(arguments: GenerateArguments, client: AsyncDrawThingsClient, catalog: Catalog | None) -> Plan:
+async def plan_generation(
+    arguments: GenerateArguments, settings: Settings, client: AsyncDrawThingsClient, catalog: Catalog | None
+) -> Plan:
     """Decides everything about a call.
 
     Parameters
@@ -79,21 +90,22 @@ async def plan_generation(arguments: GenerateArguments, client: AsyncDrawThingsC
     """
     if not arguments.prompt.strip():
         raise InvalidInputError("prompt: is empty; say what to make.")
+    presets = await anyio.to_thread.run_sync(read_presets, settings.custom_configs, settings.state_dir)
     offer = Offer(client, catalog)
-    preset = _find_preset(arguments.preset)
-    model, mode = await _resolve_model(arguments, offer, preset)
-    check_mode(model, mode, has_picture=arguments.canvas is not None or bool(arguments.moodboard))
-    loras = [offer.build_lora(name, weight) for name, weight in arguments.loras]
-    recipe = preset or find_recipe(model.file, model.version, [lora.file for lora in loras])
+    choice = await choose(arguments, offer, presets)
+    check_references(choice.model, len(arguments.moodboard), has_controls=_may_have_controls(arguments, choice))
     canvas = None if arguments.canvas is None else await anyio.to_thread.run_sync(ensure_pixels, arguments.canvas)
-    size = _resolve_size(arguments, model, recipe, canvas)
-    configuration = await _merge(arguments, offer, model, mode, recipe, loras, size)
+    check_mask(choice.mode, canvas, has_mask=arguments.mask is not None)
+    canvas_size = None if canvas is None else (canvas.shape[1], canvas.shape[0])
+    loras = [offer.build_lora(name, weight) for name, weight in arguments.loras]
+    resolution = resolve(arguments, choice, canvas_size, loras)
+    configuration = await _add_controls(arguments, offer, choice, resolution.configuration)
     catalog, files = (catalog, None) if catalog is not None else await client.look_up(configuration)
     compose = partial(
         compose_requests,
         arguments.prompt,
         configuration,
-        negative_prompt=arguments.negative_prompt or (recipe.negative if recipe else ""),
+        negative_prompt=arguments.negative_prompt or choice.negative_prompt,
         input_image=canvas,
         mask_image=arguments.mask,
         moodboard=arguments.moodboard,
@@ -103,107 +115,49 @@ async def plan_generation(arguments: GenerateArguments, client: AsyncDrawThingsC
         files=files,
     )
     composed = await anyio.to_thread.run_sync(compose)
-    warnings = _drop_inherited(composed, recipe, catalog, files)
-    unknown = () if recipe else (f"no recommended settings are known for {model.file}; the app's defaults were used",)
-    return Plan(
-        mode=mode,
-        model=model,
-        family=find_family(model.version),
-        recipe=recipe,
-        size=size,
-        requests=composed.requests,
-        notes=(*unknown, *warnings),
+    warnings = _drop_inherited(composed, resolution.inherited, catalog, files)
+    cropped = _explain_crop(canvas_size, resolution, arguments.fit)
+    return Plan(choice, resolution, composed.requests, notes=(*choice.notes, *presets.problems, *cropped, *warnings))
+
+
+def _may_have_controls(arguments: GenerateArguments, choice: Choice) -> bool:
+    settings = choice.preset.configuration if choice.preset else {}
+    return bool(arguments.hints or arguments.configuration.get("controls") or settings.get("controls"))
+
+
+async def _add_controls(
+    arguments: GenerateArguments, offer: Offer, choice: Choice, configuration: ImageGenerationConfig
+) -> ImageGenerationConfig:
+    """The controls that read the maps of the call; a configuration that names its controls says so itself."""
+    if not arguments.hints or "controls" in arguments.configuration:
+        return configuration
+    controls = [await offer.build_control(kind, weight, choice.model) for kind, _, weight in arguments.hints]
+    return configuration.replace(controls=(*configuration.controls, *controls))
+
+
+def _explain_crop(canvas_size: tuple[int, int] | None, resolution: Resolution, fit: str) -> tuple[str, ...]:
+    """That a preset's size cut something off the canvas; a size of the call is meant to."""
+    size, origin = resolution.size, resolution.origins["width"]
+    if canvas_size is None or fit != "crop" or not origin.startswith("preset"):
+        return ()
+    change = canvas_size[0] / canvas_size[1] / (size.width / size.height)
+    if _SAME_SHAPE < change < 1 / _SAME_SHAPE:
+        return ()
+    return (
+        f"the canvas was cropped to {size.width}×{size.height}, the size in the preset; image_format, or width and "
+        "height, change that",
     )
 
 
 def _drop_inherited(
-    composed: ComposedRequests, recipe: Recipe | None, catalog: Catalog | None, files: Mapping[str, bool] | None
+    composed: ComposedRequests,
+    inherited: ImageGenerationConfig,
+    catalog: Catalog | None,
+    files: Mapping[str, bool] | None,
 ) -> tuple[str, ...]:
-    """The warnings that the caller can do something about: not those that the recommended settings bring along."""
-    if recipe is None or not composed.warnings:
-        return composed.warnings
+    """The warnings that the caller can do something about: not those that preset, mode or recipe bring along."""
+    if not composed.warnings:
+        return ()
     request = composed.requests[0]
-    size = {"width": request.configuration.width, "height": request.configuration.height}
-    recommended = ImageGenerationConfig(**{**parse_app_json(recipe.configuration), **size})
-    inherited = list_warnings(replace(request, configuration=recommended), catalog, files)
-    return tuple(warning for warning in composed.warnings if warning not in inherited)
-
-
-def _find_preset(name: str) -> Recipe | None:
-    if not name:
-        return None
-    recipes = {recipe.name: recipe for recipe in list_recipes()}
-    found = {key.lower(): recipe for key, recipe in recipes.items()}.get(name.strip().lower())
-    if found is None:
-        raise UnknownNameError(f"There is no preset {name!r}.{suggest(name, recipes)}", name=name)
-    return found
-
-
-async def _resolve_model(arguments: GenerateArguments, offer: Offer, preset: Recipe | None) -> tuple[Model, Mode]:
-    mode = arguments.resolved_mode
-    name = arguments.model.strip()
-    if name.lower() in {"", "auto"}:
-        name = preset.model if preset else ""
-    if not name:
-        return await offer.choose_model(mode), mode
-    model = await offer.get_model(name)
-    if arguments.mode == "auto" and mode == "edit" and "edit" not in list_modes(model):
-        # A model that cannot edit can still start from the picture that was given with it.
-        return model, "image2image"
-    return model, mode
-
-
-def _resolve_size(
-    arguments: GenerateArguments, model: Model, recipe: Recipe | None, canvas: NDArray[np.uint8] | None
-) -> Size:
-    side = model.native_side
-    settings = {**(recipe.configuration if recipe else {}), **arguments.configuration}
-    default = (int(settings.get("width") or side), int(settings.get("height") or side))
-    if canvas is not None and not {"width", "height"} & arguments.configuration.keys():
-        default = fit_to_area(canvas.shape[1], canvas.shape[0], side)
-    return resolve_size(default, side, arguments.image_format, arguments.width, arguments.height)
-
-
-async def _merge(
-    arguments: GenerateArguments,
-    offer: Offer,
-    model: Model,
-    mode: Mode,
-    recipe: Recipe | None,
-    loras: list[LoRAConfig],
-    size: Size,
-) -> ImageGenerationConfig:
-    """Call over configuration over mode over recommended settings over the app's defaults."""
-    width, height = size.rendered
-    given = {
-        "steps": arguments.steps,
-        "guidance_scale": arguments.guidance_scale,
-        "sampler": arguments.sampler or None,
-        "strength": arguments.strength,
-    }
-    fields: dict[str, Any] = {
-        **(parse_app_json(recipe.configuration) if recipe else {}),
-        **({"strength": _DEFAULT_STRENGTH[mode]} if mode in _DEFAULT_STRENGTH else {}),
-        **parse_app_json(arguments.configuration),
-        **{name: value for name, value in given.items() if value is not None},
-        "model": model.file,
-        "width": width,
-        "height": height,
-        "seed": arguments.seed,
-        "batch_size": 1,
-        "batch_count": arguments.variants,
-    }
-    fields["loras"] = _join_loras(fields.get("loras", ()), loras)
-    if "controls" not in arguments.configuration:
-        # A configuration that names its controls says what reads the maps.
-        controls = [await offer.build_control(kind, weight, model) for kind, _, weight in arguments.hints]
-        fields["controls"] = (*fields.get("controls", ()), *controls)
-    return ImageGenerationConfig(**fields)
-
-
-def _join_loras(preset: tuple[LoRAConfig, ...], given: list[LoRAConfig]) -> tuple[LoRAConfig, ...]:
-    """Those of the preset and those that were asked for, which win when a file occurs in both."""
-    by_file = {lora.file: lora for lora in preset}
-    for lora in given:
-        by_file[lora.file] = lora.replace(mode=by_file[lora.file].mode) if lora.file in by_file else lora
-    return tuple(by_file.values())
+    known = list_warnings(replace(request, configuration=inherited), catalog, files)
+    return tuple(warning for warning in composed.warnings if warning not in known)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +56,39 @@ class GenerationResult:
 
 
 @dataclass(frozen=True, slots=True)
+class DryRun:
+    """What a call would do.
+
+    Attributes
+    ----------
+    size, rendered_size
+        Width and height in pixels of the file, and of what is rendered for it.
+    settings
+        Key in the app's JSON, value and origin of every setting.
+    """
+
+    prompt: str
+    negative_prompt: str
+    mode: str
+    model_file: str
+    model_name: str
+    family: str
+    preset: str
+    size: tuple[int, int]
+    rendered_size: tuple[int, int]
+    sampler: str
+    settings: tuple[tuple[str, Any, str], ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class CatalogRow:
     """One line of a listing.
 
     Attributes
     ----------
     installed
-        False for a built-in preset whose files the server lacks; ``detail`` names them.
+        False for a preset whose files the server lacks; ``detail`` names them.
     modes
         What a model or preset serves; empty where that means nothing.
     """
@@ -88,7 +115,9 @@ class CatalogListing:
     total
         Rows that match, on all pages.
     browsing
-        Whether the server lists its files; without it only files of built-in presets are known by name.
+        Whether the server lists its files; without it only files of presets are known by name.
+    notes
+        Sentences about presets that could not be read.
     """
 
     rows: tuple[CatalogRow, ...]
@@ -96,3 +125,4 @@ class CatalogListing:
     offset: int
     server: str
     browsing: bool
+    notes: tuple[str, ...] = ()

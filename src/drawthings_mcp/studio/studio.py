@@ -17,7 +17,7 @@ from drawthings_mcp.studio.background import background_tasks, load_room
 from drawthings_mcp.studio.connection import Connection, ServerConnection
 from drawthings_mcp.studio.heartbeat import Report, keep_alive
 from drawthings_mcp.studio.queue import Queue
-from drawthings_mcp.studio.results import CatalogListing, GenerationResult
+from drawthings_mcp.studio.results import CatalogListing, DryRun, GenerationResult
 
 if TYPE_CHECKING:
     from drawthings_mcp.studio.plan import Plan
@@ -71,7 +71,9 @@ class Studio:
                 shelf_room = await load_room("studio.shelf")
                 run_room = await load_room("studio.run")
                 connection = await self._server.greet(fresh=is_idle)
-                plan: Plan = await plan_room.plan_generation(arguments, connection.client, connection.catalog)
+                plan: Plan = await plan_room.plan_generation(
+                    arguments, self.settings, connection.client, connection.catalog
+                )
                 shelf: Shelf = shelf_room.Shelf(plan, self.settings, connection, output)
                 await shelf.prepare()
                 await heartbeat(0.0, "Sending the request" if place.is_first else "Waiting for an earlier call")
@@ -80,6 +82,32 @@ class Studio:
                     await run_room.run_plan(plan, connection.client, shelf, heartbeat)
                     return _build_result(plan, shelf, connection, time.monotonic() - started)
 
+    async def resolve(self, arguments: GenerateArguments) -> DryRun:
+        """What ``generate`` would do, without doing it.
+
+        Raises
+        ------
+        DrawThingsError
+            As ``generate`` before anything is rendered.
+        """
+        plan_room = await load_room("studio.plan")
+        connection = await self._server.greet(fresh=self._queue.is_empty)
+        plan: Plan = await plan_room.plan_generation(arguments, self.settings, connection.client, connection.catalog)
+        return DryRun(
+            prompt=arguments.prompt,
+            negative_prompt=plan.requests[0].negative_prompt,
+            mode=plan.mode,
+            model_file=plan.model.file,
+            model_name=plan.model.name,
+            family=plan.choice.family,
+            preset=plan.preset,
+            size=(plan.size.width, plan.size.height),
+            rendered_size=plan.size.rendered,
+            sampler=plan.configuration.sampler.display_name,
+            settings=tuple(plan.resolution.list_rows()),
+            notes=plan.notes,
+        )
+
     async def list_catalog(
         self, kind: str, *, query: str = "", family: str = "", mode: str = "", offset: int = 0, limit: int = 25
     ) -> CatalogListing:
@@ -87,7 +115,7 @@ class Studio:
         listing_room = await load_room("studio.listing")
         connection = await self._server.greet(fresh=self._queue.is_empty)
         listing: CatalogListing = await listing_room.list_catalog(
-            connection, connection.catalog, kind, query=query, family=family, mode=mode, offset=offset, limit=limit
+            connection, self.settings, kind, query=query, family=family, mode=mode, offset=offset, limit=limit
         )
         return listing
 
@@ -99,7 +127,7 @@ def _build_result(plan: Plan, shelf: Shelf, connection: Connection, seconds: flo
         mode=plan.mode,
         model_file=plan.model.file,
         model_name=plan.model.name,
-        family=plan.family,
+        family=plan.choice.family,
         preset=plan.preset,
         steps=configuration.steps,
         guidance_scale=configuration.guidance_scale,

@@ -1,9 +1,17 @@
 """The tools, one file each."""
 
+from typing import Literal
+
 from drawthings_mcp.server.strict_tool import StrictTool
 from drawthings_mcp.server.tools import generate_image, list_models
 
 
-def list_tools() -> tuple[StrictTool, ...]:
-    """All tools, in the order in which a client shows them."""
-    return generate_image.TOOL, list_models.TOOL
+def list_tools(tools: Literal["simple", "full"]) -> tuple[StrictTool, ...]:
+    """All tools, in the order in which a client shows them.
+
+    Parameters
+    ----------
+    tools
+        ``simple`` leaves out the arguments that a small model is better off without.
+    """
+    return generate_image.build_tool(tools), list_models.TOOL

@@ -2,70 +2,149 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from mcp.server.mcpserver import Context
 from mcp.types import CallToolResult, ToolAnnotations
 from pydantic import Field
 
-from drawthings_mcp.limits import MAX_SEED, MAX_SIDE, MIN_SIDE
-from drawthings_mcp.server.content import build_generation_result
+from drawthings_mcp.errors import InvalidInputError
+from drawthings_mcp.limits import MAX_MOODBOARD, MAX_SEED, MAX_SIDE, MIN_SIDE
+from drawthings_mcp.server.content import build_dry_run, build_generation_result
 from drawthings_mcp.server.progress import ProgressNotifier
 from drawthings_mcp.server.strict_tool import StrictTool
-from drawthings_mcp.studio import GenerateArguments, ImageFormat, Studio
+from drawthings_mcp.studio import GenerateArguments, ImageFormat, Mode, Studio
 
 _DESCRIPTION = (
-    "Makes pictures from a text and shows them to you. Say what should be seen; leave everything else out unless "
-    "the user asks for it: model, size and sampling settings are then chosen to fit. Returns one text block (id, "
-    "file, size, seed of each variant) and the previews. Rendering takes seconds to minutes and reports progress. "
-    "Ask for several variants to compare ideas, keep the seed to change one detail."
+    "Makes or changes pictures on the user's machine and shows them to you. Give a prompt; to change a picture, give "
+    "it as canvas. Leave out what the user did not ask for: mode, model, size and settings are chosen to fit. Returns "
+    "one text block (id, file, size, seed of each variant), then previews. Takes seconds to minutes, reports progress. "
+    "Keep the seed to change one detail. A draft becomes final with canvas=its id, mode=image2image, larger width and "
+    "height, same seed and prompt."
 )
 
+_MODEL_HELP = "auto, z-image, qwen-image, flux, custom, or a model's name (list_models)"
+_PICTURE_HELP = "id (v3, a1), latest, path or URL"
 
-async def generate_image(
+Prompt = Annotated[str, Field(min_length=1, max_length=10_000, description="What to make, or what to change.")]
+ModeName = Annotated[Mode, Field(description="auto: mask → inpaint, picture → edit, none → text2image")]
+ModelName = Annotated[str, Field(description=_MODEL_HELP)]
+Shape = Annotated[ImageFormat | None, Field(description="Shape at the model's native size.")]
+Side = Annotated[int | None, Field(ge=MIN_SIDE, le=MAX_SIDE, description="Pixels; wins over image_format.")]
+Variants = Annotated[int, Field(ge=1, le=4, description="How many pictures, each with a seed of its own.")]
+Picture = Annotated[str, Field(description=_PICTURE_HELP)]
+Moodboard = Annotated[list[str], Field(max_length=MAX_MOODBOARD, description="Further references, in order.")]
+
+
+async def generate_simple(
     ctx: Context[Studio, None],
-    prompt: Annotated[str, Field(min_length=1, max_length=10_000, description="What to make.")],
-    model: Annotated[str, Field(description="A model's file or display name (list_models); auto picks one.")] = "auto",
-    negative_prompt: Annotated[str, Field(max_length=10_000, description="What to avoid; many models ignore it.")] = "",
-    image_format: Annotated[ImageFormat | None, Field(description="Shape at the model's native size.")] = None,
-    width: Annotated[int | None, Field(ge=MIN_SIDE, le=MAX_SIDE, description="Pixels; wins over image_format.")] = None,
-    height: Annotated[
-        int | None, Field(ge=MIN_SIDE, le=MAX_SIDE, description="Pixels; wins over image_format.")
-    ] = None,
-    variants: Annotated[int, Field(ge=1, le=4, description="How many pictures, each with a seed of its own.")] = 1,
-    seed: Annotated[int, Field(ge=-1, le=MAX_SEED, description="-1 draws one.")] = -1,
-    steps: Annotated[int | None, Field(ge=1, le=150, description="Default: by model.")] = None,
-    guidance_scale: Annotated[float | None, Field(ge=0, le=50, description="Default: by model.")] = None,
-    sampler: Annotated[str, Field(description="The app's name, e.g. Euler A Trailing. Default: by model.")] = "",
-    preview: Annotated[
-        Literal["auto", "always", "never"] | None, Field(description="Whether you are shown the pictures.")
-    ] = None,
+    prompt: Prompt,
+    mode: ModeName = "auto",
+    model: ModelName = "auto",
+    image_format: Shape = None,
+    width: Side = None,
+    height: Side = None,
+    variants: Variants = 1,
+    canvas: Picture = "",
+    moodboard: Moodboard = [],  # noqa: B006 - pydantic copies it
 ) -> CallToolResult:
-    studio = ctx.request_context.lifespan_context
-    result = await studio.generate(
+    return await _generate(
+        ctx,
         GenerateArguments(
             prompt=prompt,
-            negative_prompt=negative_prompt,
+            mode=mode,
             model=model,
             image_format=image_format,
             width=width,
             height=height,
             variants=variants,
-            seed=seed,
-            steps=steps,
-            guidance_scale=guidance_scale,
-            sampler=sampler or None,
+            canvas=canvas or None,
+            moodboard=tuple(moodboard),
         ),
-        report=ProgressNotifier(ctx),
     )
+
+
+async def generate_full(
+    ctx: Context[Studio, None],
+    prompt: Prompt,
+    mode: ModeName = "auto",
+    model: ModelName = "auto",
+    canvas: Picture = "",
+    moodboard: Moodboard = [],  # noqa: B006 - pydantic copies it
+    mask: Annotated[str, Field(description="White is repainted, black kept.")] = "",
+    negative_prompt: Annotated[str, Field(max_length=10_000, description="What to avoid; many models ignore it.")] = "",
+    image_format: Shape = None,
+    width: Side = None,
+    height: Side = None,
+    variants: Variants = 1,
+    seed: Annotated[int, Field(ge=-1, le=MAX_SEED, description="-1 draws one.")] = -1,
+    steps: Annotated[int | None, Field(ge=1, le=150, description="Default: by model.")] = None,
+    guidance_scale: Annotated[float | None, Field(ge=0, le=50, description="Default: by model.")] = None,
+    strength: Annotated[float | None, Field(ge=0, le=1, description="1 ignores the canvas's pixels.")] = None,
+    sampler: Annotated[str, Field(description="E.g. Euler A Trailing.")] = "",
+    loras: Annotated[list[str], Field(max_length=16, description="name@weight, added to the preset's.")] = [],  # noqa: B006
+    preset: Annotated[str, Field(description="Name from list_models(kind=presets).")] = "",
+    configuration: Annotated[dict[str, Any], Field(description="Keys of the app's configuration JSON.")] = {},  # noqa: B006
+    dry_run: Annotated[bool, Field(description="Only tell every setting and its origin.")] = False,
+    preview: Annotated[Literal["auto", "always", "never"] | None, Field(description="Show you the pictures.")] = None,
+) -> CallToolResult:
+    arguments = GenerateArguments(
+        prompt=prompt,
+        mode=mode,
+        negative_prompt=negative_prompt,
+        model=model,
+        image_format=image_format,
+        width=width,
+        height=height,
+        variants=variants,
+        seed=seed,
+        steps=steps,
+        guidance_scale=guidance_scale,
+        sampler=sampler or None,
+        strength=strength,
+        loras=tuple(map(_parse_lora, loras)),
+        preset=preset,
+        canvas=canvas or None,
+        moodboard=tuple(moodboard),
+        mask=mask or None,
+        configuration=configuration,
+    )
+    if dry_run:
+        return build_dry_run(await ctx.request_context.lifespan_context.resolve(arguments))
+    return await _generate(ctx, arguments, preview)
+
+
+async def _generate(
+    ctx: Context[Studio, None], arguments: GenerateArguments, preview: str | None = None
+) -> CallToolResult:
+    studio = ctx.request_context.lifespan_context
+    result = await studio.generate(arguments, report=ProgressNotifier(ctx))
     return await build_generation_result(result, preview or studio.settings.preview)
 
 
-TOOL = StrictTool.from_function(
-    generate_image,
-    title="Generate image",
-    description=_DESCRIPTION,
-    annotations=ToolAnnotations(
-        read_only_hint=False, destructive_hint=False, idempotent_hint=False, open_world_hint=False
-    ),
-)
+def _parse_lora(text: str) -> tuple[str, float | None]:
+    """``name@weight``; the weight may be left out."""
+    name, at, weight = text.rpartition("@")
+    if not at:
+        return text, None
+    try:
+        return name, float(weight)
+    except ValueError as error:
+        raise InvalidInputError(f"loras: {weight!r} is not a weight; write it like {name}@0.8.") from error
+
+
+def _build(function: Any) -> StrictTool:
+    return StrictTool.from_function(
+        function,
+        name="generate_image",
+        title="Generate image",
+        description=_DESCRIPTION,
+        annotations=ToolAnnotations(
+            read_only_hint=False, destructive_hint=False, idempotent_hint=False, open_world_hint=False
+        ),
+    )
+
+
+def build_tool(tools: Literal["simple", "full"]) -> StrictTool:
+    """The tool with the few arguments that a small model needs, or with all of them."""
+    return _build(generate_simple if tools == "simple" else generate_full)

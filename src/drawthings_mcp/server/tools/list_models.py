@@ -12,9 +12,9 @@ from drawthings_mcp.server.strict_tool import StrictTool
 from drawthings_mcp.studio import CatalogListing, Studio
 
 _DESCRIPTION = (
-    "Lists what the Draw Things server offers: models, LoRAs, controls, upscalers, embeddings, and the built-in "
-    "presets with the files that they still lack. Names and files can be passed to generate_image. You rarely "
-    "need it: generate_image picks a model by itself."
+    "Lists what the Draw Things server offers: models, LoRAs, controls, upscalers, embeddings, and all presets, the "
+    "user's own and the built-in ones, with the files that they still lack. Names and files can be passed to "
+    "generate_image. You rarely need it: generate_image picks a model by itself."
 )
 
 Kind = Literal["models", "loras", "controls", "upscalers", "embeddings", "presets", "all"]
@@ -56,9 +56,10 @@ def describe_listing(listing: CatalogListing) -> str:
         lines.append(f"{shown} of {listing.total}; go on with offset={shown}")
     if not listing.browsing:
         lines.append(
-            "This server does not let its models be browsed, so only files of built-in presets could be looked for. "
+            "This server does not let its models be browsed, so only files of presets could be looked for. "
             "Switch on model browsing (in the app: API Server → Enable Model Browsing; stand-alone: --model-browser)."
         )
+    lines += [f"note: {note}" for note in listing.notes]
     return "\n".join(lines)
 
 

@@ -9,7 +9,7 @@ from functools import cache
 from drawthings_mcp.catalog import Catalog, Model
 from drawthings_mcp.client import AsyncDrawThingsClient
 from drawthings_mcp.limits import UNIT
-from drawthings_mcp.presets import Recipe, find_family, list_preferred_models, list_recipes, strip_variant
+from drawthings_mcp.presets import Preset, find_family, list_preferred_models, list_recipes, strip_variant
 from drawthings_mcp.presets.checkpoints import list_checkpoints
 from drawthings_mcp.studio.abilities import list_modes
 
@@ -57,7 +57,7 @@ async def take_inventory(client: AsyncDrawThingsClient, catalog: Catalog | None)
 
 
 @cache
-def list_fast_recipes() -> tuple[Recipe, ...]:
+def list_fast_recipes() -> tuple[Preset, ...]:
     """The recipes for pictures that need four steps, thanks to a LoRA."""
     return tuple(
         recipe

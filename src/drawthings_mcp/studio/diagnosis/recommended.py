@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 
-from drawthings_mcp.presets import Recipe, choose_model, find_recipe, list_preferred_models, strip_variant
+from drawthings_mcp.presets import Preset, choose_model, find_recipe, list_preferred_models, strip_variant
 from drawthings_mcp.studio.diagnosis.evidence import Evidence
 from drawthings_mcp.studio.diagnosis.finding import Verdict, blame, ok, problem, skipped, warning
 from drawthings_mcp.studio.diagnosis.inventory import FAMILIES, Inventory, list_fast_recipes
@@ -75,11 +75,11 @@ def _label(file: str) -> str:
     return f"{recipe.name} ({file})" if recipe else file
 
 
-def _join(recipes: list[Recipe]) -> str:
+def _join(recipes: list[Preset]) -> str:
     return ", ".join(map(_label_loras, recipes))
 
 
-def _label_loras(recipe: Recipe) -> str:
+def _label_loras(recipe: Preset) -> str:
     # The app calls a LoRA "Qwen Image 2512 Lightning 4-Step v1.0" and its recipe "Qwen Image 2512 with Lightning …".
     return f"{recipe.name.replace(' with ', ' ')} ({', '.join(sorted(recipe.loras))})"
 

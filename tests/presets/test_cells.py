@@ -51,7 +51,7 @@ def test_the_choice_does_not_depend_on_the_order_of_the_list() -> None:
 def test_an_unknown_family_is_refused_with_those_that_exist() -> None:
     with pytest.raises(UnknownNameError, match="qwen-image") as caught:
         choose_model([], family="qwen")
-    assert set(caught.value.nearest) == {"auto", "z-image", "qwen-image", "flux"}
+    assert {"z-image", "qwen-image", "flux"} <= set(caught.value.nearest)
 
 
 @pytest.mark.parametrize("family", ["auto", "z-image", "qwen-image", "flux"])

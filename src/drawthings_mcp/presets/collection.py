@@ -1,0 +1,173 @@
+"""Every preset there is right now: the user's own, the app's, and those of this package.
+
+Owns where they are looked for and what is said about files that cannot be used. Reads them anew each time, so that
+changes count at once; never writes.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from drawthings_mcp.errors import DrawThingsError, UnknownNameError
+from drawthings_mcp.presets.preset import Preset, Source, parse_preset
+from drawthings_mcp.presets.recipes import list_recipes
+from drawthings_mcp.validation import suggest
+
+APP_FILE = Path("Library/Containers/com.liuliu.draw-things/Data/Documents/Models/custom_configs.json")
+"""Where the app keeps its presets, below the home folder (formats §1.2)."""
+
+OWN_FOLDER = "presets"
+"""Folder in the state folder whose JSON files hold presets of ours."""
+
+_MAX_BYTES = 32_000_000
+"""A file of thousands of presets; what is larger is something else."""
+
+_PRIVACY_ERRORS = (errno.EPERM, errno.EACCES)
+
+
+class _UnusableFileError(DrawThingsError):
+    """A file of presets cannot be used; says why in one sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class PresetCollection:
+    """Presets by name; where a name occurs twice, the first counts.
+
+    Attributes
+    ----------
+    problems
+        One sentence for each file that could not be used, or not all of it.
+    """
+
+    presets: tuple[Preset, ...]
+    problems: tuple[str, ...] = ()
+
+    def find(self, name: str, *, own: bool = False) -> Preset | None:
+        """The preset with a name, without regard to case and surrounding spaces.
+
+        Parameters
+        ----------
+        own
+            Only among those that the user made.
+        """
+        wanted = name.strip().lower()
+        matching = (preset for preset in self.presets if preset.name.lower() == wanted)
+        return next((preset for preset in matching if preset.is_own or not own), None)
+
+    def get(self, name: str) -> Preset:
+        """Like ``find``.
+
+        Raises
+        ------
+        UnknownNameError
+            There is none; names those that look like it, and the files that could not be read.
+        """
+        found = self.find(name)
+        if found is None:
+            hint = suggest(name, [preset.name for preset in self.presets])
+            raise UnknownNameError(" ".join([f"There is no preset {name!r}.{hint}", *self.problems]), name=name)
+        return found
+
+
+def read_presets(app_file: Path | Literal["none"] | None, state_dir: Path) -> PresetCollection:
+    """All presets: those of the state folder, those of the app, those of this package.
+
+    Parameters
+    ----------
+    app_file
+        The app's ``custom_configs.json``; None looks where the app keeps it, ``"none"`` leaves it out.
+    """
+    presets: list[Preset] = []
+    problems: list[str] = []
+    for path, source in _list_files(app_file, state_dir):
+        try:
+            found, skipped = _read_file(path, source)
+        except _UnusableFileError as error:
+            problems.append(str(error))
+            continue
+        presets += found
+        if skipped:
+            problems.append(f"{path}: {skipped} of its entries lack a name or a configuration and are left out.")
+    return PresetCollection((*presets, *list_recipes()), tuple(problems))
+
+
+def _list_files(app_file: Path | Literal["none"] | None, state_dir: Path) -> Iterable[tuple[Path, Source]]:
+    own = state_dir / OWN_FOLDER
+    yield from ((path, "own") for path in (sorted(own.glob("*.json")) if own.is_dir() else ()))
+    if app_file == "none":
+        return
+    path = app_file if isinstance(app_file, Path) else Path.home() / APP_FILE
+    if app_file is not None or _may_exist(path):
+        yield path, "app"
+
+
+def _may_exist(path: Path) -> bool:
+    """Whether a file is there, or is kept from us."""
+    try:
+        path.stat()
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return True
+
+
+def _read_file(path: Path, source: Source) -> tuple[list[Preset], int]:
+    """The presets of a file, the last of a name only, and how many entries are none."""
+    elements = _list_elements(_parse(path, _read_text(path)), path)
+    presets = [parse_preset(element, source, path) for element in elements]
+    by_name = {preset.name.lower(): preset for preset in presets if preset is not None}
+    return list(by_name.values()), presets.count(None)
+
+
+def _read_text(path: Path) -> str:
+    try:
+        if not path.is_file():
+            raise _UnusableFileError(_explain_absence(path))
+        if path.stat().st_size > _MAX_BYTES:
+            raise _UnusableFileError(f"{path} is too large for a file of presets and is left out.")
+        return path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise _UnusableFileError(_explain_refusal(path, error)) from error
+    except UnicodeDecodeError as error:
+        raise _UnusableFileError(f"{path} is not UTF-8 text, so its presets are left out.") from error
+
+
+def _explain_absence(path: Path) -> str:
+    what = "is no file" if path.exists() else "does not exist"
+    return f"{path} {what}, so there are no presets from it; mend DRAWTHINGS_CUSTOM_CONFIGS or set it to none."
+
+
+def _explain_refusal(path: Path, error: OSError) -> str:
+    if error.errno not in _PRIVACY_ERRORS:
+        return f"{path} cannot be read ({error.strerror}), so its presets are left out."
+    if sys.platform == "darwin":
+        return (
+            f"macOS keeps {path} from this program, so its presets are left out: allow the program that starts it in "
+            "System Settings → Privacy & Security → Full Disk Access, or set DRAWTHINGS_CUSTOM_CONFIGS to none."
+        )
+    return f"{path} may not be read, so its presets are left out: change its permissions."
+
+
+def _parse(path: Path, text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise _UnusableFileError(
+            f"{path} is not whole JSON ({error}), so its presets are left out; it is read again at the next call."
+        ) from error
+
+
+def _list_elements(data: Any, path: Path) -> list[Any]:
+    """The elements of an array of presets, a single preset, or a bare configuration under its file's name."""
+    if isinstance(data, list):
+        return data
+    if isinstance(data, Mapping):
+        return [data] if "configuration" in data else [{"name": path.stem, "configuration": data}]
+    raise _UnusableFileError(f"{path} holds no list of presets and is left out.")

@@ -1,0 +1,116 @@
+"""A preset: a named configuration in the app's own form, wherever it comes from.
+
+Owns its form and how it is read from JSON. Knows no files and no servers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal
+
+from drawthings_mcp.errors import InvalidInputError
+from drawthings_mcp.generation import ImageGenerationConfig
+from drawthings_mcp.generation.app_json import parse_app_json
+from drawthings_mcp.presets.checkpoints import Checkpoint, list_checkpoints, strip_variant
+
+Source = Literal["own", "app", "built in"]
+"""Whose a preset is: a file in our state folder, the app's file, or this package."""
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """Settings under a name.
+
+    Attributes
+    ----------
+    configuration
+        Partial object with the app's keys; what it lacks is left to others, often the size.
+    version
+        The model version for which this is the general recommendation; empty when it is not.
+    negative
+        Negative prompt that comes with it, often none.
+    path
+        The file it was read from; None for those of this package.
+    """
+
+    name: str
+    configuration: Mapping[str, Any] = field(repr=False)
+    version: str = ""
+    negative: str = ""
+    source: Source = "built in"
+    path: Path | None = None
+
+    @property
+    def model(self) -> str:
+        """File of the model; empty when it is left open."""
+        return str(self.configuration.get("model") or "")
+
+    @property
+    def loras(self) -> frozenset[str]:
+        """Files of the LoRAs that it applies."""
+        loras = self.configuration.get("loras") or ()
+        return frozenset(str(lora["file"]) for lora in loras if isinstance(lora, Mapping) and lora.get("file"))
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Every file that a server needs to follow it."""
+        others = (self.configuration.get(key) for key in ("model", "refinerModel", "upscaler"))
+        return (*(str(file) for file in others if file), *sorted(self.loras))
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """Version, native side and variants of a known model."""
+        return list_checkpoints()[strip_variant(self.model)]
+
+    @property
+    def native_side(self) -> int:
+        """Side in pixels of the square that a known model is tuned for."""
+        return self.checkpoint.native_side
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the user made it."""
+        return self.source != "built in"
+
+    def parse(self) -> dict[str, Any]:
+        """The fields of an ``ImageGenerationConfig`` that it sets.
+
+        Raises
+        ------
+        InvalidInputError
+            A value is not allowed; names the preset and where it stands.
+        """
+        try:
+            fields = parse_app_json(self.configuration)
+            ImageGenerationConfig(**fields)
+        except InvalidInputError as error:
+            where = f" in {self.path}" if self.path else ""
+            raise InvalidInputError(
+                f"Preset {self.name!r}{where} cannot be used: {str(error).removeprefix('ImageGenerationConfig: ')} "
+                "Mend it there, or name another preset."
+            ) from error
+        return fields
+
+
+def parse_preset(element: object, source: Source, path: Path | None = None) -> Preset | None:
+    """A preset from an element of a presets file; None when it lacks a name or a configuration, as the app does."""
+    if not isinstance(element, Mapping):
+        return None
+    name, configuration = element.get("name"), element.get("configuration")
+    if not isinstance(name, str) or not name.strip() or not isinstance(configuration, Mapping):
+        return None
+    return Preset(
+        name=name.strip(),
+        configuration=MappingProxyType(dict(configuration)),
+        version=_as_text(element.get("version")),
+        negative=_as_text(element.get("negative")),
+        source=source,
+        path=path,
+    )
+
+
+def _as_text(value: object) -> str:
+    return value if isinstance(value, str) else ""

@@ -1,0 +1,187 @@
+"""What a call means: its mode, the model, and the settings that go with them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from drawthings_mcp.catalog import Model
+from drawthings_mcp.errors import InvalidInputError, UnknownNameError
+from drawthings_mcp.presets import (
+    CUSTOM,
+    Chosen,
+    Preset,
+    PresetCollection,
+    explain_gap,
+    find_family,
+    find_recipe,
+    list_families,
+    list_recipes_for,
+)
+from drawthings_mcp.studio.abilities import check_mode, check_picture, list_modes
+from drawthings_mcp.studio.arguments import GenerateArguments, Mode
+from drawthings_mcp.studio.offer import Offer, label_file
+
+_FROM_A_PICTURE: tuple[Mode, ...] = ("edit", "image2image")
+"""What ``auto`` means when there is a picture: to edit it, or else to start from it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What was decided before any setting.
+
+    Attributes
+    ----------
+    family
+        Of the model; empty when it belongs to none.
+    preset
+        The one that was named, or that the user made for the mode and family.
+    recipe
+        What goes with the mode and family, when the model was left to us.
+    recommended
+        What goes with the model in general.
+    notes
+        Sentences for the caller about what was decided otherwise than usual.
+    """
+
+    mode: Mode
+    model: Model
+    family: str
+    preset: Preset | None = None
+    recipe: Preset | None = None
+    recommended: Preset | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def settings(self) -> Preset | None:
+        """The topmost of the three."""
+        return self.preset or self.recipe or self.recommended
+
+    @property
+    def negative_prompt(self) -> str:
+        """That of the settings. A preset that names its model is whole, one that does not goes on top of the others."""
+        if self.preset is not None and (self.preset.negative or self.preset.model):
+            return self.preset.negative
+        below = self.recipe or self.recommended
+        return below.negative if below else ""
+
+
+async def choose(arguments: GenerateArguments, offer: Offer, presets: PresetCollection) -> Choice:
+    """Decides mode, model and settings of a call.
+
+    Raises
+    ------
+    UnknownNameError
+        The preset or the model is not known, or the server lacks it.
+    InvalidInputError
+        Nothing suits the call; says what would do.
+    """
+    named = presets.get(arguments.preset) if arguments.preset.strip() else None
+    asked = _find_asked_model(arguments)
+    family = asked.lower() if asked.lower() in list_families() else ""
+    if not family:
+        model = await offer.get_model(asked)
+        mode = _choose_mode(arguments, model)
+        choice = Choice(mode, model, find_family(model.version), named)
+    elif named is not None and named.model:
+        model, notes = await _get_model_of(named, offer)
+        mode = _choose_mode(arguments, model)
+        choice = Choice(mode, model, find_family(model.version), named, notes=notes)
+    else:
+        choice = await _choose_by_family(arguments, family, named, offer, presets)
+    check_mode(choice.model, choice.mode)
+    check_picture(choice.mode, has_picture=arguments.has_picture)
+    return _add_recommended(choice, offer, arguments)
+
+
+def _find_asked_model(arguments: GenerateArguments) -> str:
+    asked = arguments.model.strip()
+    if asked.lower() not in {"", "auto"}:
+        return asked
+    return str(arguments.configuration.get("model") or "auto")
+
+
+async def _choose_by_family(
+    arguments: GenerateArguments, family: str, named: Preset | None, offer: Offer, presets: PresetCollection
+) -> Choice:
+    mode = _choose_mode_of_family(arguments, family, presets)
+    preset = named or presets.find(f"{mode}.{family}", own=True)
+    if preset is not None and preset.model:
+        model, notes = await _get_model_of(preset, offer)
+        return Choice(mode, model, find_family(model.version), preset, notes=notes)
+    if family == CUSTOM:
+        raise InvalidInputError(_explain_custom(mode, preset, presets))
+    if not list_recipes_for(mode, family):
+        raise InvalidInputError(explain_gap(family, mode))
+    check_picture(mode, has_picture=arguments.has_picture)
+    chosen = await offer.choose_recipe(family, mode)
+    model = offer.describe(chosen.model)
+    notes = _explain_fallback(chosen, list_recipes_for(mode, family)[0])
+    return Choice(mode, model, find_family(model.version), preset, chosen.recipe, notes=notes)
+
+
+def _choose_mode(arguments: GenerateArguments, model: Model) -> Mode:
+    mode = arguments.resolved_mode
+    if arguments.mode == "auto" and mode in _FROM_A_PICTURE:
+        return next((mode for mode in _FROM_A_PICTURE if mode in list_modes(model)), mode)
+    return mode
+
+
+def _choose_mode_of_family(arguments: GenerateArguments, family: str, presets: PresetCollection) -> Mode:
+    mode = arguments.resolved_mode
+    if arguments.mode == "auto" and mode in _FROM_A_PICTURE:
+        served = (mode for mode in _FROM_A_PICTURE if _serves(family, mode, presets))
+        return next(served, mode)
+    return mode
+
+
+def _serves(family: str, mode: Mode, presets: PresetCollection) -> bool:
+    return bool(list_recipes_for(mode, family)) or presets.find(f"{mode}.{family}", own=True) is not None
+
+
+async def _get_model_of(preset: Preset, offer: Offer) -> tuple[Model, tuple[str, ...]]:
+    """The model that a preset names; for ours another precision will do, the user's own are taken at their word."""
+    try:
+        return await offer.get_model(preset.model), ()
+    except UnknownNameError as error:
+        variant = None if preset.is_own else await offer.find_variant(preset.model)
+        if variant is not None:
+            return offer.describe(variant), (f"{preset.model} is not on the server; {variant} was used",)
+        raise UnknownNameError(
+            f"The preset {preset.name!r} needs {label_file(preset.model)}, which the server does not have. Download it "
+            "in Draw Things (Settings → Model → Manage), or name an installed model beside the preset.",
+            name=preset.model,
+            nearest=error.nearest,
+        ) from error
+
+
+def _explain_custom(mode: str, preset: Preset | None, presets: PresetCollection) -> str:
+    if preset is not None:
+        return f"The preset {preset.name!r} names no model. Add one to it in the app, or name a model in the call."
+    own = [other.name for other in presets.presets if other.is_own]
+    there = f" Your presets: {', '.join(own[:10])}." if own else " You have none yet."
+    return " ".join(
+        [
+            f"custom stands for your own presets, and none is named {mode}.{CUSTOM!s}. Save one under that name in "
+            f"Draw Things, name another as preset, or leave model out.{there}",
+            *presets.problems,
+        ]
+    )
+
+
+def _explain_fallback(chosen: Chosen, best: Preset) -> tuple[str, ...]:
+    """That something else than usual was taken, because files are missing on the server."""
+    wanted = best.checkpoint.files[0]
+    if chosen.recipe is not best:
+        return (f"{best.name} lacks files on this server; {chosen.recipe.name} was used",)
+    return () if chosen.model == wanted else (f"{wanted} is not on the server; {chosen.model} was used",)
+
+
+def _add_recommended(choice: Choice, offer: Offer, arguments: GenerateArguments) -> Choice:
+    applied = {lora.file for lora in (offer.build_lora(name, weight) for name, weight in arguments.loras)}
+    for settings in (choice.preset, choice.recipe):
+        applied |= settings.loras if settings else frozenset()
+    recommended = find_recipe(choice.model.file, choice.model.version, applied)
+    notes = choice.notes
+    if recommended is None and choice.settings is None:
+        notes = (*notes, f"no recommended settings are known for {choice.model.file}; the app's defaults were used")
+    return replace(choice, recommended=recommended, notes=notes)

@@ -1,0 +1,67 @@
+"""``generate`` and ``edit`` at the shell."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from drawthings_mcp.simulator import Simulator
+
+pytestmark = pytest.mark.anyio
+
+
+def server(simulator: Simulator) -> tuple[str, ...]:
+    return "--server", simulator.address, "--tls", "off"
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> str:
+    path = tmp_path / "fox.png"
+    Image.fromarray(np.random.default_rng(1).integers(0, 256, (192, 256, 3), np.uint8)).save(path)
+    return str(path)
+
+
+async def test_mode_family_and_preset_choose_the_settings(run: Any, picture: str) -> None:
+    async with Simulator() as simulator:
+        size = ("--size", "256x192", "--json", *server(simulator))
+        drawn = await run("generate", "a fox", "--family", "flux", *size)
+        redrawn = await run("generate", "a fox", "--mode", "image2image", "--canvas", picture, *size)
+        named = await run("generate", "a fox", "--preset", "SDXL v1.0", *size)
+        edited = await run("edit", picture, "make it night", "--family", "qwen-image", *size)
+    found = [(o.document["mode"], o.document["family"], o.document["preset"]) for o in (drawn, redrawn, named, edited)]
+    assert found == [
+        ("text2image", "flux", "FLUX.2 [klein] 9B"),
+        ("image2image", "z-image", "Z Image Turbo 1.0"),
+        ("text2image", "sdxl", "SDXL v1.0"),
+        ("edit", "qwen-image", "Qwen Image Edit 2511 with Lightning 4-Step v1.0"),
+    ]
+
+
+async def test_a_dry_run_prints_settings_with_their_origins_and_renders_nothing(run: Any) -> None:
+    async with Simulator() as simulator:
+        plain = await run("generate", "a fox", "--steps", "9", "--dry-run", *server(simulator))
+        document = json.loads((await run("generate", "a fox", "--dry-run", "--json", *server(simulator))).stdout)
+    assert plain.code == 0
+    assert "call: steps 9" in plain.stdout
+    assert document["settings"]["steps"] == [8, "recipe Z Image Turbo 1.0"]
+    assert not simulator.requests
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--family", "zimage"), "Did you mean 'z-image'"),
+        (("--family", "flux", "--model", "x.ckpt"), "give one of them"),
+        (("--mode", "redraw"), "'redraw'"),
+        (("--format", "16x9"), "'16x9'"),
+    ],
+)
+async def test_wrong_usage_is_told_before_a_server_is_asked(invoke: Any, options: tuple[str, ...], words: str) -> None:
+    outcome = invoke("generate", "a fox", *options)
+    assert outcome.code == 2
+    assert words in outcome.stderr

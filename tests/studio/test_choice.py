@@ -1,0 +1,133 @@
+"""Which model and recipe a call gets when files are missing, and what is said when nothing will do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from drawthings_mcp.errors import DrawThingsError, InvalidInputError
+from drawthings_mcp.presets.checkpoints import list_checkpoints
+from drawthings_mcp.simulator import Simulator
+from drawthings_mcp.studio import GenerateArguments
+from tests.slots import read_slots
+from tests.strict_server import StrictServer
+
+pytestmark = pytest.mark.anyio
+
+PICTURE = np.random.default_rng(1).integers(0, 256, (256, 256, 3), np.uint8)
+Q8 = "z_image_turbo_1.0_q8p.ckpt"
+LIGHTNING = "qwen_image_edit_2511_lightning_4_step_v1.0_lora_f16.ckpt"
+Z_IMAGE = list_checkpoints()["z_image_turbo_1.0"].files
+QWEN_2511 = list_checkpoints()["qwen_image_edit_2511"].files
+EDIT = {"mode": "edit", "model": "qwen-image", "canvas": PICTURE}
+
+
+def without(missing: list[str], browsing: bool) -> Simulator:
+    return Simulator(missing_files=missing, model_browser=browsing)
+
+
+@pytest.mark.parametrize("browsing", [True, False])
+@pytest.mark.parametrize(
+    ("missing", "arguments", "preset", "words"),
+    [
+        ([LIGHTNING], EDIT, "Qwen Image Edit 2511", "with Lightning 4-Step v1.0 lacks files on this server"),
+        (
+            list(QWEN_2511),
+            EDIT,
+            "Qwen Image Edit 2509 with Lightning 4-Step v1.0",
+            "Edit 2511 with Lightning 4-Step v1.0 lacks files",
+        ),
+        (list(Z_IMAGE), {}, "FLUX.2 [klein] 9B", "Z Image Turbo 1.0 lacks files"),
+    ],
+)
+async def test_the_next_best_is_taken_and_said(
+    studio_at: Any, missing: list[str], arguments: dict[str, Any], preset: str, words: str, browsing: bool
+) -> None:
+    async with without(missing, browsing) as simulator, studio_at(simulator.address, custom_configs="none") as studio:
+        run = await studio.resolve(GenerateArguments("a fox", **arguments))
+    assert run.preset == preset
+    assert words in run.notes[0]
+
+
+async def test_another_precision_of_the_same_model_is_said_too(studio_at: Any) -> None:
+    six_bit = {"file": "z_image_turbo_1.0_q6p.ckpt", "name": "Z Image Turbo 1.0 (6-bit)", "version": "z_image"}
+    model = {**six_bit, "prefix": "", "upcast_attention": False, "default_scale": 16}
+    async with StrictServer([model]) as strict, studio_at(strict.address, custom_configs="none") as studio:
+        run = await studio.resolve(GenerateArguments("a fox", model="z-image"))
+    assert (run.model_file, run.preset) == (six_bit["file"], "Z Image Turbo 1.0")
+    assert run.notes == (f"{Q8} is not on the server; {six_bit['file']} was used",)
+
+
+@pytest.mark.parametrize("browsing", [True, False])
+async def test_when_none_is_there_the_names_and_files_to_download_are_told(studio_at: Any, browsing: bool) -> None:
+    files = [*Z_IMAGE, *list_checkpoints()["z_image_1.0"].files]
+    async with without(files, browsing) as simulator, studio_at(simulator.address, custom_configs="none") as studio:
+        with pytest.raises(InvalidInputError, match=r"no model of z-image .* \(z_image_turbo_1\.0_q8p"):
+            await studio.resolve(GenerateArguments("a fox", model="z-image"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"mode": "edit"}, "edit needs a picture: give a canvas"),
+        ({"mode": "inpaint", "canvas": PICTURE}, "mask"),
+        ({"mode": "edit", "model": "z-image", "canvas": PICTURE}, "use model qwen-image or flux"),
+        ({"canvas": PICTURE, "moodboard": [PICTURE] * 9}, "moodboard: takes at most 8 pictures, got 9"),
+        (
+            {"mode": "image2image", "canvas": PICTURE, "moodboard": [PICTURE]},
+            "use model qwen-image or flux, in mode edit",
+        ),
+        ({"model": "qwen-imgae"}, "There is no model 'qwen-imgae'"),
+        ({"preset": "Z Image Turbo"}, "Did you mean 'Z Image Turbo 1.0'"),
+        ({"configuration": {"guidancescale": 3}}, "there is no key 'guidancescale'. Did you mean 'guidanceScale'"),
+        ({"configuration": {"steps": "many"}}, "steps: must be a whole number"),
+    ],
+)
+async def test_what_cannot_be_done_says_what_can(studio_at: Any, arguments: dict[str, Any], words: str) -> None:
+    async with Simulator() as simulator, studio_at(simulator.address, custom_configs="none") as studio:
+        with pytest.raises(DrawThingsError) as caught:
+            await studio.generate(GenerateArguments("a fox", **arguments))
+    assert words in str(caught.value)
+    assert not simulator.requests
+
+
+async def test_references_are_sent_in_order(studio_at: Any) -> None:
+    greys = [np.full((64, 64, 3), level, np.uint8) for level in (0, 255)]
+    async with Simulator() as simulator, studio_at(simulator.address, custom_configs="none") as studio:
+        await studio.generate(
+            GenerateArguments("a fox", mode="edit", canvas=PICTURE, moodboard=greys, width=128, height=128)
+        )
+    (message,) = [seen.message for seen in simulator.requests]
+    ((hint),) = message.hints
+    contents = {len(data): data for data in message.contents}
+    assert (hint.hintType, len(hint.tensors)) == ("shuffle", 2)
+    assert read_slots(message.configuration)["strength"] == 1.0
+    assert contents
+
+
+async def test_a_draft_becomes_final_at_a_larger_size_with_its_seed(studio_at: Any) -> None:
+    async with Simulator() as simulator, studio_at(simulator.address, custom_configs="none") as studio:
+        draft = (await studio.generate(GenerateArguments("a fox", width=256, height=384))).variants[0]
+        final = await studio.generate(
+            GenerateArguments(
+                "a fox", mode="image2image", canvas=draft.path, width=512, height=768, seed=draft.seed, strength=0.4
+            )
+        )
+    first, second = [read_slots(seen.message.configuration) for seen in simulator.requests]
+    assert second["seed"] == first["seed"] == draft.seed
+    assert (second["start_width"], second["start_height"]) == (8, 12)
+    assert second["model"] == first["model"]
+    assert final.variants[0].size == (512, 768)
+
+
+@pytest.mark.parametrize(
+    ("size", "rendered"), [((128, 128), (128, 128)), ((129, 700), (192, 704)), ((1000, 1000), (1024, 1024))]
+)
+async def test_any_size_is_rendered_at_the_next_multiple_and_both_are_told(
+    studio_at: Any, size: tuple[int, int], rendered: tuple[int, int]
+) -> None:
+    async with Simulator() as simulator, studio_at(simulator.address, custom_configs="none") as studio:
+        run = await studio.resolve(GenerateArguments("a fox", width=size[0], height=size[1]))
+    assert (run.size, run.rendered_size) == (size, rendered)

@@ -1,0 +1,207 @@
+"""The user's own presets: exactly theirs, seen at once, and never in the way when their file is broken."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from drawthings_mcp.errors import InvalidInputError, UnknownNameError
+from drawthings_mcp.simulator import Simulator
+from drawthings_mcp.studio import CatalogRow, GenerateArguments, Studio
+from tests.strict_server import StrictServer
+
+pytestmark = pytest.mark.anyio
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "presets"
+PICTURE = np.random.default_rng(1).integers(0, 256, (768, 512, 3), np.uint8)
+SD15 = {
+    "name": "Stable Diffusion v1.5",
+    "file": "sd_v1.5_f16.ckpt",
+    "prefix": "",
+    "version": "v1",
+    "upcast_attention": False,
+    "default_scale": 8,
+}
+STYLE = {"name": "Style", "file": "sd_v1.5_style_lora_f16.ckpt", "prefix": "", "version": "v1"}
+CANNY = {
+    "name": "Canny",
+    "file": "controlnet_canny_1.x_v1.1_f16.ckpt",
+    "version": "v1",
+    "type": "controlnet",
+    "global_average_pooling": False,
+    "modifier": "canny",
+}
+
+
+async def test_a_preset_that_the_app_saved_is_sent_key_by_key(studio_at: Any, preset_file: Path) -> None:
+    preset_file.write_bytes((GOLDEN / "custom_configs.json").read_bytes())
+    async with StrictServer([SD15], [STYLE], [CANNY]) as strict, studio_at(strict.address) as studio:
+        await studio.generate(
+            GenerateArguments("a fox", mode="image2image", preset="tuned for YEARS ", canvas=PICTURE, seed=7)
+        )
+    (sent,) = strict.seen
+    expected = json.loads((GOLDEN / "expected_slots.json").read_text())
+    assert {name: sent[name] for name in expected} == expected
+    assert sent["loras"] == [(STYLE["file"], 0.8125, 0)]
+    assert sent["controls"] == [(CANNY["file"], 0.5, 0.25, 0.75)]
+
+
+async def resolve(studio: Studio, **arguments: Any) -> dict[str, tuple[Any, str]]:
+    run = await studio.resolve(GenerateArguments("a fox", **arguments))
+    return {key: (value, origin) for key, value, origin in run.settings}
+
+
+async def test_every_value_says_where_it_came_from(studio_at: Any, save_presets: Any) -> None:
+    save_presets({"name": "image2image.z-image", "configuration": {"sharpness": 3, "shift": 2}})
+    call = {"model": "z-image", "mode": "image2image", "canvas": PICTURE, "steps": 11, "configuration": {"clipSkip": 2}}
+    async with Simulator() as simulator, studio_at(simulator.address) as studio:
+        settings = await resolve(studio, **call)
+    assert not simulator.requests
+    recipe = "recipe Z Image Turbo 1.0"
+    assert {
+        key: settings[key] for key in ("steps", "clipSkip", "sharpness", "shift", "strength", "sampler", "model")
+    } == {
+        "steps": (11, "call"),
+        "clipSkip": (2, "call"),
+        "sharpness": (3.0, "preset image2image.z-image"),
+        "shift": (2.0, "preset image2image.z-image"),
+        "strength": (0.6, "mode"),
+        "sampler": (17, recipe),
+        "model": ("z_image_turbo_1.0_q8p.ckpt", recipe),
+    }
+    assert settings["guidanceEmbed"] == (3.5, "default")
+    assert settings["width"] == (832, "canvas")
+    assert settings["height"] == (1280, "canvas")
+
+
+async def test_the_named_model_has_what_is_recommended_for_it(studio_at: Any) -> None:
+    async with Simulator() as simulator, studio_at(simulator.address, custom_configs="none") as studio:
+        settings = await resolve(studio, model="sd_xl_base_1.0_f16.ckpt")
+    assert settings["steps"] == (16, "recommended SDXL v1.0")
+    assert settings["model"] == ("sd_xl_base_1.0_f16.ckpt", "call")
+
+
+async def test_loras_of_the_call_join_those_of_the_recipe(studio_at: Any) -> None:
+    call = {"model": "qwen-image", "mode": "edit", "canvas": PICTURE, "loras": [("Qwen Edit 2509 Relight", 0.5)]}
+    async with Simulator() as simulator, studio_at(simulator.address, custom_configs="none") as studio:
+        loras, origin = (await resolve(studio, **call))["loras"]
+    assert [(lora["file"].partition("_lora")[0], lora["weight"]) for lora in loras] == [
+        ("qwen_image_edit_2511_lightning_4_step_v1.0", 1.0),
+        ("qwen_edit_2509_relight", 0.5),
+    ]
+    assert origin == "recipe Qwen Image Edit 2511 with Lightning 4-Step v1.0 + call"
+
+
+async def test_a_change_in_the_file_counts_at_the_next_call(studio_at: Any, save_presets: Any) -> None:
+    async with Simulator() as simulator, studio_at(simulator.address) as studio:
+        steps = []
+        for wanted in (11, 12):
+            save_presets({"name": "text2image.auto", "configuration": {"steps": wanted}})
+            steps.append((await resolve(studio))["steps"][0])
+    assert steps == [11, 12]
+
+
+async def test_presets_of_the_state_folder_go_before_those_of_the_app(
+    studio_at: Any, save_presets: Any, tmp_path: Path
+) -> None:
+    own = tmp_path / "state" / "presets"
+    own.mkdir(parents=True)
+    (own / "text2image.auto.json").write_text('{"steps": 31}')  # what the app copies to the clipboard
+    (own / "one.json").write_text('{"name": "One", "configuration": {"steps": 32}, "negative": "blurry"}')
+    save_presets({"name": "text2image.auto", "configuration": {"steps": 33}})
+    async with Simulator() as simulator, studio_at(simulator.address) as studio:
+        assert (await resolve(studio))["steps"][0] == 31
+        run = await studio.resolve(GenerateArguments("a fox", preset="one"))
+        listing = await studio.list_catalog("presets", query="one")
+    assert ({key: value for key, value, _ in run.settings}["steps"], run.negative_prompt) == (32, "blurry")
+    rows: tuple[CatalogRow, ...] = listing.rows
+    assert [row.detail for row in rows if row.name == "One"] == ["yours, in the presets folder"]
+
+
+async def test_none_switches_the_apps_presets_off(studio_at: Any, save_presets: Any) -> None:
+    save_presets({"name": "text2image.auto", "configuration": {"steps": 33}})
+    async with Simulator() as simulator, studio_at(simulator.address, custom_configs="none") as studio:
+        assert (await resolve(studio))["steps"][0] == 8
+
+
+def make_unreadable(path: Path) -> None:
+    path.mkdir()
+
+
+BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
+    "half-written": (lambda path: path.write_text('[{"name": "A", "configur'), "is not whole JSON"),
+    "empty": (lambda path: path.write_text(""), "is not whole JSON"),
+    "no list": (lambda path: path.write_text('"presets"'), "holds no list of presets"),
+    "no text": (lambda path: path.write_bytes(b"\xff\xfe\x00\x01"), "is not UTF-8 text"),
+    "a folder": (make_unreadable, "is no file"),
+    "missing": (lambda path: None, "does not exist"),
+    "nested": (lambda path: path.write_text("[" * 100_000), "is not whole JSON"),
+    "others": (
+        lambda path: path.write_text('[{"name": "A"}, {"configuration": {}}, 5]'),
+        "3 of its entries lack a name",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+async def test_a_file_that_cannot_be_used_is_told_in_one_sentence_and_the_rest_works(
+    studio_at: Any, preset_file: Path, kind: str
+) -> None:
+    spoil, words = BROKEN[kind]
+    spoil(preset_file)
+    async with Simulator() as simulator, studio_at(simulator.address) as studio:
+        run = await studio.resolve(GenerateArguments("a fox"))
+        with pytest.raises(UnknownNameError, match=words):
+            await studio.resolve(GenerateArguments("a fox", preset="Mine"))
+        listing = await studio.list_catalog("presets")
+    assert run.preset == "Z Image Turbo 1.0"
+    assert [words in note for note in run.notes] == [True]
+    assert listing.notes == run.notes
+    assert listing.rows
+
+
+async def test_a_preset_with_a_wrong_value_is_named_with_its_file(
+    studio_at: Any, save_presets: Any, preset_file: Path
+) -> None:
+    save_presets({"name": "Mine", "configuration": {"steps": "many", "model": "z_image_turbo_1.0_q8p.ckpt"}})
+    async with Simulator() as simulator, studio_at(simulator.address) as studio:
+        with pytest.raises(InvalidInputError, match=r"'Mine' in .*custom_configs\.json.*steps: must be a whole number"):
+            await resolve(studio, preset="Mine")
+
+
+async def test_a_preset_whose_model_is_missing_says_what_to_download(studio_at: Any, save_presets: Any) -> None:
+    save_presets({"name": "Mine", "configuration": {"model": "flux_1_dev_q5p.ckpt"}})
+    async with Simulator(missing_files=["flux_1_dev_q5p.ckpt"]) as simulator, studio_at(simulator.address) as studio:
+        with pytest.raises(UnknownNameError, match=r"'Mine' needs .*flux_1_dev_q5p\.ckpt.*Download"):
+            await resolve(studio, preset="Mine")
+
+
+async def test_the_size_of_a_preset_counts_and_what_it_cuts_off_is_told(studio_at: Any, save_presets: Any) -> None:
+    save_presets({"name": "edit.flux", "configuration": {"width": 1000, "height": 640}})
+    async with Simulator() as simulator, studio_at(simulator.address) as studio:
+        run = await studio.resolve(GenerateArguments("a fox", mode="edit", model="flux", canvas=PICTURE))
+        own = await studio.resolve(
+            GenerateArguments("a fox", mode="edit", model="flux", canvas=PICTURE, image_format="2:3")
+        )
+    assert run.size == (960, 640)  # the app rounds down
+    assert "the canvas was cropped to 960×640" in " ".join(run.notes)
+    assert (own.size, own.notes) == ((832, 1280), ())
+
+
+async def test_listed_presets_say_whose_they_are_and_what_the_server_lacks(studio_at: Any, save_presets: Any) -> None:
+    save_presets(
+        {"name": "edit.flux", "configuration": {"model": "flux_2_klein_9b_q6p.ckpt"}},
+        {"name": "Gone", "configuration": {"model": "gone_f16.ckpt", "loras": [{"file": "lost.ckpt", "weight": 1}]}},
+    )
+    async with Simulator() as simulator, studio_at(simulator.address) as studio:
+        rows = (await studio.list_catalog("presets", limit=100)).rows
+    found = {row.name: row for row in rows}
+    assert (found["edit.flux"].detail, found["edit.flux"].installed) == ("yours, from the app", True)
+    assert found["edit.flux"].modes == {"edit"}
+    assert found["Gone"].detail == "yours, from the app; lacks gone_f16.ckpt, lost.ckpt"
+    assert found["Z Image Turbo 1.0"].detail.startswith("built in")
