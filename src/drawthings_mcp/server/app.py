@@ -5,20 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
-from typing import Any
 
-from mcp import MCPError
 from mcp.server import MCPServer
-from mcp.server.mcpserver import Context
-from mcp.types import INVALID_PARAMS, GetPromptResult, InputRequiredResult
 
 from drawthings_mcp.server.completion import add_completion
-from drawthings_mcp.server.guides import add_guide_templates, list_guides
-from drawthings_mcp.server.prompts import list_prompts
+from drawthings_mcp.server.guided_server import GuidedServer
 from drawthings_mcp.server.tools import list_tools
 from drawthings_mcp.settings import APP_NAME, Settings
 from drawthings_mcp.studio import HEARTBEAT_SECONDS, Studio, open_studio
-from drawthings_mcp.validation import shorten, suggest
 
 INSTRUCTIONS = """\
 Makes pictures on the user's own machine with Draw Things.
@@ -30,25 +24,6 @@ Leave everything else out: the settings that suit are chosen. Results name id, f
 list_models shows what the server can use. If a call fails, the text says what to do next.
 More, when you need it: guide://modes (which mode and model), guide://prompting/{mode}, guide://families/{family}.
 Prompts for the user to pick: creative_director (draft by draft), describe_then_edit (one careful change)."""
-
-
-class _StudioServer(MCPServer[Studio]):
-    """A server that says which prompts there are; the SDK's own leaves newer clients with an internal error."""
-
-    async def get_prompt(
-        self, name: str, arguments: dict[str, Any] | None = None, context: Context[Studio, Any] | None = None
-    ) -> GetPromptResult | InputRequiredResult:
-        """See ``MCPServer.get_prompt``.
-
-        Raises
-        ------
-        MCPError
-            There is no such prompt; the text names those that there are.
-        """
-        known = [prompt.name for prompt in await self.list_prompts()]
-        if name not in known:
-            raise MCPError(code=INVALID_PARAMS, message=f"There is no prompt {shorten(name)}.{suggest(name, known)}")
-        return await super().get_prompt(name, arguments, context)
 
 
 def build_server(settings: Settings, *, heartbeat_seconds: float = HEARTBEAT_SECONDS) -> MCPServer[Studio]:
@@ -65,21 +40,17 @@ def build_server(settings: Settings, *, heartbeat_seconds: float = HEARTBEAT_SEC
         async with open_studio(settings, heartbeat_seconds) as studio:
             yield studio
 
-    server = _StudioServer(
+    server = GuidedServer(
         name=APP_NAME,
         title="Draw Things",
         description="Pictures made on your own machine with Draw Things",
         instructions=INSTRUCTIONS,
         version=version(APP_NAME),
         tools=[*list_tools()],
-        resources=list_guides(),
         log_level="WARNING",
         lifespan=lifespan,
         # No tool list or picture ever changes behind a client's back yet, so there is nothing to listen to.
         subscriptions=False,
     )
-    add_guide_templates(server)
-    for prompt in list_prompts():
-        server.add_prompt(prompt)
     add_completion(server)
     return server

@@ -1,7 +1,7 @@
 """The guides on modes, families and prompting, as resources.
 
 Owns their addresses and the names that they are asked for by. The texts are data, ``configs/guides``, and are read
-when a client asks for them.
+when a client asks for them: clients wait for the server to start, and most of them never ask.
 """
 
 from __future__ import annotations
@@ -9,20 +9,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 from importlib.resources.abc import Traversable
-from typing import Any
+from urllib.parse import unquote
 
 import anyio.to_thread
-from mcp.server import MCPServer
 from mcp.server.mcpserver.exceptions import ResourceNotFoundError
-from mcp.server.mcpserver.resources import Resource
+from mcp.types import Resource, ResourceTemplate
 
 from drawthings_mcp.studio import load_room
 from drawthings_mcp.validation import shorten
 
+SCHEME = "guide://"
 MODES_GUIDE = "guide://modes"
 FAMILY_GUIDES = "guide://families/{family}"
 PROMPTING_GUIDES = "guide://prompting/{mode}"
-_MARKDOWN = "text/markdown"
+MARKDOWN = "text/markdown"
 
 FAMILIES: Mapping[str, str] = {
     "z-image": "Z-Image",
@@ -51,98 +51,95 @@ MODES: Mapping[str, str] = {
 """Modes that have a guide, and what each is for."""
 
 
-class Guide(Resource):
-    """One text.
+_SHELVES: Mapping[str, tuple[str, Mapping[str, str]]] = {"families": ("family", FAMILIES), "prompting": ("mode", MODES)}
+"""Folders of guides: what their names are names of, and the names."""
 
-    Attributes
-    ----------
-    file
-        Its path within ``configs/guides``.
+
+def list_guides() -> list[Resource]:
+    """All guides under addresses of their own, for clients that do not fill in templates."""
+    modes = Resource(
+        uri=MODES_GUIDE,
+        name="modes",
+        title="Guide: modes",
+        description="Which mode and which model for what; drafts and finals.",
+        mime_type=MARKDOWN,
+    )
+    families = (
+        Resource(
+            uri=FAMILY_GUIDES.format(family=name),
+            name=name,
+            title=f"Guide: {title}",
+            description=f"What {title} can do and how to prompt it.",
+            mime_type=MARKDOWN,
+        )
+        for name, title in FAMILIES.items()
+    )
+    prompting = (
+        Resource(
+            uri=PROMPTING_GUIDES.format(mode=name),
+            name=name,
+            title=f"Guide: prompting {name}",
+            description=f"How to write a prompt to {purpose}.",
+            mime_type=MARKDOWN,
+        )
+        for name, purpose in MODES.items()
+    )
+    return [modes, *families, *prompting]
+
+
+def list_guide_templates() -> list[ResourceTemplate]:
+    """The addresses into which a client fills a family or a mode."""
+    return [
+        ResourceTemplate(
+            uri_template=FAMILY_GUIDES,
+            name="family_guide",
+            title="Guide to a family of models",
+            description="What the models of a family can do and how to prompt them.",
+            mime_type=MARKDOWN,
+        ),
+        ResourceTemplate(
+            uri_template=PROMPTING_GUIDES,
+            name="prompting_guide",
+            title="Guide to prompting a mode",
+            description="How to write a prompt for a mode of generate_image.",
+            mime_type=MARKDOWN,
+        ),
+    ]
+
+
+async def read_guide(uri: str) -> str:
+    """The Markdown text at an address; names are found without regard to case and separators.
+
+    Raises
+    ------
+    ResourceNotFoundError
+        There is no such guide; the text names all that there are.
     """
-
-    mime_type: str = _MARKDOWN
-    file: str
-
-    async def read(self) -> str:
-        """The text, in Markdown."""
-        return await read_guide(self.file)
+    return await read_text(_find_file(uri))
 
 
-async def read_guide(file: str) -> str:
+async def read_text(file: str) -> str:
     """A text of ``configs/guides``, read anew at every call: who edits one need not restart anything."""
     packaged = await load_room("presets.packaged")
     path: Traversable = packaged.find_configs() / "guides" / file
     return await anyio.to_thread.run_sync(partial(path.read_text, encoding="utf-8"))
 
 
-def list_guides() -> list[Resource]:
-    """All guides under addresses of their own, for clients that do not fill in templates."""
-    return [
-        Guide(
-            uri=MODES_GUIDE,
-            name="modes",
-            title="Guide: modes",
-            description="Which mode and which model for what; drafts and finals.",
-            file="modes.md",
-        ),
-        *(
-            Guide(
-                uri=FAMILY_GUIDES.format(family=name),
-                name=name,
-                title=f"Guide: {title}",
-                description=f"What {title} can do and how to prompt it.",
-                file=f"families/{name}.md",
-            )
-            for name, title in FAMILIES.items()
-        ),
-        *(
-            Guide(
-                uri=PROMPTING_GUIDES.format(mode=name),
-                name=name,
-                title=f"Guide: prompting {name}",
-                description=f"How to write a prompt to {purpose}.",
-                file=f"prompting/{name}.md",
-            )
-            for name, purpose in MODES.items()
-        ),
-    ]
-
-
-def add_guide_templates(server: MCPServer[Any]) -> None:
-    """Lets clients fill in a family or a mode, and tells them the known ones when there is no such guide."""
-    server.resource(FAMILY_GUIDES, name="family_guide", title="Guide to a family of models", mime_type=_MARKDOWN)(
-        _read_family_guide
-    )
-    server.resource(PROMPTING_GUIDES, name="prompting_guide", title="Guide to prompting a mode", mime_type=_MARKDOWN)(
-        _read_prompting_guide
-    )
-
-
-async def _read_family_guide(family: str) -> str:
-    """What the models of a family can do and how to prompt them."""
-    return await read_guide(f"families/{_get_name('family', family, FAMILIES)}.md")
-
-
-async def _read_prompting_guide(mode: str) -> str:
-    """How to write a prompt for a mode of generate_image."""
-    return await read_guide(f"prompting/{_get_name('mode', mode, MODES)}.md")
-
-
-def _get_name(what: str, asked: str, known: Mapping[str, str]) -> str:
-    """The known name that was meant, without regard to case and separators.
-
-    Raises
-    ------
-    ResourceNotFoundError
-        There is none; the text names all that there are.
-    """
-    names = {_strip_separators(name): name for name in known}
-    found = names.get(_strip_separators(asked))
-    if found is None:
+def _find_file(uri: str) -> str:
+    folder, _, asked = unquote(uri.removeprefix(SCHEME)).partition("/")
+    if uri == MODES_GUIDE:
+        return "modes.md"
+    if folder not in _SHELVES:
+        raise ResourceNotFoundError(
+            f"There is no guide at {shorten(uri)}. There are: {MODES_GUIDE}, {FAMILY_GUIDES}, {PROMPTING_GUIDES}."
+        )
+    what, known = _SHELVES[folder]
+    name = {_strip_separators(name): name for name in known}.get(_strip_separators(asked))
+    if name is None:
         raise ResourceNotFoundError(
             f"There is no guide for the {what} {shorten(asked)}. There are: {', '.join(known)}."
         )
-    return found
+    return f"{folder}/{name}.md"
 
 
 def _strip_separators(name: str) -> str:

@@ -6,58 +6,31 @@ Owns their names and arguments. The texts are data, ``configs/guides``, and are 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from functools import partial
-from typing import Any
 
 from mcp import MCPError
-from mcp.server.mcpserver import Context
-from mcp.server.mcpserver.prompts import Prompt
-from mcp.server.mcpserver.prompts.base import Message, PromptArgument
-from mcp.types import INVALID_PARAMS, InputRequiredResult
+from mcp.types import INVALID_PARAMS, GetPromptResult, Prompt, PromptArgument, PromptMessage, TextContent
 
-from drawthings_mcp.server.guides import read_guide
-from drawthings_mcp.validation import suggest
+from drawthings_mcp.server.guides import read_text
+from drawthings_mcp.validation import shorten, suggest
 
 CREATIVE_DIRECTOR = "creative_director"
 DESCRIBE_THEN_EDIT = "describe_then_edit"
 
 
-class TextPrompt(Prompt):
-    """A prompt that refuses what it does not know, in one short line per argument."""
-
-    async def render(
-        self, arguments: dict[str, Any] | None, context: Context[Any, Any]
-    ) -> list[Message] | InputRequiredResult:
-        """One message of the user; see ``Prompt.render``. What was left empty counts as left out.
-
-        Raises
-        ------
-        MCPError
-            An argument is missing or not known; the text says which.
-        """
-        given = {name: value.strip() for name, value in (arguments or {}).items() if value.strip()}
-        problems = list(_find_problems(given, self.arguments or []))
-        if problems:
-            raise MCPError(code=INVALID_PARAMS, message="\n".join(problems))
-        return await super().render(given, context)
-
-
-def list_prompts() -> tuple[TextPrompt, ...]:
+def list_prompts() -> list[Prompt]:
     """All prompts, in the order in which a client shows them."""
-    return (
-        TextPrompt(
+    return [
+        Prompt(
             name=CREATIVE_DIRECTOR,
             title="Creative director",
             description="Works on a picture with you, draft by draft: shows, judges honestly, waits for your word.",
             arguments=[
                 PromptArgument(name="request", description="What you want to see.", required=True),
-                PromptArgument(name="style", description="How it should look, e.g. watercolour."),
-                PromptArgument(name="language", description="The language to answer in."),
+                PromptArgument(name="style", description="How it should look, e.g. watercolour.", required=False),
+                PromptArgument(name="language", description="The language to answer in.", required=False),
             ],
-            fn=partial(_compose, f"{CREATIVE_DIRECTOR}.md"),
-            context_kwarg=None,
         ),
-        TextPrompt(
+        Prompt(
             name=DESCRIBE_THEN_EDIT,
             title="Describe, then edit",
             description="Describes what is really in a picture before it changes anything, then makes one edit.",
@@ -67,16 +40,34 @@ def list_prompts() -> tuple[TextPrompt, ...]:
                 ),
                 PromptArgument(name="change", description="What should be different.", required=True),
             ],
-            fn=partial(_compose, f"{DESCRIBE_THEN_EDIT}.md"),
-            context_kwarg=None,
         ),
+    ]
+
+
+async def get_prompt(name: str, arguments: Mapping[str, str]) -> GetPromptResult:
+    """The message of the user that a prompt stands for: the way of working, then what was filled in.
+
+    The user's own words come last, because that is what a model heeds most. What was left empty counts as left out.
+
+    Raises
+    ------
+    MCPError
+        There is no such prompt, or an argument is missing or not known; the text says which.
+    """
+    prompts = {prompt.name: prompt for prompt in list_prompts()}
+    if name not in prompts:
+        raise MCPError(code=INVALID_PARAMS, message=f"There is no prompt {shorten(name)}.{suggest(name, prompts)}")
+    prompt = prompts[name]
+    known = prompt.arguments or []
+    given = {argument: value.strip() for argument, value in arguments.items() if value.strip()}
+    problems = list(_find_problems(given, known))
+    if problems:
+        raise MCPError(code=INVALID_PARAMS, message="\n".join(problems))
+    wishes = "\n".join(f"{a.name.capitalize()}: {given[a.name]}" for a in known if a.name in given)
+    text = f"{await read_text(f'{name}.md')}\n## From the user\n\n{wishes}\n"
+    return GetPromptResult(
+        description=prompt.description, messages=[PromptMessage(role="user", content=TextContent(text=text))]
     )
-
-
-async def _compose(file: str, **given: str) -> str:
-    """The way of working, then what the user filled in; last, because that is what a model heeds most."""
-    wishes = "\n".join(f"{name.capitalize()}: {value}" for name, value in given.items())
-    return f"{await read_guide(file)}\n## From the user\n\n{wishes}\n"
 
 
 def _find_problems(given: Mapping[str, str], arguments: list[PromptArgument]) -> Iterator[str]:
