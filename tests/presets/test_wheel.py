@@ -37,6 +37,12 @@ def test_the_wheel_carries_the_folder_inside_the_package(tmp_path: Path) -> None
     installed = tmp_path / "installed"
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(installed)
+    guides = {path.relative_to(ROOT) for path in (ROOT / "configs" / "guides").rglob("*.md")}
+    assert len(guides) > 20
+    assert guides == {
+        path.relative_to(installed / "drawthings_mcp")
+        for path in (installed / "drawthings_mcp" / "configs" / "guides").rglob("*.md")
+    }
     script = (
         "from drawthings_mcp import presets; from drawthings_mcp.presets.packaged import find_configs; "
         "print(find_configs(), len(presets.list_recipes()), presets.choose_model(['sd_v1.5_f16.ckpt']))"

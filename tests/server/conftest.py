@@ -42,13 +42,16 @@ def over_stdio(server_environment: dict[str, str]) -> Connect:
 
 @pytest.fixture
 def in_process(server_environment: dict[str, str]) -> Connect:
-    """``in_process(server="host:port", tls="off")`` is a client of a server in the test's own process."""
+    """``in_process(server="host:port", tls="off")`` is a client of a server in the test's own process.
+
+    ``mode="legacy"`` makes it one that speaks the protocol as it was before requests stood for themselves.
+    """
 
     @asynccontextmanager
-    async def connect(*, heartbeat_seconds: float = 5.0, **options: str) -> AsyncIterator[Client]:
+    async def connect(*, heartbeat_seconds: float = 5.0, mode: str = "auto", **options: str) -> AsyncIterator[Client]:
         settings = load_settings(options, environment=server_environment)
         server = build_server(settings, heartbeat_seconds=heartbeat_seconds)
-        async with Client(server, read_timeout_seconds=60) as client:
+        async with Client(server, read_timeout_seconds=60, mode=mode) as client:
             yield client
 
     return connect

@@ -8,21 +8,26 @@ from importlib.metadata import version
 
 from mcp.server import MCPServer
 
+from drawthings_mcp.server.completion import add_completion
+from drawthings_mcp.server.guided_server import GuidedServer
 from drawthings_mcp.server.tools import list_tools
 from drawthings_mcp.settings import APP_NAME, Settings
 from drawthings_mcp.studio import HEARTBEAT_SECONDS, Studio, open_studio
 
 INSTRUCTIONS = """\
 Makes pictures on the user's own machine with Draw Things.
-Call generate_image once per message, look at what came back, say honestly what is right and what is not, then go on.
-A prompt names the subject, its surroundings, composition, light, materials, colours and any text to be written.
-Leave out what you do not need: the settings that suit the model are chosen for you. Every result names its id, file
-and seed; the same seed and prompt give the same picture, so change one thing at a time.
-list_models shows what the server can use. If a call fails, the text says what to do next."""
+Show before you ask: call generate_image at once with sensible guesses, once per message. Then say honestly what is
+right and what is wrong, name the next change, stop and wait for the user. Never speak of a picture you were not shown.
+Words alone make a picture: describe subject, place, composition, light, materials, colours, text in quotes, medium.
+With canvas (an id such as a1 or v3, latest, or a path) it is changed: say only what changes, then what stays.
+Leave everything else out: the settings that suit are chosen. Results name id, file and seed.
+list_models shows what the server can use. If a call fails, the text says what to do next.
+More, when you need it: guide://modes (which mode and model), guide://prompting/{mode}, guide://families/{family}.
+Prompts for the user to pick: creative_director (draft by draft), describe_then_edit (one careful change)."""
 
 
 def build_server(settings: Settings, *, heartbeat_seconds: float = HEARTBEAT_SECONDS) -> MCPServer[Studio]:
-    """The server with all its tools; its lifespan owns the studio.
+    """The server with all its tools, guides and prompts; its lifespan owns the studio.
 
     Parameters
     ----------
@@ -35,7 +40,7 @@ def build_server(settings: Settings, *, heartbeat_seconds: float = HEARTBEAT_SEC
         async with open_studio(settings, heartbeat_seconds) as studio:
             yield studio
 
-    return MCPServer(
+    server = GuidedServer(
         name=APP_NAME,
         title="Draw Things",
         description="Pictures made on your own machine with Draw Things",
@@ -47,3 +52,5 @@ def build_server(settings: Settings, *, heartbeat_seconds: float = HEARTBEAT_SEC
         # No tool list or picture ever changes behind a client's back yet, so there is nothing to listen to.
         subscriptions=False,
     )
+    add_completion(server)
+    return server

@@ -1,0 +1,132 @@
+"""What a client may offer while its user types an argument of a prompt or the variable of an address.
+
+Owns the table of who answers for which argument, and the order of the answers. The protocol completes nothing else:
+arguments of tools are not asked for here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from operator import itemgetter
+from typing import Any, TypeAlias
+
+from mcp import MCPError
+from mcp.server import MCPServer
+from mcp.server.context import ServerRequestContext
+from mcp.types import INVALID_PARAMS, CompleteRequestParams, CompleteResult, Completion, PromptReference
+
+from drawthings_mcp.errors import DrawThingsError
+from drawthings_mcp.server.guides import FAMILIES, FAMILY_GUIDES, MODES, PROMPTING_GUIDES
+from drawthings_mcp.server.prompts import CREATIVE_DIRECTOR, DESCRIBE_THEN_EDIT
+from drawthings_mcp.studio import Studio
+from drawthings_mcp.validation import shorten, suggest
+
+MAX_VALUES = 100
+"""Values that the protocol lets an answer have."""
+
+Complete: TypeAlias = Callable[[str, Studio], Awaitable[list[str]]]
+"""What was typed so far → what it may become, best first. More than ``MAX_VALUES`` are cut off and counted."""
+
+_LATEST = ("latest", "latest:a", "latest:v", "latest:p")
+_STYLES = (
+    "photograph",
+    "watercolour",
+    "oil painting",
+    "ink drawing",
+    "pencil sketch",
+    "flat illustration",
+    "anime",
+    "3D render",
+    "poster",
+    "pixel art",
+)
+_LANGUAGES = (
+    "English",
+    "Deutsch",
+    "Español",
+    "Français",
+    "Italiano",
+    "Português",
+    "Polski",
+    "中文",
+    "日本語",
+    "한국어",
+)
+
+
+async def complete_family(typed: str, _: Studio) -> list[str]:
+    """Families that have a guide."""
+    return rank(typed, FAMILIES)
+
+
+async def complete_mode(typed: str, _: Studio) -> list[str]:
+    """Modes that have a guide."""
+    return rank(typed, MODES)
+
+
+async def complete_image(typed: str, _: Studio) -> list[str]:
+    """Pictures that can be named without knowing any id (contract §4)."""
+    return rank(typed, _LATEST)
+
+
+async def complete_style(typed: str, _: Studio) -> list[str]:
+    """A few common styles; any other may be typed."""
+    return rank(typed, _STYLES)
+
+
+async def complete_language(typed: str, _: Studio) -> list[str]:
+    """A few languages by their own names; any other may be typed."""
+    return rank(typed, _LANGUAGES)
+
+
+COMPLETIONS: Mapping[tuple[str, str], Complete] = {
+    (FAMILY_GUIDES, "family"): complete_family,
+    (PROMPTING_GUIDES, "mode"): complete_mode,
+    (DESCRIBE_THEN_EDIT, "image"): complete_image,
+    (CREATIVE_DIRECTOR, "style"): complete_style,
+    (CREATIVE_DIRECTOR, "language"): complete_language,
+}
+"""Who answers, by prompt or template of an address, and argument. Other arguments of these take free text."""
+
+
+def rank(typed: str, names: Iterable[str]) -> list[str]:
+    """The names that may be meant: those that begin with what was typed, those that contain it, those that have
+    its letters in the same order; without regard to case, and otherwise in the order given."""
+    wanted = typed.strip().casefold()
+    graded = [(grade, name) for name in names if (grade := _grade(wanted, name.casefold())) is not None]
+    return [name for _, name in sorted(graded, key=itemgetter(0))]
+
+
+def _grade(wanted: str, name: str) -> int | None:
+    if name.startswith(wanted):
+        return 0
+    if wanted in name:
+        return 1
+    letters = iter(name)
+    return 2 if all(letter in letters for letter in wanted) else None
+
+
+def add_completion(server: MCPServer[Studio]) -> None:
+    """Answers ``completion/complete``, and tells clients so."""
+    # The SDK's decorator would not hand the studio to the function.
+    server._lowlevel_server.add_request_handler("completion/complete", CompleteRequestParams, _answer)
+
+
+async def _answer(context: ServerRequestContext[Studio, Any], params: CompleteRequestParams) -> CompleteResult:
+    reference = params.ref.name if isinstance(params.ref, PromptReference) else params.ref.uri
+    references = dict.fromkeys(known for known, _ in COMPLETIONS)
+    if reference not in references:
+        message = f"There is no prompt or resource template {shorten(reference)}.{suggest(reference, references)}"
+        raise MCPError(code=INVALID_PARAMS, message=message)
+    complete = COMPLETIONS.get((reference, params.argument.name), _complete_nothing)
+    try:
+        values = await complete(params.argument.value, context.lifespan_context)
+    except DrawThingsError:
+        # Somebody is typing: a server that is away is told when it is needed.
+        values = []
+    completion = Completion(values=values[:MAX_VALUES], total=len(values), has_more=len(values) > MAX_VALUES)
+    return CompleteResult(completion=completion)
+
+
+async def _complete_nothing(_typed: str, _: Studio) -> list[str]:
+    return []

@@ -1,0 +1,94 @@
+"""The prompts as a client gets them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mcp import Client, MCPError
+from mcp.types import TextContent
+
+from drawthings_mcp.presets.packaged import find_configs
+
+pytestmark = pytest.mark.anyio
+
+FOLDER = Path(str(find_configs())) / "guides"
+LIMITS = {"creative_director": 4500, "describe_then_edit": 2500}
+
+
+async def get_text(client: Client, name: str, **arguments: str) -> str:
+    (message,) = (await client.get_prompt(name, arguments)).messages
+    assert message.role == "user"
+    assert isinstance(message.content, TextContent)
+    return message.content.text
+
+
+async def test_prompts_are_listed_with_their_arguments(over_stdio: Any) -> None:
+    async with over_stdio() as client:
+        prompts = (await client.list_prompts()).prompts
+    assert {prompt.name: [(a.name, a.required) for a in prompt.arguments or ()] for prompt in prompts} == {
+        "creative_director": [("request", True), ("style", False), ("language", False)],
+        "describe_then_edit": [("image", True), ("change", True)],
+    }
+    for prompt in prompts:
+        assert prompt.title
+        assert prompt.description
+        assert all(argument.description for argument in prompt.arguments or ())
+
+
+async def test_a_prompt_is_a_way_of_working_and_then_what_the_user_wants(over_stdio: Any) -> None:
+    async with over_stdio() as client:
+        directed = await get_text(
+            client, "creative_director", language="Polski", request="a {fox} for $5", style=" linocut "
+        )
+        edited = await get_text(client, "describe_then_edit", image="a1", change="make it night")
+    protocol = (FOLDER / "creative_director.md").read_text(encoding="utf-8")
+    assert directed.startswith(protocol)
+    assert directed.endswith("\n## From the user\n\nRequest: a {fox} for $5\nStyle: linocut\nLanguage: Polski\n")
+    assert edited.startswith((FOLDER / "describe_then_edit.md").read_text(encoding="utf-8"))
+    assert edited.endswith("\nImage: a1\nChange: make it night\n")
+
+
+@pytest.mark.parametrize("name", sorted(LIMITS))
+def test_a_prompt_leaves_room_for_the_conversation(name: str) -> None:
+    assert 1000 < len((FOLDER / f"{name}.md").read_text(encoding="utf-8")) <= LIMITS[name]
+
+
+async def test_what_is_left_out_or_empty_is_not_mentioned(in_process: Any) -> None:
+    async with in_process() as client:
+        text = await get_text(client, "creative_director", request="a fox", style="  ")
+    assert text.endswith("## From the user\n\nRequest: a fox\n")
+
+
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+@pytest.mark.parametrize(
+    ("name", "arguments", "sentence"),
+    [
+        ("creative_directer", {}, "There is no prompt 'creative_directer'. Did you mean 'creative_director'?"),
+        ("zzz", {}, "There is no prompt 'zzz'. There are: creative_director, describe_then_edit."),
+        ("creative_director", {}, "request: is required. What you want to see."),
+        (
+            "describe_then_edit",
+            {"image": "a1", "change": "\n", "chnage": "x"},
+            "chnage: there is no such argument. Did you mean 'change'?\nchange: is required. What should be different.",
+        ),
+    ],
+)
+async def test_what_does_not_fit_is_refused_in_one_line_each(
+    in_process: Any, mode: str, name: str, arguments: dict[str, str], sentence: str
+) -> None:
+    async with in_process(mode=mode) as client:
+        with pytest.raises(MCPError) as caught:
+            await client.get_prompt(name, arguments)
+    assert caught.value.error.message == sentence
+
+
+async def test_the_instructions_point_to_what_exists(over_stdio: Any) -> None:
+    async with over_stdio() as client:
+        instructions = client.instructions or ""
+        templates = (await client.list_resource_templates()).resource_templates
+        prompts = (await client.list_prompts()).prompts
+    assert len(instructions) <= 1024
+    for name in ("guide://modes", *(t.uri_template for t in templates), *(prompt.name for prompt in prompts)):
+        assert name in instructions
