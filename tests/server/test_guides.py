@@ -15,7 +15,7 @@ from mcp import Client, MCPError
 from mcp.types import TextResourceContents
 
 from drawthings_mcp import ImageGenerationConfig
-from drawthings_mcp.presets import find_family, list_recipes
+from drawthings_mcp.presets import list_families, find_family, list_recipes
 from drawthings_mcp.presets.packaged import find_configs, read_packaged
 
 pytestmark = pytest.mark.anyio
@@ -204,7 +204,7 @@ def test_the_figures_of_a_family_are_those_of_its_recipes(family: str) -> None:
 
 @pytest.mark.parametrize("family", sorted(MODEL_CHOICES - {"auto", "custom"}))
 def test_a_family_is_said_to_edit_only_when_a_model_of_it_is_preferred_for_that(family: str) -> None:
-    edits = family in read_packaged("families.json")["edit"]
+    edits = family in list_families("edit")
     text = TEXTS[f"families/{family}.md"]
     assert ("Modes: all" in text) is edits
     assert ("No `edit`" in text) is not edits

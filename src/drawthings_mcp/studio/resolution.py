@@ -66,7 +66,7 @@ def resolve(
         A value is not allowed; says whose it is.
     """
     check_keys(arguments.configuration)
-    below = _list_layers(choice)
+    below = _list_layers(choice, has_negative_prompt=bool(arguments.negative_prompt))
     merged = merge([_read_call(arguments), *below])
     size, size_origin = _resolve_size(arguments, choice, canvas_size)
     fixed = {"model": choice.model.file, "width": size.rendered[0], "height": size.rendered[1], "name": ""}
@@ -104,12 +104,14 @@ def _read_call(arguments: GenerateArguments) -> Layer:
     return Layer("call", {**parse_app_json(arguments.configuration), **named})
 
 
-def _list_layers(choice: Choice) -> list[Layer]:
+def _list_layers(choice: Choice, *, has_negative_prompt: bool) -> list[Layer]:
     """What lies below the call, topmost first."""
     strength = find_strength(choice.mode)
     layers = [
         Layer(_label("preset", choice.preset), choice.preset.parse()) if choice.preset else None,
         Layer("mode", {"strength": strength}) if strength is not None else None,
+        # Recipes for SDXL blank the negative prompt; one that was asked for must not be lost.
+        Layer("negative prompt of the call", {"zero_negative_prompt": False}) if has_negative_prompt else None,
         Layer(_label("recipe", choice.recipe), choice.recipe.parse()) if choice.recipe else None,
         Layer(_label("recommended", choice.recommended), choice.recommended.parse()) if choice.recommended else None,
     ]
