@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from mcp.types import Completion, PromptReference, ResourceTemplateReference
 
 from drawthings_mcp.errors import ServerUnreachableError
 from drawthings_mcp.server import completion
+from drawthings_mcp.simulator import Simulator
 from drawthings_mcp.studio import Studio
 
 pytestmark = pytest.mark.anyio
@@ -53,6 +55,26 @@ async def test_what_was_typed_is_completed_best_first(
     assert answer.values == values
     assert answer.total == len(answer.values)
     assert answer.has_more is False
+
+
+@pytest.mark.parametrize(
+    ("argument", "typed", "first"),
+    [
+        ("model", "flux", ["flux", "FLUX.2 [dev] (6-bit)"]),
+        ("preset", "edit.", ["edit.flux"]),
+        ("preset", "sdxl", ["SDXL v1.0"]),
+        ("lora", "ghibli", ["Ghibli Cartoon Art"]),
+    ],
+)
+async def test_models_presets_and_loras_are_offered_by_name(
+    in_process: Any, server_environment: dict[str, str], tmp_path: Path, argument: str, typed: str, first: list[str]
+) -> None:
+    file = tmp_path / "custom_configs.json"
+    file.write_text('[{"name": "edit.flux", "configuration": {"steps": 4}}]')
+    server_environment["DRAWTHINGS_CUSTOM_CONFIGS"] = str(file)
+    async with Simulator() as simulator, in_process(server=simulator.address, tls="off") as client:
+        answer = await complete(client, DIRECTOR, argument, typed)
+    assert answer.values[: len(first)] == first
 
 
 async def test_every_prompt_and_template_can_be_asked_about_over_stdio(over_stdio: Any) -> None:

@@ -15,7 +15,7 @@ from mcp import Client, MCPError
 from mcp.types import TextResourceContents
 
 from drawthings_mcp import ImageGenerationConfig
-from drawthings_mcp.presets import list_families, find_family, list_recipes
+from drawthings_mcp.presets import find_family, list_families, list_recipes
 from drawthings_mcp.presets.packaged import find_configs, read_packaged
 
 pytestmark = pytest.mark.anyio

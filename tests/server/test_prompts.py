@@ -28,7 +28,14 @@ async def test_prompts_are_listed_with_their_arguments(over_stdio: Any) -> None:
     async with over_stdio() as client:
         prompts = (await client.list_prompts()).prompts
     assert {prompt.name: [(a.name, a.required) for a in prompt.arguments or ()] for prompt in prompts} == {
-        "creative_director": [("request", True), ("style", False), ("language", False)],
+        "creative_director": [
+            ("request", True),
+            ("style", False),
+            ("language", False),
+            ("model", False),
+            ("preset", False),
+            ("lora", False),
+        ],
         "describe_then_edit": [("image", True), ("change", True)],
     }
     for prompt in prompts:

@@ -88,11 +88,10 @@ async def test_the_named_model_has_what_is_recommended_for_it(studio_at: Any) ->
 
 async def test_a_negative_prompt_of_the_call_is_not_blanked_by_a_recipe(studio_at: Any, save_presets: Any) -> None:
     save_presets({"name": "Mine", "configuration": {"zeroNegativePrompt": True}})
-    blanked = []
     async with Simulator() as simulator, studio_at(simulator.address) as studio:
-        for arguments in ({}, {"negative_prompt": "fog"}, {"negative_prompt": "fog", "preset": "mine"}):
-            blanked.append((await resolve(studio, model="sd_xl_base_1.0_f16.ckpt", **arguments))["zeroNegativePrompt"])
-    assert blanked == [
+        calls: list[dict[str, Any]] = [{}, {"negative_prompt": "fog"}, {"negative_prompt": "fog", "preset": "mine"}]
+        runs = [await resolve(studio, model="sd_xl_base_1.0_f16.ckpt", **call) for call in calls]
+    assert [run["zeroNegativePrompt"] for run in runs] == [
         (True, "recommended SDXL v1.0"),
         (False, "negative prompt of the call"),
         (True, "preset Mine"),

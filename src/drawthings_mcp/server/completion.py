@@ -18,7 +18,7 @@ from mcp.types import INVALID_PARAMS, CompleteRequestParams, CompleteResult, Com
 from drawthings_mcp.errors import DrawThingsError
 from drawthings_mcp.server.guides import FAMILIES, FAMILY_GUIDES, MODES, PROMPTING_GUIDES
 from drawthings_mcp.server.prompts import CREATIVE_DIRECTOR, DESCRIBE_THEN_EDIT
-from drawthings_mcp.studio import Studio
+from drawthings_mcp.studio import Studio, load_room
 from drawthings_mcp.validation import shorten, suggest
 
 MAX_VALUES = 100
@@ -26,6 +26,9 @@ MAX_VALUES = 100
 
 Complete: TypeAlias = Callable[[str, Studio], Awaitable[list[str]]]
 """What was typed so far → what it may become, best first. More than ``MAX_VALUES`` are cut off and counted."""
+
+_ALL = 1_000_000
+"""Rows of a listing that is meant to be whole."""
 
 _LATEST = ("latest", "latest:a", "latest:v", "latest:p")
 _STYLES = (
@@ -79,12 +82,36 @@ async def complete_language(typed: str, _: Studio) -> list[str]:
     return rank(typed, _LANGUAGES)
 
 
+async def complete_model(typed: str, studio: Studio) -> list[str]:
+    """Families, then the names of the server's models."""
+    presets = await load_room("presets")
+    return rank(typed, [*presets.list_families(), *await _list_names(studio, "models")])
+
+
+async def complete_preset(typed: str, studio: Studio) -> list[str]:
+    """The user's presets, then the built-in ones."""
+    return rank(typed, await _list_names(studio, "presets"))
+
+
+async def complete_lora(typed: str, studio: Studio) -> list[str]:
+    """The names of the server's LoRAs."""
+    return rank(typed, await _list_names(studio, "loras"))
+
+
+async def _list_names(studio: Studio, kind: str) -> list[str]:
+    listing = await studio.list_catalog(kind, limit=_ALL)
+    return list(dict.fromkeys(row.name for row in listing.rows))
+
+
 COMPLETIONS: Mapping[tuple[str, str], Complete] = {
     (FAMILY_GUIDES, "family"): complete_family,
     (PROMPTING_GUIDES, "mode"): complete_mode,
     (DESCRIBE_THEN_EDIT, "image"): complete_image,
     (CREATIVE_DIRECTOR, "style"): complete_style,
     (CREATIVE_DIRECTOR, "language"): complete_language,
+    (CREATIVE_DIRECTOR, "model"): complete_model,
+    (CREATIVE_DIRECTOR, "preset"): complete_preset,
+    (CREATIVE_DIRECTOR, "lora"): complete_lora,
 }
 """Who answers, by prompt or template of an address, and argument. Other arguments of these take free text."""
 

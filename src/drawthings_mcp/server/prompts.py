@@ -28,6 +28,9 @@ def list_prompts() -> list[Prompt]:
                 PromptArgument(name="request", description="What you want to see.", required=True),
                 PromptArgument(name="style", description="How it should look, e.g. watercolour.", required=False),
                 PromptArgument(name="language", description="The language to answer in.", required=False),
+                PromptArgument(name="model", description="A family such as flux, or a model's name.", required=False),
+                PromptArgument(name="preset", description="One of your presets, or a built-in one.", required=False),
+                PromptArgument(name="lora", description="A LoRA, as name@weight.", required=False),
             ],
         ),
         Prompt(
