@@ -11,17 +11,20 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from drawthings_mcp.attachments.budget import Candidate, Hidden, Place, Plan, Reason, Role, plan
+    from drawthings_mcp.attachments.describe import Description, describe_attachments
     from drawthings_mcp.attachments.encoding import Attachment, encode
     from drawthings_mcp.attachments.ladder import Preview, count_result
     from drawthings_mcp.attachments.ledger import Ledger
     from drawthings_mcp.attachments.policy import Policy, PreviewMode, find_policy
     from drawthings_mcp.attachments.preview import encode_preview
     from drawthings_mcp.attachments.sheet import compose_sheet
+    from drawthings_mcp.attachments.sight import check_sight, draw_sight, new_code
     from drawthings_mcp.attachments.wording import describe_budget
 
 __all__ = [
     "Attachment",
     "Candidate",
+    "Description",
     "Hidden",
     "Ledger",
     "Place",
@@ -31,23 +34,29 @@ __all__ = [
     "PreviewMode",
     "Reason",
     "Role",
+    "check_sight",
     "compose_sheet",
     "count_result",
+    "describe_attachments",
     "describe_budget",
+    "draw_sight",
     "encode",
     "encode_preview",
     "find_policy",
+    "new_code",
     "plan",
 ]
 
 _HOMES = {
     "budget": ("Candidate", "Hidden", "Place", "Plan", "Reason", "Role", "plan"),
+    "describe": ("Description", "describe_attachments"),
     "encoding": ("Attachment", "encode"),
     "ladder": ("Preview", "count_result"),
     "ledger": ("Ledger",),
     "policy": ("Policy", "PreviewMode", "find_policy"),
     "preview": ("encode_preview",),
     "sheet": ("compose_sheet",),
+    "sight": ("check_sight", "draw_sight", "new_code"),
     "wording": ("describe_budget",),
 }
 _MODULES = {name: module for module, names in _HOMES.items() for name in names}

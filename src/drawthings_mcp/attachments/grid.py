@@ -13,8 +13,8 @@ GAP = 6
 _LABEL_SHARE = 1 / 26
 """Height of a label as a share of the sheet: 39 pixels on a sheet of 1024, which every vision model reads."""
 _MIN_LABEL = 14
-_LABEL_ASPECT = 3
-"""Width of ``p10023`` in heights of its label: narrower cells would have to shrink it."""
+_LABEL_ASPECT = 3.5
+"""Width of ``p10023`` in heights of its label, with some air: in narrower cells it would have to shrink."""
 
 
 def fit_size(size: tuple[int, int], max_edge: int) -> tuple[int, int]:
@@ -85,7 +85,7 @@ def _fit_grid(columns: int, sizes: Sequence[tuple[int, int]], max_edge: int) -> 
         columns=columns,
         rows=rows,
         # No cell needs to be larger than what it shows.
-        cell_width=min(width, max(*(w for w, _ in shown), _LABEL_ASPECT * label_height)),
+        cell_width=min(width, max(*(w for w, _ in shown), round(_LABEL_ASPECT * label_height))),
         picture_height=max(h for _, h in shown),
         label_height=label_height,
     )
