@@ -148,10 +148,11 @@ def _find_box(box: Box, size: tuple[int, int]) -> tuple[int, int, int, int]:
     width, height = size
     if len(box) != 4 or not all(math.isfinite(edge) for edge in box):
         raise InvalidInputError(f"box: is left, top, right, bottom, got {list(box)}.")
-    shares = all(0 <= edge <= 1 for edge in box)
-    scales = (width, height, width, height) if shares else (1, 1, 1, 1)
-    left, top, right, bottom = (round(edge * scale) for edge, scale in zip(box, scales, strict=True))
-    if not (0 <= left < right <= width and 0 <= top < bottom <= height):
+    scales = (width, height, width, height) if max(box) <= 1 else (1, 1, 1, 1)
+    edges = [edge * scale for edge, scale in zip(box, scales, strict=True)]
+    left, top, right, bottom = map(round, edges)
+    is_inside = min(edges) >= 0 and edges[2] <= width and edges[3] <= height
+    if not (is_inside and left < right and top < bottom):
         raise InvalidInputError(
             f"box: {list(box)} has no pixel, or some outside of the picture; left and right are from 0 to {width}, top "
             f"and bottom from 0 to {height}, or all from 0 to 1 as shares."
