@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms, PngImagePlugin
 
 from drawthings_mcp.attachments import Preview, encode_preview
-from drawthings_mcp.attachments.ladder import count_base64, list_rungs
+from drawthings_mcp.attachments.ladder import Rung, count_base64, list_rungs
 from drawthings_mcp.attachments.preview import encode_rung
 from drawthings_mcp.errors import InvalidImageError, InvalidInputError
 
@@ -51,6 +51,17 @@ def test_opaque_pictures_are_jpeg_and_transparent_ones_png(make_pixels: MakePixe
     assert np.array_equal(shown[shown[..., 3] > 0], holes[holes[..., 3] > 0])
     holes[..., 3] = 255
     assert encode_preview(holes, max_bytes=LARGE).mime_type == "image/jpeg"
+
+
+def test_what_is_transparent_loses_colours_before_size_and_never_its_alpha(make_pixels: MakePixels) -> None:
+    holes = make_pixels(300, 300, "holes")
+    best = encode_preview(holes, max_bytes=LARGE)
+    smaller = encode_preview(holes, max_bytes=len(best.data) - 1, max_edge=1024)
+    image = _open(encode_rung(holes, Rung(1024, 75)))
+    assert (smaller.width, smaller.data) == (300, encode_rung(holes, Rung(1024, 75)).data)
+    shown, visible = np.asarray(image).astype(int), holes[..., 3] > 0
+    assert np.array_equal(shown[..., 3], holes[..., 3])
+    assert np.abs(shown[visible] - holes[visible]).max() == 2
 
 
 def test_a_preview_looks_like_its_picture(make_pixels: MakePixels) -> None:

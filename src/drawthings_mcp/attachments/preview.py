@@ -6,6 +6,7 @@ Owns the encoding. Knows no ids and no budget: it is told a rung of the ladder, 
 from __future__ import annotations
 
 import io
+import zlib
 
 import numpy as np
 from PIL import Image
@@ -16,6 +17,9 @@ from drawthings_mcp.errors import InvalidInputError
 from drawthings_mcp.tensors import ImageLike, ensure_pixels
 
 _REDUCING_GAP = 3.0
+_COLOUR_BITS = ((80, 8), (65, 6), (0, 5))
+"""Quality of a rung from which on a transparent picture keeps so many bits of each colour. PNG has no quality of its
+own; noise in the low bits takes half of its bytes."""
 _MAX_COLOURS = 256
 """Of a palette in a PNG file."""
 
@@ -38,7 +42,7 @@ def encode_rung(picture: ImageLike, rung: Rung) -> Preview:
     image = open_small(picture, rung.max_edge)
     if image.mode == "RGB":
         return Preview(_encode_jpeg(image, rung.quality), "image/jpeg", *image.size)
-    return Preview(_encode_transparent(image), "image/png", *image.size)
+    return Preview(_encode_transparent(image, rung.quality), "image/png", *image.size)
 
 
 def encode_preview(picture: ImageLike, *, max_bytes: int, max_edge: int = 1024, quality: int = 85) -> Preview:
@@ -80,13 +84,17 @@ def _encode_jpeg(image: Image.Image, quality: int) -> bytes:
     return stream.getvalue()
 
 
-def _encode_transparent(image: Image.Image) -> bytes:
+def _encode_transparent(image: Image.Image, quality: int) -> bytes:
     """PNG with the alpha channel as it is; with a palette where that takes fewer bytes."""
     pixels = np.array(image)
+    dropped = 8 - next(bits for least, bits in _COLOUR_BITS if quality >= least)
+    pixels[..., :3] = pixels[..., :3] >> dropped << dropped | (1 << dropped) >> 1
     pixels[pixels[..., 3] == 0] = 0  # colours that nobody sees cost as much as others
-    files = [_encode_png(Image.fromarray(pixels))]
+    simplified = Image.fromarray(pixels)
+    # Runs only: a quarter of the time of the default, and no larger where there is any grain.
+    files = [_encode_png(simplified, compress_type=zlib.Z_RLE)]
     if np.isin(pixels[..., 3], (0, 255)).all():
-        files.append(_encode_palette(Image.fromarray(pixels)))
+        files.append(_encode_palette(simplified))
     return min(files, key=len)
 
 
