@@ -22,6 +22,7 @@ the allowed values or the nearest names, the next step. ::
     ├── GenerationError                         a run ended without what it was asked for
     │   ├── EmptyResultError                    the server finished without a picture
     │   └── TruncatedTransferError              the transfer of the pictures broke off
+    ├── EndpointError                           an endpoint for vision or embeddings does not serve
     └── StorageError                            a file or the catalog cannot be written or read
 
 ``DrawThingsWarning`` is for what works, but not as it was asked for.
@@ -137,6 +138,10 @@ class TruncatedTransferError(GenerationError):
     def __init__(self, message: str, *, complete: Sequence[bytes] = ()) -> None:
         super().__init__(message)
         self.complete = tuple(complete)
+
+
+class EndpointError(DrawThingsError):
+    """An endpoint that the user named, for vision or embeddings, does not serve as it should."""
 
 
 class StorageError(DrawThingsError):

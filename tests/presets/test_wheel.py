@@ -8,7 +8,7 @@ import sys
 import zipfile
 from pathlib import Path
 
-from drawthings_mcp.presets.packaged import find_configs
+from drawthings_mcp.packaged import find_configs
 
 ROOT = Path(__file__).parents[2]
 
@@ -44,7 +44,7 @@ def test_the_wheel_carries_the_folder_inside_the_package(tmp_path: Path) -> None
         for path in (installed / "drawthings_mcp" / "configs" / "guides").rglob("*.md")
     }
     script = (
-        "from drawthings_mcp import presets; from drawthings_mcp.presets.packaged import find_configs; "
+        "from drawthings_mcp import presets; from drawthings_mcp.packaged import find_configs; "
         "print(find_configs(), len(presets.list_recipes()), presets.choose_model(['sd_v1.5_f16.ckpt']))"
     )
     assert _run(sys.executable, "-c", script, PYTHONPATH=str(installed)) == (

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 from drawthings_mcp.catalog import Catalog
+from drawthings_mcp.packaged import find_configs
 from drawthings_mcp.presets import list_recipes
-from drawthings_mcp.presets.packaged import find_configs
 from drawthings_mcp.requests import load_known
 from drawthings_mcp.requests.overrides import is_whole
 from drawthings_mcp.simulator.catalog import parse_override

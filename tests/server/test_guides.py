@@ -15,8 +15,8 @@ from mcp import Client, MCPError
 from mcp.types import TextResourceContents
 
 from drawthings_mcp import ImageGenerationConfig
+from drawthings_mcp.packaged import find_configs, read_packaged
 from drawthings_mcp.presets import find_family, list_families, list_recipes
-from drawthings_mcp.presets.packaged import find_configs, read_packaged
 
 pytestmark = pytest.mark.anyio
 

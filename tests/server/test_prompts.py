@@ -9,7 +9,7 @@ import pytest
 from mcp import Client, MCPError
 from mcp.types import TextContent
 
-from drawthings_mcp.presets.packaged import find_configs
+from drawthings_mcp.packaged import find_configs
 
 pytestmark = pytest.mark.anyio
 

@@ -12,8 +12,8 @@ from functools import cache
 from typing import Any
 
 from drawthings_mcp.errors import UnknownNameError
+from drawthings_mcp.packaged import read_packaged
 from drawthings_mcp.presets.checkpoints import list_checkpoints, strip_variant
-from drawthings_mcp.presets.packaged import read_packaged
 from drawthings_mcp.presets.preset import Preset
 from drawthings_mcp.presets.recipes import list_recipes
 from drawthings_mcp.validation import suggest

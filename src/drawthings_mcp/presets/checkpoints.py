@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 
-from drawthings_mcp.presets.packaged import read_packaged
+from drawthings_mcp.packaged import read_packaged
 
 FAMILIES_FILE = "families.json"
 

@@ -9,8 +9,8 @@ from collections.abc import Callable, Collection
 from functools import cache
 from typing import Any
 
+from drawthings_mcp.packaged import read_packaged
 from drawthings_mcp.presets.checkpoints import strip_variant
-from drawthings_mcp.presets.packaged import read_packaged
 from drawthings_mcp.presets.preset import Preset, parse_preset
 
 

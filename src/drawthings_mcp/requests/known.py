@@ -16,7 +16,7 @@ from functools import cache
 from typing import Any
 
 from drawthings_mcp.catalog import Control, LoRA, Model
-from drawthings_mcp.presets.packaged import read_packaged
+from drawthings_mcp.packaged import read_packaged
 from drawthings_mcp.wire.catalog import parse_control, parse_lora, parse_model
 
 KNOWN_FILE = "known_models.json"

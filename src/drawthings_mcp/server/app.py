@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from importlib.metadata import version
 
 from mcp.server import MCPServer
+from mcp.server.mcpserver.tools import Tool
 
 from drawthings_mcp.server.completion import add_completion
-from drawthings_mcp.server.guided_server import GuidedServer
-from drawthings_mcp.server.tools import list_tools
+from drawthings_mcp.server.late_server import LateServer
 from drawthings_mcp.settings import APP_NAME, Settings
 from drawthings_mcp.studio import HEARTBEAT_SECONDS, Studio, open_studio
 
@@ -24,6 +25,12 @@ Leave everything else out: the settings that suit are chosen. Results name id, f
 list_models shows what the server can use. If a call fails, the text says what to do next.
 More, when you need it: guide://modes (which mode and model), guide://prompting/{mode}, guide://families/{family}.
 Prompts for the user to pick: creative_director (draft by draft), describe_then_edit (one careful change)."""
+
+
+def _build_tools(settings: Settings) -> Sequence[Tool]:
+    from drawthings_mcp.server.tools import list_tools
+
+    return list_tools(settings.tools)
 
 
 def build_server(settings: Settings, *, heartbeat_seconds: float = HEARTBEAT_SECONDS) -> MCPServer[Studio]:
@@ -40,13 +47,13 @@ def build_server(settings: Settings, *, heartbeat_seconds: float = HEARTBEAT_SEC
         async with open_studio(settings, heartbeat_seconds) as studio:
             yield studio
 
-    server = GuidedServer(
+    server = LateServer(
+        build_tools=partial(_build_tools, settings),
         name=APP_NAME,
         title="Draw Things",
         description="Pictures made on your own machine with Draw Things",
         instructions=INSTRUCTIONS,
         version=version(APP_NAME),
-        tools=[*list_tools(settings.tools)],
         log_level="WARNING",
         lifespan=lifespan,
         # No tool list or picture ever changes behind a client's back yet, so there is nothing to listen to.

@@ -120,7 +120,7 @@ async def read_guide(uri: str) -> str:
 
 async def read_text(file: str) -> str:
     """A text of ``configs/guides``, read anew at every call: who edits one need not restart anything."""
-    packaged = await load_room("presets.packaged")
+    packaged = await load_room("packaged")
     path: Traversable = packaged.find_configs() / "guides" / file
     return await anyio.to_thread.run_sync(partial(path.read_text, encoding="utf-8"))
 

@@ -26,6 +26,7 @@ _DESCRIPTION = (
 _MODEL_HELP = "auto, z-image, qwen-image, flux, custom, or a model's name (list_models)"
 _PICTURE_HELP = "id (v3, a1), latest, path or URL"
 
+PreviewMode = Literal["auto", "always", "never"]
 Prompt = Annotated[str, Field(min_length=1, max_length=10_000, description="What to make, or what to change.")]
 ModeName = Annotated[Mode, Field(description="auto: mask → inpaint, picture → edit, none → text2image")]
 ModelName = Annotated[str, Field(description=_MODEL_HELP)]
@@ -86,7 +87,7 @@ async def generate_full(
     preset: Annotated[str, Field(description="Name from list_models(kind=presets).")] = "",
     configuration: Annotated[dict[str, Any], Field(description="Keys of the app's configuration JSON.")] = {},  # noqa: B006
     dry_run: Annotated[bool, Field(description="Only tell every setting and its origin.")] = False,
-    preview: Annotated[Literal["auto", "always", "never"] | None, Field(description="Show you the pictures.")] = None,
+    preview: Annotated[PreviewMode | None, Field(description="Show you the pictures.")] = None,
 ) -> CallToolResult:
     arguments = GenerateArguments(
         prompt=prompt,
@@ -115,7 +116,7 @@ async def generate_full(
 
 
 async def _generate(
-    ctx: Context[Studio, None], arguments: GenerateArguments, preview: str | None = None
+    ctx: Context[Studio, None], arguments: GenerateArguments, preview: PreviewMode | None = None
 ) -> CallToolResult:
     studio = ctx.request_context.lifespan_context
     result = await studio.generate(arguments, report=ProgressNotifier(ctx))

@@ -1,17 +1,18 @@
-"""An MCP server with our prompts, and with our guides beside the resources that are registered with it.
+"""An MCP server with our tools, prompts and guides, put together when a client asks for them.
 
-The SDK would build models and validators for each of them at the start, for which clients wait. Here they are put
-together when a client asks; they cost the start nothing.
+The SDK would build models and validators for each of them at the start, for which clients wait. Here they cost the
+start nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from mcp.server import MCPServer
 from mcp.server.lowlevel.helper_types import ReadResourceContents
 from mcp.server.mcpserver import Context
+from mcp.server.mcpserver.tools import Tool, ToolManager
 from mcp.types import GetPromptResult, InputRequiredResult, Prompt, Resource, ResourceTemplate
 from pydantic import AnyUrl
 
@@ -19,8 +20,38 @@ from drawthings_mcp.server import guides, prompts
 from drawthings_mcp.studio import Studio
 
 
-class GuidedServer(MCPServer[Studio]):
-    """See ``MCPServer``: what is no guide is left to it; all prompts are ours."""
+class _LateTools(ToolManager):
+    """Tools that are built when they are first needed."""
+
+    def __init__(self, build: Callable[[], Sequence[Tool]]) -> None:
+        super().__init__()
+        self._build = build
+
+    def get_tool(self, name: str) -> Tool | None:
+        self._fill()
+        return super().get_tool(name)
+
+    def list_tools(self) -> list[Tool]:
+        self._fill()
+        return super().list_tools()
+
+    def _fill(self) -> None:
+        if not self._tools:
+            self._tools = {tool.name: tool for tool in self._build()}
+
+
+class LateServer(MCPServer[Studio]):
+    """See ``MCPServer``: resources that are no guides are left to it; all tools and prompts are ours.
+
+    Parameters
+    ----------
+    build_tools
+        Makes the tools, once.
+    """
+
+    def __init__(self, *, build_tools: Callable[[], Sequence[Tool]], **options: Any) -> None:
+        super().__init__(**options)
+        self._tool_manager = _LateTools(build_tools)
 
     async def list_resources(self) -> list[Resource]:
         return [*guides.list_guides(), *await super().list_resources()]

@@ -1,0 +1,1 @@
+"""HTTP to others than Draw Things servers."""
