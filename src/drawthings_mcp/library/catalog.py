@@ -99,7 +99,7 @@ class ImageCatalog:
             if known is None:
                 image_id = f"{kind}{_take_number(connection, kind)}"
                 return self._insert(connection, build_record(image_id, path, origin, sha256, facts))
-            if _is_in_place(known):
+            if is_in_place(known):
                 return known
             return self._update(connection, known.id, path=str(path.absolute()))
 
@@ -277,7 +277,7 @@ def _split(image_id: str) -> tuple[str, int]:
     return image_id[0], int(image_id[1:])
 
 
-def _is_in_place(record: ImageRecord) -> bool:
+def is_in_place(record: ImageRecord) -> bool:
     """Whether a file of the right size lies where the record says."""
     try:
         return record.path is not None and record.path.stat().st_size == record.size_bytes
