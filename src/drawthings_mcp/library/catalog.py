@@ -278,9 +278,9 @@ def _split(image_id: str) -> tuple[str, int]:
 
 
 def is_in_place(record: ImageRecord) -> bool:
-    """Whether a file of the right size lies where the record says."""
+    """Whether a file of the right size, as far as that is known, lies where the record says."""
     try:
-        return record.path is not None and record.path.stat().st_size == record.size_bytes
+        return record.path is not None and record.size_bytes in {0, record.path.stat().st_size}
     except OSError:
         return False
 
