@@ -30,6 +30,7 @@ _MAX_ADDRESSES = 3
 _MAX_URL = 4096
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _OK = 200
+_MAX_PORT = 65535
 _PORTS = {"http": 80, "https": 443}
 _CREDENTIALS = re.compile(r"//[^/]*@")
 _SHOWN = 120
@@ -131,7 +132,7 @@ def _parse_url(text: str, rules: _Rules) -> httpx2.URL:
         url = httpx2.URL(text) if len(text) <= _MAX_URL else None
     except (httpx2.InvalidURL, ValueError):
         url = None
-    if url is None or not url.host:
+    if url is None or not url.host or not 0 <= (url.port or 0) <= _MAX_PORT:
         raise ForbiddenAddressError(f"{_show(text)} is no valid URL; check it.")
     if url.userinfo:
         raise ForbiddenAddressError("The URL has a name or password in it; give one without.")
