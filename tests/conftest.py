@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
-import threading
-from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
+
+from tests.web_servers import HttpService, WebServer, serve_http
 
 
 @pytest.fixture(scope="session")
@@ -42,57 +39,24 @@ def _home_of_nobody(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
-@dataclass
-class HttpService:
-    """An HTTP server on loopback that answers as it is told and remembers what it was asked.
-
-    Attributes
-    ----------
-    answers
-        Path → status and body; or what takes the handler and answers by itself.
-    requests
-        Method, path, headers and parsed body of each request, in order.
-    """
-
-    url: str
-    answers: dict[str, tuple[int, Any] | Callable[[BaseHTTPRequestHandler], None]] = field(default_factory=dict)
-    requests: list[tuple[str, str, dict[str, str], Any]] = field(default_factory=list)
-    release: threading.Event = field(default_factory=threading.Event)
-    """Set when the test is over: what holds an answer back waits for it."""
-
-
 @pytest.fixture
 def http_service() -> Iterator[HttpService]:
     """An HTTP server of the test's own."""
-    service = HttpService("")
+    with serve_http() as service:
+        yield service
 
-    class Handler(BaseHTTPRequestHandler):
-        def answer(self) -> None:
-            data = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            service.requests.append((self.command, self.path, dict(self.headers), json.loads(data or b"null")))
-            answer = service.answers.get(self.path, (404, {"error": {"message": "no such path"}}))
-            if callable(answer):
-                answer(self)
-                return
-            status, body = answer
-            reply = body if isinstance(body, bytes) else json.dumps(body).encode()
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(reply)))
-            self.end_headers()
-            self.wfile.write(reply)
 
-        do_GET = do_POST = answer  # noqa: N815 - the names that http.server looks for
+@pytest.fixture
+def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebServer]:
+    """A web server with TLS."""
+    server = WebServer(tmp_path_factory.mktemp("web"), encrypted=True)
+    yield server
+    server.close()
 
-        def log_message(self, format: str, *args: Any) -> None:
-            """Says nothing."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    service.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield service
-    service.release.set()
-    server.shutdown()
-    server.server_close()
-    thread.join()
+@pytest.fixture
+def plain_web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebServer]:
+    """A web server without TLS."""
+    server = WebServer(tmp_path_factory.mktemp("web"), encrypted=False)
+    yield server
+    server.close()

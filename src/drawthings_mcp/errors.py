@@ -6,6 +6,7 @@ the allowed values or the nearest names, the next step. ::
     DrawThingsError
     ├── InvalidInputError (also a ValueError)   what the caller gave cannot be used
     │   ├── InvalidImageError                   a picture given as input cannot be used
+    │   │   └── MissingFileError                its record is known, its file is gone
     │   └── UnknownNameError                    no such model, LoRA, sampler …; carries the nearest names
     ├── TensorError                             bytes are not a well-formed tensor payload
     │   ├── TensorTooLargeError                 well-formed, but beyond what will be decoded
@@ -23,7 +24,10 @@ the allowed values or the nearest names, the next step. ::
     │   ├── EmptyResultError                    the server finished without a picture
     │   └── TruncatedTransferError              the transfer of the pictures broke off
     ├── EndpointError                           an endpoint for vision or embeddings does not serve
+    ├── WebError                                something cannot be fetched from the web
+    │   └── ForbiddenAddressError               its address is none that may be fetched from
     └── StorageError                            a file or the catalog cannot be written or read
+        └── CatalogDamagedError                 the catalog's database is damaged
 
 ``DrawThingsWarning`` is for what works, but not as it was asked for.
 """
@@ -43,6 +47,10 @@ class InvalidInputError(DrawThingsError, ValueError):
 
 class InvalidImageError(InvalidInputError):
     """A picture given as input cannot be used."""
+
+
+class MissingFileError(InvalidImageError):
+    """The record of a picture is known, but its file was moved or deleted."""
 
 
 class UnknownNameError(InvalidInputError):
@@ -144,8 +152,20 @@ class EndpointError(DrawThingsError):
     """An endpoint that the user named, for vision or embeddings, does not serve as it should."""
 
 
+class WebError(DrawThingsError):
+    """Something cannot be fetched from the web."""
+
+
+class ForbiddenAddressError(WebError):
+    """An address is none that may be fetched from: private, not https, with a password in it."""
+
+
 class StorageError(DrawThingsError):
     """A file or the catalog cannot be written or read."""
+
+
+class CatalogDamagedError(StorageError):
+    """The catalog's database is damaged; it can be rebuilt from the pictures."""
 
 
 class DrawThingsWarning(UserWarning):
