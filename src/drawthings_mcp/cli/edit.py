@@ -7,14 +7,14 @@ from typing import Any
 
 import click
 
-from drawthings_mcp.cli.generation import generation_options, run_jobs
+from drawthings_mcp.cli.generation import PICTURE, generation_options, run_jobs
 
 
 @click.command()
-@click.argument("input_image", metavar="INPUT", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("input_image", metavar="INPUT", type=PICTURE)
 @click.argument("prompt")
 @generation_options
-def edit(input_image: Path, prompt: str, output: Path | None, **options: Any) -> None:
+def edit(input_image: str, prompt: str, output: Path | None, **options: Any) -> None:
     """Change INPUT as PROMPT says and print the path of the new file; INPUT stays as it is."""
     if not prompt.strip():
         raise click.UsageError("the PROMPT is empty")

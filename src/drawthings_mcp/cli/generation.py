@@ -67,6 +67,21 @@ class WeightedType(click.ParamType[Any]):
             self.fail(f"{weight!r} is not a weight; write it like {name}@0.8", param, ctx)
 
 
+class PictureType(click.ParamType[Any]):
+    """A file, or another reference to a picture: an id, ``latest``, a URL."""
+
+    name = "FILE|ID"
+    _reference = re.compile(r"[avpi]\d+|latest(:[avpi])?|(https|file|data|image):.+", re.IGNORECASE)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        path = Path(value).expanduser()
+        if path.is_file():
+            return str(path.absolute())
+        if not self._reference.fullmatch(str(value)):
+            self.fail(f"there is no file {str(value)!r}; give a file, or an id such as v3", param, ctx)
+        return str(value)
+
+
 class ConfigurationType(click.ParamType[Any]):
     """A JSON object, or ``@FILE`` with one."""
 
@@ -85,7 +100,7 @@ class ConfigurationType(click.ParamType[Any]):
         return data
 
 
-_PICTURE = click.Path(exists=True, dir_okay=False, path_type=Path)
+PICTURE = PictureType()
 
 _OPTIONS = (
     click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="PNG file to write."),
@@ -103,8 +118,8 @@ _OPTIONS = (
     click.option("--lora", "loras", type=WeightedType(), multiple=True, help="Can be given several times."),
     click.option("--preset", default="", metavar="NAME", help="Yours from the app, or a built-in one."),
     click.option("--variants", type=click.IntRange(1, 4), default=1, help="Pictures, each with its own seed."),
-    click.option("--moodboard", type=_PICTURE, multiple=True, help="Further reference; can be given several times."),
-    click.option("--mask", type=_PICTURE, help="White is repainted, black is kept."),
+    click.option("--moodboard", type=PICTURE, multiple=True, help="Further reference; can be given several times."),
+    click.option("--mask", type=PICTURE, help="White is repainted, black is kept."),
     click.option(
         "--control",
         "controls",
@@ -165,15 +180,15 @@ def _read_model(options: Mapping[str, Any]) -> str:
     return family or model or "auto"
 
 
-def _read_control(control: tuple[str, float | None]) -> tuple[str, Path, float | None]:
+def _read_control(control: tuple[str, float | None]) -> tuple[str, str, float | None]:
     value, weight = control
     kind, equals, file = value.partition("=")
     if not equals:
         raise click.UsageError(f"--control {value!r}: write it like canny=edges.png@0.7")
-    path = Path(file)
-    if not path.is_file():
-        raise click.UsageError(f"--control {value!r}: there is no file {file!r}")
-    return kind, path, weight
+    try:
+        return kind, PICTURE.convert(file, None, None), weight
+    except click.BadParameter as error:
+        raise click.UsageError(f"--control {value!r}: {error.message}") from None
 
 
 def run_jobs(jobs: Sequence[tuple[str, Path | None]], options: Mapping[str, Any], *, many: bool = False) -> None:
@@ -208,7 +223,7 @@ async def _run_all(
     settings: Settings, requests: Sequence[tuple[GenerateArguments, Path | None]], options: Mapping[str, Any]
 ) -> list[GenerationResult]:
     results = []
-    async with open_studio(settings) as studio:
+    async with open_studio(settings, reads_anywhere=True) as studio:
         for arguments, output in requests:
             with _progress_bar() as report:
                 result = await studio.generate(arguments, report, output=output)
@@ -219,7 +234,7 @@ async def _run_all(
 
 
 async def _resolve_all(settings: Settings, requests: Sequence[tuple[GenerateArguments, Path | None]]) -> list[DryRun]:
-    async with open_studio(settings) as studio:
+    async with open_studio(settings, reads_anywhere=True) as studio:
         return [await studio.resolve(arguments) for arguments, _ in requests]
 
 
@@ -271,6 +286,7 @@ def _to_json(result: GenerationResult) -> dict[str, Any]:
             }
             for variant in result.variants
         ],
+        "inputs": [{"id": picture.id, "path": str(picture.path)} for picture in result.inputs],
         "mode": result.mode,
         "model": result.model_file,
         "model_name": result.model_name,

@@ -12,8 +12,9 @@ from mcp.server.mcpserver.tools import Tool
 
 from drawthings_mcp.server.completion import add_completion
 from drawthings_mcp.server.late_server import LateServer
+from drawthings_mcp.server.session import Session
 from drawthings_mcp.settings import APP_NAME, Settings
-from drawthings_mcp.studio import HEARTBEAT_SECONDS, Studio, open_studio
+from drawthings_mcp.studio import HEARTBEAT_SECONDS, open_studio
 
 INSTRUCTIONS = """\
 Makes pictures on the user's own machine with Draw Things.
@@ -33,7 +34,7 @@ def _build_tools(settings: Settings) -> Sequence[Tool]:
     return list_tools(settings.tools)
 
 
-def build_server(settings: Settings, *, heartbeat_seconds: float = HEARTBEAT_SECONDS) -> MCPServer[Studio]:
+def build_server(settings: Settings, *, heartbeat_seconds: float = HEARTBEAT_SECONDS) -> MCPServer[Session]:
     """The server with all its tools, guides and prompts; its lifespan owns the studio.
 
     Parameters
@@ -43,9 +44,9 @@ def build_server(settings: Settings, *, heartbeat_seconds: float = HEARTBEAT_SEC
     """
 
     @asynccontextmanager
-    async def lifespan(_: MCPServer[Studio]) -> AsyncIterator[Studio]:
+    async def lifespan(_: MCPServer[Session]) -> AsyncIterator[Session]:
         async with open_studio(settings, heartbeat_seconds) as studio:
-            yield studio
+            yield Session(studio)
 
     server = LateServer(
         build_tools=partial(_build_tools, settings),

@@ -17,7 +17,9 @@ from mcp.types import INVALID_PARAMS, CompleteRequestParams, CompleteResult, Com
 
 from drawthings_mcp.errors import DrawThingsError
 from drawthings_mcp.server.guides import FAMILIES, FAMILY_GUIDES, MODES, PROMPTING_GUIDES
+from drawthings_mcp.server.images import ORIGINAL, PREVIEW
 from drawthings_mcp.server.prompts import CREATIVE_DIRECTOR, DESCRIBE_THEN_EDIT
+from drawthings_mcp.server.session import Session
 from drawthings_mcp.studio import Studio, load_room
 from drawthings_mcp.validation import shorten, suggest
 
@@ -29,6 +31,9 @@ Complete: TypeAlias = Callable[[str, Studio], Awaitable[list[str]]]
 
 _ALL = 1_000_000
 """Rows of a listing that is meant to be whole."""
+
+_MAX_IDS = 1_000
+"""Pictures that are looked through for an id; older ones are typed in full."""
 
 _LATEST = ("latest", "latest:a", "latest:v", "latest:p")
 _STYLES = (
@@ -67,9 +72,14 @@ async def complete_mode(typed: str, _: Studio) -> list[str]:
     return rank(typed, MODES)
 
 
-async def complete_image(typed: str, _: Studio) -> list[str]:
-    """Pictures that can be named without knowing any id (contract §4)."""
-    return rank(typed, _LATEST)
+async def complete_image(typed: str, studio: Studio) -> list[str]:
+    """Pictures that can be named without knowing any id, then ids, the newest first (contract §4)."""
+    return rank(typed, [*_LATEST, *await studio.gallery.list_ids(_MAX_IDS)])
+
+
+async def complete_id(typed: str, studio: Studio) -> list[str]:
+    """Ids, the newest first."""
+    return rank(typed, await studio.gallery.list_ids(_MAX_IDS))
 
 
 async def complete_style(typed: str, _: Studio) -> list[str]:
@@ -107,6 +117,8 @@ COMPLETIONS: Mapping[tuple[str, str], Complete] = {
     (FAMILY_GUIDES, "family"): complete_family,
     (PROMPTING_GUIDES, "mode"): complete_mode,
     (DESCRIBE_THEN_EDIT, "image"): complete_image,
+    (ORIGINAL, "id"): complete_id,
+    (PREVIEW, "id"): complete_id,
     (CREATIVE_DIRECTOR, "style"): complete_style,
     (CREATIVE_DIRECTOR, "language"): complete_language,
     (CREATIVE_DIRECTOR, "model"): complete_model,
@@ -133,13 +145,13 @@ def _grade(wanted: str, name: str) -> int | None:
     return 2 if all(letter in letters for letter in wanted) else None
 
 
-def add_completion(server: MCPServer[Studio]) -> None:
+def add_completion(server: MCPServer[Session]) -> None:
     """Answers ``completion/complete``, and tells clients so."""
     # The SDK's decorator would not hand the studio to the function.
     server._lowlevel_server.add_request_handler("completion/complete", CompleteRequestParams, _answer)
 
 
-async def _answer(context: ServerRequestContext[Studio, Any], params: CompleteRequestParams) -> CompleteResult:
+async def _answer(context: ServerRequestContext[Session, Any], params: CompleteRequestParams) -> CompleteResult:
     reference = params.ref.name if isinstance(params.ref, PromptReference) else params.ref.uri
     references = dict.fromkeys(known for known, _ in COMPLETIONS)
     if reference not in references:
@@ -147,7 +159,7 @@ async def _answer(context: ServerRequestContext[Studio, Any], params: CompleteRe
         raise MCPError(code=INVALID_PARAMS, message=message)
     complete = COMPLETIONS.get((reference, params.argument.name), _complete_nothing)
     try:
-        values = await complete(params.argument.value, context.lifespan_context)
+        values = await complete(params.argument.value, context.lifespan_context.studio)
     except DrawThingsError:
         # Somebody is typing: a server that is away is told when it is needed.
         values = []

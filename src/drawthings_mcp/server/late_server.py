@@ -17,7 +17,8 @@ from mcp.types import GetPromptResult, InputRequiredResult, Prompt, Resource, Re
 from pydantic import AnyUrl
 
 from drawthings_mcp.server import guides, prompts
-from drawthings_mcp.studio import Studio
+from drawthings_mcp.server.images import SCHEME, list_image_templates, read_image
+from drawthings_mcp.server.session import Session
 
 
 class _LateTools(ToolManager):
@@ -40,8 +41,8 @@ class _LateTools(ToolManager):
             self._tools = {tool.name: tool for tool in self._build()}
 
 
-class LateServer(MCPServer[Studio]):
-    """See ``MCPServer``: resources that are no guides are left to it; all tools and prompts are ours.
+class LateServer(MCPServer[Session]):
+    """See ``MCPServer``: resources that are neither guides nor pictures are left to it; all tools and prompts are ours.
 
     Parameters
     ----------
@@ -57,11 +58,13 @@ class LateServer(MCPServer[Studio]):
         return [*guides.list_guides(), *await super().list_resources()]
 
     async def list_resource_templates(self) -> list[ResourceTemplate]:
-        return [*guides.list_guide_templates(), *await super().list_resource_templates()]
+        return [*guides.list_guide_templates(), *list_image_templates(), *await super().list_resource_templates()]
 
     async def read_resource(
-        self, uri: AnyUrl | str, context: Context[Studio, Any] | None = None
+        self, uri: AnyUrl | str, context: Context[Session, Any] | None = None
     ) -> Iterable[ReadResourceContents] | InputRequiredResult:
+        if str(uri).startswith(SCHEME) and context is not None:
+            return [await read_image(str(uri), context.request_context.lifespan_context.studio)]
         if not str(uri).startswith(guides.SCHEME):
             return await super().read_resource(uri, context)
         return [ReadResourceContents(content=await guides.read_guide(str(uri)), mime_type=guides.MARKDOWN)]
@@ -70,6 +73,6 @@ class LateServer(MCPServer[Studio]):
         return prompts.list_prompts()
 
     async def get_prompt(
-        self, name: str, arguments: dict[str, Any] | None = None, context: Context[Studio, Any] | None = None
+        self, name: str, arguments: dict[str, Any] | None = None, context: Context[Session, Any] | None = None
     ) -> GetPromptResult | InputRequiredResult:
         return await prompts.get_prompt(name, arguments or {})

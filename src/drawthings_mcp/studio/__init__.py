@@ -4,7 +4,17 @@ from drawthings_mcp.studio.arguments import GenerateArguments, ImageFormat, Mode
 from drawthings_mcp.studio.background import load_room
 from drawthings_mcp.studio.dry_run import describe_dry_run
 from drawthings_mcp.studio.heartbeat import Report
-from drawthings_mcp.studio.results import CatalogListing, CatalogRow, DryRun, GenerationResult, SavedVariant
+from drawthings_mcp.studio.results import (
+    CatalogListing,
+    CatalogRow,
+    DryRun,
+    FoundPictures,
+    GenerationResult,
+    MadePicture,
+    Original,
+    Picture,
+    SavedVariant,
+)
 from drawthings_mcp.studio.studio import HEARTBEAT_SECONDS, Studio, open_studio
 
 __all__ = [
@@ -12,10 +22,14 @@ __all__ = [
     "CatalogListing",
     "CatalogRow",
     "DryRun",
+    "FoundPictures",
     "GenerateArguments",
     "GenerationResult",
     "ImageFormat",
+    "MadePicture",
     "Mode",
+    "Original",
+    "Picture",
     "Report",
     "SavedVariant",
     "Studio",

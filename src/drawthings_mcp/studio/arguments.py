@@ -34,9 +34,9 @@ class GenerateArguments:
     preset
         Name of any preset; empty for the user's ``<mode>.<family>``, or what suits the model.
     canvas, moodboard, mask
-        Paths, bytes, Pillow images or arrays.
+        References as texts (contract §4), or pictures: paths, bytes, Pillow images, arrays.
     hints
-        Ready maps for controls: the control's type, the picture, and the control's weight.
+        Ready maps for controls: the control's type, the picture like those above, and the control's weight.
     fit
         How the canvas gets its size.
     configuration

@@ -2,9 +2,64 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture of the library.
+
+    Attributes
+    ----------
+    id
+        Media id such as ``a1``.
+    size
+        Width and height in pixels, upright.
+    """
+
+    id: str
+    path: Path
+    size: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class FoundPictures:
+    """What references lead to, each picture once.
+
+    Attributes
+    ----------
+    notes
+        Sentences about what the caller might not expect.
+    """
+
+    pictures: tuple[Picture, ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class MadePicture:
+    """A picture that was made from others without a server.
+
+    Attributes
+    ----------
+    sources
+        Ids of the others, in order.
+    """
+
+    picture: Picture
+    sources: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Original:
+    """The file of a picture as it is on disk."""
+
+    id: str
+    data: bytes = field(repr=False)
+    mime_type: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +86,10 @@ class GenerationResult:
 
     Attributes
     ----------
+    inputs
+        The library's pictures that it started from.
+    sources
+        What they were to it: ``canvas a1``, ``moodboard a2 v3``.
     rendered_size
         Width and height that were rendered; larger than the files when they were cropped.
     simulated
@@ -52,7 +111,14 @@ class GenerationResult:
     seconds: float
     server: str
     simulated: bool = False
+    inputs: tuple[Picture, ...] = ()
+    sources: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+
+    @property
+    def pictures(self) -> tuple[Picture, ...]:
+        """The variants; one that got no id goes by its file's name."""
+        return tuple(Picture(one.id or one.path.stem, one.path, one.size) for one in self.variants)
 
 
 @dataclass(frozen=True, slots=True)

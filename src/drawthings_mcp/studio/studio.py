@@ -16,11 +16,13 @@ from drawthings_mcp.studio.archive import Archive
 from drawthings_mcp.studio.arguments import GenerateArguments
 from drawthings_mcp.studio.background import background_tasks, load_room
 from drawthings_mcp.studio.connection import Connection, ServerConnection
+from drawthings_mcp.studio.gallery import Gallery
 from drawthings_mcp.studio.heartbeat import Report, keep_alive
 from drawthings_mcp.studio.queue import Queue
 from drawthings_mcp.studio.results import CatalogListing, DryRun, GenerationResult
 
 if TYPE_CHECKING:
+    from drawthings_mcp.studio.inputs import Inputs
     from drawthings_mcp.studio.plan import Plan
     from drawthings_mcp.studio.shelf import Shelf
 
@@ -33,20 +35,44 @@ async def say_nothing(fraction: float, message: str) -> None:
 
 
 @asynccontextmanager
-async def open_studio(settings: Settings, heartbeat_seconds: float = HEARTBEAT_SECONDS) -> AsyncIterator[Studio]:
-    """A studio, which connects at its first call and closes everything when left."""
+async def open_studio(
+    settings: Settings, heartbeat_seconds: float = HEARTBEAT_SECONDS, *, reads_anywhere: bool = False
+) -> AsyncIterator[Studio]:
+    """A studio, which connects at its first call and closes everything when left.
+
+    Parameters
+    ----------
+    reads_anywhere
+        Whether paths of pictures may lead out of the input folders: for a person at a shell.
+    """
+    archive = Archive(settings)
     async with background_tasks() as tasks:
-        yield Studio(settings, ServerConnection(settings, tasks), heartbeat_seconds)
+        gallery = Gallery(settings, archive, reads_anywhere=reads_anywhere)
+        yield Studio(settings, ServerConnection(settings, tasks), archive, gallery, heartbeat_seconds)
 
 
 class Studio:
-    """Makes pictures with one Draw Things server and keeps them; made by ``open_studio``."""
+    """Makes pictures with one Draw Things server and keeps them; made by ``open_studio``.
 
-    def __init__(self, settings: Settings, server: ServerConnection, heartbeat_seconds: float) -> None:
+    Attributes
+    ----------
+    gallery
+        The pictures that there are.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        server: ServerConnection,
+        archive: Archive,
+        gallery: Gallery,
+        heartbeat_seconds: float,
+    ) -> None:
         self.settings = settings
+        self.gallery = gallery
         self._server = server
+        self._archive = archive
         self._heartbeat_seconds = heartbeat_seconds
-        self._archive = Archive(settings)
         self._queue = Queue()
 
     async def generate(
@@ -69,22 +95,22 @@ class Studio:
         async with keep_alive(report, self._heartbeat_seconds) as heartbeat:
             is_idle = self._queue.is_empty
             with self._queue.enter() as place:
-                plan_room = await load_room("studio.plan")
                 shelf_room = await load_room("studio.shelf")
                 run_room = await load_room("studio.run")
-                connection = await self._server.greet(fresh=is_idle)
-                plan: Plan = await plan_room.plan_generation(
-                    arguments, self.settings, connection.client, connection.catalog
-                )
                 opened = await self._archive.open()
-                shelf: Shelf = shelf_room.Shelf(plan, self.settings, connection, opened.catalog, output)
-                shelf.notes.extend(opened.notes)
+                inputs = await self._resolve_inputs(arguments)
+                connection = await self._server.greet(fresh=is_idle)
+                plan = await self._plan(inputs, connection)
+                shelf: Shelf = shelf_room.Shelf(
+                    plan, self.settings, connection, opened.catalog, output, parents=inputs.parents
+                )
+                shelf.notes.extend([*opened.notes, *inputs.notes])
                 await shelf.prepare()
                 await heartbeat(0.0, "Sending the request" if place.is_first else "Waiting for an earlier call")
                 async with place.turn():
                     started = time.monotonic()
                     await run_room.run_plan(plan, connection.client, shelf, heartbeat)
-                    return _build_result(plan, shelf, connection, time.monotonic() - started)
+                    return _build_result(plan, inputs, shelf, connection, time.monotonic() - started)
 
     async def resolve(self, arguments: GenerateArguments) -> DryRun:
         """What ``generate`` would do, without doing it.
@@ -94,9 +120,8 @@ class Studio:
         DrawThingsError
             As ``generate`` before anything is rendered.
         """
-        plan_room = await load_room("studio.plan")
-        connection = await self._server.greet(fresh=self._queue.is_empty)
-        plan: Plan = await plan_room.plan_generation(arguments, self.settings, connection.client, connection.catalog)
+        inputs = await self._resolve_inputs(arguments)
+        plan = await self._plan(inputs, await self._server.greet(fresh=self._queue.is_empty))
         return DryRun(
             prompt=arguments.prompt,
             negative_prompt=plan.requests[0].negative_prompt,
@@ -109,8 +134,19 @@ class Studio:
             rendered_size=plan.size.rendered,
             sampler=plan.configuration.sampler.display_name,
             settings=tuple(plan.resolution.list_rows()),
-            notes=plan.notes,
+            notes=(*inputs.notes, *plan.notes),
         )
+
+    async def _resolve_inputs(self, arguments: GenerateArguments) -> Inputs:
+        room = await load_room("studio.inputs")
+        policy = await self.gallery.build_policy()
+        inputs: Inputs = await room.resolve_inputs(arguments, await self.gallery.open_catalog(), policy)
+        return inputs
+
+    async def _plan(self, inputs: Inputs, connection: Connection) -> Plan:
+        room = await load_room("studio.plan")
+        plan: Plan = await room.plan_generation(inputs.arguments, self.settings, connection.client, connection.catalog)
+        return plan
 
     async def list_catalog(
         self, kind: str, *, query: str = "", family: str = "", mode: str = "", offset: int = 0, limit: int = 25
@@ -124,7 +160,7 @@ class Studio:
         return listing
 
 
-def _build_result(plan: Plan, shelf: Shelf, connection: Connection, seconds: float) -> GenerationResult:
+def _build_result(plan: Plan, inputs: Inputs, shelf: Shelf, connection: Connection, seconds: float) -> GenerationResult:
     configuration = plan.configuration
     return GenerationResult(
         variants=tuple(shelf.variants),
@@ -140,5 +176,7 @@ def _build_result(plan: Plan, shelf: Shelf, connection: Connection, seconds: flo
         seconds=seconds,
         server=connection.address,
         simulated=connection.client.simulated,
+        inputs=inputs.pictures,
+        sources=inputs.sources,
         notes=(*plan.notes, *shelf.notes),
     )

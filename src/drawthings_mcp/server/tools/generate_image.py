@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from mcp.server.mcpserver import Context
-from mcp.types import CallToolResult, ToolAnnotations
+from mcp.types import CallToolResult, TextContent, ToolAnnotations
 from pydantic import Field
 
 from drawthings_mcp.errors import InvalidInputError
 from drawthings_mcp.limits import MAX_MOODBOARD, MAX_SEED, MAX_SIDE, MIN_SIDE
-from drawthings_mcp.server.content import build_dry_run, build_generation_result
+from drawthings_mcp.server.content import describe_generation
 from drawthings_mcp.server.progress import ProgressNotifier
+from drawthings_mcp.server.session import Session, get_session
 from drawthings_mcp.server.strict_tool import StrictTool
-from drawthings_mcp.studio import GenerateArguments, ImageFormat, Mode, Studio
+from drawthings_mcp.server.viewer import identify
+from drawthings_mcp.studio import GenerateArguments, ImageFormat, Mode, describe_dry_run
 
 _DESCRIPTION = (
     "Makes or changes pictures on the user's machine and shows them to you. Give a prompt; to change a picture, give "
@@ -38,7 +41,7 @@ Moodboard = Annotated[list[str], Field(max_length=MAX_MOODBOARD, description="Fu
 
 
 async def generate_simple(
-    ctx: Context[Studio, None],
+    ctx: Context[Session, None],
     prompt: Prompt,
     mode: ModeName = "auto",
     model: ModelName = "auto",
@@ -66,7 +69,7 @@ async def generate_simple(
 
 
 async def generate_full(
-    ctx: Context[Studio, None],
+    ctx: Context[Session, None],
     prompt: Prompt,
     mode: ModeName = "auto",
     model: ModelName = "auto",
@@ -111,16 +114,23 @@ async def generate_full(
         configuration=configuration,
     )
     if dry_run:
-        return build_dry_run(await ctx.request_context.lifespan_context.resolve(arguments))
+        run = await get_session(ctx).studio.resolve(arguments)
+        return CallToolResult(content=[TextContent(text=describe_dry_run(run))])
     return await _generate(ctx, arguments, preview)
 
 
 async def _generate(
-    ctx: Context[Studio, None], arguments: GenerateArguments, preview: PreviewMode | None = None
+    ctx: Context[Session, None], arguments: GenerateArguments, preview: PreviewMode | None = None
 ) -> CallToolResult:
-    studio = ctx.request_context.lifespan_context
-    result = await studio.generate(arguments, report=ProgressNotifier(ctx))
-    return await build_generation_result(result, preview or studio.settings.preview)
+    session, client = get_session(ctx), identify(ctx)
+    result = await session.studio.generate(arguments, report=ProgressNotifier(ctx))
+    return await session.viewer.show(
+        client,
+        session.viewer.choose_policy(client, preview),
+        partial(describe_generation, result),
+        inputs=result.inputs,
+        outputs=result.pictures,
+    )
 
 
 def _parse_lora(text: str) -> tuple[str, float | None]:

@@ -8,8 +8,9 @@ from mcp.server.mcpserver import Context
 from mcp.types import CallToolResult, TextContent, ToolAnnotations
 from pydantic import Field
 
+from drawthings_mcp.server.session import Session, get_session
 from drawthings_mcp.server.strict_tool import StrictTool
-from drawthings_mcp.studio import CatalogListing, Studio
+from drawthings_mcp.studio import CatalogListing
 
 _DESCRIPTION = (
     "Lists what the Draw Things server offers: models, LoRAs, controls, upscalers, embeddings, and all presets, the "
@@ -21,7 +22,7 @@ Kind = Literal["models", "loras", "controls", "upscalers", "embeddings", "preset
 
 
 async def list_models(
-    ctx: Context[Studio, None],
+    ctx: Context[Session, None],
     kind: Annotated[Kind, Field(description="What to list.")] = "models",
     query: Annotated[str, Field(max_length=200, description="Words that must occur in name, file or family.")] = "",
     family: Annotated[str, Field(max_length=60, description="E.g. z-image, qwen-image, flux, sdxl.")] = "",
@@ -31,7 +32,7 @@ async def list_models(
     offset: Annotated[int, Field(ge=0, description="Rows to skip.")] = 0,
     limit: Annotated[int, Field(ge=1, le=100, description="Rows to return.")] = 25,
 ) -> CallToolResult:
-    studio = ctx.request_context.lifespan_context
+    studio = get_session(ctx).studio
     listing = await studio.list_catalog(kind, query=query, family=family, mode=mode or "", offset=offset, limit=limit)
     return CallToolResult(
         content=[TextContent(text=describe_listing(listing))],

@@ -1,0 +1,62 @@
+"""``transform_image``: cheap pixel work without a server."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from mcp.server.mcpserver import Context
+from mcp.types import CallToolResult, ToolAnnotations
+from pydantic import Field
+
+from drawthings_mcp.limits import MAX_SIDE
+from drawthings_mcp.server.content import describe_made
+from drawthings_mcp.server.session import Session, get_session
+from drawthings_mcp.server.strict_tool import StrictTool
+from drawthings_mcp.server.viewer import identify
+from drawthings_mcp.studio import load_room
+
+_DESCRIPTION = (
+    "Makes a picture from others at once, without a model: crop, resize, a mask for inpaint from rectangles "
+    "(mask_rectangle) or from clear parts (mask_from_alpha), invert_mask, two pictures side_by_side to compare, a "
+    "labelled contact_sheet. The result is kept as an i id, to be used as canvas, mask or in review_image."
+)
+_Operation = Literal[
+    "crop", "resize", "mask_rectangle", "mask_from_alpha", "invert_mask", "side_by_side", "contact_sheet"
+]
+_Edge = Annotated[int | None, Field(ge=1, le=MAX_SIDE, description="For resize; pixels.")]
+
+
+async def transform_image(
+    ctx: Context[Session, None],
+    operation: Annotated[_Operation, Field(description="What to do.")],
+    images: Annotated[list[str], Field(min_length=1, max_length=25, description="Ids, latest, paths or URLs.")],
+    boxes: Annotated[
+        list[list[float]],
+        Field(max_length=20, description="[[left, top, right, bottom], …] in pixels, or all from 0 to 1 as shares."),
+    ] = [],  # noqa: B006 - pydantic copies it
+    long_edge: _Edge = None,
+    width: _Edge = None,
+    height: _Edge = None,
+) -> CallToolResult:
+    session, client = get_session(ctx), identify(ctx)
+    room = await load_room("studio.transforming")
+    made = await session.studio.gallery.transform(
+        room.TransformArguments(operation, tuple(images), tuple(map(tuple, boxes)), long_edge, width, height)
+    )
+    viewer = session.viewer
+    return await viewer.show(
+        client,
+        viewer.choose_policy(client),
+        lambda budget: describe_made(made, operation, budget),
+        outputs=[made.picture],
+    )
+
+
+TOOL = StrictTool.from_function(
+    transform_image,
+    title="Transform image",
+    description=_DESCRIPTION,
+    annotations=ToolAnnotations(
+        read_only_hint=False, destructive_hint=False, idempotent_hint=False, open_world_hint=False
+    ),
+)

@@ -1,0 +1,161 @@
+"""Shows pictures to the model behind a client, within its budget, and remembers what it was shown.
+
+Owns the order: plan, previews, ledger, descriptions, text. What the text says beside the budget line is told.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, TypeAlias
+
+import anyio
+import anyio.to_thread
+from mcp.server.mcpserver import Context
+from mcp.types import CallToolResult, ImageContent, TextContent
+
+from drawthings_mcp.attachments import (
+    Attachment,
+    Candidate,
+    Description,
+    Ledger,
+    Plan,
+    Policy,
+    Preview,
+    PreviewMode,
+    count_result,
+    describe_budget,
+    find_policy,
+    plan,
+)
+from drawthings_mcp.server.session import Session
+from drawthings_mcp.studio import Picture, Studio, load_room
+
+MAX_TEXT = 800
+"""Characters of the text block of a result with pictures (contract §5)."""
+
+_RESERVED = count_result('"' * MAX_TEXT)
+"""Characters that are kept free of pictures: the longest text there is, were each of its characters to be escaped."""
+_RESERVED_FOR_DESCRIPTIONS = 6 * 2 * 1_000
+"""The same for descriptions of two inputs, three outputs and what surrounds them."""
+
+Describe: TypeAlias = Callable[[str], str]
+"""The budget line → the text of the result."""
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Who asks, by its handshake; empty when it did not say."""
+
+    name: str = ""
+    version: str = ""
+
+    @property
+    def label(self) -> str:
+        """Under which it is remembered whether its model sees."""
+        return f"{self.name} {self.version}".strip() or "unknown client"
+
+
+def identify(ctx: Context[Session, Any]) -> Client:
+    """The client of a call."""
+    params = ctx.request_context.session.client_params
+    return Client(params.client_info.name, params.client_info.version) if params is not None else Client()
+
+
+@dataclass(slots=True)
+class Viewer:
+    """The eyes of one session."""
+
+    studio: Studio
+    _ledger: Ledger = field(default_factory=Ledger)
+    _turn: anyio.Lock = field(default_factory=anyio.Lock)
+    """Two results at once would both show an input as new."""
+
+    def choose_policy(self, client: Client, preview: PreviewMode | None = None) -> Policy:
+        """What is known of the client, after what the user said."""
+        return find_policy(client.name, client.version).with_preview(preview or self.studio.settings.preview)
+
+    async def show(
+        self,
+        client: Client,
+        policy: Policy,
+        describe: Describe,
+        *,
+        inputs: Sequence[Picture] = (),
+        outputs: Sequence[Picture] = (),
+    ) -> CallToolResult:
+        """One result: the text, then the previews, inputs before outputs, then descriptions if the client needs them.
+
+        Parameters
+        ----------
+        describe
+            Makes the text from the line that says what is shown.
+        inputs
+            In the order of the call; those that were shown before are only named.
+        outputs
+            Oldest first.
+        """
+        seen = await self.studio.gallery.find_sight(client.label)
+        policy = policy.replace(model_sees=True) if seen else policy
+        is_described = bool(self.studio.settings.vision_url) and not (seen or policy.model_sees)
+        async with self._turn:
+            shown, attachments = await self._encode(inputs, outputs, policy, is_described)
+            self._ledger = self._ledger.record(shown.shown)
+        await self.studio.gallery.remember_previews(
+            [(attachment.ids[0], attachment.preview.data) for attachment in attachments if len(attachment.ids) == 1]
+        )
+        descriptions = await self._describe(attachments) if is_described else ()
+        budget = describe_budget(shown, policy) + _describe_sight(shown, seen)
+        return CallToolResult(
+            content=[
+                TextContent(text=describe(budget)),
+                *(build_image(attachment.preview) for attachment in attachments),
+                *([TextContent(text="\n".join(map(str, descriptions)))] if descriptions else ()),
+            ]
+        )
+
+    async def _encode(
+        self, inputs: Sequence[Picture], outputs: Sequence[Picture], policy: Policy, is_described: bool
+    ) -> tuple[Plan, tuple[Attachment, ...]]:
+        planned = plan(_list_candidates(inputs), _list_candidates(outputs), self._ledger, policy)
+        paths = {picture.id: picture.path for picture in (*inputs, *outputs)}
+        room = await load_room("attachments.encoding")
+        reserved = _RESERVED + (_RESERVED_FOR_DESCRIPTIONS if is_described else 0)
+        encode = partial(room.encode, planned, paths, policy, reserved_characters=reserved)
+        encoded: tuple[Plan, tuple[Attachment, ...]] = await anyio.to_thread.run_sync(encode)
+        return encoded
+
+    async def _describe(self, attachments: Sequence[Attachment]) -> Sequence[Description]:
+        from drawthings_mcp.attachments import describe_attachments
+        from drawthings_mcp.web.endpoint import Endpoint
+
+        settings = self.studio.settings
+        endpoint = Endpoint(settings.vision_url, settings.vision_model, settings.vision_key.get_secret_value())
+        return await describe_attachments(endpoint, attachments)
+
+
+def build_image(preview: Preview) -> ImageContent:
+    """A preview as a block of a result."""
+    return ImageContent(data=base64.b64encode(preview.data).decode(), mime_type=preview.mime_type)
+
+
+def join_lines(lines: Sequence[str]) -> str:
+    """As many of the lines, the most useful first, as a text block takes."""
+    text = ""
+    for line in lines:
+        if len(text) + len(line) + 1 <= MAX_TEXT:
+            text += f"{line}\n"
+    return text.rstrip()
+
+
+def _list_candidates(pictures: Sequence[Picture]) -> list[Candidate]:
+    return [Candidate(picture.id, picture.size) for picture in pictures]
+
+
+def _describe_sight(shown: Plan, seen: bool | None) -> str:
+    """Whether the model behind the client is known to see what is attached; nothing when nothing is."""
+    if not shown.places:
+        return ""
+    return "; sight proven" if seen else "; sight unproven"

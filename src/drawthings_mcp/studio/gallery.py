@@ -1,0 +1,152 @@
+"""The library's pictures by reference: found, opened, worked on without a server."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anyio.to_thread
+
+from drawthings_mcp.errors import DrawThingsError, StorageError
+from drawthings_mcp.settings import Settings
+from drawthings_mcp.studio.archive import Archive
+from drawthings_mcp.studio.background import load_room
+from drawthings_mcp.studio.results import FoundPictures, MadePicture, Original, Picture
+
+if TYPE_CHECKING:
+    from drawthings_mcp.intake import IntakePolicy
+    from drawthings_mcp.library import ImageCatalog
+    from drawthings_mcp.studio.transforming import TransformArguments
+
+_MIME_TYPES: Mapping[str, str] = {"JPEG": "image/jpeg", "MPO": "image/jpeg", "HEIF": "image/heic"}
+"""Formats whose media type is not their name in lower case."""
+
+
+class Gallery:
+    """Pictures of one studio.
+
+    Parameters
+    ----------
+    reads_anywhere
+        Whether paths may lead out of the input folders: for a person at a shell, who may read what they may read.
+    """
+
+    def __init__(self, settings: Settings, archive: Archive, *, reads_anywhere: bool) -> None:
+        self._settings = settings
+        self._archive = archive
+        self._reads_anywhere = reads_anywhere
+
+    async def open_catalog(self) -> ImageCatalog:
+        """The catalog, made sound."""
+        return (await self._archive.open()).catalog
+
+    async def build_policy(self) -> IntakePolicy:
+        """What may come in, and from where."""
+        intake = await load_room("intake")
+        policy: IntakePolicy = await anyio.to_thread.run_sync(intake.build_policy, self._settings)
+        return replace(policy, folders=(Path("/"),)) if self._reads_anywhere else policy
+
+    async def find(self, references: Iterable[str]) -> FoundPictures:
+        """The pictures that references lead to; those from outside get ids.
+
+        Raises
+        ------
+        DrawThingsError
+            A reference leads nowhere, or to what cannot be shown.
+        """
+        intake = await load_room("intake")
+        catalog, policy = await self.open_catalog(), await self.build_policy()
+        found: dict[str, Picture] = {}
+        notes: list[str] = []
+        for reference in references:
+            resolved = await intake.resolve_reference(reference, catalog, policy)
+            record = resolved.record
+            # Some pictures are recorded without a size: those that were found, and those of damaged catalogs.
+            size = (record.width, record.height) if record.width else await self._measure(record)
+            found[record.id] = Picture(record.id, record.path, size)
+            notes += resolved.notes
+        return FoundPictures(tuple(found.values()), tuple(dict.fromkeys(notes)))
+
+    async def _measure(self, record: Any) -> tuple[int, int]:
+        intake = await load_room("intake")
+        pixels = await anyio.to_thread.run_sync(intake.read_pixels, record)
+        return pixels.shape[1], pixels.shape[0]
+
+    async def read_original(self, image_id: str) -> Original:
+        """The file of a picture as it is on disk.
+
+        Raises
+        ------
+        UnknownNameError
+            There is no such picture; names the nearest.
+        MissingFileError
+            Its file is gone.
+        """
+        library = await load_room("library")
+        record = await anyio.to_thread.run_sync((await self.open_catalog()).get, image_id)
+
+        def read() -> bytes:
+            with library.open_original(record) as file:
+                data: bytes = file.read()
+            return data
+
+        mime_type = _MIME_TYPES.get(record.format, f"image/{record.format.lower() or 'png'}")
+        return Original(record.id, await anyio.to_thread.run_sync(read), mime_type)
+
+    async def list_ids(self, limit: int) -> list[str]:
+        """The newest ids of all kinds; none when the catalog cannot be read."""
+        try:
+            records = await anyio.to_thread.run_sync(partial((await self.open_catalog()).list_images, limit=limit))
+        except StorageError:
+            return []
+        return [record.id for record in records]
+
+    async def transform(self, arguments: TransformArguments) -> MadePicture:
+        """Makes a picture from others without a server, and keeps it as ``iN``.
+
+        Raises
+        ------
+        DrawThingsError
+            A reference leads nowhere, or the operation cannot be done; says what can.
+        """
+        room = await load_room("studio.transforming")
+        found = await self.find(arguments.images)
+        make = partial(room.make, arguments, found.pictures, await self.open_catalog(), self._settings.state_dir)
+        made: Picture = await anyio.to_thread.run_sync(make)
+        return MadePicture(made, tuple(picture.id for picture in found.pictures), found.notes)
+
+    async def remember_previews(self, previews: Sequence[tuple[str, bytes]]) -> None:
+        """Notes what a preview shows, to know it again when a client gives it back as a file of its own."""
+        if previews:
+            await anyio.to_thread.run_sync(
+                self._remember, await load_room("intake"), await self.open_catalog(), previews
+            )
+
+    def _remember(self, intake: Any, catalog: ImageCatalog, previews: Sequence[tuple[str, bytes]]) -> None:
+        from drawthings_mcp.library import parse_id
+        from drawthings_mcp.tensors import ensure_pixels
+
+        try:
+            for image_id, data in previews:
+                if parse_id(image_id) is None:
+                    continue  # saved, but not in the catalog
+                catalog.record_preview(hashlib.sha256(data).hexdigest(), image_id)
+                catalog.record_preview(intake.hash_pixels(ensure_pixels(data)), image_id)
+        except DrawThingsError:
+            # The picture was shown all the same.
+            return
+
+    async def find_sight(self, client: str) -> bool | None:
+        """Whether the model behind a client proved that it sees; None when it was never asked."""
+        try:
+            return await anyio.to_thread.run_sync((await self.open_catalog()).find_sight, client)
+        except StorageError:
+            return None
+
+    async def record_sight(self, client: str, seen: bool) -> None:
+        """Keeps whether it did."""
+        await anyio.to_thread.run_sync((await self.open_catalog()).record_sight, client, seen)

@@ -1,0 +1,225 @@
+"""Continuous stories over stdio: what is shown, in which order, how much it weighs, and never the same twice in a row."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import anyio
+import numpy as np
+import pytest
+from mcp import Client
+from mcp.types import CallToolResult, ImageContent, TextContent
+from PIL import Image
+
+from drawthings_mcp.metadata import read_metadata
+
+pytestmark = pytest.mark.anyio
+
+MOST = 900_000
+
+
+class Chat:
+    """A client that keeps what it was shown."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+        self.shown: list[list[str]] = []
+
+    async def call(self, tool: str, **arguments: Any) -> CallToolResult:
+        with anyio.fail_after(60):
+            result = await self.client.call_tool(tool, arguments)
+        assert not result.is_error, text_of(result)
+        assert len(result.model_dump_json(by_alias=True, exclude_none=True)) <= MOST
+        shown = shown_in(result)
+        assert sum(isinstance(block, ImageContent) for block in result.content) == len(shown)
+        self.shown.append(shown)
+        return result
+
+
+def text_of(result: CallToolResult) -> str:
+    first = result.content[0]
+    assert isinstance(first, TextContent)
+    return first.text
+
+
+def shown_in(result: CallToolResult) -> list[str]:
+    """The ids of the pictures in a result, in order; those of a sheet joined."""
+    (line,) = re.findall(r"^shown.*$", text_of(result), re.M)
+    shown = line.partition(": ")[2].partition(";")[0]
+    return re.findall(r"\[sheet of [^]]+\]|\b[avpi]\d+\b", shown)
+
+
+def pictures_in(result: CallToolResult) -> list[Image.Image]:
+    blocks = [block for block in result.content if isinstance(block, ImageContent)]
+    return [Image.open(io.BytesIO(base64.b64decode(block.data))) for block in blocks]
+
+
+def draw_photo(path: Path, colour: tuple[int, int, int], size: tuple[int, int] = (640, 480)) -> str:
+    """A photo that came from a phone: turned by its EXIF, with a position."""
+    image = Image.new("RGB", size, colour)
+    exif = image.getexif()
+    exif[0x0112] = 6
+    exif.get_ifd(0x8825)[2] = (48.0, 8.0, 1.0)
+    image.save(path, exif=exif)
+    return str(path)
+
+
+@pytest.fixture
+def photos(tmp_path: Path, server_environment: dict[str, str]) -> tuple[str, str]:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    server_environment["DRAWTHINGS_INPUT_DIRS"] = str(folder)
+    return draw_photo(folder / "red.jpg", (200, 30, 30)), draw_photo(folder / "blue.jpg", (30, 30, 200))
+
+
+async def test_from_two_photos_to_a_sheet_of_six(over_stdio: Any, photos: tuple[str, str]) -> None:
+    first, second = photos
+    async with over_stdio("--server", "demo") as client:
+        chat = Chat(client)
+        edit = await chat.call("generate_image", prompt="put the hat on her", canvas=first, moodboard=[second])
+        assert "from canvas a1, moodboard a2" in text_of(edit)
+        assert [picture.size for picture in pictures_in(edit)][:2] == [(480, 640), (480, 640)]  # upright
+        await chat.call("generate_image", prompt="a hat shop", variants=3, width=512, height=512)
+        await chat.call("generate_image", prompt="a red hat", canvas="v2", moodboard=["a1"], width=512, height=512)
+        await chat.call("review_image", images=["v1"])
+        mask = await chat.call("transform_image", operation="mask_rectangle", images=["v4"], boxes=[[0, 0, 0.5, 0.5]])
+        assert np.asarray(pictures_in(mask)[0]).mean() == pytest.approx(255 / 4, abs=2)
+        inpaint = await chat.call("generate_image", prompt="a blue feather", canvas="v4", mask="I1", seed=3)
+        assert text_of(inpaint).splitlines()[0] == "from canvas v4, mask i1"
+        await chat.call("transform_image", operation="contact_sheet", images=["a1", "a2", "v1", "v2", "v3", "v6"])
+    assert chat.shown == [
+        ["a1", "a2", "v1"],
+        ["v2", "v3", "v4"],
+        ["v5"],  # v2 and a1 were shown before
+        ["v1"],
+        ["i1"],
+        ["v6"],
+        ["i2"],
+    ]
+
+
+async def test_lineage_is_kept_in_files_and_catalog(
+    over_stdio: Any, photos: tuple[str, str], server_environment: dict[str, str]
+) -> None:
+    async with over_stdio("--server", "demo") as client:
+        chat = Chat(client)
+        await chat.call("generate_image", prompt="night", canvas=photos[0], width=256, height=256)
+        await chat.call("generate_image", prompt="dawn", canvas="latest", width=256, height=256)
+    (dawn,) = Path(server_environment["DRAWTHINGS_OUTPUT_DIR"]).glob("*dawn*.png")
+    metadata = read_metadata(dawn)
+    assert metadata is not None
+    assert json.loads(json.dumps(metadata.extra))["parents"] == [["canvas", "v1"]]
+
+
+async def test_a_request_with_many_variants_and_inputs_stays_within_two_and_three(
+    over_stdio: Any, photos: tuple[str, str]
+) -> None:
+    async with over_stdio("--server", "demo") as client:
+        chat = Chat(client)
+        await chat.call("generate_image", prompt="one", width=256, height=256)
+        result = await chat.call(
+            "generate_image",
+            prompt="a group",
+            canvas="v1",
+            moodboard=list(photos),
+            variants=4,
+            width=256,
+            height=256,
+        )
+    # v1 was shown as an output; of the four new ones the last place holds the two oldest.
+    assert chat.shown[1] == ["a1", "a2", "v4", "v5", "[sheet of v2 v3]"]
+    assert "already shown: v1" in text_of(result)
+
+
+async def test_the_same_picture_is_known_again_by_every_name(over_stdio: Any, photos: tuple[str, str]) -> None:
+    data = "data:image/jpeg;base64," + base64.b64encode(Path(photos[0]).read_bytes()).decode()
+    async with over_stdio("--server", "demo") as client:
+        chat = Chat(client)
+        texts = [
+            text_of(await chat.call("review_image", images=[reference]))
+            for reference in (photos[0], f"file://{photos[0]}", data, "latest:a", "A1")
+        ]
+        made = await chat.call("generate_image", prompt="x", width=256, height=256)
+        saved = Path(photos[0]).with_name("from the chat.jpg")
+        (block,) = [block for block in made.content if isinstance(block, ImageContent)]
+        saved.write_bytes(base64.b64decode(block.data))
+        mapped = await chat.call("review_image", images=[str(saved)])
+    assert {text.partition(":")[0] for text in texts} == {"a1"}
+    assert text_of(mapped).startswith("v1: ")
+
+
+async def test_previews_carry_no_metadata(over_stdio: Any, photos: tuple[str, str]) -> None:
+    async with over_stdio("--server", "demo") as client:
+        result = await Chat(client).call("generate_image", prompt="x", canvas=photos[0], width=256, height=256)
+    for picture in pictures_in(result):
+        assert not picture.getexif()
+        assert not {"exif", "xmp", "icc_profile", "comment"} & picture.info.keys()
+
+
+async def test_pictures_are_resources_with_completed_ids(
+    over_stdio: Any, photos: tuple[str, str], server_environment: dict[str, str]
+) -> None:
+    from mcp import MCPError
+    from mcp.types import BlobResourceContents, ResourceTemplateReference
+
+    async with over_stdio("--server", "demo") as client:
+        await Chat(client).call("generate_image", prompt="x", canvas=photos[0], width=256, height=256)
+        (original,) = (await client.read_resource("image://v1")).contents
+        (preview,) = (await client.read_resource("image://a1/preview")).contents
+        (photo,) = (await client.read_resource("image://A1")).contents
+        template = ResourceTemplateReference(uri="image://{id}")
+        ids = (await client.complete(template, {"name": "id", "value": ""})).completion.values
+        templates = [found.uri_template for found in (await client.list_resource_templates()).resource_templates]
+        with pytest.raises(MCPError, match=r"There is no picture 'v9'\. Nearest: v1"):
+            await client.read_resource("image://v9")
+    (file,) = Path(server_environment["DRAWTHINGS_OUTPUT_DIR"]).glob("*.png")
+    assert isinstance(original, BlobResourceContents)
+    assert isinstance(preview, BlobResourceContents)
+    assert isinstance(photo, BlobResourceContents)
+    assert base64.b64decode(original.blob) == file.read_bytes()
+    assert base64.b64decode(photo.blob) == Path(photos[0]).read_bytes()
+    assert (original.mime_type, photo.mime_type, preview.mime_type) == ("image/png", "image/jpeg", "image/jpeg")
+    assert Image.open(io.BytesIO(base64.b64decode(preview.blob))).size == (480, 640)
+    assert ids == ["v1", "a1"]
+    assert {"image://{id}", "image://{id}/preview"} <= set(templates)
+
+
+async def test_ids_live_on_in_the_next_session_and_what_it_saw_does_not(
+    over_stdio: Any, photos: tuple[str, str]
+) -> None:
+    for session in range(2):
+        async with over_stdio("--server", "demo") as client:
+            chat = Chat(client)
+            await chat.call("generate_image", prompt="x", canvas=photos[0], width=256, height=256)
+            assert chat.shown == [["a1", f"v{session + 1}"]]
+
+
+async def test_what_cannot_be_used_gets_one_sentence(over_stdio: Any, photos: tuple[str, str], tmp_path: Path) -> None:
+    secret = draw_photo(tmp_path / "secret.jpg", (0, 0, 0))
+    cases = [
+        ("generate_image", {"prompt": "x", "canvas": "v7"}, "canvas: There is no picture 'v7'"),
+        ("generate_image", {"prompt": "x", "canvas": secret}, "canvas: "),
+        ("generate_image", {"prompt": "x", "moodboard": ["http://127.0.0.1/x.png"]}, "moodboard: "),
+        ("generate_image", {"prompt": "x", "canvas": "my photo.jpg"}, "There is no picture 'my photo.jpg'"),
+        ("review_image", {"images": []}, "name 1 to 5 pictures"),
+        ("review_image", {"images": ["latest"] * 6}, "images: takes at most 5 items, got 6"),
+        ("review_image", {"images": ["latest"], "max_edge": 4000}, "max_edge: must be from 256 to 1568"),
+        ("review_image", {"sight": "ABCD"}, "no test picture was shown yet"),
+        ("transform_image", {"operation": "rotate", "images": ["a1"]}, "operation: must be 'crop'"),
+        ("transform_image", {"operation": "crop", "images": [photos[0]]}, "boxes: crop takes one box"),
+        ("transform_image", {"operation": "side_by_side", "images": [photos[0]]}, "takes 2 different images, got 1"),
+        ("transform_image", {"operation": "crop", "images": ["a1"], "boxes": [[0, 0, 9000, 9000]]}, "box: "),
+    ]
+    async with over_stdio("--server", "demo") as client:
+        for tool, arguments, words in cases:
+            with anyio.fail_after(60):
+                result = await client.call_tool(tool, arguments)
+            assert result.is_error, arguments
+            assert words in text_of(result), text_of(result)
+            assert len(text_of(result)) < 400
+            assert "\n" not in text_of(result)
