@@ -89,6 +89,13 @@ def build_png(width: int, height: int, rows: int = 0, bit_depth: int = 8) -> byt
     )
 
 
+def build_tiff(width: int, height: int) -> bytes:
+    """A TIFF file of a claimed size, without a pixel."""
+    tags = {256: width, 257: height, 258: 8, 259: 1, 262: 1, 273: 8, 277: 1, 278: height, 279: width * height % 2**32}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    return b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4)
+
+
 def write_files(folder: Path) -> list[str]:
     """Hostile files; their paths."""
     noise = Image.fromarray(np.random.default_rng(1).integers(0, 255, (64, 64, 3), np.uint8))
@@ -116,8 +123,13 @@ def write_files(folder: Path) -> list[str]:
         "zeros.png": bytes(100_000),
         "zero-size.bmp": b"BM" + struct.pack("<IHHIIiiHHIIiiII", 54, 0, 0, 54, 40, 0, 0, 1, 24, 0, 0, 0, 0, 0, 0),
         "huge.bmp": b"BM" + struct.pack("<IHHIIiiHHIIiiII", 54, 0, 0, 54, 40, 65000, 65000, 1, 24, 0, 0, 0, 0, 0, 0),
-        "huge.gif": b"GIF89a" + struct.pack("<HH", 65535, 65535) + bytes(3) + b";",
-        "huge.tif": b"II*\0\x08\0\0\0\x02\0" + struct.pack("<HHII", 256, 4, 1, 90_000) * 2 + bytes(4),
+        "huge.gif": b"GIF89a"
+        + struct.pack("<HH", 65535, 65535)
+        + bytes(3)
+        + b","
+        + struct.pack("<HHHHB", 0, 0, 65535, 65535, 0)
+        + b"\2\0;",
+        "huge.tif": build_tiff(90_000, 90_000),
         "video.heic": b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom" + bytes(100),
     }
     for name, data in raw.items():

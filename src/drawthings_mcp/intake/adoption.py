@@ -108,7 +108,8 @@ def check_place(path: Path, policy: IntakePolicy) -> Path:
     real = Path(os.path.realpath(path))
     if any(real.is_relative_to(folder) for folder in policy.folders):
         return real
-    names = [str(folder) for folder in policy.folders[:_FOLDERS_SHOWN]]
+    state_dir = _resolve(policy.state_dir)
+    names = [str(folder) for folder in policy.folders if not folder.is_relative_to(state_dir)][:_FOLDERS_SHOWN]
     raise InvalidImageError(
         f"{name_file(path)} lies outside the folders that may be read ({', '.join(names)}); copy it there, or add its "
         "folder to DRAWTHINGS_INPUT_DIRS."

@@ -82,6 +82,8 @@ def open_regular_file(path: Path, max_size: int = MAX_FILE_SIZE) -> BinaryIO:
         except BaseException:
             file.close()
             raise
+    except InvalidImageError:
+        raise
     except FileNotFoundError as exc:
         raise InvalidImageError(f"{name} does not exist; check the path.") from exc
     except OSError as exc:
