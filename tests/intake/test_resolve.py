@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import numpy as np
@@ -170,12 +170,12 @@ async def test_our_own_picture_without_a_row_gets_one_when_it_is_named(
 async def test_what_was_found_is_used_when_it_has_a_file(
     resolve: Resolve, catalog: ImageCatalog, folder: Path, draw: Draw
 ) -> None:
-    facts = {"created": datetime.now(UTC), "width": 1, "height": 1}
-    catalog.register_found("project:///p#1", **facts)  # type: ignore[arg-type]
+    facts: dict[str, Any] = {"created": datetime.now(UTC), "width": 1, "height": 1}
+    catalog.register_found("project:///p#1", **facts)
     with pytest.raises(InvalidImageError, match="p1 has no picture file of its own yet"):
         await resolve("project:///p#1")
     (folder / "node.png").write_bytes(draw())
-    catalog.register_found("project:///p#1", path=folder / "node.png", **facts)  # type: ignore[arg-type]
+    catalog.register_found("project:///p#1", path=folder / "node.png", **facts)
     assert (await resolve("project:///p#1")).record.id == (await resolve("p1")).record.id == "p1"
     with pytest.raises(UnknownNameError, match="search_images finds"):
         await resolve("project:///p#2")
