@@ -30,7 +30,7 @@ from drawthings_mcp.intake import IntakePolicy, Resolved, build_policy, hash_pix
 from drawthings_mcp.library import ImageCatalog, ImageRecord, save_original
 from drawthings_mcp.settings import Settings
 from drawthings_mcp.tensors import ensure_pixels
-from drawthings_mcp.web import fetch_public
+from drawthings_mcp.web import Fetched, fetch_public
 
 if TYPE_CHECKING:
     from tests.conftest import WebServer
@@ -91,13 +91,31 @@ async def test_bytes_without_a_file_are_kept_as_they_came(resolve: Resolve, sett
     assert record.path.read_bytes() == data
 
 
-async def test_a_url_is_fetched_and_kept(
-    catalog: ImageCatalog, policy: IntakePolicy, web: WebServer, draw: Draw
-) -> None:
-    async def fetch(url: str, max_bytes: int, timeout: float) -> object:
+@pytest.fixture
+def trusting(policy: IntakePolicy, web: WebServer) -> IntakePolicy:
+    """A policy for which the server of the test is the internet."""
+
+    async def fetch(url: str, max_bytes: int, timeout: float) -> Fetched:
         return await fetch_public(url, max_bytes=max_bytes, timeout=timeout, tls=web.tls, allow=lambda _: True)
 
-    trusting = IntakePolicy(policy.state_dir, policy.folders, fetch=fetch)  # type: ignore[arg-type]
+    return IntakePolicy(policy.state_dir, policy.folders, fetch=fetch)
+
+
+async def test_what_was_found_on_the_web_is_fetched_when_it_is_used(
+    catalog: ImageCatalog, trusting: IntakePolicy, web: WebServer, draw: Draw
+) -> None:
+    url = web.put("/fox.png", draw())
+    catalog.register_found(url, created=datetime.now(UTC), width=0, height=0, prompt="a fox on the web")
+    record = (await resolve_reference("p1", catalog, trusting)).record
+    assert (record.id, record.origin, record.prompt, record.width) == ("p1", url, "a fox on the web", 40)
+    assert read_pixels(record).shape == (30, 40, 3)
+    assert (await resolve_reference("latest:p", catalog, trusting)).record == record
+    assert len(web.requests) == 1
+
+
+async def test_a_url_is_fetched_and_kept(
+    catalog: ImageCatalog, trusting: IntakePolicy, web: WebServer, draw: Draw
+) -> None:
     url = web.put("/fox.jpg", draw(format="WEBP"), "image/jpeg")
     record = (await resolve_reference(url, catalog, trusting)).record
     assert (record.id, record.origin, record.format) == ("a1", url, "WEBP")

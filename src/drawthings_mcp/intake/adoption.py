@@ -97,6 +97,28 @@ def adopt_bytes(data: bytes, name: str, origin: str, catalog: ImageCatalog, poli
     return _adopt(catalog, path, sha256, len(data), info, origin)
 
 
+def keep_found(data: bytes, record: ImageRecord, catalog: ImageCatalog, policy: IntakePolicy) -> Resolved:
+    """The record of what was found on the web, with the file that it now has.
+
+    Raises
+    ------
+    InvalidImageError
+        The bytes are no picture that can be taken.
+    """
+    info = _check(io.BytesIO(data), f"The picture of {record.id}", policy)
+    kept = catalog.register_found(
+        record.origin,
+        path=keep_input(policy.state_dir, data, info.format),
+        sha256=hashlib.sha256(data).hexdigest(),
+        created=record.created,
+        width=info.width,
+        height=info.height,
+        size_bytes=len(data),
+        format=info.format,
+    )
+    return _note_oddities(kept, info)
+
+
 def check_place(path: Path, policy: IntakePolicy) -> Path:
     """The file that a path leads to, links resolved, which must lie in a folder that may be read.
 
@@ -163,6 +185,10 @@ def _adopt(catalog: ImageCatalog, path: Path, sha256: str, size_bytes: int, info
         size_bytes=size_bytes,
         format=info.format,
     )
+    return _note_oddities(record, info)
+
+
+def _note_oddities(record: ImageRecord, info: PictureInfo) -> Resolved:
     return Resolved(record, tuple(f"{record.id} {text}" for text in _list_oddities(info)))
 
 
