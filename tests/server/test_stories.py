@@ -1,10 +1,9 @@
-"""Continuous stories over stdio: what is shown, in which order, how much it weighs, and never the same twice in a row."""
+"""Continuous stories over stdio: what is shown, in which order, how much it weighs, and never the same twice."""
 
 from __future__ import annotations
 
 import base64
 import io
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -113,7 +112,7 @@ async def test_lineage_is_kept_in_files_and_catalog(
     (dawn,) = Path(server_environment["DRAWTHINGS_OUTPUT_DIR"]).glob("*dawn*.png")
     metadata = read_metadata(dawn)
     assert metadata is not None
-    assert json.loads(json.dumps(metadata.extra))["parents"] == [["canvas", "v1"]]
+    assert metadata.record["parents"] == [["canvas", "v1"]]
 
 
 async def test_a_request_with_many_variants_and_inputs_stays_within_two_and_three(
@@ -175,7 +174,7 @@ async def test_pictures_are_resources_with_completed_ids(
         template = ResourceTemplateReference(uri="image://{id}")
         ids = (await client.complete(template, {"name": "id", "value": ""})).completion.values
         templates = [found.uri_template for found in (await client.list_resource_templates()).resource_templates]
-        with pytest.raises(MCPError, match=r"There is no picture 'v9'\. Nearest: v1"):
+        with pytest.raises(MCPError, match=r"There is no picture 'v9'; the nearest are v1"):
             await client.read_resource("image://v9")
     (file,) = Path(server_environment["DRAWTHINGS_OUTPUT_DIR"]).glob("*.png")
     assert isinstance(original, BlobResourceContents)

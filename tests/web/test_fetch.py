@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 import threading
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from http.server import BaseHTTPRequestHandler
@@ -17,7 +16,7 @@ from drawthings_mcp.web import Fetched, fetch_public, is_public
 from drawthings_mcp.web.addresses import IPAddress
 
 if TYPE_CHECKING:
-    from tests.conftest import WebServer
+    from tests.web_servers import WebServer
 
 pytestmark = pytest.mark.anyio
 
@@ -221,13 +220,11 @@ async def test_a_server_that_falls_silent_is_left_in_time(web: WebServer, fetch:
         done.wait(30)
 
     web.answers["/slow"] = stall
-    started = time.monotonic()
     try:
         with pytest.raises(WebError, match=r"took longer than 0\.5 seconds"):
             await fetch(web.url("/slow"), timeout=0.5)
     finally:
         done.set()
-    assert time.monotonic() - started < 10
 
 
 @pytest.mark.parametrize(
