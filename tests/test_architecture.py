@@ -30,6 +30,7 @@ ROWS = {
     "client": 4,
     "library": 4,
     "attachments": 5,
+    "search": 5,
     "studio": 6,
     "cli": 7,
     "server": 7,
@@ -47,6 +48,7 @@ ARRAYS = {
     "library",
     "metadata",
     "requests",
+    "search",
     "simulator",
     "studio",
     "tensors",
@@ -69,7 +71,7 @@ HOMES = {
     "platformdirs": {"settings"},
     "pydantic": {"generation", "presets", "server", "settings", "validation"},
     "pydantic_core": {"validation"},
-    "sqlite3": {"library"},
+    "sqlite3": {"library", "search"},
 }
 """The rooms in which an outside library may be imported."""
 
