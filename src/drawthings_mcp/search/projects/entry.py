@@ -5,7 +5,7 @@ Owns slots, defaults and units. Knows no SQL.
 
 from __future__ import annotations
 
-import struct
+import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -209,10 +209,7 @@ def read_layer(data: bytes) -> Layer:
 
 
 def _shorten(value: float) -> float:
-    try:
-        return shorten_float32(value)
-    except (StopIteration, struct.error, OverflowError, ValueError):  # NaN and infinity
-        return 0.0
+    return shorten_float32(value) if math.isfinite(value) else 0.0
 
 
 def _name_sampler(number: int) -> str:
