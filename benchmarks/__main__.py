@@ -7,7 +7,7 @@ import sys
 
 from benchmarks.measurement import Measurement
 
-SUBJECTS = ("tensors", "video", "saving", "attachments", "startup")
+SUBJECTS = ("tensors", "video", "saving", "attachments", "metadata", "startup")
 
 
 def main() -> None:

@@ -33,6 +33,7 @@ ROWS = {
     "library": 4,
     "attachments": 5,
     "intake": 5,
+    "search": 5,
     "studio": 6,
     "cli": 7,
     "server": 7,
@@ -51,6 +52,7 @@ ARRAYS = {
     "library",
     "metadata",
     "requests",
+    "search",
     "simulator",
     "studio",
     "tensors",
@@ -75,7 +77,7 @@ HOMES = {
     "platformdirs": {"settings"},
     "pydantic": {"generation", "presets", "server", "settings", "validation"},
     "pydantic_core": {"validation"},
-    "sqlite3": {"library"},
+    "sqlite3": {"library", "search"},
 }
 """The rooms in which an outside library may be imported."""
 
