@@ -85,8 +85,10 @@ async def test_every_prompt_and_template_can_be_asked_about_over_stdio(over_stdi
                 await complete(client, PromptReference(name=prompt.name), argument.name, "")
         for template in (await client.list_resource_templates()).resource_templates:
             variable = template.uri_template.partition("{")[2].removesuffix("}")
+            variable = variable.removesuffix("}/preview")
             answer = await complete(client, ResourceTemplateReference(uri=template.uri_template), variable, "")
-            assert answer.values
+            # There are no pictures yet.
+            assert bool(answer.values) is template.uri_template.startswith("guide://")
             for value in answer.values:
                 await client.read_resource(template.uri_template.replace(f"{{{variable}}}", value))
 

@@ -208,7 +208,7 @@ async def test_bad_arguments_get_one_clear_sentence_and_the_server_goes_on(over_
 
 async def test_null_stands_for_an_argument_that_is_left_out(in_process: Any) -> None:
     async with Simulator() as simulator, in_process(server=simulator.address, tls="off") as client:
-        (tool, _) = (await client.list_tools()).tools
+        tool = (await client.list_tools()).tools[0]
         optional = {name: None for name in tool.input_schema["properties"] if name != "prompt"}
         result = await generate(client, **{**optional, "width": 128, "height": 128})
         assert not result.is_error, text_of(result)

@@ -23,7 +23,8 @@ right and what is wrong, name the next change, stop and wait for the user. Never
 Words alone make a picture: describe subject, place, composition, light, materials, colours, text in quotes, medium.
 With canvas (an id such as a1 or v3, latest, or a path) it is changed: say only what changes, then what stays.
 Leave everything else out: the settings that suit are chosen. Results name id, file and seed.
-list_models shows what the server can use. If a call fails, the text says what to do next.
+review_image shows pictures again, transform_image crops, makes masks and compares, list_models shows what there is.
+If a call fails, the text says what to do next.
 More, when you need it: guide://modes (which mode and model), guide://prompting/{mode}, guide://families/{family}.
 Prompts for the user to pick: creative_director (draft by draft), describe_then_edit (one careful change)."""
 
