@@ -222,3 +222,35 @@ async def test_what_cannot_be_used_gets_one_sentence(over_stdio: Any, photos: tu
             assert words in text_of(result), text_of(result)
             assert len(text_of(result)) < 400
             assert "\n" not in text_of(result)
+
+
+async def test_a_resource_is_what_was_recorded_and_nothing_that_took_its_place(
+    over_stdio: Any, photos: tuple[str, str], tmp_path: Path
+) -> None:
+    from mcp import MCPError
+
+    secret = tmp_path / "secret.txt"
+    secret.write_text("nobody's picture")
+    async with over_stdio("--server", "demo") as client:
+        await Chat(client).call("review_image", images=list(photos))
+        Path(photos[0]).unlink()
+        Path(photos[0]).symlink_to(secret)
+        Path(photos[1]).write_bytes(b"something else")
+        for uri in ("image://a1", "image://a1/preview", "image://a2", "image://a2/preview"):
+            with pytest.raises(MCPError, match=r"has changed since it became a\d"):
+                await client.read_resource(uri)
+
+
+async def test_an_original_too_large_for_a_message_is_named_instead_of_sent(
+    over_stdio: Any, photos: tuple[str, str]
+) -> None:
+    from mcp import MCPError
+
+    large = Path(photos[0]).with_name("large.bmp")
+    Image.new("RGB", (3600, 3000)).save(large)
+    async with over_stdio("--server", "demo") as client:
+        await Chat(client).call("review_image", images=[str(large)])
+        with pytest.raises(MCPError, match=r"a1 has 32 MB, too many for a message; read image://a1/preview, or open"):
+            await client.read_resource("image://a1")
+        (preview,) = (await client.read_resource("image://a1/preview")).contents
+    assert preview.mime_type == "image/jpeg"

@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from drawthings_mcp.errors import InvalidImageError
-from drawthings_mcp.library import ImageRecord, hash_file, open_original
+from drawthings_mcp.library import ImageRecord, open_unchanged
 from drawthings_mcp.tensors import ensure_pixels
 from drawthings_mcp.tensors.pixels import read_pixels as read_stream
 
@@ -31,11 +30,7 @@ def read_pixels(source: ImageRecord | Path) -> NDArray[np.uint8]:
     """
     if isinstance(source, Path):
         return ensure_pixels(source)
-    with open_original(source) as file:
-        if source.sha256 and hash_file(file) != source.sha256:
-            raise InvalidImageError(
-                f"The file {source.path} has changed since it became {source.id}; give its path to use it as it is now."
-            )
+    with open_unchanged(source) as file:
         return read_stream(file, source.id)
 
 

@@ -7,7 +7,7 @@ from drawthings_mcp.library.frames import FrameSet, save_frames
 from drawthings_mcp.library.inputs import keep_input
 from drawthings_mcp.library.naming import file_stem
 from drawthings_mcp.library.new_files import check_folder
-from drawthings_mcp.library.opening import hash_file, open_original
+from drawthings_mcp.library.opening import hash_file, open_original, open_unchanged
 from drawthings_mcp.library.originals import SavedFile, save_image, save_made, save_original
 from drawthings_mcp.library.rebuild import MADE_FOLDER, RESCUE_FOLDER, OpenedCatalog, open_catalog
 from drawthings_mcp.library.records import ImageFacts, ImageRecord, Kind, Parent, Role, parse_id
@@ -35,6 +35,7 @@ __all__ = [
     "keep_input",
     "open_catalog",
     "open_original",
+    "open_unchanged",
     "parse_id",
     "read_own",
     "reconcile",

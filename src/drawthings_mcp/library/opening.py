@@ -39,6 +39,26 @@ def open_original(record: ImageRecord) -> BinaryIO:
     return open_regular_file(record.path)
 
 
+def open_unchanged(record: ImageRecord) -> BinaryIO:
+    """As ``open_original``, of exactly the bytes that were recorded: whatever lies there now is somebody's file.
+
+    Raises
+    ------
+    InvalidImageError
+        It changed since it was recorded.
+    """
+    file = open_original(record)
+    try:
+        if record.sha256 and hash_file(file) != record.sha256:
+            raise InvalidImageError(
+                f"The file {record.path} has changed since it became {record.id}; give its path to use it as it is now."
+            )
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
 def hash_file(file: BinaryIO) -> str:
     """SHA-256 of a stream, in hexadecimal digits; it is at its beginning afterwards."""
     digest = hashlib.sha256()

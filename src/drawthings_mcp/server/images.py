@@ -17,6 +17,10 @@ SCHEME = "image://"
 ORIGINAL = "image://{id}"
 PREVIEW = "image://{id}/preview"
 
+_MAX_ORIGINAL = 32_000_000
+"""Bytes of a file that is sent as it is: more than pictures of any usual size have, less than clients choke on."""
+_MAX_SOURCE = 128_000_000
+"""Bytes of a file that a preview is made of: the most that is taken from outside."""
 _PREVIEW_BYTES = 600_000
 """In base64 this stays well below what popular clients take (contract §6)."""
 
@@ -55,7 +59,7 @@ async def read_image(uri: str, studio: Studio) -> ReadResourceContents:
             return await _read_preview(image_id, studio)
         if form:
             raise ResourceNotFoundError(f"There is no {uri!r}: write {ORIGINAL} or {PREVIEW}.")
-        original = await studio.gallery.read_original(image_id)
+        original = await studio.gallery.read_original(image_id, _MAX_ORIGINAL)
         return ReadResourceContents(content=original.data, mime_type=original.mime_type)
     except UnknownNameError as error:
         raise ResourceNotFoundError(str(error)) from error
@@ -64,7 +68,7 @@ async def read_image(uri: str, studio: Studio) -> ReadResourceContents:
 
 
 async def _read_preview(image_id: str, studio: Studio) -> ReadResourceContents:
-    original = await studio.gallery.read_original(image_id)
+    original = await studio.gallery.read_original(image_id, _MAX_SOURCE)
     attachments = await load_room("attachments")
     encode = partial(attachments.encode_preview, original.data, max_bytes=_PREVIEW_BYTES)
     preview = await anyio.to_thread.run_sync(encode)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio.to_thread
 
-from drawthings_mcp.errors import DrawThingsError, StorageError
+from drawthings_mcp.errors import DrawThingsError, InvalidImageError, StorageError
 from drawthings_mcp.settings import Settings
 from drawthings_mcp.studio.archive import Archive
 from drawthings_mcp.studio.background import load_room
@@ -76,8 +77,8 @@ class Gallery:
         pixels = await anyio.to_thread.run_sync(intake.read_pixels, record)
         return pixels.shape[1], pixels.shape[0]
 
-    async def read_original(self, image_id: str) -> Original:
-        """The file of a picture as it is on disk.
+    async def read_original(self, image_id: str, max_bytes: int) -> Original:
+        """The file of a picture as it was recorded.
 
         Raises
         ------
@@ -85,12 +86,20 @@ class Gallery:
             There is no such picture; names the nearest.
         MissingFileError
             Its file is gone.
+        InvalidImageError
+            It changed since, or has more than ``max_bytes``.
         """
         library = await load_room("library")
         record = await anyio.to_thread.run_sync((await self.open_catalog()).get, image_id)
 
         def read() -> bytes:
-            with library.open_original(record) as file:
+            with library.open_unchanged(record) as file:
+                size = os.fstat(file.fileno()).st_size
+                if size > max_bytes:
+                    raise InvalidImageError(
+                        f"{record.id} has {size / 1e6:.0f} MB, too many for a message; read image://{record.id}/preview, "
+                        f"or open the file {record.path}."
+                    )
                 data: bytes = file.read()
             return data
 
