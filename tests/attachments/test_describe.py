@@ -106,6 +106,22 @@ async def test_one_that_is_slow_costs_only_its_own_description(http_service: Any
     assert "did not answer within 1.5 s" in described[1].note
 
 
+async def test_many_that_are_slow_take_no_longer_together_than_one(http_service: Any, make_pixels: MakePixels) -> None:
+    http_service.answers = {CHAT: lambda _: http_service.release.wait(30)}
+    attachments = tuple(attach(make_pixels, 1) * 5)
+    described = await describe_attachments(Endpoint(http_service.url, "llava"), attachments, timeout=0.3)
+    assert {description.note.partition(" did ")[2] for description in described} == {"not answer within 0.3 s."}
+    assert len(http_service.requests) == 2  # the others were never begun
+
+
+async def test_names_and_errors_of_any_length_stay_on_short_lines(http_service: Any, make_pixels: MakePixels) -> None:
+    http_service.answers = {MODELS: (200, {"data": [{"id": "m" * 5000}]}), CHAT: answer("word " * 1000)}
+    (described,) = await describe_attachments(Endpoint(http_service.url), attach(make_pixels, 1))
+    (failed,) = await describe_attachments(Endpoint(f"{http_service.url}/{'x' * 5000}"), attach(make_pixels, 1))
+    assert len(str(described)) <= 1000
+    assert len(str(failed)) <= 1000
+
+
 async def test_long_answers_are_cut_and_nothing_is_asked_for_nothing(
     http_service: Any, make_pixels: MakePixels
 ) -> None:

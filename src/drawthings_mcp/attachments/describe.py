@@ -6,6 +6,7 @@ Owns the question and what is left of the answer. A description that fails is mi
 from __future__ import annotations
 
 import base64
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +21,9 @@ from drawthings_mcp.web.endpoint import Endpoint, get_json, post_json
 
 MAX_CHARACTERS = 700
 """Of one description."""
+MAX_LINE = 1_000
+"""Of a description with all that is said about it."""
+_MAX_NAME = 100
 _MAX_TOKENS = 400
 _AT_ONCE = 2
 """Local servers work on one picture at a time; a second one waits there rather than here."""
@@ -59,8 +63,10 @@ class Description:
     def __str__(self) -> str:
         label = " ".join(self.ids)
         if self.text is None:
-            return f"{label}: not described: {self.note}"
-        return f"{label}: described by {self.model}, not seen by you: {self.text}"
+            return _shorten(f"{label}: not described: {self.note}", MAX_LINE)
+        return _shorten(
+            f"{label}: described by {_shorten(self.model, _MAX_NAME)}, not seen by you: {self.text}", MAX_LINE
+        )
 
 
 async def describe_attachments(
@@ -71,38 +77,47 @@ async def describe_attachments(
     Parameters
     ----------
     timeout
-        Seconds for each description, waiting for others not counted, and for finding a model.
+        Seconds for all of them, finding a model included: somebody waits for the pictures, too.
     """
     if not attachments:
         return ()
-    try:
-        model = endpoint.model or await _find_model(endpoint, timeout)
-    except DrawThingsError as error:
-        return tuple(Description(attachment.ids, None, note=str(error)) for attachment in attachments)
-    found: dict[int, Description] = {}
-    places = anyio.CapacityLimiter(_AT_ONCE)
+    late = f"The endpoint {endpoint.name} did not answer within {timeout:g} s."
+    found = {place: Description(attachment.ids, None, note=late) for place, attachment in enumerate(attachments)}
+    with anyio.move_on_after(timeout):
+        await _describe_all(endpoint, attachments, found)
+    return tuple(found.values())
 
-    async def describe(index: int, attachment: Attachment) -> None:
-        async with places:
-            found[index] = await _describe(endpoint, model, attachment, timeout)
+
+async def _describe_all(endpoint: Endpoint, attachments: Sequence[Attachment], found: dict[int, Description]) -> None:
+    """Fills in the descriptions by place as they come."""
+    try:
+        model = endpoint.model or await _find_model(endpoint)
+    except DrawThingsError as error:
+        found.update({place: Description(one.ids, None, note=str(error)) for place, one in enumerate(attachments)})
+        return
+    limiter = anyio.CapacityLimiter(_AT_ONCE)
+
+    async def describe(place: int, attachment: Attachment) -> None:
+        async with limiter:
+            found[place] = await _describe(endpoint, model, attachment)
 
     async with anyio.create_task_group() as tasks:
-        for index, attachment in enumerate(attachments):
-            tasks.start_soon(describe, index, attachment)
-    return tuple(found[index] for index in range(len(attachments)))
+        for place, attachment in enumerate(attachments):
+            tasks.start_soon(describe, place, attachment)
 
 
-async def _describe(endpoint: Endpoint, model: str, attachment: Attachment, timeout: float) -> Description:
+async def _describe(endpoint: Endpoint, model: str, attachment: Attachment) -> Description:
+    question = _build_question(model, attachment)
     try:
-        reply = await post_json(endpoint, "chat/completions", _build_question(model, attachment), timeout=timeout)
+        reply = await post_json(endpoint, "chat/completions", question, timeout=math.inf)
         return Description(attachment.ids, _parse_answer(reply, endpoint), model)
     except DrawThingsError as error:
         return Description(attachment.ids, None, model, str(error))
 
 
-async def _find_model(endpoint: Endpoint, timeout: float) -> str:
+async def _find_model(endpoint: Endpoint) -> str:
     """The first model that the endpoint lists; those for embeddings cannot describe anything."""
-    reply = await get_json(endpoint, "models", timeout=timeout)
+    reply = await get_json(endpoint, "models", timeout=math.inf)
     rows = reply.get("data") if isinstance(reply, dict) else None
     names = [row.get("id") for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
     for name in names:
@@ -140,5 +155,8 @@ def _parse_answer(reply: Any, endpoint: Endpoint) -> str:
     words = "".join(c if c.isprintable() else " " for c in _THOUGHTS.sub("", str(content or ""))).split()
     if not words:
         raise EndpointError(f"The endpoint {endpoint.name} answered without a description.")
-    text = " ".join(words)
-    return text if len(text) <= MAX_CHARACTERS else f"{text[: MAX_CHARACTERS - 1]}…"
+    return _shorten(" ".join(words), MAX_CHARACTERS)
+
+
+def _shorten(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"

@@ -24,6 +24,7 @@ _MAX_QUOTE = 200
 """Characters of a server's own words in an error."""
 _VERSION = re.compile(r"/v\d\w*$")
 _SECRET = "***"
+_MAX_PORT = 65_535
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -130,7 +131,7 @@ async def _translate_errors(endpoint: Endpoint, timeout: float) -> AsyncIterator
             yield
     except TimeoutError as exc:
         raise EndpointError(f"The endpoint {endpoint.name} did not answer within {timeout:g} s.") from exc
-    except (httpx2.HTTPError, httpx2.StreamError, OSError) as exc:
+    except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError, OSError, UnicodeError) as exc:
         reason = _mask(str(exc) or type(exc).__name__, endpoint)
         raise EndpointError(
             f"The endpoint {endpoint.name} cannot be reached ({reason}); start it or correct its address."
@@ -144,6 +145,8 @@ def _parse_url(url: str) -> httpx2.URL:
         raise InvalidInputError(
             f"An endpoint's address is like http://localhost:1234/v1, this one is not: {exc}"
         ) from exc
+    if parsed.port is not None and not 0 < parsed.port <= _MAX_PORT:
+        raise InvalidInputError(f"An endpoint's port is from 1 to {_MAX_PORT}, got {parsed.port}.")
     if parsed.scheme not in ("http", "https") or not parsed.host:
         raise InvalidInputError("An endpoint's address is like http://localhost:1234/v1, with http:// or https://.")
     return parsed
