@@ -24,6 +24,11 @@ ALLOWED = (
 
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*):", re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_MEANT = re.compile(
+    r"[\s\"'`\[(<#]*(?:(?:the|id|image|picture|photo|variant|output|input)[\s:=#_-]*){0,3}"
+    r"([avpi]\d+)(?:\.(?:png|jpe?g|webp))?[\s\"'`\])>]*",
+    re.IGNORECASE,
+)
 _MAX_TEXT = 4096
 """Characters of anything but a data: URI; no path or URL that works is longer."""
 _SHOWN = 60
@@ -69,6 +74,12 @@ def parse_reference(text: str) -> Reference:
     if "/" in text or "\\" in text:
         raise InvalidImageError(f"The path {shorten(text)} is not absolute; give the whole path, from / on.")
     return Reference("name", text)
+
+
+def find_meant_id(name: str) -> str | None:
+    """The id in ``image v3``, ``#v3`` or ``v3.png``, as models write it; None when a name holds more than that."""
+    match = _MEANT.fullmatch(name)
+    return match[1].lower() if match and parse_id(match[1]) else None
 
 
 def shorten(text: str) -> str:

@@ -13,7 +13,7 @@ from drawthings_mcp.intake.adoption import Resolved, adopt_bytes, adopt_path, ke
 from drawthings_mcp.intake.data_uri import decode_data_uri
 from drawthings_mcp.intake.lm_studio import Attachment, find_newest_attachment
 from drawthings_mcp.intake.policy import IntakePolicy
-from drawthings_mcp.intake.references import ALLOWED, Form, parse_reference, shorten
+from drawthings_mcp.intake.references import ALLOWED, Form, find_meant_id, parse_reference, shorten
 from drawthings_mcp.library import ImageCatalog, ImageRecord, Kind, hash_file, open_original
 
 Resolver: TypeAlias = Callable[[str, ImageCatalog, IntakePolicy], Resolved]
@@ -112,6 +112,9 @@ def _resolve_name(name: str, catalog: ImageCatalog, policy: IntakePolicy) -> Res
     record = catalog.find_by_name(name)
     if record is not None:
         return _use(record, catalog, policy)
+    meant = find_meant_id(name)
+    if meant is not None:
+        return _resolve_id(meant, catalog, policy)
     newest = [image.id for image in catalog.list_images(limit=_NEWEST_SHOWN)]
     ids = f" (newest: {', '.join(newest)})" if newest else ""
     raise UnknownNameError(f"There is no picture {shorten(name)}{ids}; give {ALLOWED}.", name=name, nearest=newest)

@@ -147,22 +147,22 @@ def _find_box(box: Box, size: tuple[int, int]) -> tuple[int, int, int, int]:
     """Whole pixels of a box that lies inside a picture."""
     width, height = size
     if len(box) != 4 or not all(math.isfinite(edge) for edge in box):
-        raise InvalidInputError(f"box: is left, top, right, bottom, got {list(box)}.")
+        raise InvalidInputError(f"boxes: each is left, top, right, bottom, got {list(box)}.")
     scales = (width, height, width, height) if max(box) <= 1 else (1, 1, 1, 1)
     edges = [edge * scale for edge, scale in zip(box, scales, strict=True)]
     left, top, right, bottom = map(round, edges)
     is_inside = min(edges) >= 0 and edges[2] <= width and edges[3] <= height
     if not (is_inside and left < right and top < bottom):
         raise InvalidInputError(
-            f"box: {list(box)} has no pixel, or some outside of the picture; left and right are from 0 to {width}, top "
-            f"and bottom from 0 to {height}, or all from 0 to 1 as shares."
+            f"boxes: {list(box)} has no pixel, or some outside of the picture; left and right are from 0 to {width}, "
+            f"top and bottom from 0 to {height}, or all from 0 to 1 as shares."
         )
     return left, top, right, bottom
 
 
 def _find_size(size: tuple[int, int], long_edge: int | None, width: int | None, height: int | None) -> tuple[int, int]:
     if (long_edge is None) == (width is None and height is None):
-        raise InvalidInputError("A size is given by long_edge, or by width or height or both.")
+        raise InvalidInputError("resize: takes long_edge, or width, or height, or width and height together.")
     if width is not None and height is not None:
         return width, height
     choices = ((long_edge, max(size)), (width, size[0]), (height, size[1]))
