@@ -166,7 +166,13 @@ def test_a_file_that_is_gone_or_broken_does_not_hide_the_others(make_pixels: Mak
         ),
         ([], ["v1", "v2", "v3", "v4"], [], Policy(), "shown: outputs v3 v4 [sheet of v1 v2] (3/3)"),
         ([], ["v1"], [], Policy(model_sees=False), "shown to the user, not to you: outputs v1 (1/3)"),
-        (["a1"], ["v1"], [], Policy(shows_pictures=False), "shown: none; previews are off, open the files to see them"),
+        (
+            ["a1"],
+            ["v1"],
+            [],
+            Policy(shows_pictures=False),
+            "shown: none; previews are off; the user can open the files",
+        ),
         (["a1"], [], ["a1"], Policy(), "shown: none; already shown: a1"),
         (
             [f"a{n}" for n in range(1, 9)],

@@ -5,11 +5,15 @@ from __future__ import annotations
 import base64
 import io
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.to_thread
 import numpy as np
 import pytest
 from mcp import Client, StdioServerParameters
@@ -110,8 +114,55 @@ async def test_a_guess_proves_nothing_and_a_code_counts_once(server_environment:
 async def test_a_client_that_drops_pictures_gets_text_only(server_environment: dict[str, str]) -> None:
     async with chat_as("github-copilot-developer", server_environment) as client:
         result = await call(client, "generate_image", prompt="a fox", width=256, height=256)
-    assert len(result.content) == 1
-    assert "previews are off" in texts_of(result)[0]
+        again = await call(client, "review_image", images=["v1"])
+    assert [len(result.content), len(again.content)] == [1, 1]
+    line = "shown: none; this client passes no pictures on to you; the user can open the files"
+    assert line in texts_of(result)[0].splitlines()
+    assert line in texts_of(again)[0].splitlines()
+
+
+async def test_a_client_that_dropped_pictures_gets_them_once_its_model_proved_that_it_sees(
+    server_environment: dict[str, str],
+) -> None:
+    async with chat_as("github-copilot-developer", server_environment) as client:
+        signs = read_signs(image_of(await call(client, "review_image", images=["sight"])))
+        await call(client, "review_image", images=["sight"], sight=signs)
+        result = await call(client, "generate_image", prompt="a fox", width=256, height=256)
+    assert [type(block) for block in result.content] == [TextContent, ImageContent]
+    assert "shown: outputs v1 (1/3); sight proven" in texts_of(result)[0]
+
+
+async def test_the_test_of_sight_comes_alone_and_its_outcome_with_what_is_asked_for(
+    server_environment: dict[str, str],
+) -> None:
+    async with chat_as("Seer", server_environment) as client:
+        await draw(client)
+        asked = await call(client, "review_image", images=["sight", "v1"])
+        signs = read_signs(image_of(asked))
+        answered = await call(client, "review_image", images=["v1", "sight"], sight=signs)
+    assert texts_of(asked)[0].endswith('The test comes alone: then call review_image(["v1"]).')
+    assert texts_of(answered)[0].splitlines()[0].startswith("sight proven: Seer")
+    assert "shown: outputs v1 (1/5); sight proven" in texts_of(answered)[0]
+    assert image_of(answered).size == (256, 256)
+
+
+async def test_pictures_that_the_user_never_wants_to_be_sent_are_not(server_environment: dict[str, str]) -> None:
+    server_environment["DRAWTHINGS_PREVIEW"] = "never"
+    async with chat_as("Seer", server_environment) as client:
+        result = await call(client, "generate_image", prompt="a fox", width=256, height=256)
+        again = await call(client, "review_image", images=["v1"])
+    assert [len(result.content), len(again.content)] == [1, 1]
+    assert "shown: none; previews are off; the user can open the files" in texts_of(again)[0]
+
+
+async def test_an_outcome_that_cannot_be_remembered_is_told_all_the_same(
+    server_environment: dict[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "state").write_text("a file where the folder should be")
+    async with chat_as("Seer", server_environment) as client:
+        signs = read_signs(image_of(await call(client, "review_image", images=["sight"])))
+        (verdict,) = texts_of(await call(client, "review_image", sight=signs))
+    assert verdict.startswith("sight proven: Seer 1.2 passes pictures on to you; not remembered: The catalog")
 
 
 async def test_the_user_can_ask_for_pictures_all_the_same(server_environment: dict[str, str]) -> None:
@@ -156,3 +207,53 @@ async def test_an_endpoint_that_fails_never_fails_the_call(
         result = await call(client, "generate_image", prompt="a fox", width=256, height=256)
     assert any(isinstance(block, ImageContent) for block in result.content)
     assert texts_of(result)[1].startswith("v1: not described: ")
+
+
+async def test_a_client_that_drops_pictures_gets_their_descriptions(
+    server_environment: dict[str, str], http_service: HttpService
+) -> None:
+    http_service.answers = {"/v1/chat/completions": (200, ANSWER)}
+    server_environment |= {"DRAWTHINGS_VISION_URL": http_service.url, "DRAWTHINGS_VISION_MODEL": "tiny"}
+    async with chat_as("github-copilot-developer", server_environment) as client:
+        result = await call(client, "generate_image", prompt="a fox", width=256, height=256)
+    text, description = texts_of(result)
+    assert len(result.content) == 2
+    assert "shown: none; this client passes no pictures on to you" in text
+    assert description == "v1: described by tiny, not seen by you: A red fox in the snow."
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:99999", "http://[::1", "http://a..b", "http://xn--\udc80"])
+async def test_an_address_that_is_none_never_fails_the_call(
+    server_environment: dict[str, str], in_process: Any, url: str
+) -> None:
+    server_environment["DRAWTHINGS_VISION_URL"] = url
+    async with Simulator() as simulator, in_process(server=simulator.address, tls="off") as client:
+        result = await call(client, "generate_image", prompt="a fox", width=256, height=256)
+    assert texts_of(result)[1].startswith("v1: not described: ")
+
+
+async def test_what_a_cancelled_call_would_have_shown_is_still_new(
+    server_environment: dict[str, str], in_process: Any, http_service: HttpService, tmp_path: Path
+) -> None:
+    photo = tmp_path / "photo.png"
+    Image.new("RGB", (64, 64), (200, 0, 0)).save(photo)
+    asked = threading.Event()
+
+    def hold(_: object) -> None:
+        asked.set()
+        http_service.release.wait(30)
+
+    http_service.answers = {"/v1/chat/completions": hold}
+    server_environment |= {
+        "DRAWTHINGS_VISION_URL": http_service.url,
+        "DRAWTHINGS_VISION_MODEL": "tiny",
+        "DRAWTHINGS_INPUT_DIRS": str(tmp_path),
+    }
+    async with Simulator() as simulator, in_process(server=simulator.address, tls="off") as client:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(partial(draw, client, canvas=str(photo)))
+            assert await anyio.to_thread.run_sync(asked.wait, 30)
+            tasks.cancel_scope.cancel()
+        http_service.answers = {"/v1/chat/completions": (200, ANSWER)}
+        line = await draw(client, canvas="a1")
+    assert "shown: inputs a1 (1/2), outputs v2 (1/3)" in line

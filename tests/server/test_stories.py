@@ -212,7 +212,7 @@ async def test_what_cannot_be_used_gets_one_sentence(over_stdio: Any, photos: tu
         ("transform_image", {"operation": "rotate", "images": ["a1"]}, "operation: must be 'crop'"),
         ("transform_image", {"operation": "crop", "images": [photos[0]]}, "boxes: crop takes one box"),
         ("transform_image", {"operation": "side_by_side", "images": [photos[0]]}, "takes 2 different images, got 1"),
-        ("transform_image", {"operation": "crop", "images": ["a1"], "boxes": [[0, 0, 9000, 9000]]}, "box: "),
+        ("transform_image", {"operation": "crop", "images": ["a1"], "boxes": [[0, 0, 9000, 9000]]}, "boxes: "),
     ]
     async with over_stdio("--server", "demo") as client:
         for tool, arguments, words in cases:
@@ -254,3 +254,45 @@ async def test_an_original_too_large_for_a_message_is_named_instead_of_sent(
             await client.read_resource("image://a1")
         (preview,) = (await client.read_resource("image://a1/preview")).contents
     assert preview.mime_type == "image/jpeg"
+
+
+async def test_long_paths_leave_room_for_the_line_that_says_what_is_shown(
+    over_stdio: Any, photos: tuple[str, str]
+) -> None:
+    folder = Path(photos[0]).parent.joinpath(*(f"{'a long name of a folder ' * 4}{n}" for n in range(3)))
+    folder.mkdir(parents=True)
+    paths = [draw_photo(folder / f"{n}.jpg", (40 * n, 0, 0), (64, 48)) for n in range(5)]
+    async with over_stdio("--server", "demo") as client:
+        result = await Chat(client).call("review_image", images=paths)
+    lines = text_of(result).splitlines()
+    assert lines[0] == f"in {folder}:"
+    assert lines[1:6] == [f"a{n}: {n - 1}.jpg 48×64" for n in range(1, 6)]
+    assert lines[6].startswith("shown: outputs a1 a2 a3 a4 a5 (5/5)")
+
+
+async def test_pictures_are_understood_as_small_models_name_them(over_stdio: Any, photos: tuple[str, str]) -> None:
+    async with over_stdio("--server", "demo") as client:
+        chat = Chat(client)
+        await chat.call("review_image", images=list(photos))
+        for images in (
+            "a1",
+            "a1, A2",
+            ["a1, a2"],
+            '["a1"]',
+            ["image a1"],
+            ["#a1"],
+            ["a1.png"],
+            ["[a1]"],
+            ["Image: a1"],
+        ):
+            await chat.call("review_image", images=images)
+        await chat.call("generate_image", prompt="x", canvas=["a1"], moodboard="a2", width=256, height=256)
+        for boxes in ([0, 0, 48, 64], "[0, 0, 48, 64]", "0, 0, 48, 64", ["0,0,48,64"], [[0, 0, 48, 64]]):
+            await chat.call("transform_image", operation="crop", images="a1", boxes=boxes)
+        edges = {"left": 0, "top": 0, "right": 48, "bottom": 64}
+        crop = await chat.call("transform_image", operation="crop", images=["a1"], boxes=[edges])
+    both, one = ["a1", "a2"], ["a1"]
+    assert chat.shown[1:10] == [one, both, both, one, one, one, one, one, one]
+    assert chat.shown[10] == ["v1"]
+    assert "i6: " in text_of(crop)
+    assert "i6_crop.png 48×64" in text_of(crop)

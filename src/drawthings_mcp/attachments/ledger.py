@@ -5,7 +5,7 @@ Owns the memory that keeps pictures from being shown twice. A value: whoever kee
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -32,3 +32,7 @@ class Ledger:
         """The ledger after one more result that showed these; ``Plan.shown`` lists them."""
         number = self.results + 1
         return Ledger(number, MappingProxyType({**self.shown, **dict.fromkeys(ids, number)}))
+
+    def forget(self, ids: Collection[str]) -> Ledger:
+        """The ledger after a result with these was not delivered."""
+        return Ledger(self.results, MappingProxyType({name: at for name, at in self.shown.items() if name not in ids}))

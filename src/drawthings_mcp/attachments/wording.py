@@ -14,6 +14,7 @@ from drawthings_mcp.attachments.policy import Policy
 _PER_REVIEW = 5
 """Pictures that one call of ``review_image`` takes (contract §5)."""
 _HEADS = {None: "shown", True: "shown", False: "shown to the user, not to you"}
+_OFF = {None: "previews are off", True: "previews are off", False: "this client passes no pictures on to you"}
 
 
 def describe_budget(plan: Plan, policy: Policy) -> str:
@@ -23,8 +24,8 @@ def describe_budget(plan: Plan, policy: Policy) -> str:
     earlier result showed is listed as ``already shown``, a contact sheet as ``sheet of v1 v2``.
     """
     parts = [
-        f"{_HEADS[policy.model_sees]}: {_describe_places(plan, policy) or 'none'}",
-        *_describe_hidden(plan),
+        f"{_HEADS[policy.model_sees]}: {places}" if (places := _describe_places(plan, policy)) else "shown: none",
+        *_describe_hidden(plan, policy),
     ]
     return "; ".join(parts)
 
@@ -42,12 +43,12 @@ def _list_places(places: Iterable[Place]) -> str:
     return " ".join(f"[sheet of {' '.join(place.ids)}]" if place.is_sheet else place.ids[0] for place in places)
 
 
-def _describe_hidden(plan: Plan) -> list[str]:
+def _describe_hidden(plan: Plan, policy: Policy) -> list[str]:
     by_reason = {reason: [hidden.id for hidden in plan.hidden if hidden.reason is reason] for reason in Reason}
     off, known = by_reason.pop(Reason.NEVER), by_reason.pop(Reason.ALREADY_SHOWN)
     unreadable, left = by_reason.pop(Reason.UNREADABLE), [name for ids in by_reason.values() for name in ids]
     parts = [
-        (off, f"{Reason.NEVER}, open the files to see them"),
+        (off, f"{_OFF[policy.model_sees]}; the user can open the files"),
         (known, f"already shown: {_list_ids(known)}"),
         (unreadable, f"cannot be read: {_list_ids(unreadable)}"),
         (left, f"not shown: {_list_ids(left)} → review_image({json.dumps(left[:_PER_REVIEW])})"),

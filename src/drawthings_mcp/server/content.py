@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
+from pathlib import Path
 
 from drawthings_mcp.server.viewer import MAX_TEXT, join_lines
-from drawthings_mcp.studio import GenerationResult, MadePicture, SavedVariant
+from drawthings_mcp.studio import FoundPictures, GenerationResult, MadePicture, SavedVariant
 
 
 def describe_generation(result: GenerationResult, budget: str) -> str:
@@ -20,44 +22,60 @@ def describe_generation(result: GenerationResult, budget: str) -> str:
     """
     family = f", {result.family}" if result.family else ""
     return join_lines(
+        [*([f"from {', '.join(result.sources)}"] if result.sources else []), *_describe_variants(result.variants)],
+        budget,
         [
-            *([f"from {', '.join(result.sources)}"] if result.sources else []),
-            *_describe_files(result.variants),
-            budget,
             f"{result.mode} with {result.model_file} ({result.model_name}{family}); preset {result.preset or 'none'}",
             f"{result.steps} steps, guidance {result.guidance_scale:g}, {result.sampler}",
             _describe_time(result),
-            *(f"note: {note}" for note in result.notes),
-        ]
+            *_describe_notes(result.notes),
+        ],
     )
 
 
 def describe_made(made: MadePicture, operation: str, budget: str) -> str:
     """What was made of which pictures, and where it is."""
-    width, height = made.picture.size
-    return join_lines(
+    detail = f"{_describe_size(made.picture.size)}, {operation} of {' '.join(made.sources)}"
+    files = _describe_files([(made.picture.id, made.picture.path, detail)])
+    return join_lines(files, budget, _describe_notes(made.notes))
+
+
+def describe_found(found: FoundPictures, verdict: str, budget: str) -> str:
+    """Which pictures these are, and where; before that the outcome of a test of sight, if there was one."""
+    rows = [(picture.id, picture.path, _describe_size(picture.size)) for picture in found.pictures]
+    return join_lines([*filter(None, [verdict]), *_describe_files(rows)], budget, _describe_notes(found.notes))
+
+
+def _describe_variants(variants: Sequence[SavedVariant]) -> list[str]:
+    return _describe_files(
         [
-            f"{made.picture.id}: {made.picture.path} {width}×{height}, {operation} of {' '.join(made.sources)}",
-            budget,
-            *(f"note: {note}" for note in made.notes),
+            (variant.id or "without id", variant.path, f"{_describe_size(variant.size)} seed {variant.seed}")
+            for variant in variants
         ]
     )
 
 
-def _describe_files(variants: Sequence[SavedVariant]) -> list[str]:
-    lines = [_describe_file(variant, str(variant.path)) for variant in variants]
-    if len(variants) < 2 or sum(map(len, lines)) <= MAX_TEXT // 2:
+def _describe_files(rows: Sequence[tuple[str, Path, str]]) -> list[str]:
+    """A line for each id, path and detail; what lies in one folder is listed below it when the paths are long."""
+    lines = [f"{label}: {path} {detail}" for label, path, detail in rows]
+    if len(rows) < 2 or sum(map(len, lines)) <= MAX_TEXT // 2:
         return lines
-    return [f"in {variants[0].path.parent}:", *(_describe_file(variant, variant.path.name) for variant in variants)]
+    grouped = []
+    for folder, files in itertools.groupby(rows, lambda row: row[1].parent):
+        grouped += [f"in {folder}:", *(f"{label}: {path.name} {detail}" for label, path, detail in files)]
+    return grouped
 
 
-def _describe_file(variant: SavedVariant, name: str) -> str:
-    width, height = variant.size
-    return f"{variant.id or 'without id'}: {name} {width}×{height} seed {variant.seed}"
+def _describe_size(size: tuple[int, int]) -> str:
+    return "×".join(map(str, size))
+
+
+def _describe_notes(notes: Sequence[str]) -> list[str]:
+    return [f"note: {note}" for note in notes]
 
 
 def _describe_time(result: GenerationResult) -> str:
-    rendered = "×".join(map(str, result.rendered_size))
+    rendered = _describe_size(result.rendered_size)
     cropped = "" if result.variants[0].size == result.rendered_size else f", rendered at {rendered} and cropped"
     simulated = " (simulated: no real model drew this)" if result.simulated else ""
     return f"{result.seconds:.1f} s on {result.server}{simulated}{cropped}"

@@ -1,6 +1,6 @@
 """Shows pictures to the model behind a client, within its budget, and remembers what it was shown.
 
-Owns the order: plan, previews, ledger, descriptions, text. What the text says beside the budget line is told.
+Owns the order: policy, plan, previews, ledger, descriptions, text. What the text says beside the budget line is told.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from mcp.types import CallToolResult, ImageContent, TextContent
 from drawthings_mcp.attachments import (
     Attachment,
     Candidate,
-    Description,
     Ledger,
     Plan,
     Policy,
@@ -30,6 +29,7 @@ from drawthings_mcp.attachments import (
     find_policy,
     plan,
 )
+from drawthings_mcp.errors import InvalidInputError
 from drawthings_mcp.server.session import Session
 from drawthings_mcp.studio import Picture, Studio, load_room
 
@@ -73,18 +73,15 @@ class Viewer:
     _turn: anyio.Lock = field(default_factory=anyio.Lock)
     """Two results at once would both show an input as new."""
 
-    def choose_policy(self, client: Client, preview: PreviewMode | None = None) -> Policy:
-        """What is known of the client, after what the user said."""
-        return find_policy(client.name, client.version).with_preview(preview or self.studio.settings.preview)
-
     async def show(
         self,
         client: Client,
-        policy: Policy,
         describe: Describe,
         *,
         inputs: Sequence[Picture] = (),
         outputs: Sequence[Picture] = (),
+        preview: PreviewMode | None = None,
+        **limits: int,
     ) -> CallToolResult:
         """One result: the text, then the previews, inputs before outputs, then descriptions if the client needs them.
 
@@ -96,17 +93,28 @@ class Viewer:
             In the order of the call; those that were shown before are only named.
         outputs
             Oldest first.
+        preview
+            What was said of this call; by default the setting counts.
+        limits
+            Those of the policy that are others for this call.
         """
         seen = await self.studio.gallery.find_sight(client.label)
-        policy = policy.replace(model_sees=True) if seen else policy
-        is_described = bool(self.studio.settings.vision_url) and not (seen or policy.model_sees)
+        policy = self._choose_policy(client, seen, preview).replace(**limits)
+        is_described = bool(self.studio.settings.vision_url) and not (policy.shows_pictures and policy.model_sees)
         async with self._turn:
             shown, attachments = await self._encode(inputs, outputs, policy, is_described)
             self._ledger = self._ledger.record(shown.shown)
+        try:
+            descriptions = await self._describe(attachments) if is_described else ()
+        except BaseException:
+            # The call was cancelled: nothing of this reaches anybody.
+            self._ledger = self._ledger.forget(shown.shown)
+            raise
+        if not policy.shows_pictures:
+            shown, attachments = plan(_list_candidates(inputs), _list_candidates(outputs), self._ledger, policy), ()
         await self.studio.gallery.remember_previews(
             [(attachment.ids[0], attachment.preview.data) for attachment in attachments if len(attachment.ids) == 1]
         )
-        descriptions = await self._describe(attachments) if is_described else ()
         budget = describe_budget(shown, policy) + _describe_sight(shown, seen)
         return CallToolResult(
             content=[
@@ -116,9 +124,18 @@ class Viewer:
             ]
         )
 
+    def _choose_policy(self, client: Client, seen: bool | None, preview: PreviewMode | None) -> Policy:
+        """What is known of the client, after what its model proved, after what the user said."""
+        policy = find_policy(client.name, client.version)
+        if seen:
+            policy = policy.replace(shows_pictures=True, model_sees=True)
+        return policy.with_preview(preview or self.studio.settings.preview)
+
     async def _encode(
         self, inputs: Sequence[Picture], outputs: Sequence[Picture], policy: Policy, is_described: bool
     ) -> tuple[Plan, tuple[Attachment, ...]]:
+        # What is only described is chosen and made small as what is shown.
+        policy = policy.replace(shows_pictures=policy.shows_pictures or is_described)
         planned = plan(_list_candidates(inputs), _list_candidates(outputs), self._ledger, policy)
         paths = {picture.id: picture.path for picture in (*inputs, *outputs)}
         room = await load_room("attachments.encoding")
@@ -127,12 +144,15 @@ class Viewer:
         encoded: tuple[Plan, tuple[Attachment, ...]] = await anyio.to_thread.run_sync(encode)
         return encoded
 
-    async def _describe(self, attachments: Sequence[Attachment]) -> Sequence[Description]:
-        from drawthings_mcp.attachments import describe_attachments
+    async def _describe(self, attachments: Sequence[Attachment]) -> Sequence[object]:
+        from drawthings_mcp.attachments import Description, describe_attachments
         from drawthings_mcp.web.endpoint import Endpoint
 
         settings = self.studio.settings
-        endpoint = Endpoint(settings.vision_url, settings.vision_model, settings.vision_key.get_secret_value())
+        try:
+            endpoint = Endpoint(settings.vision_url, settings.vision_model, settings.vision_key.get_secret_value())
+        except InvalidInputError as error:
+            return [Description(attachment.ids, None, note=str(error)) for attachment in attachments]
         return await describe_attachments(endpoint, attachments)
 
 
@@ -141,13 +161,21 @@ def build_image(preview: Preview) -> ImageContent:
     return ImageContent(data=base64.b64encode(preview.data).decode(), mime_type=preview.mime_type)
 
 
-def join_lines(lines: Sequence[str]) -> str:
-    """As many of the lines, the most useful first, as a text block takes."""
-    text = ""
+def join_lines(before: Sequence[str], budget: str, after: Sequence[str]) -> str:
+    """The budget line, and as many of the others, the most useful first, as a text block takes."""
+    ahead = _take_lines(before, MAX_TEXT - len(budget))
+    behind = _take_lines(after, MAX_TEXT - len(budget) - sum(len(line) + 1 for line in ahead))
+    return "\n".join([*ahead, budget, *behind])[:MAX_TEXT]
+
+
+def _take_lines(lines: Sequence[str], room: int) -> list[str]:
+    """Those that fit, each with the end of a line."""
+    taken = []
     for line in lines:
-        if len(text) + len(line) + 1 <= MAX_TEXT:
-            text += f"{line}\n"
-    return text.rstrip()
+        if len(line) < room:
+            room -= len(line) + 1
+            taken.append(line)
+    return taken
 
 
 def _list_candidates(pictures: Sequence[Picture]) -> list[Candidate]:

@@ -97,8 +97,8 @@ class Gallery:
                 size = os.fstat(file.fileno()).st_size
                 if size > max_bytes:
                     raise InvalidImageError(
-                        f"{record.id} has {size / 1e6:.0f} MB, too many for a message; read image://{record.id}/preview, "
-                        f"or open the file {record.path}."
+                        f"{record.id} has {size / 1e6:.0f} MB, too many for a message; read "
+                        f"image://{record.id}/preview, or open the file {record.path}."
                     )
                 data: bytes = file.read()
             return data

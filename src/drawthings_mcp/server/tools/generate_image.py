@@ -11,6 +11,7 @@ from pydantic import Field
 
 from drawthings_mcp.errors import InvalidInputError
 from drawthings_mcp.limits import MAX_MOODBOARD, MAX_SEED, MAX_SIDE, MIN_SIDE
+from drawthings_mcp.server.arguments import Reference, References
 from drawthings_mcp.server.content import describe_generation
 from drawthings_mcp.server.progress import ProgressNotifier
 from drawthings_mcp.server.session import Session, get_session
@@ -36,8 +37,8 @@ ModelName = Annotated[str, Field(description=_MODEL_HELP)]
 Shape = Annotated[ImageFormat | None, Field(description="Shape at the model's native size.")]
 Side = Annotated[int | None, Field(ge=MIN_SIDE, le=MAX_SIDE, description="Pixels; wins over image_format.")]
 Variants = Annotated[int, Field(ge=1, le=4, description="How many pictures, each with a seed of its own.")]
-Picture = Annotated[str, Field(description=_PICTURE_HELP)]
-Moodboard = Annotated[list[str], Field(max_length=MAX_MOODBOARD, description="Further references, in order.")]
+Picture = Annotated[Reference, Field(description=_PICTURE_HELP)]
+Moodboard = Annotated[References, Field(max_length=MAX_MOODBOARD, description="Further references, in order.")]
 
 
 async def generate_simple(
@@ -75,7 +76,7 @@ async def generate_full(
     model: ModelName = "auto",
     canvas: Picture = "",
     moodboard: Moodboard = [],  # noqa: B006 - pydantic copies it
-    mask: Annotated[str, Field(description="White is repainted, black kept.")] = "",
+    mask: Annotated[Reference, Field(description="White is repainted, black kept.")] = "",
     negative_prompt: Annotated[str, Field(max_length=10_000, description="What to avoid; many models ignore it.")] = "",
     image_format: Shape = None,
     width: Side = None,
@@ -126,10 +127,10 @@ async def _generate(
     result = await session.studio.generate(arguments, report=ProgressNotifier(ctx))
     return await session.viewer.show(
         client,
-        session.viewer.choose_policy(client, preview),
         partial(describe_generation, result),
         inputs=result.inputs,
         outputs=result.pictures,
+        preview=preview,
     )
 
 

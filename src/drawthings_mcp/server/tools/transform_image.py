@@ -9,6 +9,7 @@ from mcp.types import CallToolResult, ToolAnnotations
 from pydantic import Field
 
 from drawthings_mcp.limits import MAX_SIDE
+from drawthings_mcp.server.arguments import Boxes, References
 from drawthings_mcp.server.content import describe_made
 from drawthings_mcp.server.session import Session, get_session
 from drawthings_mcp.server.strict_tool import StrictTool
@@ -29,10 +30,13 @@ _Edge = Annotated[int | None, Field(ge=1, le=MAX_SIDE, description="For resize; 
 async def transform_image(
     ctx: Context[Session, None],
     operation: Annotated[_Operation, Field(description="What to do.")],
-    images: Annotated[list[str], Field(min_length=1, max_length=25, description="Ids, latest, paths or URLs.")],
+    images: Annotated[References, Field(min_length=1, max_length=25, description="Ids, latest, paths or URLs.")],
     boxes: Annotated[
-        list[list[float]],
-        Field(max_length=20, description="[[left, top, right, bottom], …] in pixels, or all from 0 to 1 as shares."),
+        Boxes,
+        Field(
+            max_length=20,
+            description="[[left, top, right, bottom], …] from 0 to 1 as shares, or in pixels of the original.",
+        ),
     ] = [],  # noqa: B006 - pydantic copies it
     long_edge: _Edge = None,
     width: _Edge = None,
@@ -43,12 +47,8 @@ async def transform_image(
     made = await session.studio.gallery.transform(
         room.TransformArguments(operation, tuple(images), tuple(map(tuple, boxes)), long_edge, width, height)
     )
-    viewer = session.viewer
-    return await viewer.show(
-        client,
-        viewer.choose_policy(client),
-        lambda budget: describe_made(made, operation, budget),
-        outputs=[made.picture],
+    return await session.viewer.show(
+        client, lambda budget: describe_made(made, operation, budget), outputs=[made.picture]
     )
 
 
