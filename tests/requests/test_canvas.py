@@ -111,7 +111,7 @@ def test_a_mask_of_the_canvas_size_is_not_fitted(picture: Callable[..., Pixels],
 
 
 def test_a_mask_of_any_other_size_is_refused(picture: Callable[..., Pixels], half: Callable[..., Pixels]) -> None:
-    with pytest.raises(InvalidImageError, match="is 64x64; it must have the size of input_image, 256x128, or of the"):
+    with pytest.raises(InvalidImageError, match="is 64x64; it must have the size of input_image, 256x128, or the size"):
         compose(input_image=picture(256, 128), mask_image=half(64, 64))
 
 

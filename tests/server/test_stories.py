@@ -198,6 +198,23 @@ async def test_ids_live_on_in_the_next_session_and_what_it_saw_does_not(
             assert chat.shown == [["a1", f"v{session + 1}"]]
 
 
+async def test_a_mask_of_another_size_is_refused_in_the_words_of_the_tool(
+    over_stdio: Any, photos: tuple[str, str]
+) -> None:
+    white, clear = (Path(photos[0]).with_name(name) for name in ("white.png", "clear.png"))
+    Image.new("RGB", (100, 90), "white").save(white)
+    picture = Image.open(photos[0]).convert("RGBA")
+    picture.paste((0, 0, 0, 0), (0, 0, 100, 100))
+    picture.save(clear)
+    async with over_stdio("--server", "demo") as client:
+        with anyio.fail_after(60):
+            refused = await client.call_tool("generate_image", {"prompt": "x", "canvas": photos[0], "mask": str(white)})
+        painted = await Chat(client).call("generate_image", prompt="x", canvas=str(clear), width=256, height=256)
+    assert refused.is_error
+    assert text_of(refused).startswith("mask: is 100x90; it must have the size of canvas, 480x640, or the size that is")
+    assert "note: Parts of canvas are clear: they are painted" in text_of(painted)
+
+
 async def test_what_cannot_be_used_gets_one_sentence(over_stdio: Any, photos: tuple[str, str], tmp_path: Path) -> None:
     secret = draw_photo(tmp_path / "secret.jpg", (0, 0, 0))
     cases = [

@@ -103,7 +103,7 @@ def _read_mask(mask_image: ImageLike, original: tuple[int, ...], size: tuple[int
     if (width, height) != size:
         raise InvalidImageError(
             f"mask_image: is {width}x{height}; it must have the size of input_image, {original[1]}x{original[0]}, or "
-            f"of the canvas, {size[0]}x{size[1]}. Resize it."
+            f"the size that is rendered, {size[0]}x{size[1]}. Make it anew of that picture, or resize it."
         )
     return classes
 

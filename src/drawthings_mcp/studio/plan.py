@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 import anyio.to_thread
 
 from drawthings_mcp.catalog import Catalog, Model
-from drawthings_mcp.errors import InvalidInputError
+from drawthings_mcp.errors import DrawThingsError, InvalidInputError
 from drawthings_mcp.generation import GenerationRequest, ImageGenerationConfig
 from drawthings_mcp.presets import read_presets
 from drawthings_mcp.requests import ComposedRequests, compose_requests, list_warnings
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 
 _SAME_SHAPE = 0.95
 """Proportions that differ by less are the same to the eye; rounding to multiples of 64 makes that much."""
+_NAMES = {"input_image": "canvas", "mask_image": "mask", "hint_images": "control"}
+"""Arguments of the Python client, and what tools and commands call them."""
+_CLIENT_NAMES = re.compile("|".join(_NAMES))
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +118,19 @@ async def plan_generation(
         catalog=catalog,
         files=files,
     )
-    composed = await anyio.to_thread.run_sync(compose)
-    warnings = _drop_inherited(composed, resolution.inherited, catalog, files)
+    try:
+        composed = await anyio.to_thread.run_sync(compose)
+    except DrawThingsError as error:
+        error.args = (_name_arguments(str(error)),)
+        raise
+    warnings = map(_name_arguments, _drop_inherited(composed, resolution.inherited, catalog, files))
     cropped = _explain_crop(canvas_size, resolution, arguments.fit)
     return Plan(choice, resolution, composed.requests, notes=(*choice.notes, *presets.problems, *cropped, *warnings))
+
+
+def _name_arguments(text: str) -> str:
+    """What the Python client calls by its own names, by those of tools and commands."""
+    return _CLIENT_NAMES.sub(lambda match: _NAMES[match[0]], text)
 
 
 def _may_have_controls(arguments: GenerateArguments, choice: Choice) -> bool:
