@@ -46,6 +46,21 @@ async def test_variants_of_one_call_are_recorded_with_all_that_made_them(tmp_pat
     assert catalog.list_reservations() == {}
 
 
+@pytest.mark.parametrize(("damage", "said"), [("remove", "was missing"), ("overwrite", "was damaged")])
+async def test_a_catalog_that_is_lost_or_damaged_meanwhile_gives_no_id_twice(
+    tmp_path: Path, damage: str, said: str
+) -> None:
+    arguments = GenerateArguments("fox", width=128, height=128)
+    async with Simulator() as simulator, open_studio(build_settings(simulator, tmp_path)) as studio:
+        await studio.generate(arguments)
+        for path in (tmp_path / "state").glob(f"{FILE_NAME}*"):
+            path.unlink() if damage == "remove" else path.write_bytes(b"no database" * 500)
+        mended, next_one = await studio.generate(arguments), await studio.generate(arguments)
+    assert [variant.id for variant in (*mended.variants, *next_one.variants)] == ["v2", "v3"]
+    assert any(f"{said} and was rebuilt with 1 pictures" in note for note in mended.notes)
+    assert not any("catalog" in note for note in next_one.notes)
+
+
 async def test_a_studio_with_a_damaged_catalog_mends_it_and_says_so_once(tmp_path: Path) -> None:
     arguments = GenerateArguments("fox", width=128, height=128)
     async with Simulator() as simulator:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, Unpack
 
-from drawthings_mcp.errors import UnknownNameError
+from drawthings_mcp.errors import CatalogDamagedError, StorageError, UnknownNameError
 from drawthings_mcp.library.database import FILE_NAME, Database
 from drawthings_mcp.library.journal import FILE_NAME as JOURNAL_NAME
 from drawthings_mcp.library.journal import Journal
@@ -237,6 +237,18 @@ class ImageCatalog:
         """Where the files of all pictures are."""
         with self._database.open() as connection:
             return {Path(path) for (path,) in connection.execute("SELECT path FROM images WHERE path <> ''")}
+
+    def is_lost(self) -> bool:
+        """Whether the file is gone or no database; what is wrong further in, only ``check`` finds."""
+        try:
+            if not self._database.path.exists():
+                return True
+            self.find_latest()
+        except CatalogDamagedError:
+            return True
+        except (OSError, StorageError):
+            pass  # it cannot be used now, which is no loss
+        return False
 
     def check(self) -> int:
         """Reads the whole file through; the number of pictures in it."""

@@ -28,11 +28,12 @@ class Archive:
         """The catalog; what had to be mended is told once.
 
         A catalog that cannot be used is no reason not to make pictures: it is given as it is, with the reason, and
-        tried again at the next call.
+        tried again at the next call. One that was lost or damaged since is mended: numbered from 1 again, ids would
+        be given twice.
         """
         library = await load_room("library")
         async with self._opening:
-            if self._catalog is not None:
+            if self._catalog is not None and not await anyio.to_thread.run_sync(self._catalog.is_lost):
                 return library.OpenedCatalog(self._catalog)  # type: ignore[no-any-return]
             prepare = partial(library.open_catalog, self._settings.state_dir, [self._settings.output_dir])
             try:
