@@ -326,3 +326,29 @@ def test_a_picture_that_was_closed_is_refused(picture: Image.Image) -> None:
 
 def test_an_array_that_fits_is_not_copied(pixels: NDArray[np.uint8]) -> None:
     assert ensure_pixels(pixels) is pixels or np.shares_memory(ensure_pixels(pixels), pixels)
+
+
+@pytest.mark.parametrize("orientation", ORIENTATIONS)
+@pytest.mark.parametrize(("mode", "file_format"), [("RGB", "JPEG"), ("RGB", "PNG"), ("RGBA", "PNG"), ("L", "TIFF")])
+def test_a_large_file_comes_smaller_when_that_is_enough_and_is_the_same_picture(
+    orientation: int, mode: str, file_format: str
+) -> None:
+    y, x = np.mgrid[0:600, 0:800]
+    channels = np.dstack([x * 255 // 799, y * 255 // 599, (x + y) * 255 // 1398, 55 + x // 4]).astype(np.uint8)
+    stored = Image.fromarray(channels[..., : len(mode)]) if mode != "L" else Image.fromarray(channels[..., 2])
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    data = save(stored, file_format, exif=exif)
+    whole, small = ensure_pixels(data), ensure_pixels(data, enough=150)
+    assert 300 <= max(small.shape[:2]) < 600
+    expected = Image.fromarray(whole).resize(small.shape[1::-1], Image.Resampling.BOX)
+    assert np.abs(small.astype(int) - np.asarray(expected)).max() < 12
+    assert np.array_equal(ensure_pixels(data, enough=800), whole)
+
+
+def test_what_stands_for_clear_is_never_averaged() -> None:
+    stored = Image.new("RGB", (800, 600), (10, 20, 30))
+    stored.putpixel((0, 0), (255, 0, 255))
+    keyed = ensure_pixels(save(stored, "PNG", transparency=(255, 0, 255)), enough=100)
+    assert keyed.shape == (600, 800, 4)
+    assert np.argwhere(keyed[..., 3] == 0).tolist() == [[0, 0]]

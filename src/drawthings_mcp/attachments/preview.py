@@ -34,7 +34,7 @@ def open_small(picture: ImageLike, max_edge: int) -> Image.Image:
     InvalidImageError
         It cannot be read.
     """
-    return _shrink(Image.fromarray(ensure_pixels(picture)), max_edge)
+    return _shrink(Image.fromarray(ensure_pixels(picture, enough=max_edge)), max_edge)
 
 
 def encode_rung(picture: ImageLike, rung: Rung) -> Preview:
