@@ -48,3 +48,9 @@ def test_a_picture_with_grain_is_hardly_larger_than_by_default() -> None:
     default = io.BytesIO()
     Image.fromarray(pixels).save(default, "PNG")
     assert len(encode_png(pixels, "")) <= 1.35 * default.tell()
+
+
+def test_pictures_of_more_rows_than_are_filtered_at_once_survive() -> None:
+    pixels = np.random.default_rng(5).integers(0, 256, (700, 9, 4), np.uint8)
+    with Image.open(io.BytesIO(encode_png(pixels, ""))) as image:
+        assert np.array_equal(np.asarray(image), pixels)

@@ -4,7 +4,7 @@ Owns the PNG encoding of originals. Knows nothing of what the packet says nor of
 
 Notes
 -----
-Every row gets the Average filter, by arithmetic on the whole picture, and is deflated by run lengths and
+Every row gets the Average filter, by arithmetic on many rows at once, and is deflated by run lengths and
 Huffman codes only. For pictures with grain this beats trying every filter on every row and searching for
 repetitions, in bytes as in time (``benchmarks/saving.py``).
 """
@@ -32,6 +32,8 @@ _AVERAGE_FILTER = 3
 """Predicts a byte as the mean of those to the left and above, rounded down (PNG 3, §9.2)."""
 _PERCEPTUAL = b"\0"
 """Rendering intent of the sRGB chunk."""
+_ROWS_AT_ONCE = 256
+"""Rows that are filtered together: it takes several times their bytes."""
 
 
 def encode_png(pixels: NDArray[np.uint8], packet: str) -> bytes:
@@ -59,7 +61,10 @@ def build_head(pixels: NDArray[np.uint8]) -> bytes:
 
 def deflate_pixels(pixels: NDArray[np.uint8]) -> bytes:
     """Pixels as they stand in a PNG file, filtered and deflated."""
-    return _deflate(_filter_rows(pixels))
+    # Z_RLE ignores the level but for 0.
+    deflater = zlib.compressobj(1, zlib.DEFLATED, zlib.MAX_WBITS, zlib.DEF_MEM_LEVEL, zlib.Z_RLE)
+    blocks = [deflater.compress(_filter_rows(pixels, top)) for top in range(0, len(pixels), _ROWS_AT_ONCE)]
+    return b"".join([*blocks, deflater.flush()])
 
 
 def build_chunk(name: bytes, data: bytes) -> bytes:
@@ -67,20 +72,16 @@ def build_chunk(name: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(data, zlib.crc32(name)))
 
 
-def _filter_rows(pixels: NDArray[np.uint8]) -> bytes:
-    """Rows of filtered bytes, each behind the number of its filter."""
-    height, width, channels = pixels.shape
-    length = width * channels
-    rows = Image.fromarray(pixels.reshape(height, length))
+def _filter_rows(pixels: NDArray[np.uint8], top: int) -> bytes:
+    """A block of rows of filtered bytes, each behind the number of its filter."""
+    block = pixels[top : top + _ROWS_AT_ONCE]
+    length = block.shape[1] * block.shape[2]
+    rows = Image.fromarray(block.reshape(-1, length))
     left, above = Image.new("L", rows.size), Image.new("L", rows.size)
-    left.paste(rows, (channels, 0))
+    left.paste(rows, (block.shape[2], 0))
     above.paste(rows, (0, 1))
-    filtered = Image.new("L", (length + 1, height), _AVERAGE_FILTER)
+    if top:
+        above.paste(Image.fromarray(pixels[top - 1].reshape(1, length)), (0, 0))
+    filtered = Image.new("L", (length + 1, len(block)), _AVERAGE_FILTER)
     filtered.paste(ImageChops.subtract_modulo(rows, ImageChops.add(left, above, scale=2)), (1, 0))
     return filtered.tobytes()
-
-
-def _deflate(data: bytes) -> bytes:
-    # Z_RLE ignores the level but for 0.
-    deflater = zlib.compressobj(1, zlib.DEFLATED, zlib.MAX_WBITS, zlib.DEF_MEM_LEVEL, zlib.Z_RLE)
-    return deflater.compress(data) + deflater.flush()
