@@ -303,13 +303,15 @@ async def test_pictures_are_understood_as_small_models_name_them(over_stdio: Any
             ["Image: a1"],
         ):
             await chat.call("review_image", images=images)
-        await chat.call("generate_image", prompt="x", canvas=["a1"], moodboard="a2", width=256, height=256)
+        size = {"width": 256, "height": 256}
+        await chat.call("generate_image", prompt="x", canvas=["a1"], moodboard="a2", mask="null", **size)
+        await chat.call("generate_image", prompt="x", canvas="none", moodboard=["None"], mask=[], **size)
         for boxes in ([0, 0, 48, 64], "[0, 0, 48, 64]", "0, 0, 48, 64", ["0,0,48,64"], [[0, 0, 48, 64]]):
             await chat.call("transform_image", operation="crop", images="a1", boxes=boxes)
         edges = {"left": 0, "top": 0, "right": 48, "bottom": 64}
         crop = await chat.call("transform_image", operation="crop", images=["a1"], boxes=[edges])
     both, one = ["a1", "a2"], ["a1"]
     assert chat.shown[1:10] == [one, both, both, one, one, one, one, one, one]
-    assert chat.shown[10] == ["v1"]
+    assert chat.shown[10:12] == [["v1"], ["v2"]]
     assert "i6: " in text_of(crop)
     assert "i6_crop.png 48×64" in text_of(crop)

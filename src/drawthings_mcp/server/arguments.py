@@ -13,16 +13,23 @@ from pydantic import BeforeValidator
 
 _IDS = re.compile(r"\s*[avpi]\d+(?:\s*[,;\s]\s*[avpi]\d+)+\s*", re.IGNORECASE)
 _ID = re.compile(r"[avpi]\d+", re.IGNORECASE)
+_NOTHING = frozenset({"none", "null"})
+"""What models write into an argument that they mean to leave out."""
 _NUMBER = re.compile(r"-?\d*\.?\d+")
 _EDGES = ("left", "top", "right", "bottom")
 
 
 def _split(value: Any) -> Any:
-    """``"v1"`` and ``"v1, v2"`` as lists."""
+    """``"v1"`` and ``"v1, v2"`` as lists; what names nothing is left out."""
     items = [value] if isinstance(value, str) else value
     if not isinstance(items, list):
         return value
-    return [part for item in items for part in (_ID.findall(item) if _names_ids(item) else [item])]
+    named = (item for item in items if not _names_nothing(item))
+    return [part for item in named for part in (_ID.findall(item) if _names_ids(item) else [item])]
+
+
+def _names_nothing(item: Any) -> bool:
+    return isinstance(item, str) and item.strip().lower() in _NOTHING
 
 
 def _names_ids(item: Any) -> bool:
@@ -30,8 +37,9 @@ def _names_ids(item: Any) -> bool:
 
 
 def _unwrap(value: Any) -> Any:
-    """``["v1"]`` as its only element, ``[]`` as none."""
-    return (value or [""])[0] if isinstance(value, list) and len(value) < 2 else value
+    """``["v1"]`` as its only element; ``[]`` and ``"none"`` as what is left out."""
+    item = (value or [""])[0] if isinstance(value, list) and len(value) < 2 else value
+    return "" if _names_nothing(item) else item
 
 
 def _list_boxes(value: Any) -> Any:

@@ -100,7 +100,7 @@ class Viewer:
         """
         seen = await self.studio.gallery.find_sight(client.label)
         policy = self._choose_policy(client, seen, preview).replace(**limits)
-        is_described = bool(self.studio.settings.vision_url) and not (policy.shows_pictures and policy.model_sees)
+        is_described = bool(self.studio.settings.vision_url) and not policy.model_sees
         async with self._turn:
             shown, attachments = await self._encode(inputs, outputs, policy, is_described)
             self._ledger = self._ledger.record(shown.shown)
