@@ -109,7 +109,7 @@ class HttpService:
     """
 
     url: str
-    answers: dict[str, tuple[int, Any] | Callable[[BaseHTTPRequestHandler], None]] = field(default_factory=dict)
+    answers: dict[str, tuple[int, Any] | Callable[[BaseHTTPRequestHandler], object]] = field(default_factory=dict)
     requests: list[tuple[str, str, dict[str, str], Any]] = field(default_factory=list)
     release: threading.Event = field(default_factory=threading.Event)
     """Set when the test is over: what holds an answer back waits for it."""

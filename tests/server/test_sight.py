@@ -22,7 +22,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from drawthings_mcp.attachments.sight import _INKS, ALPHABET, _draw_glyph
+from drawthings_mcp.server.viewer import Client as ChatClient
+from drawthings_mcp.server.viewer import Viewer
+from drawthings_mcp.settings import load_settings
 from drawthings_mcp.simulator import Simulator
+from drawthings_mcp.studio import Picture, open_studio
 from tests.web_servers import HttpService
 
 pytestmark = pytest.mark.anyio
@@ -257,3 +261,16 @@ async def test_what_a_cancelled_call_would_have_shown_is_still_new(
         http_service.answers = {"/v1/chat/completions": (200, ANSWER)}
         line = await draw(client, canvas="a1")
     assert "shown: inputs a1 (1/2), outputs v2 (1/3)" in line
+
+
+async def test_descriptions_end_before_the_client_gives_up(
+    server_environment: dict[str, str], http_service: HttpService, tmp_path: Path
+) -> None:
+    Image.new("RGB", (64, 64)).save(tmp_path / "v1.png")
+    http_service.answers = {"/v1/chat/completions": lambda _: http_service.release.wait(30)}
+    options = {"vision_url": http_service.url, "vision_model": "tiny"}
+    async with open_studio(load_settings(options, environment=server_environment)) as studio:
+        late = anyio.current_time() - 58.5  # of 60 seconds
+        picture = Picture("v1", tmp_path / "v1.png", (64, 64))
+        result = await Viewer(studio).show(ChatClient("LM Studio"), str, outputs=[picture], started=late)
+    assert texts_of(result)[1].endswith("did not answer within 1 s.")

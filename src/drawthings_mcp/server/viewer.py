@@ -41,6 +41,10 @@ _RESERVED = count_result('"' * MAX_TEXT)
 _RESERVED_FOR_DESCRIPTIONS = 6 * 2 * 1_000
 """The same for descriptions of two inputs, three outputs and what surrounds them."""
 
+_LEAST_DESCRIBING, _MOST_DESCRIBING = 1.0, 30.0
+_FOR_THE_WAY = 5.0
+"""Seconds that descriptions may take together, and before a client gives up when they have to be done."""
+
 Describe: TypeAlias = Callable[[str], str]
 """The budget line → the text of the result."""
 
@@ -81,6 +85,7 @@ class Viewer:
         inputs: Sequence[Picture] = (),
         outputs: Sequence[Picture] = (),
         preview: PreviewMode | None = None,
+        started: float | None = None,
         **limits: int,
     ) -> CallToolResult:
         """One result: the text, then the previews, inputs before outputs, then descriptions if the client needs them.
@@ -95,6 +100,8 @@ class Viewer:
             Oldest first.
         preview
             What was said of this call; by default the setting counts.
+        started
+            When the call came, by ``anyio.current_time``: descriptions get what its client will still wait.
         limits
             Those of the policy that are others for this call.
         """
@@ -105,7 +112,8 @@ class Viewer:
             shown, attachments = await self._encode(inputs, outputs, policy, is_described)
             self._ledger = self._ledger.record(shown.shown)
         try:
-            descriptions = await self._describe(attachments) if is_described else ()
+            waited = 0.0 if started is None else anyio.current_time() - started
+            descriptions = await self._describe(attachments, policy.timeout - waited) if is_described else ()
         except BaseException:
             # The call was cancelled: nothing of this reaches anybody.
             self._ledger = self._ledger.forget(shown.shown)
@@ -144,7 +152,7 @@ class Viewer:
         encoded: tuple[Plan, tuple[Attachment, ...]] = await anyio.to_thread.run_sync(encode)
         return encoded
 
-    async def _describe(self, attachments: Sequence[Attachment]) -> Sequence[object]:
+    async def _describe(self, attachments: Sequence[Attachment], patience: float) -> Sequence[object]:
         from drawthings_mcp.attachments import Description, describe_attachments
         from drawthings_mcp.web.endpoint import Endpoint
 
@@ -153,7 +161,8 @@ class Viewer:
             endpoint = Endpoint(settings.vision_url, settings.vision_model, settings.vision_key.get_secret_value())
         except InvalidInputError as error:
             return [Description(attachment.ids, None, note=str(error)) for attachment in attachments]
-        return await describe_attachments(endpoint, attachments)
+        seconds = min(max(patience - _FOR_THE_WAY, _LEAST_DESCRIBING), _MOST_DESCRIBING)
+        return await describe_attachments(endpoint, attachments, timeout=seconds)
 
 
 def build_image(preview: Preview) -> ImageContent:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Annotated, Any, Literal
 
+import anyio
 from mcp.server.mcpserver import Context
 from mcp.types import CallToolResult, TextContent, ToolAnnotations
 from pydantic import Field
@@ -123,7 +124,7 @@ async def generate_full(
 async def _generate(
     ctx: Context[Session, None], arguments: GenerateArguments, preview: PreviewMode | None = None
 ) -> CallToolResult:
-    session, client = get_session(ctx), identify(ctx)
+    session, client, started = get_session(ctx), identify(ctx), anyio.current_time()
     result = await session.studio.generate(arguments, report=ProgressNotifier(ctx))
     return await session.viewer.show(
         client,
@@ -131,6 +132,7 @@ async def _generate(
         inputs=result.inputs,
         outputs=result.pictures,
         preview=preview,
+        started=started,
     )
 
 
