@@ -184,7 +184,7 @@ BAD_ARGUMENTS: list[tuple[dict[str, Any], str]] = [
     ({"mode": "redraw"}, "mode: must be 'auto'"),
     ({"strength": 7}, "strength: must be from 0 to 1, got 7"),
     ({"moodboard": ["latest"] * 9}, "moodboard: takes at most 8 items, got 9"),
-    ({"moodboard": "a1"}, "moodboard: must be a list, got 'a1'"),
+    ({"moodboard": {"image": "a1"}}, "moodboard: must be a list, got {'image': 'a1'}"),
     ({"loras": ["Relight@much"]}, "'much' is not a weight"),
     ({"loras": ["Relighting"]}, "There is no LoRA 'Relighting'"),
     ({"preset": "Z Image"}, "There is no preset 'Z Image'"),
