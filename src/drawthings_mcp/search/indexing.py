@@ -1,0 +1,237 @@
+"""One run of indexing: what changed in the sources → the index.
+
+Owns the order of things: every folder is listed first, so that it is known how much there is to do; then files are read,
+the newest first, a batch at a time. A run may be stopped or killed between any two steps and goes on where it was; two
+runs at once share the work. Blocks: call it in a thread.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import sqlite3
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TypeAlias
+
+from drawthings_mcp.errors import DrawThingsError, StorageError
+from drawthings_mcp.search import files
+from drawthings_mcp.search.database import Database, transaction
+from drawthings_mcp.search.entry import Entry, Source
+from drawthings_mcp.search.files import PendingFile
+from drawthings_mcp.search.pictures import PictureWriter, read_tags
+from drawthings_mcp.search.sources.fingerprint import are_copies, tell_apart
+
+_logger = logging.getLogger(__name__)
+
+_BATCH = 128
+"""Files that are read between two writes: a tenth of a second of work that a kill can undo."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run is.
+
+    Attributes
+    ----------
+    done, total
+        Files.
+    doing
+        ``reading`` what pictures say, then ``looking`` at them.
+    """
+
+    done: int
+    total: int
+    doing: str = "reading"
+
+
+Report: TypeAlias = Callable[[Progress], None]
+Stop: TypeAlias = Callable[[], bool]
+
+
+@dataclass(slots=True)
+class IndexReport:
+    """What a run did.
+
+    Attributes
+    ----------
+    read
+        Files whose pictures are in the index now.
+    pending
+        Files still to be read.
+    problems
+        What could not be read, one sentence each; only what was not reported by an earlier run.
+    missing
+        Roots that are not there; their pictures are kept for the day when they are back.
+    """
+
+    read: int = 0
+    pending: int = 0
+    problems: list[str] = field(default_factory=list)
+    missing: list[Path] = field(default_factory=list)
+
+
+def never() -> bool:
+    """Says that a run need not stop."""
+    return False
+
+
+def run_indexing(
+    index: Database,
+    tags: Database,
+    sources: Sequence[Source],
+    *,
+    should_stop: Stop = never,
+    report: Report | None = None,
+) -> IndexReport:
+    """Bring the index in step with the sources.
+
+    Parameters
+    ----------
+    should_stop
+        Asked between batches.
+    report
+        Called from this thread, now and then.
+
+    Raises
+    ------
+    StorageError
+        The index cannot be written; what was written before stays.
+    """
+    result = IndexReport()
+    present = {}
+    for source in sources:
+        if (root := _scan(index, source, result, should_stop)) is not None:
+            present[root] = source
+    roots = list(present)
+    if roots:
+        with index.write() as connection:
+            files.try_again(connection, roots)
+    owner = secrets.token_hex(8)
+    while roots and not should_stop():
+        with index.write() as connection:
+            claimed = files.claim_files(connection, roots, owner, _BATCH)
+            left = files.count_pending(connection, roots)
+        if not claimed:
+            break
+        _read_batch(index, tags, present, claimed, result)
+        if report is not None:
+            report(Progress(result.read, result.read + max(0, left - len(claimed))))
+    if roots:
+        with index.read() as connection:
+            result.pending = files.count_pending(connection, roots)
+    return result
+
+
+def _scan(index: Database, source: Source, result: IndexReport, should_stop: Stop) -> int | None:
+    """Note what changed below a root; its number, or None when it is not there."""
+    listed: set[Path] = set()
+    unknown: list[Path] = []
+    with index.read() as connection:
+        with transaction(connection):
+            root = files.add_root(connection, source.root, source.kind)
+        try:
+            for listing in source.list_folders():
+                listed.add(listing.folder)
+                if listing.problem:
+                    unknown.append(listing.folder)
+                    result.problems.append(listing.problem)
+                elif files.differs(files.list_known(connection, root, listing.folder), listing):
+                    with transaction(connection):
+                        files.note_listing(connection, root, listing)
+                if should_stop():
+                    return root
+        except OSError:
+            result.missing.append(source.root)
+            return None
+        for folder in files.list_folders(connection, root):
+            # Below a folder that cannot be listed now, nothing is known to be gone.
+            if folder not in listed and not any(folder.is_relative_to(closed) for closed in unknown):
+                with transaction(connection):
+                    files.remove_folder(connection, root, folder)
+    return root
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What came of reading a file.
+
+    Attributes
+    ----------
+    problem
+        Why it could not be read.
+    passing
+        The problem may be gone the next time: the file is in use, or may not be read yet.
+    gone
+        There is no such file any more.
+    """
+
+    file: PendingFile
+    entries: tuple[Entry, ...] = ()
+    problem: str = ""
+    passing: bool = False
+    gone: bool = False
+
+
+def _read_batch(
+    index: Database, tags: Database, sources: dict[int, Source], claimed: list[PendingFile], result: IndexReport
+) -> None:
+    outcomes = [_read_file(sources[file.root], file) for file in claimed]
+    with tags.read() as connection:
+        facets = read_tags(connection, {entry.content for outcome in outcomes for entry in outcome.entries})
+    with index.write() as connection:
+        writer = PictureWriter(connection, facets)
+        for outcome in outcomes:
+            # Another process may have been faster.
+            if files.is_still(connection, outcome.file):
+                _settle(connection, writer, outcome, result)
+        writer.finish()
+
+
+def _settle(connection: sqlite3.Connection, writer: PictureWriter, outcome: _Outcome, result: IndexReport) -> None:
+    file = outcome.file
+    if outcome.gone:
+        writer.remove_file(file.id)
+        return
+    if not outcome.passing:
+        writer.write_file(file.id, [_keep_apart(connection, file.path, entry) for entry in outcome.entries])
+    is_news = files.settle(connection, file, outcome.problem, passing=outcome.passing)
+    if outcome.problem and is_news:
+        result.problems.append(outcome.problem)
+    result.read += not outcome.problem
+
+
+def _read_file(source: Source, file: PendingFile) -> _Outcome:
+    try:
+        return _Outcome(file, tuple(source.read(file.path)))
+    except StorageError as error:
+        return _Outcome(file, problem=str(error), passing=True, gone=_is_gone(source, file))
+    except DrawThingsError as error:
+        return _Outcome(file, problem=str(error))
+    except OSError as error:
+        problem = f"{file.path} cannot be read: {error.strerror or error}."
+        return _Outcome(file, problem=problem, passing=True, gone=_is_gone(source, file))
+    except Exception as error:  # noqa: BLE001 - one strange file must not stop the run
+        _logger.warning("%s cannot be understood", file.path, exc_info=True)
+        return _Outcome(file, problem=f"{file.path} cannot be understood: {error!r}.")
+
+
+def _is_gone(source: Source, file: PendingFile) -> bool:
+    """Whether a file was deleted; not when its whole root vanished, which may come back."""
+    return not file.path.exists() and source.root.is_dir()
+
+
+def _keep_apart(connection: sqlite3.Connection, path: Path, entry: Entry) -> Entry:
+    """An entry whose identity is that of no other picture."""
+    if entry.key:
+        return entry
+    row = connection.execute(
+        "SELECT path, files.name FROM pictures JOIN places ON places.picture = pictures.id "
+        "JOIN files ON files.id = places.file JOIN folders ON folders.id = files.folder "
+        "WHERE content = ? AND (path, files.name) != (?, ?) LIMIT 1",
+        (entry.content, str(path.parent), path.name),
+    ).fetchone()
+    if row is None or not (other := Path(*row)).exists() or are_copies(path, other):
+        return entry
+    return replace(entry, content=tell_apart(entry.content, path))
