@@ -6,6 +6,7 @@ the allowed values or the nearest names, the next step. ::
     DrawThingsError
     ├── InvalidInputError (also a ValueError)   what the caller gave cannot be used
     │   ├── InvalidImageError                   a picture given as input cannot be used
+    │   │   └── MissingFileError                its record is known, its file is gone
     │   └── UnknownNameError                    no such model, LoRA, sampler …; carries the nearest names
     ├── TensorError                             bytes are not a well-formed tensor payload
     │   ├── TensorTooLargeError                 well-formed, but beyond what will be decoded
@@ -22,6 +23,8 @@ the allowed values or the nearest names, the next step. ::
     ├── GenerationError                         a run ended without what it was asked for
     │   ├── EmptyResultError                    the server finished without a picture
     │   └── TruncatedTransferError              the transfer of the pictures broke off
+    ├── WebError                                something cannot be fetched from the web
+    │   └── ForbiddenAddressError               its address is none that may be fetched from
     └── StorageError                            a file or the catalog cannot be written or read
 
 ``DrawThingsWarning`` is for what works, but not as it was asked for.
@@ -42,6 +45,10 @@ class InvalidInputError(DrawThingsError, ValueError):
 
 class InvalidImageError(InvalidInputError):
     """A picture given as input cannot be used."""
+
+
+class MissingFileError(InvalidImageError):
+    """The record of a picture is known, but its file was moved or deleted."""
 
 
 class UnknownNameError(InvalidInputError):
@@ -137,6 +144,14 @@ class TruncatedTransferError(GenerationError):
     def __init__(self, message: str, *, complete: Sequence[bytes] = ()) -> None:
         super().__init__(message)
         self.complete = tuple(complete)
+
+
+class WebError(DrawThingsError):
+    """Something cannot be fetched from the web."""
+
+
+class ForbiddenAddressError(WebError):
+    """An address is none that may be fetched from: private, not https, with a password in it."""
 
 
 class StorageError(DrawThingsError):

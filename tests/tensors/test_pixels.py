@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import os
 import struct
@@ -262,19 +263,32 @@ def test_damaged_files_give_pixels_or_one_kind_of_error(picture: Image.Image, fi
 
 
 @pytest.mark.parametrize(
-    ("name", "data"),
+    ("name", "data", "advice"),
     [
-        ("text", b"I am not a picture."),
-        ("page", b"<html><body>404</body></html>"),
-        ("drawing", b"<svg xmlns='http://www.w3.org/2000/svg'/>"),
-        ("program for a printer", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n"),
+        ("text", b"I am not a picture.", "convert it to PNG"),
+        ("page", b"<html><body>404</body></html>", "convert it to PNG"),
+        ("drawing", b"<?xml version='1.0'?><svg xmlns='http://www.w3.org/2000/svg'/>", "SVG drawing"),
+        ("packed drawing", b"\x1f\x8b\x08\0\0\0\0\0", "gzip"),
+        ("program for a printer", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n", "convert it"),
     ],
 )
-def test_a_file_of_another_kind_is_refused(tmp_path: Path, name: str, data: bytes) -> None:
+def test_a_file_of_another_kind_is_refused(tmp_path: Path, name: str, data: bytes, advice: str) -> None:
     path = tmp_path / "picture.png"
     path.write_bytes(data)
-    with pytest.raises(InvalidImageError, match="not a picture in a known format; convert it to PNG"):
+    with pytest.raises(InvalidImageError, match=advice):
         ensure_pixels(path)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("pillow_heif") is not None, reason="HEIC can be read here")
+def test_a_heic_picture_without_its_library_says_what_to_install() -> None:
+    with pytest.raises(InvalidImageError, match="pip install pillow-heif"):
+        ensure_pixels(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100))
+
+
+def test_a_heic_picture_is_read_where_its_library_is_installed() -> None:
+    pytest.importorskip("pillow_heif").register_heif_opener(thumbnails=False)
+    flat = Image.new("RGB", (64, 48), (200, 100, 50))
+    np.testing.assert_allclose(ensure_pixels(save(flat, "HEIF"))[20, 20], [200, 100, 50], atol=6)
 
 
 @pytest.mark.parametrize("source", [b"", bytearray(), memoryview(b"")])

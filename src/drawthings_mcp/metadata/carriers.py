@@ -18,7 +18,7 @@ from PIL import Image, UnidentifiedImageError
 from drawthings_mcp.errors import InvalidImageError, StorageError
 from drawthings_mcp.metadata.png import PNG_SIGNATURE
 from drawthings_mcp.metadata.xmp import XMP_KEYWORD
-from drawthings_mcp.tensors.pixels import FORMATS
+from drawthings_mcp.tensors.picture_files import list_formats
 
 MAX_TEXT = 8 * 1024 * 1024
 """Bytes of text, after inflating, that one picture may carry: deflated text can grow a thousandfold (formats §4.1)."""
@@ -114,8 +114,7 @@ def _decode_user_comment(value: bytes) -> str:
 
 def _read_other(file: BinaryIO) -> Carried:
     file.seek(0)
-    Image.init()
-    with Image.open(file, formats=[name for name in FORMATS if name in Image.OPEN]) as image:
+    with Image.open(file, formats=list_formats()) as image:
         xmp, exif = image.info.get("xmp", b""), image.info.get("exif", b"")
     if len(xmp) + len(exif) > MAX_TEXT:
         raise InvalidImageError(_TOO_MUCH)

@@ -1,7 +1,6 @@
 """Any picture → pixels, once, at the entrance: files, bytes, Pillow images and arrays, checked and upright.
 
-Owns what is accepted as a picture and its limits. Pillow's decoders raise nearly anything on damaged files; here
-that becomes one kind of error. Knows no tensors.
+Owns the conversion; what is accepted as a file, and its limits, are ``picture_files``'. Knows no tensors.
 """
 
 from __future__ import annotations
@@ -9,34 +8,36 @@ from __future__ import annotations
 import io
 import logging
 import os
-import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageOps
 
 from drawthings_mcp.errors import InvalidImageError
+from drawthings_mcp.tensors.picture_files import (
+    check_size,
+    get_orientation,
+    name_file,
+    open_picture,
+    open_regular_file,
+    translate_errors,
+)
 
 _logger = logging.getLogger(__name__)
 
 ImageLike: TypeAlias = str | os.PathLike[str] | bytes | bytearray | memoryview | Image.Image | NDArray[Any]
 """A path, the bytes of a file, a Pillow image, or ``(H, W)`` or ``(H, W, 1 to 4)`` of uint8 or bool."""
 
-MAX_PIXELS = 8192 * 8192
-"""The largest canvas: more could not be used, and a file of a few kilobytes may claim billions."""
-MAX_FILE_SIZE = 512 << 20
-"""Bytes; twice what the largest picture takes when it is not packed at all."""
-FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "GIF", "TIFF", "BMP", "MPO", "JPEG2000", "PPM", "TGA", "ICO", "QOI")
-"""What people have as pictures. Others of Pillow's run programs (EPS) or need a file beside them."""
-
 _SIXTEEN_BIT_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 _PROFILED_MODES = ("RGB", "RGBA", "L", "CMYK", "LAB")
 """Modes whose channels are those that a colour profile speaks of."""
+
+
+_ROWS_AT_ONCE = 256
+"""Of wide levels: the arithmetic takes twelve times the bytes of its result."""
 
 
 def ensure_pixels(image: ImageLike) -> NDArray[np.uint8]:
@@ -67,16 +68,36 @@ def ensure_pixels(image: ImageLike) -> NDArray[np.uint8]:
     if isinstance(image, np.ndarray):
         pixels = _convert_array(image)
     elif isinstance(image, Image.Image):
-        with _translate_errors("The image"):
+        with translate_errors("The image"):
+            check_size(image.width, image.height)
             pixels = _convert_picture(image)
     elif isinstance(image, bytes | bytearray | memoryview):
-        pixels = _read_picture(bytes(image), "The image data")
+        return read_pixels(io.BytesIO(image), "The image data")
     elif isinstance(image, str | os.PathLike):
-        pixels = _read_picture(_read_file(Path(image)), _name_file(Path(image)))
+        with open_regular_file(Path(image)) as file:
+            return read_pixels(file, name_file(Path(image)))
     else:
         raise InvalidImageError(
             f"A picture is a path, the bytes of a file, a Pillow image or an array, not {type(image).__name__}."
         )
+    return np.ascontiguousarray(_drop_opaque_alpha(pixels))
+
+
+def read_pixels(file: BinaryIO, name: str) -> NDArray[np.uint8]:
+    """Pixels of the picture in a stream that can be sought in, as by ``ensure_pixels``.
+
+    Parameters
+    ----------
+    name
+        What errors call it.
+
+    Raises
+    ------
+    InvalidImageError
+        As ``ensure_pixels``.
+    """
+    with open_picture(file, name) as picture:
+        pixels = _convert_picture(picture)
     return np.ascontiguousarray(_drop_opaque_alpha(pixels))
 
 
@@ -96,58 +117,7 @@ def check_pixels(pixels: NDArray[np.uint8], *channels: int) -> None:
         )
 
 
-def _read_file(path: Path) -> bytes:
-    name = _name_file(path)
-    try:
-        info = path.stat()
-        if not stat.S_ISREG(info.st_mode):
-            raise InvalidImageError(f"{name} is a folder or a device; give the path of a picture.")
-        if info.st_size > MAX_FILE_SIZE:
-            raise InvalidImageError(f"{name} is larger than {MAX_FILE_SIZE >> 20} MB; give a smaller copy.")
-        return path.read_bytes()
-    except FileNotFoundError as exc:
-        raise InvalidImageError(f"{name} does not exist; check the path.") from exc
-    except (OSError, ValueError) as exc:  # ValueError: a NUL character in the path
-        raise InvalidImageError(f"{name} cannot be read ({exc}); check the path.") from exc
-
-
-def _name_file(path: Path) -> str:
-    return f"The file {str(path)!r}"
-
-
-def _read_picture(data: bytes, name: str) -> NDArray[np.uint8]:
-    if not data:
-        raise InvalidImageError(f"{name} is empty; give a picture with content.")
-    with _translate_errors(name), Image.open(io.BytesIO(data), formats=_list_formats()) as picture:
-        return _convert_picture(picture)
-
-
-def _list_formats() -> list[str]:
-    Image.init()
-    return [name for name in FORMATS if name in Image.OPEN]
-
-
-@contextmanager
-def _translate_errors(name: str) -> Iterator[None]:
-    """Make one clear error of whatever Pillow raises: its decoders were not written for hostile or broken files."""
-    try:
-        yield
-    except InvalidImageError:
-        raise
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as exc:
-        raise InvalidImageError(_describe_size(name)) from exc
-    except UnidentifiedImageError as exc:
-        raise InvalidImageError(f"{name} is not a picture in a known format; convert it to PNG, JPEG or WebP.") from exc
-    except Exception as exc:
-        raise InvalidImageError(f"{name} is damaged ({exc}); export or download it again.") from exc
-
-
-def _describe_size(name: str) -> str:
-    return f"{name} has more than {MAX_PIXELS / 1e6:.0f} megapixels; scale it down to at most 8192x8192."
-
-
 def _convert_picture(picture: Image.Image) -> NDArray[np.uint8]:
-    _check_size(picture.width, picture.height)
     picture.load()
     picture = _turn_upright(picture)
     if picture.mode in _SIXTEEN_BIT_MODES:
@@ -166,7 +136,7 @@ def _convert_array(array: NDArray[Any]) -> NDArray[np.uint8]:
             f"An array is a picture when it is (H, W) or (H, W, 1 to 4) of uint8 or bool, not {array.shape} of "
             f"{array.dtype}; bring floats from 0 to 1 there by (a * 255).round().astype('uint8')."
         )
-    _check_size(array.shape[1], array.shape[0])
+    check_size(array.shape[1], array.shape[0])
     pixels = array.reshape(*array.shape[:2], channels)
     if pixels.dtype == np.bool_:
         pixels = pixels * np.uint8(255)
@@ -175,17 +145,10 @@ def _convert_array(array: NDArray[Any]) -> NDArray[np.uint8]:
     return pixels
 
 
-def _check_size(width: int, height: int) -> None:
-    if not width or not height:
-        raise InvalidImageError(f"The picture is {width}x{height} pixels; give one with content.")
-    if width * height > MAX_PIXELS:
-        raise InvalidImageError(_describe_size("The picture"))
-
-
 def _turn_upright(picture: Image.Image) -> Image.Image:
+    if get_orientation(picture) == 1:
+        return picture
     try:
-        if picture.getexif().get(ExifTags.Base.Orientation, 1) == 1:
-            return picture
         return ImageOps.exif_transpose(picture)
     except Exception:  # what Pillow raises on broken metadata is not documented; the picture itself is sound
         _logger.info("The picture's EXIF data is broken; it is taken as it is stored.", exc_info=True)
@@ -196,7 +159,11 @@ def _reduce_levels(levels: NDArray[Any]) -> NDArray[np.uint8]:
     """16-bit levels as 8-bit ones, rounded."""
     if levels.min() < 0 or levels.max() > 0xFFFF:
         raise InvalidImageError("The picture has levels beyond 16 bits; convert it to 8 or 16 bits per channel.")
-    return ((levels.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    reduced = np.empty(levels.shape, np.uint8)
+    for top in range(0, len(levels), _ROWS_AT_ONCE):
+        rows = slice(top, top + _ROWS_AT_ONCE)
+        reduced[rows] = (levels[rows].astype(np.uint32) + 128) // 257
+    return reduced
 
 
 def _convert_colours(picture: Image.Image, mode: str) -> Image.Image:

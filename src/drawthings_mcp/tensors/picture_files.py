@@ -1,0 +1,241 @@
+"""Picture files → opened pictures, whatever stands in them: what is accepted, its limits, and one kind of error.
+
+Owns the way from a path or a stream to Pillow, whose decoders were not written for hostile files and raise nearly
+anything. Type goes by content, never by name. Knows no arrays: ``pixels`` makes them.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import BinaryIO
+
+from PIL import ExifTags, Image, UnidentifiedImageError
+
+from drawthings_mcp.errors import InvalidImageError
+
+MAX_PIXELS = 8192 * 8192
+"""The largest canvas: more could not be used, and a file of a few kilobytes may claim billions."""
+MAX_FILE_SIZE = 512 << 20
+"""Bytes; twice what the largest picture takes when it is not packed at all."""
+FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "HEIF", "GIF", "TIFF", "BMP", "MPO", "JPEG2000", "PPM", "TGA", "ICO", "QOI")
+"""What people have as pictures. Others of Pillow's run programs (EPS) or need a file beside them."""
+
+_SIDEWAYS = frozenset({5, 6, 7, 8})
+"""EXIF orientations that swap width and height."""
+_HEAD_SIZE = 2048
+_HEIC_BRANDS = frozenset({b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"})
+_GZIP = b"\x1f\x8b"
+
+
+@dataclass(frozen=True, slots=True)
+class PictureInfo:
+    """What a picture's header tells.
+
+    Attributes
+    ----------
+    format
+        Pillow's name: ``PNG``, ``JPEG`` ….
+    width, height
+        Pixels of the upright picture.
+    mode
+        Pillow's name of how its pixels are stored: ``RGB``, ``CMYK``, ``I;16`` ….
+    is_animated
+        Whether there are frames or pages after the first.
+    """
+
+    format: str
+    width: int
+    height: int
+    mode: str
+    is_animated: bool
+
+
+def name_file(path: Path) -> str:
+    """How a file is called in a sentence."""
+    return f"The file {str(path)!r}"
+
+
+def open_regular_file(path: Path, max_size: int = MAX_FILE_SIZE) -> BinaryIO:
+    """A file opened for reading; neither a folder nor a device nor a pipe is ever opened or waited for.
+
+    Raises
+    ------
+    InvalidImageError
+        It does not exist, is no regular file, cannot be read or is larger than ``max_size`` bytes.
+    """
+    name = name_file(path)
+    try:
+        _check_regular(path.stat(), name, max_size)
+        file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
+        try:
+            # Asked again of what was really opened: the name may have changed hands in between.
+            _check_regular(os.fstat(file.fileno()), name, max_size)
+        except BaseException:
+            file.close()
+            raise
+    except FileNotFoundError as exc:
+        raise InvalidImageError(f"{name} does not exist; check the path.") from exc
+    except OSError as exc:
+        raise InvalidImageError(f"{name} cannot be read ({exc.strerror}); check the path.") from exc
+    except ValueError as exc:  # a NUL character in the path
+        raise InvalidImageError(f"{name} cannot be read ({exc}); check the path.") from exc
+    return file
+
+
+def _check_regular(info: os.stat_result, name: str, max_size: int) -> None:
+    if not stat.S_ISREG(info.st_mode):
+        raise InvalidImageError(f"{name} is a folder or a device; give the path of a picture.")
+    if info.st_size > max_size:
+        raise InvalidImageError(f"{name} is larger than {max_size / 1e6:.0f} MB; give a smaller copy.")
+
+
+@contextmanager
+def open_picture(file: BinaryIO, name: str, formats: Collection[str] = FORMATS) -> Iterator[Image.Image]:
+    """The picture in a stream that can be sought in, with its size checked and nothing decoded yet.
+
+    Parameters
+    ----------
+    name
+        What the errors call it.
+
+    Raises
+    ------
+    InvalidImageError
+        It is empty, no picture in one of the formats, too large, or damaged; also for what the body of the
+        ``with`` does with it.
+    """
+    head = file.read(_HEAD_SIZE)
+    file.seek(0)
+    if not head:
+        raise InvalidImageError(f"{name} is empty; give a picture with content.")
+    with translate_errors(name, head), Image.open(file, formats=_list_formats(formats)) as picture:
+        check_size(picture.width, picture.height)
+        yield picture
+
+
+def check_picture(
+    file: BinaryIO,
+    name: str,
+    *,
+    formats: Collection[str] = FORMATS,
+    max_side: int = MAX_PIXELS,
+    max_pixels: Mapping[str, int] | None = None,
+) -> PictureInfo:
+    """Make sure that the first picture of a stream can be decoded, and tell what it is.
+
+    Parameters
+    ----------
+    max_side
+        Longest side in pixels.
+    max_pixels
+        By format, where decoding takes so much memory that ``MAX_PIXELS`` would be too many.
+
+    Raises
+    ------
+    InvalidImageError
+        It cannot; sizes are judged by the header, before anything is decoded.
+    """
+    with open_picture(file, name, formats) as picture:
+        info = _describe(picture)
+        if max(info.width, info.height) > max_side:
+            raise InvalidImageError(
+                f"{name} is {info.width}x{info.height} pixels; scale it down to at most {max_side} on its longest side."
+            )
+        most = (max_pixels or {}).get(info.format, MAX_PIXELS)
+        if info.width * info.height > most:
+            raise InvalidImageError(
+                f"{name} has more than {most / 1e6:.0f} megapixels, too many for {info.format}; scale it down."
+            )
+        # JPEG can be read through at an eighth of its size; all others ignore this.
+        picture.draft(None, (max(1, picture.width // 8), max(1, picture.height // 8)))
+        picture.load()
+    return info
+
+
+def _describe(picture: Image.Image) -> PictureInfo:
+    width, height = picture.size
+    if get_orientation(picture) in _SIDEWAYS:
+        width, height = height, width
+    is_animated = bool(getattr(picture, "is_animated", False))
+    if picture.format == "MPO":  # a JPEG file with another view of the same scene behind it
+        return PictureInfo("JPEG", width, height, picture.mode, False)
+    return PictureInfo(picture.format or "", width, height, picture.mode, is_animated)
+
+
+def get_orientation(picture: Image.Image) -> int:
+    """The EXIF orientation, 1 to 8; 1 (upright) when there is none or it cannot be read."""
+    try:
+        return int(picture.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # what Pillow raises on broken metadata is not documented; the picture itself is sound
+        return 1
+
+
+def check_size(width: int, height: int) -> None:
+    """Refuse a picture without pixels or with more than ``MAX_PIXELS``.
+
+    Raises
+    ------
+    InvalidImageError
+        It is one.
+    """
+    if not width or not height:
+        raise InvalidImageError(f"The picture is {width}x{height} pixels; give one with content.")
+    if width * height > MAX_PIXELS:
+        raise InvalidImageError(_describe_limit("The picture"))
+
+
+def _describe_limit(name: str) -> str:
+    return f"{name} has more than {MAX_PIXELS / 1e6:.0f} megapixels; scale it down to at most 8192x8192."
+
+
+@contextmanager
+def translate_errors(name: str, head: bytes = b"") -> Iterator[None]:
+    """Make one clear error of whatever Pillow raises; ``head`` is how the file begins."""
+    try:
+        yield
+    except InvalidImageError:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as exc:
+        raise InvalidImageError(_describe_limit(name)) from exc
+    except UnidentifiedImageError as exc:
+        raise InvalidImageError(f"{name} {_explain_unknown(head)}") from exc
+    except Exception as exc:
+        raise InvalidImageError(f"{name} is damaged ({exc}); export or download it again.") from exc
+
+
+def _explain_unknown(head: bytes) -> str:
+    if b"<svg" in head.lower() and b"<html" not in head.lower():
+        return "is an SVG drawing, which is not a picture of pixels; export it as PNG."
+    if head.startswith(_GZIP):
+        return "is compressed with gzip, as SVG drawings may be; unpack it or export it as PNG."
+    if head[4:8] == b"ftyp" and head[8:12] in _HEIC_BRANDS and not _register_heif():
+        return "is a HEIC picture, for which a library is missing: pip install pillow-heif, or export it as JPEG."
+    return "is not a picture in a known format; convert it to PNG, JPEG or WebP."
+
+
+def list_formats() -> list[str]:
+    """The formats that can be read here."""
+    return _list_formats(FORMATS)
+
+
+def _list_formats(wanted: Collection[str]) -> list[str]:
+    Image.init()
+    _register_heif()
+    return [name for name in wanted if name in Image.OPEN]
+
+
+@cache
+def _register_heif() -> bool:
+    """Whether HEIC can be read: the user's choice, since the binaries of that library are under the GPL."""
+    try:
+        import pillow_heif
+    except ImportError:
+        return False
+    pillow_heif.register_heif_opener(thumbnails=False)
+    return True
