@@ -102,3 +102,12 @@ class Source(Protocol):
 
     def find_place(self, path: Path, key: str) -> str | None:
         """How the picture is referred to: its path, or ``project://<file>#<key>``; None when it is there no more."""
+
+    def read_preview(self, path: Path, key: str) -> Path | bytes:
+        """A picture file, or the bytes of one, that shows the picture; it may be small.
+
+        Raises
+        ------
+        DrawThingsError
+            There is none.
+        """

@@ -30,6 +30,15 @@ def root_facet(number: int) -> str:
     return f"{_MARK}r{number}"
 
 
+SOURCE_GROUPS = {"folders": ("folders", "comfyui", "lm-studio")}
+"""Kinds of sources that stand for several."""
+
+
+def list_source_facets(source: str) -> list[str]:
+    """What pictures of a kind of source, or made by a program, have one of."""
+    return [source_facet(kind) for kind in SOURCE_GROUPS.get(source.strip().lower(), (source,))]
+
+
 def source_facet(source: str) -> str:
     """A kind of source, or the program that made the picture."""
     return f"{_MARK}s{_join(source)}"
@@ -40,7 +49,7 @@ def tag_facet(tag: str) -> str:
     return f"{_MARK}t{_join(tag)}"
 
 
-def seed_facet(seed: int | str) -> str:
+def seed_facet(seed: str) -> str:
     """A seed."""
     return f"{_MARK}d{seed}"
 

@@ -8,11 +8,11 @@ that a search costs what its page costs and not what a million pictures cost.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias
 
-from drawthings_mcp.search.facets import EVERY, name_facet, seed_facet, size_facet, source_facet, tag_facet
+from drawthings_mcp.search.facets import EVERY, list_source_facets, name_facet, seed_facet, size_facet, tag_facet
 from drawthings_mcp.search.pictures import SLOTS, number_of
 from drawthings_mcp.search.query import Condition, Query, Term
 from drawthings_mcp.search.vocabulary import list_completions, list_corrections
@@ -198,14 +198,14 @@ def _list_facets(connection: sqlite3.Connection, condition: Condition) -> list[s
     if condition.key in ("model", "lora"):
         facets = [facet for value in condition.values for facet in _list_names(connection, condition.key, value)]
         return [_quote((facet,)) for facet in facets[:_MAX_NAMES]] or [_quote((name_facet(0),))]
-    return [_quote((_SPELLINGS[condition.key](value),)) for value in condition.values]
+    return [_quote((facet,)) for value in condition.values for facet in _SPELLINGS[condition.key](value)]
 
 
-_SPELLINGS: dict[str, Callable[[str], str]] = {
-    "size": size_facet,
-    "source": source_facet,
-    "tag": tag_facet,
-    "seed": seed_facet,
+_SPELLINGS: Mapping[str, Callable[[str], list[str]]] = {
+    "size": lambda value: [size_facet(value)],
+    "source": list_source_facets,
+    "tag": lambda value: [tag_facet(value)],
+    "seed": lambda value: [seed_facet(value)],
 }
 
 

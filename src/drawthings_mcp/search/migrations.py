@@ -55,7 +55,7 @@ INDEX: tuple[tuple[str, ...], ...] = (
             loras TEXT NOT NULL,
             width INTEGER NOT NULL,
             height INTEGER NOT NULL,
-            seed INTEGER,
+            seed TEXT NOT NULL,
             dialect TEXT NOT NULL,
             details TEXT NOT NULL,
             words TEXT NOT NULL,

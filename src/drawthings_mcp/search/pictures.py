@@ -148,7 +148,7 @@ class PictureWriter:
                 json.dumps([[_clean(name), weight] for name, weight in facts.loras]),
                 facts.width,
                 facts.height,
-                facts.seed if facts.seed is not None and abs(facts.seed) < 1 << 63 else None,
+                "" if facts.seed is None else str(facts.seed),  # some programs' seeds have 64 bits, without a sign
                 facts.dialect,
                 _clean(facts.camera),
             ),
@@ -169,13 +169,13 @@ class PictureWriter:
             start += SLOTS
 
     def _list_facets(
-        self, model: str, loras: list[str], width: int, height: int, seed: int | None, dialect: str
+        self, model: str, loras: list[str], width: int, height: int, seed: str, dialect: str
     ) -> list[str]:
         facets = list_size_facets(width, height)
         if model:
             facets.append(name_facet(self._number_name("model", model)))
         facets += [name_facet(self._number_name("lora", lora)) for lora in loras]
-        if seed is not None:
+        if seed:
             facets.append(seed_facet(seed))
         return [*facets, source_facet(dialect)] if dialect else facets
 

@@ -142,8 +142,8 @@ def _read_names(query: Query, key: str, value: str, negated: bool, now: datetime
 
 
 def _read_seed(query: Query, key: str, value: str, negated: bool, now: datetime) -> Query:
-    if not (value.isascii() and value.isdigit() and len(value) <= 10):
-        raise InvalidInputError(f"{key}: must be a whole number from 0 to 4294967295, got {value!r}.")
+    if not (value.isascii() and value.isdigit() and len(value) <= 20):
+        raise InvalidInputError(f"{key}: must be a whole number like 4294967295, got {value!r}.")
     return _add_condition(query, Condition(key, (str(int(value)),), negated))
 
 

@@ -113,3 +113,7 @@ class FolderSource:
     def find_place(self, path: Path, key: str) -> str | None:
         """Its path, when it is still there."""
         return str(path) if path.is_file() else None
+
+    def read_preview(self, path: Path, key: str) -> Path | bytes:
+        """The file itself."""
+        return path

@@ -44,6 +44,10 @@ class LMStudioSource:
         """Its path, when it is still there."""
         return str(path) if path.is_file() else None
 
+    def read_preview(self, path: Path, key: str) -> Path | bytes:
+        """The file itself."""
+        return path
+
 
 def is_lm_studio(folder: Path) -> bool:
     """Whether a folder is LM Studio's home."""
