@@ -26,10 +26,12 @@ ROWS = {
     "metadata": 3,
     "presets": 3,
     "requests": 3,
+    "web": 3,
     "wire": 3,
     "client": 4,
     "library": 4,
     "attachments": 5,
+    "intake": 5,
     "studio": 6,
     "cli": 7,
     "server": 7,
@@ -44,6 +46,7 @@ ARRAYS = {
     "attachments",
     "client",
     "generation",
+    "intake",
     "library",
     "metadata",
     "requests",
@@ -57,15 +60,17 @@ ARRAYS = {
 HOMES = {
     "PIL": {"attachments", "library", "metadata", "simulator", "tensors"},
     "av": {"library"},
-    "anyio": {"cli", "client", "server", "simulator", "studio"},
+    "anyio": {"cli", "client", "intake", "server", "simulator", "studio", "web"},
     "click": {"cli"},
     "cryptography": {"client", "simulator"},
     "flatbuffers": {"_generated", "wire"},
     "fpzip": {"tensors"},
     "google": {"_generated"},
     "grpc": {"_generated", "client", "simulator"},
+    "httpx2": {"web"},
     "mcp": {"server"},
     "numpy": {*ARRAYS, "_generated"},
+    "pillow_heif": {"tensors"},
     "platformdirs": {"settings"},
     "pydantic": {"generation", "presets", "server", "settings", "validation"},
     "pydantic_core": {"validation"},
@@ -73,7 +78,7 @@ HOMES = {
 }
 """The rooms in which an outside library may be imported."""
 
-HEAVY = {"PIL", "cryptography", "fpzip", "grpc", "mcp", "numpy", "sqlite3"}
+HEAVY = {"PIL", "cryptography", "fpzip", "grpc", "httpx2", "mcp", "numpy", "sqlite3"}
 
 
 def list_imports() -> Iterator[tuple[str, str, str]]:
@@ -133,7 +138,7 @@ def test_generated_code_is_imported_where_messages_are_handled_only() -> None:
         (("drawthings_mcp", "drawthings_mcp.generation", "drawthings_mcp.events", "drawthings_mcp.settings"), set()),
         (("drawthings_mcp.cli",), set()),
         # The SDK itself loads cryptography.
-        (("drawthings_mcp.cli", "drawthings_mcp.server"), {"mcp", "cryptography"}),
+        (("drawthings_mcp.cli", "drawthings_mcp.server"), {"mcp", "cryptography", "httpx2"}),
     ],
 )
 def test_importing_loads_nothing_heavy(modules: tuple[str, ...], allowed: set[str]) -> None:

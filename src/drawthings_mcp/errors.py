@@ -26,6 +26,7 @@ the allowed values or the nearest names, the next step. ::
     ├── WebError                                something cannot be fetched from the web
     │   └── ForbiddenAddressError               its address is none that may be fetched from
     └── StorageError                            a file or the catalog cannot be written or read
+        └── CatalogDamagedError                 the catalog's database is damaged
 
 ``DrawThingsWarning`` is for what works, but not as it was asked for.
 """
@@ -156,6 +157,10 @@ class ForbiddenAddressError(WebError):
 
 class StorageError(DrawThingsError):
     """A file or the catalog cannot be written or read."""
+
+
+class CatalogDamagedError(StorageError):
+    """The catalog's database is damaged; it can be rebuilt from the pictures."""
 
 
 class DrawThingsWarning(UserWarning):

@@ -103,7 +103,7 @@ def test_the_catalog_is_read_through(doctor: Invoke, tmp_path: Path) -> None:
     finding = doctor("--json").findings["catalog"]
     assert finding.status == "problem"
     assert "is damaged" in finding.detail
-    assert "Restore the file from a backup" in finding.remedy
+    assert "Restart drawthings-mcp" in finding.remedy
 
 
 def test_a_check_that_fails_itself_hides_no_other(doctor: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:

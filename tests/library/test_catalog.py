@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from drawthings_mcp.errors import StorageError, UnknownNameError
-from drawthings_mcp.library import ImageCatalog, ImageRecord
-from drawthings_mcp.library.catalog import FILE_NAME, Kind
+from drawthings_mcp.library import ImageCatalog, ImageRecord, Kind
+from drawthings_mcp.library.database import FILE_NAME
 
 CREATED = datetime(2026, 11, 20, 9, 30, tzinfo=timezone(timedelta(hours=1)))
 
@@ -154,7 +154,7 @@ def test_a_damaged_database_is_explained_and_kept(catalog: ImageCatalog, tmp_pat
         _add(catalog)
     path = tmp_path / "state" / FILE_NAME
     damaged = _damage(path, offset)
-    with pytest.raises(StorageError, match="rename it") as caught:
+    with pytest.raises(StorageError, match="Restart drawthings-mcp") as caught:
         _add(catalog)
     assert str(path) in str(caught.value)
     assert path.read_bytes() == damaged

@@ -2,24 +2,44 @@
 
 from drawthings_mcp.library.animation import Container, find_container, save_animation
 from drawthings_mcp.library.audio import Sound, save_audio
-from drawthings_mcp.library.catalog import ImageCatalog, ImageRecord, Kind
+from drawthings_mcp.library.catalog import ImageCatalog
 from drawthings_mcp.library.frames import FrameSet, save_frames
+from drawthings_mcp.library.inputs import keep_input
 from drawthings_mcp.library.naming import file_stem
 from drawthings_mcp.library.new_files import check_folder
-from drawthings_mcp.library.originals import save_image
+from drawthings_mcp.library.opening import hash_file, open_original
+from drawthings_mcp.library.originals import SavedFile, save_image, save_made, save_original
+from drawthings_mcp.library.rebuild import MADE_FOLDER, RESCUE_FOLDER, OpenedCatalog, open_catalog
+from drawthings_mcp.library.records import ImageFacts, ImageRecord, Kind, Parent, Role, parse_id
+from drawthings_mcp.library.recovery import reconcile
 
 __all__ = [
+    "MADE_FOLDER",
+    "RESCUE_FOLDER",
     "Container",
     "FrameSet",
     "ImageCatalog",
+    "ImageFacts",
     "ImageRecord",
     "Kind",
+    "OpenedCatalog",
+    "Parent",
+    "Role",
+    "SavedFile",
     "Sound",
     "check_folder",
     "file_stem",
     "find_container",
+    "hash_file",
+    "keep_input",
+    "open_catalog",
+    "open_original",
+    "parse_id",
+    "reconcile",
     "save_animation",
     "save_audio",
     "save_frames",
     "save_image",
+    "save_made",
+    "save_original",
 ]

@@ -1,77 +1,45 @@
-"""The record of the user's pictures and their ids, in one SQLite file.
+"""The record of the user's pictures and their ids.
 
-Owns the database and the numbering. Knows nothing of pixels and reads no picture.
-
-Every call opens a connection of its own, so that a catalog can be used from any thread and from several
-processes. All of them block: call them in threads.
+Owns the numbering and the questions that are asked of it. Knows nothing of pixels and reads no picture; the file is
+``database``'s. All calls block: call them in threads.
 """
 
 from __future__ import annotations
 
-import re
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, Unpack
 
-from drawthings_mcp.errors import StorageError, UnknownNameError
-from drawthings_mcp.library.migrations import BUSY_TIMEOUT, migrate
-
-Kind: TypeAlias = Literal["a", "v", "p", "i"]
-"""Brought in, generated variant, found by a search, made from others (contract §4)."""
-
-FILE_NAME = "catalog.sqlite3"
-_ID = re.compile(rf"([{''.join(get_args(Kind))}])([1-9][0-9]{{0,15}})")
-
-
-@dataclass(frozen=True, slots=True)
-class ImageRecord:
-    """One picture.
-
-    Attributes
-    ----------
-    id
-        Kind and number, ``v3``; never given twice.
-    path
-        Absolute; the file may have been moved or deleted since.
-    created
-        Time zone aware, UTC.
-    seed
-        None for pictures that were not generated.
-    width, height
-        Pixels of the file.
-    server
-        Address of the server that made it; empty for pictures that were not generated.
-    """
-
-    id: str
-    path: Path
-    created: datetime
-    prompt: str
-    negative_prompt: str
-    seed: int | None
-    model: str
-    width: int
-    height: int
-    server: str
-    simulated: bool
-
-    @property
-    def kind(self) -> Kind:
-        """The letter of the id."""
-        kind: Kind = self.id[0]  # type: ignore[assignment]
-        return kind
-
-
-_COLUMNS = [field.name for field in fields(ImageRecord) if field.name != "id"]
-_INSERT = (
-    f"INSERT INTO images (kind, number, {', '.join(_COLUMNS)}) "
-    f"VALUES (:kind, :number, {', '.join(f':{name}' for name in _COLUMNS)})"
+from drawthings_mcp.errors import UnknownNameError
+from drawthings_mcp.library.database import FILE_NAME, Database
+from drawthings_mcp.library.journal import FILE_NAME as JOURNAL_NAME
+from drawthings_mcp.library.journal import Journal
+from drawthings_mcp.library.records import (
+    COLUMNS,
+    ImageFacts,
+    ImageRecord,
+    Kind,
+    build_record,
+    build_row,
+    parse_id,
+    parse_row,
 )
-_SELECT = f"SELECT kind || number AS id, {', '.join(_COLUMNS)} FROM images"
+
+LOCK_NAME = "catalog.lock"
+
+_INSERT = (
+    f"INSERT INTO images (kind, number, {', '.join(COLUMNS)}) "
+    f"VALUES (:kind, :number, {', '.join(f':{name}' for name in COLUMNS)})"
+)
+_SELECT = f"""
+    SELECT kind || number AS id, {", ".join(COLUMNS)}, (
+        SELECT json_group_array(json_array(role, parent)) FROM
+        (SELECT role, parent FROM parents WHERE child = kind || number ORDER BY place)
+    ) AS parents FROM images"""
+_THE_ONE = "kind = ? AND number = ?"
+_FOUND = "kind = 'p' AND origin = ? ORDER BY rowid DESC"
 
 
 class ImageCatalog:
@@ -83,43 +51,93 @@ class ImageCatalog:
         Any method: the database cannot be opened, written or understood. The file is never deleted.
     """
 
-    def __init__(self, state_dir: Path) -> None:
-        self._path = state_dir / FILE_NAME
+    def __init__(self, state_dir: Path, *, database: Database | None = None) -> None:
+        self._database = database or Database(state_dir / FILE_NAME, state_dir / LOCK_NAME)
+        self._journal = Journal(state_dir / JOURNAL_NAME)
+
+    def reserve(self, kind: Kind, folder: Path) -> str:
+        """Take the next id of a kind for a file that is about to be written, so that the file can carry it.
+
+        Parameters
+        ----------
+        folder
+            Where the file will be. When the process dies before the picture is recorded, it is looked for there.
+        """
+        with self._database.write() as connection:
+            image_id = f"{kind}{_take_number(connection, kind)}"
+            connection.execute(
+                "INSERT INTO reservations VALUES (?, ?, ?)", (image_id, str(folder.absolute()), _now().isoformat())
+            )
+        return image_id
 
     def add(
         self,
         kind: Kind,
         path: Path,
         *,
-        created: datetime,
-        width: int,
-        height: int,
-        prompt: str = "",
-        negative_prompt: str = "",
-        seed: int | None = None,
-        model: str = "",
-        server: str = "",
-        simulated: bool = False,
+        reserved: str = "",
+        origin: str = "",
+        sha256: str = "",
+        **facts: Unpack[ImageFacts],
     ) -> ImageRecord:
-        """Record a picture under the next id of its kind."""
-        values: dict[str, Any] = {
-            "kind": kind,
-            "path": str(path.absolute()),
-            "created": created.astimezone(UTC).isoformat(),
-            "prompt": _as_text(prompt),
-            "negative_prompt": _as_text(negative_prompt),
-            "seed": seed,
-            "model": model,
-            "width": width,
-            "height": height,
-            "server": server,
-            "simulated": simulated,
-        }
-        with self._open() as connection, _transaction(connection):
-            values["number"] = _take_number(connection, kind)
-            connection.execute(_INSERT, values)
-            row = connection.execute(f"{_SELECT} WHERE kind = :kind AND number = :number", values).fetchone()
-        return _parse_row(row)
+        """Record a picture under the next id of its kind, or under one that was reserved for it."""
+        with self._database.write() as connection:
+            if reserved:
+                _make_room(connection, reserved)
+            image_id = reserved or f"{kind}{_take_number(connection, kind)}"
+            return self._insert(connection, build_record(image_id, path, origin, sha256, facts))
+
+    def adopt(
+        self, kind: Literal["a", "p"], path: Path, *, sha256: str, origin: str = "", **facts: Unpack[ImageFacts]
+    ) -> ImageRecord:
+        """The record of a picture from outside: the same bytes give the same id.
+
+        When a known picture is given from another place and is no longer where it was, its record follows it.
+        """
+        with self._database.write() as connection:
+            known = _find(connection, "kind = ? AND sha256 = ?", kind, sha256)
+            if known is None:
+                image_id = f"{kind}{_take_number(connection, kind)}"
+                return self._insert(connection, build_record(image_id, path, origin, sha256, facts))
+            if _is_in_place(known):
+                return known
+            return self._update(connection, known.id, path=str(path.absolute()))
+
+    def register_found(
+        self, origin: str, *, path: Path | None = None, sha256: str = "", **facts: Unpack[ImageFacts]
+    ) -> ImageRecord:
+        """The record of something that was found: the same origin gives the same id.
+
+        Parameters
+        ----------
+        origin
+            ``project://…`` or a URL.
+        path
+            Its file, once it has one; told later it is added to the record, with size, format and hash.
+        """
+        with self._database.write() as connection:
+            known = _find(connection, _FOUND, origin)
+            if known is None:
+                image_id = f"p{_take_number(connection, 'p')}"
+                return self._insert(connection, build_record(image_id, path, origin, sha256, facts))
+            if path is None:
+                return known
+            row = build_row(build_record(known.id, path, origin, sha256, facts))
+            names = ("path", "sha256", "size_bytes", "format", "width", "height")
+            return self._update(connection, known.id, **{name: row[name] for name in names})
+
+    def relocate(self, image_id: str, path: Path) -> ImageRecord:
+        """Record that the file of a picture lies elsewhere now."""
+        with self._database.write() as connection:
+            return self._update(connection, image_id, path=str(path.absolute()))
+
+    def restore(self, records: Iterable[ImageRecord]) -> None:
+        """Record pictures under the ids that they had, but for ids that are taken."""
+        with self._database.write() as connection:
+            for record in records:
+                _count_up_to(connection, *_split(record.id))
+                if _find(connection, _THE_ONE, *_split(record.id)) is None:
+                    _insert(connection, record)
 
     def get(self, image_id: str) -> ImageRecord:
         """The picture with an id, in any case.
@@ -129,77 +147,168 @@ class ImageCatalog:
         UnknownNameError
             There is none; carries the nearest ids.
         """
-        match = _ID.fullmatch(image_id.strip().lower())
-        with self._open() as connection:
-            row = connection.execute(f"{_SELECT} WHERE kind = ? AND number = ?", match.groups()) if match else None
-            found = row.fetchone() if row else None
+        parsed = parse_id(image_id)
+        with self._database.open() as connection:
+            found = _find(connection, _THE_ONE, *parsed) if parsed else None
             if found is not None:
-                return _parse_row(found)
-            nearest = _list_nearest(connection, *(match.groups() if match else (None, 0)))
+                return found
+            nearest = _list_nearest(connection, *(parsed or (None, 0)))
         raise _build_unknown(image_id, nearest)
+
+    def contains(self, image_id: str) -> bool:
+        """Whether there is a picture with an id."""
+        parsed = parse_id(image_id)
+        return parsed is not None and self._find(_THE_ONE, *parsed) is not None
 
     def find_latest(self, kind: Kind = "v") -> ImageRecord | None:
         """The picture of a kind with the highest number; None when there is none."""
-        with self._open() as connection:
-            row = connection.execute(f"{_SELECT} WHERE kind = ? ORDER BY number DESC LIMIT 1", (kind,)).fetchone()
-        return None if row is None else _parse_row(row)
+        return self._find("kind = ? ORDER BY number DESC", kind)
+
+    def find_by_path(self, path: Path) -> ImageRecord | None:
+        """The newest picture that is recorded at a path; None when there is none."""
+        return self._find("path = ? ORDER BY rowid DESC", str(path.absolute()))
+
+    def find_by_name(self, name: str) -> ImageRecord | None:
+        """The newest picture whose file has a name, in whatever folder; None when there is none."""
+        return self._find("substr(path, -length(?1)) = ?1 ORDER BY rowid DESC", f"/{name}")
+
+    def find_by_hash(self, sha256: str) -> ImageRecord | None:
+        """The picture with these bytes, generated and made ones first; None when there is none."""
+        return self._find("sha256 = ? AND sha256 <> '' ORDER BY instr('viap', kind)", sha256)
+
+    def find_by_origin(self, origin: str) -> ImageRecord | None:
+        """What was found at an origin; None when nothing was."""
+        return self._find(_FOUND, origin)
+
+    def list_images(self, kinds: Iterable[Kind] | None = None, limit: int | None = None) -> list[ImageRecord]:
+        """The pictures of some kinds, or of all, newest first."""
+        wanted = "".join(kinds) if kinds is not None else "avpi"
+        statement = f"{_SELECT} WHERE instr(?, kind) ORDER BY rowid DESC LIMIT ?"
+        return self._list(statement, wanted, -1 if limit is None else limit)
+
+    def list_children(self, image_id: str) -> list[ImageRecord]:
+        """The pictures that were made from one, oldest first."""
+        children = "SELECT child FROM parents WHERE parent = ?"
+        wanted = f"SELECT substr(child, 1, 1), CAST(substr(child, 2) AS INTEGER) FROM ({children})"
+        statement = f"{_SELECT} WHERE (kind, number) IN ({wanted}) ORDER BY rowid"
+        return self._list(statement, image_id.strip().lower())
+
+    def record_preview(self, sha256: str, image_id: str) -> None:
+        """Remember that a preview with these bytes shows a picture, to know it again when it comes back."""
+        with self._database.write() as connection:
+            connection.execute("INSERT OR REPLACE INTO previews VALUES (?, ?)", (sha256, image_id))
+
+    def find_by_preview(self, sha256: str) -> ImageRecord | None:
+        """The picture that a preview with these bytes shows; None when it is none of ours."""
+        with self._database.open() as connection:
+            row = connection.execute("SELECT image FROM previews WHERE sha256 = ?", (sha256,)).fetchone()
+            return None if row is None else _find(connection, _THE_ONE, *_split(row["image"]))
+
+    def record_sight(self, client: str, seen: bool) -> None:
+        """Remember whether the model behind a client proved that it sees pictures.
+
+        Parameters
+        ----------
+        client
+            Its name and version.
+        """
+        with self._database.write() as connection:
+            values = (client, seen, _now().isoformat())
+            connection.execute("INSERT OR REPLACE INTO sights VALUES (?, ?, ?)", values)
+
+    def find_sight(self, client: str) -> bool | None:
+        """Whether the model behind a client sees pictures; None while nobody has tried."""
+        with self._database.open() as connection:
+            row = connection.execute("SELECT seen FROM sights WHERE client = ?", (client,)).fetchone()
+        return None if row is None else bool(row["seen"])
+
+    def list_reservations(self) -> dict[str, Path]:
+        """Ids that were reserved and not used yet, and where their files would be."""
+        with self._database.open() as connection:
+            rows = connection.execute("SELECT id, folder FROM reservations").fetchall()
+        return {row["id"]: Path(row["folder"]) for row in rows}
+
+    def drop_reservations(self, before: datetime) -> None:
+        """Give up waiting for ids that were reserved before a time; they are never given again."""
+        with self._database.write() as connection:
+            connection.execute("DELETE FROM reservations WHERE since < ?", (before.astimezone(UTC).isoformat(),))
+
+    def list_paths(self) -> set[Path]:
+        """Where the files of all pictures are."""
+        with self._database.open() as connection:
+            return {Path(path) for (path,) in connection.execute("SELECT path FROM images WHERE path <> ''")}
 
     def check(self) -> int:
         """Reads the whole file through; the number of pictures in it."""
-        with self._open() as connection:
+        with self._database.open() as connection:
             ((verdict,),) = connection.execute("PRAGMA quick_check(1)").fetchall()
             if verdict != "ok":
                 raise sqlite3.DatabaseError(verdict)
             ((count,),) = connection.execute("SELECT count(*) FROM images").fetchall()
         return int(count)
 
-    @contextmanager
-    def _open(self) -> Iterator[sqlite3.Connection]:
-        with _translate_sqlite_errors(self._path):
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            # Transactions are opened by hand: the module's own begin too late for reading before writing.
-            connection = sqlite3.connect(self._path, timeout=BUSY_TIMEOUT, isolation_level=None)
-            try:
-                connection.row_factory = sqlite3.Row
-                migrate(connection)
-                yield connection
-            finally:
-                connection.close()
+    def _find(self, condition: str, *values: Any) -> ImageRecord | None:
+        with self._database.open() as connection:
+            return _find(connection, condition, *values)
+
+    def _list(self, statement: str, *values: Any) -> list[ImageRecord]:
+        with self._database.open() as connection:
+            return [parse_row(dict(row)) for row in connection.execute(statement, values)]
+
+    def _insert(self, connection: sqlite3.Connection, record: ImageRecord) -> ImageRecord:
+        _insert(connection, record)
+        return self._note(connection, record.id)
+
+    def _update(self, connection: sqlite3.Connection, image_id: str, **values: Any) -> ImageRecord:
+        assignments = ", ".join(f"{name} = :{name}" for name in values)
+        kind, number = _split(image_id)
+        statement = f"UPDATE images SET {assignments} WHERE kind = :kind AND number = :number"
+        connection.execute(statement, {**values, "kind": kind, "number": number})
+        return self._note(connection, image_id)
+
+    def _note(self, connection: sqlite3.Connection, image_id: str) -> ImageRecord:
+        """The record as it stands now, also in the journal."""
+        (record,) = _iterate(connection, _THE_ONE, *_split(image_id))
+        self._journal.append(record, lambda: _iterate(connection, "1 ORDER BY rowid"))
+        return record
 
 
-@contextmanager
-def _translate_sqlite_errors(path: Path) -> Iterator[None]:
+def _split(image_id: str) -> tuple[str, int]:
+    return image_id[0], int(image_id[1:])
+
+
+def _is_in_place(record: ImageRecord) -> bool:
+    """Whether a file of the right size lies where the record says."""
     try:
-        yield
-    except OSError as error:
-        raise StorageError(
-            f"The catalog {path} cannot be written: {error.strerror}. Set DRAWTHINGS_STATE_DIR to a folder of yours."
-        ) from error
-    except sqlite3.OperationalError as error:
-        raise StorageError(
-            f"The catalog {path} cannot be used: {error}. Close programs that hold it, free disk space, check its "
-            "permissions, then try again; nothing was lost."
-        ) from error
-    except sqlite3.DatabaseError as error:
-        # Its subclasses are mistakes in this module; a damaged file is reported as the class itself.
-        if type(error) is not sqlite3.DatabaseError:
-            raise
-        raise StorageError(
-            f"The catalog {path} is damaged: {error}. Your pictures are safe in their folders. Restore the file from "
-            "a backup, or rename it (with its -wal and -shm companions) and try again; ids then start anew."
-        ) from error
+        return record.path is not None and record.path.stat().st_size == record.size_bytes
+    except OSError:
+        return False
 
 
-@contextmanager
-def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """Writes that happen together or not at all, after all others."""
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-    except BaseException:
-        connection.rollback()
-        raise
-    connection.commit()
+def _insert(connection: sqlite3.Connection, record: ImageRecord) -> None:
+    connection.execute(_INSERT, build_row(record))
+    rows = [(record.id, place, *parent) for place, parent in enumerate(record.parents)]
+    connection.executemany("INSERT INTO parents VALUES (?, ?, ?, ?)", rows)
+    connection.execute("DELETE FROM reservations WHERE id = ?", (record.id,))
+
+
+def _make_room(connection: sqlite3.Connection, reserved: str) -> None:
+    """Take a number that was reserved.
+
+    Another process may have found the file and recorded it, with the little that it tells, before its maker could.
+    """
+    connection.execute(f"DELETE FROM images WHERE {_THE_ONE}", _split(reserved))
+    connection.execute("DELETE FROM parents WHERE child = ?", (reserved,))
+    _count_up_to(connection, *_split(reserved))
+
+
+def _find(connection: sqlite3.Connection, condition: str, *values: Any) -> ImageRecord | None:
+    return next(_iterate(connection, f"{condition} LIMIT 1", *values), None)
+
+
+def _iterate(connection: sqlite3.Connection, condition: str, *values: Any) -> Iterator[ImageRecord]:
+    for row in connection.execute(f"{_SELECT} WHERE {condition}", values):
+        yield parse_row(dict(row))
 
 
 def _take_number(connection: sqlite3.Connection, kind: Kind) -> int:
@@ -211,30 +320,24 @@ def _take_number(connection: sqlite3.Connection, kind: Kind) -> int:
     return int(number)
 
 
-def _as_text(text: str) -> str:
-    """Halves of surrogate pairs, which JSON can contain and a database cannot, become question marks."""
-    return text.encode("utf-8", "replace").decode("utf-8")
+def _count_up_to(connection: sqlite3.Connection, kind: str, number: int) -> None:
+    """Numbers up to this one are taken."""
+    statement = "INSERT INTO numbers VALUES (?, ?) ON CONFLICT (kind) DO UPDATE SET last = max(last, excluded.last)"
+    connection.execute(statement, (kind, number))
 
 
-def _list_nearest(connection: sqlite3.Connection, kind: str | None, number: int | str) -> list[str]:
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _list_nearest(connection: sqlite3.Connection, kind: str | None, number: int) -> list[str]:
     statement = (
         "SELECT kind || number FROM images WHERE kind = coalesce(?1, kind) "
         "ORDER BY CASE WHEN ?1 IS NULL THEN -rowid ELSE abs(number - ?2) END LIMIT 3"
     )
-    return [name for (name,) in connection.execute(statement, (kind, int(number)))]
+    return [name for (name,) in connection.execute(statement, (kind, number))]
 
 
 def _build_unknown(image_id: str, nearest: list[str]) -> UnknownNameError:
     hint = f"Nearest: {', '.join(nearest)}." if nearest else "No picture of that kind exists yet."
     return UnknownNameError(f"There is no picture {image_id!r}. {hint}", name=image_id, nearest=nearest)
-
-
-def _parse_row(row: sqlite3.Row) -> ImageRecord:
-    return ImageRecord(
-        **{
-            **dict(row),
-            "path": Path(row["path"]),
-            "created": datetime.fromisoformat(row["created"]),
-            "simulated": bool(row["simulated"]),
-        }
-    )

@@ -37,6 +37,30 @@ _MIGRATIONS: tuple[tuple[str, ...], ...] = (
         )
         """,
     ),
+    (
+        "ALTER TABLE images ADD COLUMN sha256 TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE images ADD COLUMN size_bytes INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE images ADD COLUMN format TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE images ADD COLUMN configuration TEXT NOT NULL DEFAULT '{}'",
+        "ALTER TABLE images ADD COLUMN job TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE images ADD COLUMN origin TEXT NOT NULL DEFAULT ''",
+        "CREATE INDEX images_by_path ON images (path)",
+        "CREATE INDEX images_by_sha256 ON images (sha256) WHERE sha256 <> ''",
+        "CREATE INDEX images_by_origin ON images (origin) WHERE origin <> ''",
+        """
+        CREATE TABLE parents (
+            child TEXT NOT NULL,
+            place INTEGER NOT NULL,
+            role TEXT NOT NULL,
+            parent TEXT NOT NULL,
+            PRIMARY KEY (child, place)
+        ) WITHOUT ROWID
+        """,
+        "CREATE INDEX parents_by_parent ON parents (parent)",
+        "CREATE TABLE reservations (id TEXT PRIMARY KEY, folder TEXT NOT NULL, since TEXT NOT NULL) WITHOUT ROWID",
+        "CREATE TABLE previews (sha256 TEXT PRIMARY KEY, image TEXT NOT NULL) WITHOUT ROWID",
+        "CREATE TABLE sights (client TEXT PRIMARY KEY, seen INTEGER NOT NULL, at TEXT NOT NULL) WITHOUT ROWID",
+    ),
 )
 """Statements that lead from each version to the next; the version is SQLite's ``user_version``."""
 

@@ -74,6 +74,23 @@ def write_new_file(folder: Path, names: Iterable[str], write: Callable[[Path], o
     return path
 
 
+def write_named_file(path: Path, data: bytes, *, what: str) -> None:
+    """Write a file whose name says what is in it: it appears whole, and another with the same name is replaced.
+
+    Raises
+    ------
+    StorageError
+        As ``write_new_file``.
+    """
+    with _translate_os_errors(path.parent, what):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _reserve_temporary(path.parent) as temporary:
+            temporary.write_bytes(data)
+            _sync_file(temporary)
+            temporary.replace(path)
+        _sync_folder(path.parent)
+
+
 def check_folder(folder: Path) -> None:
     """Makes a folder if need be, and makes sure that files can be written there.
 

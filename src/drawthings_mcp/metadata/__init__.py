@@ -1,7 +1,7 @@
 """What pictures say about how they were made: one dialect per file."""
 
-from drawthings_mcp.metadata.draw_things import ImageMetadata, build_metadata, read_metadata
+from drawthings_mcp.metadata.draw_things import ImageMetadata, build_made_metadata, build_metadata, read_metadata
 from drawthings_mcp.metadata.draw_things_keys import ModelKind
 from drawthings_mcp.metadata.png import encode_png
 
-__all__ = ["ImageMetadata", "ModelKind", "build_metadata", "encode_png", "read_metadata"]
+__all__ = ["ImageMetadata", "ModelKind", "build_made_metadata", "build_metadata", "encode_png", "read_metadata"]

@@ -25,6 +25,7 @@ from drawthings_mcp.metadata.xmp import XMP_KEYWORD, Packet, build_packet, parse
 
 SOFTWARE = "Draw Things"
 SIMULATED_SOFTWARE = "Draw Things (simulated)"
+OWN_SOFTWARE = "drawthings-mcp"
 RECORD_KEY = "drawthings_mcp"
 """Key of this package's own record; the app ignores keys that it does not know."""
 
@@ -129,6 +130,25 @@ def build_metadata(
             comment=_dump(comment),
         )
     )
+
+
+def build_made_metadata(size: tuple[int, int], *, extra: Mapping[str, Any] | None = None) -> str:
+    """The XMP packet of a picture that was made from others without Draw Things: this package's record only.
+
+    Parameters
+    ----------
+    size
+        Width and height in pixels.
+    extra
+        More of the record, as JSON values.
+    """
+    record = {
+        **(extra or {}),
+        "version": get_version("drawthings-mcp"),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "size": "{}x{}".format(*size),
+    }
+    return build_packet(Packet(software=OWN_SOFTWARE, comment=_dump({"c": "", RECORD_KEY: record})))
 
 
 def _dump(data: Mapping[str, Any]) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import secrets
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -13,7 +15,15 @@ from numpy.typing import NDArray
 
 from drawthings_mcp.errors import DecoderCrashedError, StorageError, TensorError
 from drawthings_mcp.generation import GeneratedImage, GenerationRequest
-from drawthings_mcp.library import ImageCatalog, check_folder, file_stem, save_image
+from drawthings_mcp.library import (
+    RESCUE_FOLDER,
+    ImageCatalog,
+    Parent,
+    SavedFile,
+    check_folder,
+    file_stem,
+    save_original,
+)
 from drawthings_mcp.limits import MAX_UPSCALE_FACTOR
 from drawthings_mcp.metadata import ModelKind
 from drawthings_mcp.settings import Settings
@@ -25,25 +35,48 @@ from drawthings_mcp.tensors import decode_image
 
 _logger = logging.getLogger(__name__)
 
+_JOB_BYTES = 8
+
 
 class Shelf:
     """The pictures of one call.
 
+    Parameters
+    ----------
+    output
+        File to write instead of one in the output folder.
+    parents
+        What the pictures are made from.
+
     Attributes
     ----------
+    job
+        What the records of all pictures of the call share.
     variants
         What is saved so far.
     notes
         Sentences about what did not go as planned on the side.
     """
 
-    def __init__(self, plan: Plan, settings: Settings, connection: Connection, output: Path | None = None) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        settings: Settings,
+        connection: Connection,
+        catalog: ImageCatalog,
+        output: Path | None = None,
+        *,
+        parents: Sequence[Parent] = (),
+    ) -> None:
         self._plan = plan
         self._folder = settings.output_dir if output is None else output.parent
         self._stem = "" if output is None else output.stem
-        self._rescue_folder = settings.state_dir / "unsaved"
-        self._catalog = ImageCatalog(settings.state_dir)
+        self._rescue_folder = settings.state_dir / RESCUE_FOLDER
+        self._catalog = catalog
         self._connection = connection
+        self._parents = tuple(parents)
+        self.job = secrets.token_hex(_JOB_BYTES)
+        self._failure: StorageError | None = None
         self.variants: list[SavedVariant] = []
         self.notes: list[str] = []
 
@@ -86,8 +119,17 @@ class Shelf:
             simulated=self._connection.client.simulated,
         )
         now = datetime.now().astimezone()
-        path = self._save(image, self._stem or file_stem(request.prompt, image.seed, now))
-        return SavedVariant(self._record(path, image, now), path, image.size, image.seed)
+        image_id = self._reserve_id()
+        saved = self._save(image, self._stem or file_stem(request.prompt, image.seed, now), image_id)
+        return SavedVariant(self._record(saved, image, now, image_id), saved.path, image.size, image.seed)
+
+    def _reserve_id(self) -> str:
+        """The id that the file will carry; empty when the catalog cannot be written, which is noted with the file."""
+        try:
+            return self._catalog.reserve("v", self._folder)
+        except StorageError as error:
+            self._failure = error
+            return ""
 
     @property
     def _max_pixels(self) -> int:
@@ -108,31 +150,41 @@ class Shelf:
         left, top, right, bottom = (edge * upscale_factor for edge in size.crop_box)
         return pixels[top:bottom, left:right]
 
-    def _save(self, image: GeneratedImage, stem: str) -> Path:
+    def _save(self, image: GeneratedImage, stem: str, image_id: str) -> SavedFile:
         try:
-            return self._write(image, self._folder, stem)
+            return self._write(image, self._folder, stem, image_id)
         except StorageError as error:
             # The folder was fine when the run began. A picture that reached us is not thrown away for it.
-            path = self._write(image, self._rescue_folder, stem)
+            saved = self._write(image, self._rescue_folder, stem, image_id)
             self.notes.append(f"saved in {self._rescue_folder} instead, move it from there: {error}")
-            return path
+            return saved
 
-    def _write(self, image: GeneratedImage, folder: Path, stem: str) -> Path:
-        return save_image(
+    def _write(self, image: GeneratedImage, folder: Path, stem: str, image_id: str) -> SavedFile:
+        own = {"id": image_id} if image_id else {}
+        return save_original(
             image,
             folder,
             stem,
             server=self._connection.address,
             requested_size=(self._plan.size.width, self._plan.size.height),
             kind=ModelKind(self._plan.model.version, self._plan.model.modifier),
-            extra={"mode": self._plan.mode, "preset": self._plan.preset},
+            extra={
+                **own,
+                "mode": self._plan.mode,
+                "preset": self._plan.preset,
+                "job": self.job,
+                "parents": self._parents,
+            },
         )
 
-    def _record(self, path: Path, image: GeneratedImage, now: datetime) -> str:
+    def _record(self, saved: SavedFile, image: GeneratedImage, now: datetime, image_id: str) -> str:
+        if not image_id:
+            return self._explain_missing_id(saved)
         try:
             record = self._catalog.add(
                 "v",
-                path,
+                saved.path,
+                reserved=image_id,
                 created=now,
                 prompt=image.prompt,
                 negative_prompt=image.negative_prompt,
@@ -142,9 +194,19 @@ class Shelf:
                 height=image.size[1],
                 server=self._connection.address,
                 simulated=image.simulated,
+                sha256=saved.sha256,
+                size_bytes=saved.size_bytes,
+                format=saved.format,
+                configuration=image.configuration.to_app_json(),
+                job=self.job,
+                parents=self._parents,
             )
         except StorageError as error:
-            _logger.warning("saved, but not in the catalog: %s: %s", path, error)
-            self.notes.append(f"{path.name} is saved but has no id: {error}")
-            return ""
+            self._failure = error
+            return self._explain_missing_id(saved)
         return record.id
+
+    def _explain_missing_id(self, saved: SavedFile) -> str:
+        _logger.warning("saved, but not in the catalog: %s: %s", saved.path, self._failure)
+        self.notes.append(f"{saved.path.name} is saved but has no id: {self._failure}")
+        return ""

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from drawthings_mcp.settings import Settings
+from drawthings_mcp.studio.archive import Archive
 from drawthings_mcp.studio.arguments import GenerateArguments
 from drawthings_mcp.studio.background import background_tasks, load_room
 from drawthings_mcp.studio.connection import Connection, ServerConnection
@@ -45,6 +46,7 @@ class Studio:
         self.settings = settings
         self._server = server
         self._heartbeat_seconds = heartbeat_seconds
+        self._archive = Archive(settings)
         self._queue = Queue()
 
     async def generate(
@@ -72,7 +74,9 @@ class Studio:
                 run_room = await load_room("studio.run")
                 connection = await self._server.greet(fresh=is_idle)
                 plan: Plan = await plan_room.plan_generation(arguments, connection.client, connection.catalog)
-                shelf: Shelf = shelf_room.Shelf(plan, self.settings, connection, output)
+                opened = await self._archive.open()
+                shelf: Shelf = shelf_room.Shelf(plan, self.settings, connection, opened.catalog, output)
+                shelf.notes.extend(opened.notes)
                 await shelf.prepare()
                 await heartbeat(0.0, "Sending the request" if place.is_first else "Waiting for an earlier call")
                 async with place.turn():

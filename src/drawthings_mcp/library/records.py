@@ -1,0 +1,169 @@
+"""What the catalog knows of one picture, and how that becomes a row of the database and a line of the journal.
+
+Owns the values. Knows neither files nor connections.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, Required, TypeAlias, TypedDict, get_args
+
+Kind: TypeAlias = Literal["a", "v", "p", "i"]
+"""Brought in, generated variant, found by a search, made from others (contract §4)."""
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+Role: TypeAlias = Literal["canvas", "moodboard", "mask", "control", "source"]
+"""What a picture was to another: input of a generation, or what one without Draw Things was made from."""
+
+_ID = re.compile(rf"([{''.join(KINDS)}])([1-9][0-9]{{0,15}})")
+
+
+class Parent(NamedTuple):
+    """A picture that another one was made from."""
+
+    role: Role
+    id: str
+
+
+class ImageFacts(TypedDict, total=False):
+    """What is told about a picture when it is recorded; see ``ImageRecord``."""
+
+    created: Required[datetime]
+    width: Required[int]
+    height: Required[int]
+    prompt: str
+    negative_prompt: str
+    seed: int | None
+    model: str
+    server: str
+    simulated: bool
+    size_bytes: int
+    format: str
+    configuration: Mapping[str, Any] | None
+    job: str
+    parents: Sequence[Parent]
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRecord:
+    """One picture.
+
+    Attributes
+    ----------
+    id
+        Kind and number, ``v3``; never given twice.
+    path
+        Absolute; the file may have been moved or deleted since. None for what was found but has no file of its own:
+        a node of a project, a result of a web search.
+    created
+        Time zone aware, UTC.
+    seed
+        None for pictures that were not generated.
+    width, height
+        Pixels of the upright picture; 0 where nobody told.
+    server
+        Address of the server that made it; empty for pictures that were not generated.
+    sha256
+        Of the file, in hexadecimal digits; empty where it is not known.
+    size_bytes, format
+        Of the file; ``PNG``, ``JPEG`` ….
+    configuration
+        The app's JSON object; empty for pictures that were not generated.
+    job
+        The same for all variants of one call.
+    origin
+        Where a picture from outside came from: a path, a URL, ``project://…``.
+    parents
+        What it was made from, in order.
+    """
+
+    id: str
+    path: Path | None
+    created: datetime
+    prompt: str = ""
+    negative_prompt: str = ""
+    seed: int | None = None
+    model: str = ""
+    width: int = 0
+    height: int = 0
+    server: str = ""
+    simulated: bool = False
+    sha256: str = ""
+    size_bytes: int = 0
+    format: str = ""
+    configuration: Mapping[str, Any] = field(default_factory=dict)
+    job: str = ""
+    origin: str = ""
+    parents: tuple[Parent, ...] = ()
+
+    @property
+    def kind(self) -> Kind:
+        """The letter of the id."""
+        kind: Kind = self.id[0]  # type: ignore[assignment]
+        return kind
+
+
+COLUMNS = tuple(field.name for field in fields(ImageRecord) if field.name not in {"id", "parents"})
+_TEXTS = ("prompt", "negative_prompt", "origin")
+"""Columns that take text from anywhere."""
+
+
+def parse_id(text: str) -> tuple[Kind, int] | None:
+    """Kind and number of an id in any case; None for what is none."""
+    match = _ID.fullmatch(text.strip().lower())
+    return (match[1], int(match[2])) if match else None  # type: ignore[return-value]
+
+
+def build_record(image_id: str, path: Path | None, origin: str, sha256: str, facts: ImageFacts) -> ImageRecord:
+    """The record of a picture from what is told about it."""
+    values: dict[str, Any] = dict(facts)
+    values["configuration"] = values.get("configuration") or {}
+    values["parents"] = tuple(Parent(*parent) for parent in values.get("parents", ()))
+    values["created"] = facts["created"].astimezone(UTC)
+    location = None if path is None else path.absolute()
+    return ImageRecord(id=image_id, path=location, origin=origin, sha256=sha256, **values)
+
+
+def build_row(record: ImageRecord) -> dict[str, Any]:
+    """The values of the table ``images``; parents have a table of their own."""
+    kind, number = record.id[0], int(record.id[1:])
+    row = {name: getattr(record, name) for name in COLUMNS}
+    row.update({name: _as_text(row[name]) for name in _TEXTS})
+    return {
+        **row,
+        "kind": kind,
+        "number": number,
+        "path": "" if record.path is None else str(record.path),
+        "created": record.created.isoformat(),
+        "configuration": json.dumps(record.configuration, separators=(",", ":")),
+    }
+
+
+def parse_row(row: Mapping[str, Any]) -> ImageRecord:
+    """The record of a row, with its id and the JSON of its parents.
+
+    Raises
+    ------
+    KeyError, TypeError, ValueError
+        It is none.
+    """
+    return ImageRecord(
+        **{
+            **row,
+            "path": Path(row["path"]) if row["path"] else None,
+            "created": datetime.fromisoformat(row["created"]),
+            "simulated": bool(row["simulated"]),
+            "configuration": json.loads(row["configuration"]),
+            "parents": tuple(Parent(role, name) for role, name in json.loads(row["parents"])),
+        }
+    )
+
+
+def _as_text(text: str) -> str:
+    """Halves of surrogate pairs, which JSON can contain and a database cannot, become question marks."""
+    return text.encode("utf-8", "replace").decode("utf-8")
