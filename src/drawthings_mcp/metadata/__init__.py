@@ -2,6 +2,18 @@
 
 from drawthings_mcp.metadata.draw_things import ImageMetadata, build_made_metadata, build_metadata, read_metadata
 from drawthings_mcp.metadata.draw_things_keys import ModelKind
+from drawthings_mcp.metadata.facts import ImageFacts
 from drawthings_mcp.metadata.png import encode_png
+from drawthings_mcp.metadata.reading import read_facts, read_facts_from
 
-__all__ = ["ImageMetadata", "ModelKind", "build_made_metadata", "build_metadata", "encode_png", "read_metadata"]
+__all__ = [
+    "ImageFacts",
+    "ImageMetadata",
+    "ModelKind",
+    "build_made_metadata",
+    "build_metadata",
+    "encode_png",
+    "read_facts",
+    "read_facts_from",
+    "read_metadata",
+]

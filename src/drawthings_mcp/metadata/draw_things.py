@@ -15,12 +15,14 @@ from importlib.metadata import version as get_version
 from pathlib import Path
 from typing import Any
 
-from drawthings_mcp.errors import InvalidInputError
+from drawthings_mcp.errors import InvalidImageError, InvalidInputError
 from drawthings_mcp.generation import GeneratedImage, ImageGenerationConfig, LoRAConfig
 from drawthings_mcp.generation.app_json import MAX_FLOAT32, parse_app_json, shorten_float32, widen_float32
-from drawthings_mcp.metadata.carriers import find_user_comment, read_carried
+from drawthings_mcp.metadata.carriers import read_carried
 from drawthings_mcp.metadata.draw_things_keys import ModelKind, build_keys, parse_keys, parse_size
 from drawthings_mcp.metadata.draw_things_text import build_text, parse_text
+from drawthings_mcp.metadata.exif import find_user_comment
+from drawthings_mcp.metadata.json_values import parse_object
 from drawthings_mcp.metadata.xmp import XMP_KEYWORD, Packet, build_packet, parse_packet
 
 SOFTWARE = "Draw Things"
@@ -189,20 +191,21 @@ def read_metadata(path: Path) -> ImageMetadata | None:
         parse_text(packet.description),
     )
     raw = next((candidate for candidate in candidates if candidate is not None), None)
-    return None if raw is None else _build_value(raw, packet.software)
+    return None if raw is None else parse_metadata(raw, packet.software)
 
 
 def _parse_object(text: str) -> dict[str, Any] | None:
     """The object of this dialect in a text; None for any other JSON."""
     try:
-        data = json.loads(text, strict=False)
-    except (ValueError, RecursionError):
+        data = parse_object(text)
+    except InvalidImageError:
         return None
-    return data if isinstance(data, dict) and isinstance(data.get("c"), str) else None
+    return data if data is not None and isinstance(data.get("c"), str) else None
 
 
-def _build_value(raw: dict[str, Any], software: str) -> ImageMetadata:
-    data = _shorten(raw)
+def parse_metadata(raw: Mapping[str, Any], software: str = "") -> ImageMetadata:
+    """The value of an object of this dialect; ``c`` is a text."""
+    data: dict[str, Any] = _shorten(dict(raw))
     complete, short = _parse_complete(data.get("v2")), parse_keys(data)
     # When the two disagree, the short keys tell what was rendered (formats §3.5); of controls they tell half.
     fields = {**complete, **short, **{name: complete[name] for name in ("controls",) if name in complete}}

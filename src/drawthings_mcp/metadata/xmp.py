@@ -40,8 +40,8 @@ _NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 _ENTITY = re.compile(r"&(?:(amp|lt|gt|quot|apos)|#(\d{1,7})|#[xX]([0-9a-fA-F]{1,6}));")
 _NAMED = {"amp": "&", "lt": "<", "gt": ">", "quot": '"', "apos": "'"}
 _MARKUP = re.compile(rf"<|&(?!{_ENTITY.pattern[1:]})")
-_SOFTWARE_TEXT = re.compile(r"<xmp:CreatorTool>([^<]*)</xmp:CreatorTool>")
-_COMMENT_TEXT = re.compile(r"<exif:UserComment[^>]*>(.*)</exif:UserComment>", re.DOTALL)
+_MAX_DEPTH = 64
+"""Elements within each other; packets have about eight, and the parser remembers every one that is open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ def parse_packet(text: str) -> Packet:
     Raises
     ------
     InvalidImageError
-        The packet declares a document type or entities, which no picture needs.
+        The packet declares a document type or entities, which no picture needs, or is nested very deep.
     """
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
         raise InvalidImageError("The picture's XMP metadata declares entities and is not read.")
@@ -99,13 +99,18 @@ def _unescape(text: str) -> str:
 
 def _search_packet(text: str) -> Packet:
     """The texts of a packet that is no XML, by search: the comment is its outermost ``{…}``."""
-    found = _COMMENT_TEXT.search(text)
-    inner = found[1] if found else ""
+    inner = _find_between(text, "exif:UserComment")
     comment = inner[inner.find("{") : inner.rfind("}") + 1] if "{" in inner else ""
     # A bare "<" or "&" shows that nothing was escaped, so that "&lt;" then stands for itself.
     comment = comment if _MARKUP.search(comment) else _unescape(comment)
-    software = _SOFTWARE_TEXT.search(text)
-    return Packet(software=_unescape(software[1]) if software else "", comment=comment)
+    return Packet(software=_unescape(_find_between(text, "xmp:CreatorTool")), comment=comment)
+
+
+def _find_between(text: str, tag: str) -> str:
+    """What stands between the first opening and the last closing tag of a name; empty when one is missing."""
+    start = text.find(">", text.find(f"<{tag}")) + 1
+    end = text.rfind(f"</{tag}>")
+    return text[start:end] if f"<{tag}" in text and 0 < start <= end else ""
 
 
 class _Collector:
@@ -115,8 +120,12 @@ class _Collector:
         self.packet = Packet()
         self._field = ""
         self._parts: list[str] = []
+        self._depth = 0
 
     def start(self, tag: str, attributes: dict[str, str]) -> None:
+        self._depth += 1
+        if self._depth > _MAX_DEPTH:
+            raise InvalidImageError("The picture's XMP metadata are nested too deep and are not read.")
         for name, value in attributes.items():
             if name in _FIELDS:
                 self._keep(_FIELDS[name], value)
@@ -130,6 +139,7 @@ class _Collector:
             self._parts.append(text)
 
     def end(self, tag: str) -> None:
+        self._depth -= 1
         if self._field and (tag == f"{_RDF}li" or tag in _FIELDS):
             self._keep(self._field, "".join(self._parts))
             self._parts = []

@@ -1,0 +1,77 @@
+"""A picture file of which only so many bytes are ever read, piece by piece and from anywhere.
+
+Owns the limits on what one file may make this process read. Knows no format.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import BinaryIO
+
+from drawthings_mcp.errors import InvalidImageError
+
+MAX_TEXT = 8 * 1024 * 1024
+"""Bytes of text, after inflating, that one picture may carry: deflated text can grow a thousandfold (formats §4.1)."""
+MAX_PARTS = 65_536
+"""Chunks, segments or boxes that are walked over; a picture of 512 MiB in pieces of 8 KiB, the smallest that common
+writers make, has as many."""
+
+_HEAD = 16 * 1024
+"""Read at once: text stands before the pixels in most files, and fits."""
+_OVERHEAD = 1024 * 1024
+"""What may be read beside texts: the heads of the parts."""
+_FARTHEST = 2**62
+
+
+class BoundedFile:
+    """Reads parts of a file within a budget.
+
+    Parameters
+    ----------
+    stream
+        Seekable; best without a buffer of its own, for most reads are of eight bytes far apart.
+    max_text
+        Bytes of text that may be read from it.
+    """
+
+    __slots__ = ("_head", "_left", "_stream", "max_text")
+
+    def __init__(self, stream: BinaryIO, max_text: int = MAX_TEXT) -> None:
+        self.max_text = max_text
+        self._stream = stream
+        self._left = max_text + _OVERHEAD
+        stream.seek(0)
+        self._head = stream.read(_HEAD)
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        """Bytes from a place of the file; fewer at its end.
+
+        Raises
+        ------
+        InvalidImageError
+            The file wants more to be read than is allowed.
+        """
+        if offset + size <= len(self._head):
+            return self._head[offset : offset + size]
+        if size > self._left:
+            raise self.describe_excess()
+        if offset > _FARTHEST:
+            return b""
+        self._left -= size
+        self._stream.seek(offset)
+        return self._stream.read(size)
+
+    def measure(self) -> int:
+        """Bytes of the whole file."""
+        return self._stream.seek(0, io.SEEK_END)
+
+    def describe_excess(self) -> InvalidImageError:
+        """The error for a file that carries too much."""
+        return InvalidImageError(
+            f"The picture carries more than {self.max_text // 1024**2} MiB of text and is not read."
+        )
+
+
+def describe_crowd() -> InvalidImageError:
+    """The error for a file of too many parts."""
+    return InvalidImageError(f"The picture has more than {MAX_PARTS:,} parts and is not read.")

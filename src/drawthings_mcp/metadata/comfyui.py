@@ -1,0 +1,213 @@
+"""ComfyUI: the graph that made a picture → what was asked of it (formats §4.2).
+
+Owns which node decides what. Anybody can write nodes, so inputs are known by their names rather than nodes by theirs.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from drawthings_mcp.metadata.a1111 import join_sampler
+from drawthings_mcp.metadata.clues import Clues
+from drawthings_mcp.metadata.comfyui_graph import Graph, Link, Node, parse_prompt, parse_workflow, walk_up
+from drawthings_mcp.metadata.comfyui_text import PromptReader
+from drawthings_mcp.metadata.facts import ImageFacts
+from drawthings_mcp.metadata.json_values import find_float, find_int, find_text
+
+_SAMPLERS = frozenset(("SamplerCustom", "SamplerCustomAdvanced", "WanVideoSampler", "DrawThingsSampler"))
+_AGAIN = ("detailer", "upscale")
+"""Nodes that sample, but only to mend or enlarge what another made."""
+_SEEDS = ("seed", "noise_seed")
+_MODELS = ("ckpt_name", "unet_name", "model_name", "base_ckpt_name", "gguf_name", "model")
+_STRENGTHS = ("denoise", "strength", "denoise_strength")
+_NO_MODEL = frozenset(
+    (
+        *("clip", "vae", "positive", "negative", "conditioning", "image", "images", "pixels", "mask", "control_net"),
+        *("latent", "latent_image", "samples", "noise", "sigmas", "text_embeds", "image_embeds"),
+    )
+)
+"""Inputs by which no model comes."""
+_LORA = re.compile(r"lora(?:_name)?(_?\d+)?")
+_WEIGHTS = ("strength_model", "strength", "model_weight", "model_str", "lora_wt", "weight")
+_PREFERRED = (*_SEEDS, "value", "int", "number", "float")
+"""Inputs of a node that hands on a number, the likeliest first."""
+
+
+def parse_comfyui(clues: Clues) -> ImageFacts | None:
+    """The facts of the graph that was executed, else of the one that was drawn; None when there is neither."""
+    graph = parse_prompt(clues.texts.get("prompt", "")) or parse_workflow(clues.texts.get("workflow", ""))
+    return None if graph is None else _build_facts(graph)
+
+
+def _build_facts(graph: Graph) -> ImageFacts:
+    sampler = _find_sampler(graph)
+    if sampler is None:
+        return _build_rough_facts(graph)
+    guided = _find_guided(graph, sampler)
+    inputs, guide = sampler.inputs, guided.inputs
+    positive = next(
+        (guide[name] for name in ("positive", "conditioning", "cond1", "text_embeds") if name in guide), None
+    )
+    model, loras = _find_model(graph, inputs.get("model", guide.get("model")))
+    schedule = inputs.get("sigmas")
+    guidance = _find_number(graph, inputs, "cfg")
+    guidance = _find_number(graph, guide, "cfg", "cfg_conds") if guidance is None else guidance
+    return ImageFacts(
+        dialect="comfyui",
+        width=0,
+        height=0,
+        prompt=PromptReader(graph, "positive").read(Link("") if positive is None else positive)
+        or _read_own(graph, sampler),
+        negative_prompt=PromptReader(graph, "negative").read(guide.get("negative", guide.get("text_embeds"))),
+        model=model,
+        loras=loras,
+        seed=_find_seed(graph, inputs),
+        steps=find_int(_find_here_or_up(graph, inputs, schedule, "steps")),
+        guidance_scale=_find_upstream(graph, positive, "guidance") if guidance is None else guidance,
+        sampler=join_sampler(
+            _find_name(graph, inputs, inputs.get("sampler"), "sampler_name"),
+            _find_name(graph, inputs, schedule, "scheduler"),
+        ),
+        strength=_find_here_or_up(graph, inputs, schedule, *_STRENGTHS),
+        software="ComfyUI",
+    )
+
+
+def _build_rough_facts(graph: Graph) -> ImageFacts:
+    """What can be told without a sampler that is known: whatever is encoded, the first model."""
+    texts = [
+        PromptReader(graph, "positive").read(Link(key)) for key, node in graph.items() if "TextEncode" in node.kind
+    ]
+    models = (_name_model(node) for node in graph.values())
+    return ImageFacts(
+        dialect="comfyui",
+        width=0,
+        height=0,
+        prompt="\n".join(dict.fromkeys(filter(None, texts))),
+        model=next(filter(None, models), ""),
+        loras=tuple(lora for node in graph.values() for lora in _list_loras(graph, node)),
+        software="ComfyUI",
+    )
+
+
+def _read_own(graph: Graph, sampler: Node) -> str:
+    """The prompt of a node that takes it as a text of its own."""
+    return PromptReader(graph, "positive").resolve(sampler.inputs.get("prompt", ""))
+
+
+def _find_sampler(graph: Graph) -> Node | None:
+    """The sampler that is nearest to what was saved; of one run in several passes the one that began it."""
+    used = {source.node for node in graph.values() for source in node.inputs.values() if isinstance(source, Link)}
+    ends = [key for key in graph if key not in used]
+    ends.sort(key=lambda key: "save" not in graph[key].kind.lower())
+    order = [node for end in ends for node in walk_up(graph, Link(end))]
+    # In a graph that runs in circles nothing is an end.
+    candidates = [node for node in (*order, *graph.values()) if _samples(node)]
+    first = next((node for node in candidates if not _mends(node)), next(iter(candidates), None))
+    return first and _find_beginning(graph, first)
+
+
+def _samples(node: Node) -> bool:
+    names = node.inputs.keys()
+    if node.kind in _SAMPLERS or names >= {"sampler_name", "steps", "cfg"}:
+        return True
+    has_seed = not names.isdisjoint(_SEEDS)
+    return has_seed and ("prompt" in names or ("steps" in names and not names.isdisjoint(("positive", "guider"))))
+
+
+def _mends(node: Node) -> bool:
+    return any(word in node.kind.lower() for word in _AGAIN)
+
+
+def _find_beginning(graph: Graph, sampler: Node) -> Node:
+    if sampler.inputs.get("add_noise") not in ("disable", False):
+        return sampler
+    earlier = (node for node in walk_up(graph, sampler.inputs.get("latent_image")) if _samples(node))
+    return next((node for node in earlier if node.inputs.get("add_noise") not in ("disable", False)), sampler)
+
+
+def _find_guided(graph: Graph, sampler: Node) -> Node:
+    """The node that the conditionings go to: the sampler, or the guider before it."""
+    guiders = walk_up(graph, sampler.inputs.get("guider"))
+    named = (node for node in guiders if not node.inputs.keys().isdisjoint(("positive", "conditioning", "cond1")))
+    return next(named, sampler)
+
+
+def _find_model(graph: Graph, value: Any) -> tuple[str, tuple[tuple[str, float | None], ...]]:
+    """The model at the end of a chain, and the LoRAs on it in the order in which they apply."""
+    chain = list(walk_up(graph, value, lambda name: name not in _NO_MODEL))
+    entered = "" if isinstance(value, Link) else _name_file(value)
+    names = (_name_model(node) for node in chain)
+    loras = [lora for node in reversed(chain) for lora in _list_loras(graph, node)]
+    return entered or next(filter(None, names), ""), tuple(loras)
+
+
+def _name_model(node: Node) -> str:
+    return next((name for key in _MODELS if (name := _name_file(node.inputs.get(key)))), "")
+
+
+def _name_file(value: Any) -> str:
+    """A file that was entered as its name, or as an object that names it."""
+    if isinstance(value, dict):
+        return next((found for key in ("file", "value", "lora", "name") if (found := _name_file(value.get(key)))), "")
+    return find_text(value)
+
+
+def _list_loras(graph: Graph, node: Node) -> Iterator[tuple[str, float | None]]:
+    for key, value in node.inputs.items():
+        match = _LORA.fullmatch(key.lower())
+        name = _name_file(value) if match else ""
+        if match is None or name in ("", "None"):
+            continue
+        suffix = match[1] or ""
+        if isinstance(value, dict):
+            if value.get("on", True) is not False:
+                yield name, find_float(value.get("strength", value.get("weight")))
+        elif node.inputs.get(f"switch{suffix}") != "Off":
+            yield name, _find_number(graph, node.inputs, *(f"{weight}{suffix}" for weight in _WEIGHTS))
+
+
+def _find_seed(graph: Graph, inputs: Any) -> int | None:
+    seed = _find_number(graph, inputs, *_SEEDS, whole=True)
+    return find_int(_find_upstream(graph, inputs.get("noise"), *_SEEDS, whole=True) if seed is None else seed)
+
+
+def _find_here_or_up(graph: Graph, inputs: Any, way: Any, *names: str) -> Any:
+    """A number of the sampler itself, or of the nearest node along one of its inputs."""
+    found = _find_number(graph, inputs, *names)
+    return _find_upstream(graph, way, *names) if found is None else found
+
+
+def _find_upstream(graph: Graph, value: Any, *names: str, whole: bool = False) -> Any:
+    numbers = (_find_number(graph, node.inputs, *names, whole=whole) for node in walk_up(graph, value))
+    return next((number for number in numbers if number is not None), None)
+
+
+def _find_number(graph: Graph, inputs: Any, *names: str, whole: bool = False) -> Any:
+    """The number that was entered for the first of some inputs, or that a node hands on to it."""
+    read = find_int if whole else find_float
+    for name in names:
+        value = inputs.get(name)
+        if isinstance(value, Link):
+            value = next(_list_numbers(graph, value, whole), None)
+        if (number := read(value)) is not None:
+            return number
+    return None
+
+
+def _list_numbers(graph: Graph, link: Link, whole: bool) -> Iterator[Any]:
+    read = find_int if whole else find_float
+    for node in walk_up(graph, link):
+        values = [*(node.inputs.get(name) for name in _PREFERRED), *node.inputs.values()]
+        yield from (value for value in values if not isinstance(value, str) and read(value) is not None)
+
+
+def _find_name(graph: Graph, inputs: Any, way: Any, name: str) -> str:
+    """A name that was entered at the sampler, handed on to it, or entered at the nearest node along an input."""
+    value = inputs.get(name)
+    if isinstance(value, str):
+        return value
+    ways = (*walk_up(graph, value), *walk_up(graph, way))
+    return next((found for node in ways for key in (name, "value") if (found := find_text(node.inputs.get(key)))), "")

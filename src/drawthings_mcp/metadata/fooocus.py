@@ -1,0 +1,68 @@
+"""Fooocus' ``parameters``: JSON of its own, or the text of A1111 with a little more (formats §4.6)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from drawthings_mcp.metadata.a1111 import join_sampler, parse_pairs, parse_parameters
+from drawthings_mcp.metadata.clues import FOOOCUS_SCHEME, Clues
+from drawthings_mcp.metadata.facts import ImageFacts
+from drawthings_mcp.metadata.json_values import find_float, find_int, find_list, find_text, parse_object
+
+_MARK = "base_model"
+_COMBINED = "lora_combined_"
+"""Older versions write one ``name : weight`` per key."""
+
+
+def parse_fooocus(clues: Clues) -> ImageFacts | None:
+    """The facts in either scheme; None for anything else."""
+    scheme, text = clues.texts.get(FOOOCUS_SCHEME, ""), clues.parameters
+    if scheme == "a1111":
+        return _parse_a1111(text)
+    data = parse_object(text) if scheme or f'"{_MARK}"' in text else None
+    return _build_facts(data) if data and (scheme or _MARK in data) else None
+
+
+def _parse_a1111(text: str) -> ImageFacts | None:
+    facts = parse_parameters(text)
+    if facts is None:
+        return None
+    values = parse_pairs(text.splitlines()[-1])
+    return replace(
+        facts,
+        dialect="fooocus",
+        prompt=values.get("Raw prompt", facts.prompt),
+        negative_prompt=values.get("Raw negative prompt", facts.negative_prompt),
+        software=values.get("Version", "Fooocus"),
+    )
+
+
+def _build_facts(data: Mapping[str, Any]) -> ImageFacts:
+    return ImageFacts(
+        dialect="fooocus",
+        width=0,
+        height=0,
+        prompt=find_text(data.get("prompt")) or _join(data.get("full_prompt")),
+        negative_prompt=find_text(data.get("negative_prompt")) or _join(data.get("full_negative_prompt")),
+        model=find_text(data.get(_MARK)),
+        loras=tuple(_list_loras(data)),
+        seed=find_int(data.get("seed")),
+        steps=find_int(data.get("steps")),
+        guidance_scale=find_float(data.get("guidance_scale")),
+        sampler=join_sampler(find_text(data.get("sampler")), find_text(data.get("scheduler"))),
+        software=find_text(data.get("version")) or "Fooocus",
+    )
+
+
+def _join(value: Any) -> str:
+    return "\n".join(part for part in find_list(value) if isinstance(part, str)) or find_text(value)
+
+
+def _list_loras(data: Mapping[str, Any]) -> list[tuple[str, float | None]]:
+    combined = [find_text(value).rpartition(" : ") for key, value in data.items() if key.startswith(_COMBINED)]
+    items = [item for item in find_list(data.get("loras")) if isinstance(item, list) and len(item) >= 2]
+    pairs = [*((item[0], item[1]) for item in items), *((name, weight) for name, _, weight in combined)]
+    named = {name: find_float(weight) for name, weight in pairs if isinstance(name, str) and name not in ("", "None")}
+    return list(named.items())

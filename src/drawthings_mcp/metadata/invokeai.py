@@ -1,0 +1,99 @@
+"""InvokeAI's texts: ``invokeai_metadata`` since version 3, ``sd-metadata`` and ``Dream`` before (formats §4.4)."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+from drawthings_mcp.metadata.clues import Clues
+from drawthings_mcp.metadata.facts import ImageFacts
+from drawthings_mcp.metadata.json_values import find_float, find_int, find_list, find_object, find_text, parse_object
+
+_NAMES = ("name", "model_name")
+"""Of a model: since version 4, and in 3."""
+_NEGATIVE = re.compile(r"\[([^\[\]]*)\]")
+_MAX_DREAM = 100_000
+_OPTIONS: Mapping[str, str] = {"-s": "steps", "-S": "seed", "-C": "cfg_scale", "-A": "sampler", "-f": "strength"}
+
+
+def parse_invokeai(clues: Clues) -> ImageFacts | None:
+    """The facts in any of the three texts; None when there is none."""
+    if data := parse_object(clues.texts.get("invokeai_metadata", "")):
+        return _build_facts(data)
+    if data := parse_object(clues.texts.get("sd-metadata", "")):
+        return _build_old_facts(data)
+    return _parse_dream(clues.texts.get("Dream", ""))
+
+
+def _build_facts(data: Mapping[str, Any]) -> ImageFacts:
+    version = find_text(data.get("app_version"))
+    return ImageFacts(
+        dialect="invokeai",
+        width=0,
+        height=0,
+        prompt=find_text(data.get("positive_prompt")),
+        negative_prompt=find_text(data.get("negative_prompt")),
+        model=_find_name(data.get("model")),
+        loras=tuple(_list_loras(data.get("loras"))),
+        seed=find_int(data.get("seed")),
+        steps=find_int(data.get("steps")),
+        guidance_scale=find_float(data.get("cfg_scale")),
+        sampler=find_text(data.get("scheduler")),
+        strength=find_float(data.get("strength")),
+        software=f"InvokeAI {version}".strip(),
+    )
+
+
+def _find_name(model: Any) -> str:
+    if isinstance(model, str):
+        return model
+    found = find_object(model)
+    return next((find_text(found[key]) for key in _NAMES if key in found), "")
+
+
+def _list_loras(items: Any) -> list[tuple[str, float | None]]:
+    loras = [find_object(item) for item in find_list(items)]
+    named = [(_find_name(lora.get("model") or lora.get("lora")), find_float(lora.get("weight"))) for lora in loras]
+    return [(name, weight) for name, weight in named if name]
+
+
+def _build_old_facts(data: Mapping[str, Any]) -> ImageFacts:
+    image = find_object(data.get("image"))
+    prompt = image.get("prompt")
+    parts = [find_text(find_object(part).get("prompt")) for part in find_list(prompt)]
+    return _divide(
+        find_text(prompt) or ", ".join(filter(None, parts)),
+        {**image, "model": find_text(data.get("model_weights"))},
+    )
+
+
+def _parse_dream(text: str) -> ImageFacts | None:
+    """The facts in a command line: ``"prompt [negative]" -s 20 -S 1 …``."""
+    if not text or len(text) > _MAX_DREAM:
+        return None
+    try:
+        prompt, *words = shlex.split(text)
+    except ValueError:
+        return None
+    options = {word[:2]: word[2:] or following for word, following in zip(words, [*words[1:], ""], strict=True)}
+    return _divide(prompt, {_OPTIONS[flag]: value for flag, value in options.items() if flag in _OPTIONS})
+
+
+def _divide(prompt: str, values: Mapping[str, Any]) -> ImageFacts:
+    """The facts of a version that wrote both prompts as one, the negative one in brackets."""
+    return ImageFacts(
+        dialect="invokeai",
+        width=0,
+        height=0,
+        prompt=" ".join(_NEGATIVE.sub("", prompt).split()),
+        negative_prompt=", ".join(part.strip() for part in _NEGATIVE.findall(prompt)),
+        model=find_text(values.get("model")),
+        seed=find_int(values.get("seed")),
+        steps=find_int(values.get("steps")),
+        guidance_scale=find_float(values.get("cfg_scale")),
+        sampler=find_text(values.get("sampler")),
+        strength=find_float(values.get("strength")),
+        software="InvokeAI",
+    )
