@@ -50,6 +50,7 @@ ARRAYS = {
     "library",
     "metadata",
     "requests",
+    "search",
     "simulator",
     "studio",
     "tensors",
@@ -58,7 +59,7 @@ ARRAYS = {
 """Rooms that handle arrays; numpy is their common tongue and at home in all of them."""
 
 HOMES = {
-    "PIL": {"attachments", "library", "metadata", "simulator", "tensors"},
+    "PIL": {"attachments", "library", "metadata", "search", "simulator", "tensors"},
     "av": {"library"},
     "anyio": {"cli", "client", "intake", "server", "simulator", "studio", "web"},
     "click": {"cli"},
@@ -74,7 +75,7 @@ HOMES = {
     "platformdirs": {"settings"},
     "pydantic": {"generation", "presets", "server", "settings", "validation"},
     "pydantic_core": {"validation"},
-    "sqlite3": {"library"},
+    "sqlite3": {"library", "search"},
 }
 """The rooms in which an outside library may be imported."""
 

@@ -1,6 +1,6 @@
 """The files of the index: connections, transactions, and what is said when one cannot be used.
 
-Owns ``search.sqlite3``, which can always be made again, and ``tags.sqlite3``, which cannot. All calls block: make them
+Owns ``search.sqlite3``, which can always be made again, and ``tags.sqlite3``, what people told, which cannot. All calls block: make them
 in threads.
 """
 
@@ -51,9 +51,7 @@ class Database:
         with self._translate_errors():
             self.path.parent.mkdir(parents=True, exist_ok=True)
             # The thread that ends a search may be another than the one that began it; never two at once.
-            connection = sqlite3.connect(
-                self.path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False
-            )
+            connection = sqlite3.connect(self.path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
             try:
                 connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
                 _use_wal(connection)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -39,13 +40,8 @@ def parse_moment(key: str, value: str, now: datetime) -> Span:
         It is no date.
     """
     text = value.strip().lower().replace("_", " ")
-    for parse in (_parse_name, _parse_ago, _parse_calendar, _parse_iso):
-        try:
-            span = parse(text, now)
-        except (ValueError, OverflowError):
-            continue
-        if span is not None:
-            return span
+    with suppress(ValueError, OverflowError):
+        return _parse_name(text, now) or _parse_ago(text, now) or _parse_calendar(text, now) or _parse_iso(text, now)
     raise InvalidInputError(f"{key}: must be a date like 2026-11-20, 2026-11, today, yesterday or 7d, got {value!r}.")
 
 
@@ -83,7 +79,7 @@ def _parse_calendar(text: str, now: datetime) -> Span | None:
     return Span(start, start.replace(year=start.year + 1) - _TICK)
 
 
-def _parse_iso(text: str, now: datetime) -> Span | None:
+def _parse_iso(text: str, now: datetime) -> Span:
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=now.tzinfo)

@@ -82,6 +82,9 @@ class Source(Protocol):
     def root(self) -> Path:
         """Everything of the source is below it; absolute."""
 
+    def is_there(self) -> bool:
+        """Whether the root is; a disk may be disconnected."""
+
     def list_folders(self) -> Iterator[Listing]:
         """Every folder and its files.
 

@@ -36,9 +36,7 @@ class Known:
 
 def add_root(connection: sqlite3.Connection, path: Path, source: str) -> int:
     """The number of a root."""
-    connection.execute(
-        "INSERT OR IGNORE INTO roots (path, source) VALUES (?, ?)", (str(path), source)
-    )
+    connection.execute("INSERT OR IGNORE INTO roots (path, source) VALUES (?, ?)", (str(path), source))
     row = connection.execute("SELECT id FROM roots WHERE path = ? AND source = ?", (str(path), source))
     return int(row.fetchone()[0])
 
@@ -58,11 +56,11 @@ def differs(known: dict[str, Known], listing: Listing) -> bool:
     return {name: file.stamp for name, file in known.items()} != listing.files
 
 
-def note_listing(connection: sqlite3.Connection, root: int, listing: Listing) -> None:
+def note_listing(connection: sqlite3.Connection, tags: sqlite3.Connection, root: int, listing: Listing) -> None:
     """Bring what is known of a folder in step with what is there; what is new or changed is to be read."""
     folder = _add_folder(connection, root, listing.folder)
     known = list_known(connection, root, listing.folder)
-    writer = PictureWriter(connection)
+    writer = PictureWriter(connection, tags)
     for name, stamp in listing.files.items():
         if name not in known:
             _note_new(connection, writer, folder, listing.folder / name, stamp)
@@ -82,18 +80,16 @@ def list_folders(connection: sqlite3.Connection, root: int) -> list[Path]:
     return [Path(path) for (path,) in connection.execute("SELECT path FROM folders WHERE root = ?", (root,))]
 
 
-def remove_folder(connection: sqlite3.Connection, root: int, path: Path) -> None:
+def remove_folder(connection: sqlite3.Connection, tags: sqlite3.Connection, root: int, path: Path) -> None:
     """Forget a folder and its files."""
-    writer = PictureWriter(connection)
+    writer = PictureWriter(connection, tags)
     for file in list_known(connection, root, path).values():
         writer.remove_file(file.id)
     writer.finish()
     connection.execute("DELETE FROM folders WHERE root = ? AND path = ?", (root, str(path)))
 
 
-def claim_files(
-    connection: sqlite3.Connection, roots: Sequence[int], owner: str, count: int
-) -> list[PendingFile]:
+def claim_files(connection: sqlite3.Connection, roots: Sequence[int], owner: str, count: int) -> list[PendingFile]:
     """Files to read next, the newest first; those that another process has begun come last.
 
     A process that is killed leaves its claims behind. Since others take them when nothing else is left, no clock is
@@ -143,9 +139,7 @@ def settle(connection: sqlite3.Connection, file: PendingFile, problem: str = "",
     """
     state = (BUSY if passing else UNREADABLE) if problem else READ
     (before,) = connection.execute("SELECT problem FROM files WHERE id = ?", (file.id,)).fetchone()
-    connection.execute(
-        "UPDATE files SET state = ?, owner = NULL, problem = ? WHERE id = ?", (state, problem, file.id)
-    )
+    connection.execute("UPDATE files SET state = ?, owner = NULL, problem = ? WHERE id = ?", (state, problem, file.id))
     return bool(problem != before)
 
 
@@ -160,16 +154,12 @@ def try_again(connection: sqlite3.Connection, roots: Sequence[int]) -> None:
 
 
 def _add_folder(connection: sqlite3.Connection, root: int, path: Path) -> int:
-    connection.execute(
-        "INSERT OR IGNORE INTO folders (root, path) VALUES (?, ?)", (root, str(path))
-    )
+    connection.execute("INSERT OR IGNORE INTO folders (root, path) VALUES (?, ?)", (root, str(path)))
     row = connection.execute("SELECT id FROM folders WHERE root = ? AND path = ?", (root, str(path)))
     return int(row.fetchone()[0])
 
 
-def _note_new(
-    connection: sqlite3.Connection, writer: PictureWriter, folder: int, path: Path, stamp: Stamp
-) -> None:
+def _note_new(connection: sqlite3.Connection, writer: PictureWriter, folder: int, path: Path, stamp: Stamp) -> None:
     moved = _find_moved(connection, stamp)
     if moved is None:
         connection.execute(

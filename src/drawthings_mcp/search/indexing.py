@@ -20,7 +20,7 @@ from drawthings_mcp.search import files
 from drawthings_mcp.search.database import Database, transaction
 from drawthings_mcp.search.entry import Entry, Source
 from drawthings_mcp.search.files import PendingFile
-from drawthings_mcp.search.pictures import PictureWriter, read_tags
+from drawthings_mcp.search.pictures import PictureWriter
 from drawthings_mcp.search.sources.fingerprint import are_copies, tell_apart
 
 _logger = logging.getLogger(__name__)
@@ -104,7 +104,7 @@ def run_indexing(
     with index.read() as connection, tags.read() as tags_connection:
         present = {}
         for source in sources:
-            if (root := _scan(connection, source, result, should_stop)) is not None:
+            if (root := _scan(connection, tags_connection, source, result, should_stop)) is not None:
                 present[root] = source
         if present:
             _read_pending(connection, tags_connection, present, result, should_stop, report)
@@ -138,7 +138,9 @@ def _read_pending(
     result.pending = files.count_pending(connection, roots)
 
 
-def _scan(connection: sqlite3.Connection, source: Source, result: IndexReport, should_stop: Stop) -> int | None:
+def _scan(
+    connection: sqlite3.Connection, tags: sqlite3.Connection, source: Source, result: IndexReport, should_stop: Stop
+) -> int | None:
     """Note what changed below a root; its number, or None when it is not there."""
     with transaction(connection):
         root = files.add_root(connection, source.root, source.kind)
@@ -152,7 +154,7 @@ def _scan(connection: sqlite3.Connection, source: Source, result: IndexReport, s
                 result.problems.append(listing.problem)
             elif files.differs(files.list_known(connection, root, listing.folder), listing):
                 with transaction(connection):
-                    files.note_listing(connection, root, listing)
+                    files.note_listing(connection, tags, root, listing)
             if should_stop():
                 return root
     except OSError:
@@ -162,7 +164,7 @@ def _scan(connection: sqlite3.Connection, source: Source, result: IndexReport, s
         # Below a folder that cannot be listed now, nothing is known to be gone.
         if folder not in listed and not any(folder.is_relative_to(other) for other in closed):
             with transaction(connection):
-                files.remove_folder(connection, root, folder)
+                files.remove_folder(connection, tags, root, folder)
     return root
 
 
@@ -195,9 +197,8 @@ def _read_batch(
     result: IndexReport,
 ) -> None:
     outcomes = [_read_file(sources[file.root], file) for file in claimed]
-    facets = read_tags(tags, {entry.content for outcome in outcomes for entry in outcome.entries})
     with transaction(connection):
-        writer = PictureWriter(connection, facets)
+        writer = PictureWriter(connection, tags)
         for outcome in outcomes:
             # Another process may have been faster.
             if files.is_still(connection, outcome.file):
@@ -228,14 +229,14 @@ def _read_file(source: Source, file: PendingFile) -> _Outcome:
     except OSError as error:
         problem = f"{file.path} cannot be read: {error.strerror or error}."
         return _Outcome(file, problem=problem, passing=True, gone=_is_gone(source, file))
-    except Exception as error:  # noqa: BLE001 - one strange file must not stop the run
+    except Exception as error:
         _logger.warning("%s cannot be understood", file.path, exc_info=True)
         return _Outcome(file, problem=f"{file.path} cannot be understood: {error!r}.")
 
 
 def _is_gone(source: Source, file: PendingFile) -> bool:
     """Whether a file was deleted; not when its whole root vanished, which may come back."""
-    return not file.path.exists() and source.root.is_dir()
+    return not file.path.exists() and source.is_there()
 
 
 def _keep_apart(connection: sqlite3.Connection, path: Path, entry: Entry) -> Entry:

@@ -10,15 +10,13 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, TypeAlias
+from typing import NamedTuple
 
 from drawthings_mcp.search.facets import EVERY, list_source_facets, name_facet, seed_facet, size_facet, tag_facet
 from drawthings_mcp.search.pictures import SLOTS, number_of
-from drawthings_mcp.search.query import Condition, Query, Term
+from drawthings_mcp.search.query import Condition, Match, Query, Term
 from drawthings_mcp.search.vocabulary import list_completions, list_corrections
 from drawthings_mcp.search.words import fold_name
-
-Match: TypeAlias = Literal["exact", "words", "prefix", "fuzzy", "some words", "visual", "meaning", "recent"]
 
 MAX_COUNTED = 1000
 """Hits that are counted; beyond, a search says that there are at least so many."""
@@ -27,7 +25,7 @@ _MAX_NAMES = 200
 _MAX_DROPPED = 8
 """Words of a query up to which each is left out in turn."""
 _FILLERS = frozenset(
-    "a an the of in on at with and or for to by from my is are that this picture pictures image images photo".split()
+    ["a", "an", "the", "of", "in", "on", "at", "with", "and", "or", "for", "to", "by", "from", "my", "is", "are", "that", "this", "picture", "pictures", "image", "images", "photo"]
 )
 """Words that say nothing about a picture when there are others."""
 _FIRST, _LAST = -(1 << 63), (1 << 63) - 1

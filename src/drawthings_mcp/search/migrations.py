@@ -101,7 +101,7 @@ TAGS: tuple[tuple[str, ...], ...] = (
     (
         "CREATE TABLE tags (content TEXT NOT NULL, tag TEXT NOT NULL, shown TEXT NOT NULL, "
         "PRIMARY KEY (content, tag)) WITHOUT ROWID",
-        "CREATE INDEX tags_by_tag ON tags (tag)",
+        "CREATE TABLE folders (path TEXT PRIMARY KEY) WITHOUT ROWID",
     ),
 )
 """Statements that lead from each version to the next; the version is SQLite's ``user_version``."""

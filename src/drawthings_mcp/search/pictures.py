@@ -47,12 +47,12 @@ class PictureWriter:
     connection
         In a transaction.
     tags
-        Content → facets of its tags.
+        To the database of tags. It is asked within the transaction, so that a tag given meanwhile is not missed.
     """
 
-    def __init__(self, connection: sqlite3.Connection, tags: dict[str, list[str]] | None = None) -> None:
+    def __init__(self, connection: sqlite3.Connection, tags: sqlite3.Connection) -> None:
         self._connection = connection
-        self._tags = tags or {}
+        self._tags = tags
         self._changes: Counter[str] = Counter()
         self._names: dict[tuple[str, str], int] = {}
 
@@ -95,15 +95,13 @@ class PictureWriter:
                 *self._list_facets(model, lora_names, width, height, seed, dialect),
                 *(root_facet(root) for _, root, _ in places),
                 *(source_facet(source) for _, _, source in places),
-                *self._tags.get(content, ()),
+                *self._list_tags(content),
             ]
         )
         if (words, facets) != (old_words, old_facets):
             if old_words or old_facets:
                 self._unpost(picture, old_words, old_facets)
-            self._connection.execute(
-                "UPDATE pictures SET words = ?, facets = ? WHERE id = ?", (words, facets, picture)
-            )
+            self._connection.execute("UPDATE pictures SET words = ?, facets = ? WHERE id = ?", (words, facets, picture))
             self._post(picture, words, facets)
 
     def finish(self) -> None:
@@ -168,9 +166,7 @@ class PictureWriter:
                 return int(last) + 1
             start += SLOTS
 
-    def _list_facets(
-        self, model: str, loras: list[str], width: int, height: int, seed: str, dialect: str
-    ) -> list[str]:
+    def _list_facets(self, model: str, loras: list[str], width: int, height: int, seed: str, dialect: str) -> list[str]:
         facets = list_size_facets(width, height)
         if model:
             facets.append(name_facet(self._number_name("model", model)))
@@ -178,6 +174,10 @@ class PictureWriter:
         if seed:
             facets.append(seed_facet(seed))
         return [*facets, source_facet(dialect)] if dialect else facets
+
+    def _list_tags(self, content: str) -> list[str]:
+        rows = self._tags.execute("SELECT shown FROM tags WHERE content = ?", (content,))
+        return [tag_facet(shown) for (shown,) in rows]
 
     def _number_name(self, kind: str, name: str) -> int:
         if (kind, name) not in self._names:
@@ -197,22 +197,6 @@ class PictureWriter:
             "INSERT INTO postings (postings, rowid, words) VALUES ('delete', ?, ?)", (picture, f"{words} {facets}")
         )
         self._changes.subtract(set(words.split()))
-
-
-def read_tags(connection: sqlite3.Connection, contents: Iterable[str]) -> dict[str, list[str]]:
-    """Facets of the tags of some pictures.
-
-    Parameters
-    ----------
-    connection
-        To the database of tags.
-    """
-    found: dict[str, list[str]] = {}
-    for content in contents:
-        rows = connection.execute("SELECT shown FROM tags WHERE content = ?", (content,)).fetchall()
-        if rows:
-            found[content] = [tag_facet(shown) for (shown,) in rows]
-    return found
 
 
 def _join_words(*texts: str) -> str:

@@ -6,10 +6,10 @@ Owns the little language of queries: words, ``"exact phrases"``, ``-without``, `
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from drawthings_mcp.errors import InvalidInputError
 from drawthings_mcp.search.dates import parse_moment
@@ -18,13 +18,18 @@ from drawthings_mcp.search.words import split_words
 Term: TypeAlias = tuple[str, ...]
 """Folded words that stand side by side; nearly always one."""
 
+Match: TypeAlias = Literal["exact", "words", "prefix", "fuzzy", "some words", "visual", "meaning", "recent", "web"]
+"""How a picture was found: by all words in a row; all words; their beginnings; with typing errors forgiven; most words;
+its look; its meaning; for no words at all, only by filters and date; on the web."""
+
 MAX_TERMS = 24
 """Words of one query that are looked for; more make no picture easier to find."""
 
-SOURCES = ("generated", "folders", "projects")
 SHAPES = ("square", "landscape", "portrait")
 
-_SIZE = re.compile(r"(\d{1,5})\s*[x×*]\s*(\d{1,5})", re.IGNORECASE)
+_SIZE = re.compile(r"(\d{1,5})\s*[x×*]\s*(\d{1,5})")
+_SEED_DIGITS = 20
+"""Of the largest number of 64 bits."""
 _TOKEN = re.compile(
     r"""
     (?P<minus>-)?
@@ -107,7 +112,7 @@ def narrow(query: Query, key: str, value: str, now: datetime) -> Query:
     InvalidInputError
         The value cannot be used; says what can.
     """
-    return _READERS[key](query, key, value, False, now)
+    return _narrow(query, key, value, False, now)
 
 
 def _add_token(query: Query, token: re.Match[str], typed: list[str], now: datetime) -> Query:
@@ -115,9 +120,9 @@ def _add_token(query: Query, token: re.Match[str], typed: list[str], now: dateti
     value = token["quoted"] if token["quoted"] is not None else token["plain"]
     negated = token["minus"] is not None
     key = _ALIASES.get(key, key)
-    if key in _READERS and value.strip():
+    if key in KEYS and value.strip():
         try:
-            return _READERS[key](query, key, value, negated, now)
+            return _narrow(query, key, value, negated, now)
         except InvalidInputError as error:
             query = replace(query, notes=(*query.notes, f"{error} It was searched for as words."))
     words = tuple(split_words(f"{token['key'] or ''} {value}"))
@@ -131,66 +136,49 @@ def _add_token(query: Query, token: re.Match[str], typed: list[str], now: dateti
     return replace(query, terms=(*query.terms, words))
 
 
-_Reader: TypeAlias = Callable[[Query, str, str, bool, datetime], Query]
+def _narrow(query: Query, key: str, value: str, negated: bool, now: datetime) -> Query:
+    if key in _PARSERS:
+        condition = Condition(key, _PARSERS[key](key, value), negated)
+        return replace(query, conditions=(*query.conditions, condition))
+    span = parse_moment(key, value, now)
+    if (key == "since") != negated:
+        return replace(query, since=span.start)
+    return replace(query, until=span.end)
 
 
-def _read_names(query: Query, key: str, value: str, negated: bool, now: datetime) -> Query:
-    values = tuple(part for part in value.split(",") if split_words(part))
-    if not values:
+def _parse_names(key: str, value: str) -> tuple[str, ...]:
+    names = tuple(part for part in value.split(",") if split_words(part))
+    if not names:
         raise InvalidInputError(f"{key}: {value!r} contains no letter and no digit.")
-    return _add_condition(query, Condition(key, values, negated))
+    return names
 
 
-def _read_seed(query: Query, key: str, value: str, negated: bool, now: datetime) -> Query:
-    if not (value.isascii() and value.isdigit() and len(value) <= 20):
+def _parse_seed(key: str, value: str) -> tuple[str, ...]:
+    if not (value.isascii() and value.isdigit() and len(value) <= _SEED_DIGITS):
         raise InvalidInputError(f"{key}: must be a whole number like 4294967295, got {value!r}.")
-    return _add_condition(query, Condition(key, (str(int(value)),), negated))
+    return (str(int(value)),)
 
 
-def _read_size(query: Query, key: str, value: str, negated: bool, now: datetime) -> Query:
-    return _add_condition(query, Condition(key, tuple(_parse_size(part) for part in value.split(",")), negated))
+def _parse_sizes(key: str, value: str) -> tuple[str, ...]:
+    return tuple(_parse_size(key, part.strip().lower()) for part in value.split(","))
 
 
-def _parse_size(value: str) -> str:
-    match = _SIZE.fullmatch(value.strip())
+def _parse_size(key: str, value: str) -> str:
+    match = _SIZE.fullmatch(value)
     if match:
         return f"{int(match[1])}x{int(match[2])}"
-    if value.strip().lower() in SHAPES:
-        return value.strip().lower()
-    raise InvalidInputError(f"size: must be like 1024x768 or {', '.join(SHAPES)}, got {value!r}.")
+    if value in SHAPES:
+        return value
+    raise InvalidInputError(f"{key}: must be like 1024x768 or {', '.join(SHAPES)}, got {value!r}.")
 
 
-def _read_since(query: Query, key: str, value: str, negated: bool, now: datetime) -> Query:
-    if negated:
-        return _read_until(query, key, value, False, now)
-    return replace(query, since=parse_moment(key, value, now).start)
-
-
-def _read_until(query: Query, key: str, value: str, negated: bool, now: datetime) -> Query:
-    if negated:
-        return _read_since(query, key, value, False, now)
-    return replace(query, until=parse_moment(key, value, now).end)
-
-
-def _add_condition(query: Query, condition: Condition) -> Query:
-    return replace(query, conditions=(*query.conditions, condition))
-
-
-_READERS: Mapping[str, _Reader] = {
-    "model": _read_names,
-    "lora": _read_names,
-    "source": _read_names,
-    "tag": _read_names,
-    "size": _read_size,
-    "seed": _read_seed,
-    "since": _read_since,
-    "until": _read_until,
+_PARSERS: Mapping[str, Callable[[str, str], tuple[str, ...]]] = {
+    "model": _parse_names,
+    "lora": _parse_names,
+    "source": _parse_names,
+    "tag": _parse_names,
+    "size": _parse_sizes,
+    "seed": _parse_seed,
 }
-KEYS = tuple(_READERS)
+KEYS = (*_PARSERS, "since", "until")
 _ALIASES: Mapping[str, str] = {"after": "since", "before": "until", "loras": "lora", "models": "model", "tags": "tag"}
-
-
-def list_required(query: Query) -> Iterator[Term]:
-    """Everything that ranking looks at, as it was typed: phrases first."""
-    yield from query.phrases
-    yield from query.terms

@@ -12,7 +12,11 @@ _ACCENTS = re.compile("[\u0300-\u036f\u0483-\u0487\u0591-\u05c7\u0610-\u061a\u06
 """Marks that people leave out when they type: Latin, Greek and Cyrillic accents, Hebrew and Arabic vowels. Those of
 other scripts tell words apart and stay."""
 
-_SPACELESS = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3041-\u3096\u30a1-\u30fa\u30fc-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+_SPACELESS = (
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"
+    "\u3005-\u3007\u3041-\u3096\u30a1-\u30fa\u30fc-\u30ff\u31f0-\u31ff"
+    "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+)
 """Scripts without spaces between words: Thai, Lao, Burmese, Khmer, kana, Han. Each character is a word of its own, so
 that a phrase finds it wherever it stands in a text."""
 _INDIC = "\u0900-\u0963\u0966-\u0dff\u0f00-\u0fff"

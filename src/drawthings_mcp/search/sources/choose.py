@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from drawthings_mcp.metadata.facts import ImageFacts
 from drawthings_mcp.search.entry import Source
 from drawthings_mcp.search.sources import lm_studio
-from drawthings_mcp.search.sources.folder import FolderSource
+from drawthings_mcp.search.sources.folder import FolderSource, ReadFacts
 
 COMFYUI = "comfyui"
 _COMFYUI_PARTS = ("output", "custom_nodes", "models")
 
 
-def choose_sources(
-    output_dir: Path, folders: Sequence[Path], read_facts: Callable[[Path], ImageFacts]
-) -> tuple[Source, ...]:
+def choose_sources(output_dir: Path, folders: Sequence[Path], read_facts: ReadFacts) -> tuple[Source, ...]:
     """The sources in some folders, and our own library; no file belongs to two.
 
     Parameters
@@ -34,7 +31,7 @@ def choose_sources(
     return tuple(_build(root, kind, frozenset(roots), read_facts) for root, kind in roots.items())
 
 
-def _build(root: Path, kind: str, roots: frozenset[Path], read_facts: Callable[[Path], ImageFacts]) -> Source:
+def _build(root: Path, kind: str, roots: frozenset[Path], read_facts: ReadFacts) -> Source:
     if kind == lm_studio.KIND:
         return lm_studio.LMStudioSource(root, read_facts)
     return FolderSource(kind, root, read_facts, roots - {root})

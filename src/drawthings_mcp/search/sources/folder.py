@@ -11,10 +11,14 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import BinaryIO, TypeAlias
 
 from drawthings_mcp.metadata.facts import ImageFacts
 from drawthings_mcp.search.entry import Entry, Listing, Stamp, place_name, stamp_of
 from drawthings_mcp.search.sources.fingerprint import fingerprint
+
+ReadFacts: TypeAlias = Callable[[BinaryIO, Path], ImageFacts]
+"""What an open picture file says about itself; the path is what errors call it."""
 
 SUFFIXES = frozenset(
     {".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
@@ -66,7 +70,7 @@ def _is_text(name: str) -> bool:
     return True
 
 
-def read_picture(path: Path, read_facts: Callable[[Path], ImageFacts], name: str = "") -> Entry:
+def read_picture(path: Path, read_facts: ReadFacts, name: str = "") -> Entry:
     """One picture file.
 
     Raises
@@ -76,8 +80,8 @@ def read_picture(path: Path, read_facts: Callable[[Path], ImageFacts], name: str
     OSError
         It is gone, or its disk is.
     """
-    facts = read_facts(path)
     with path.open("rb") as file:
+        facts = read_facts(file, path)
         content = fingerprint(file)
         modified = datetime.fromtimestamp(os.fstat(file.fileno()).st_mtime, UTC)
     return Entry("", content, name or place_name(path), modified, facts)
@@ -99,8 +103,12 @@ class FolderSource:
 
     kind: str
     root: Path
-    read_facts: Callable[[Path], ImageFacts]
+    read_facts: ReadFacts
     skipped: frozenset[Path] = field(default_factory=frozenset)
+
+    def is_there(self) -> bool:
+        """Whether the folder is there."""
+        return self.root.is_dir()
 
     def list_folders(self) -> Iterator[Listing]:
         """Every folder and its pictures."""

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-from drawthings_mcp.metadata.facts import ImageFacts
 from drawthings_mcp.search.entry import Entry, Listing
-from drawthings_mcp.search.sources.folder import SUFFIXES, read_picture, walk
+from drawthings_mcp.search.sources.folder import SUFFIXES, ReadFacts, read_picture, walk
 
 ATTACHMENTS = "user-files"
 """Where attachments are, beside a file that describes each of them."""
@@ -25,12 +24,16 @@ class LMStudioSource:
     """One of LM Studio's folders of pictures."""
 
     root: Path
-    read_facts: Callable[[Path], ImageFacts]
+    read_facts: ReadFacts
 
     @property
     def kind(self) -> str:
         """``lm-studio``."""
         return KIND
+
+    def is_there(self) -> bool:
+        """Whether the folder is there."""
+        return self.root.is_dir()
 
     def list_folders(self) -> Iterator[Listing]:
         """Every folder and its pictures."""

@@ -60,7 +60,7 @@ def measure_colours(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     NDArray[np.uint8]
         One number for each of ``COLOURS``; 255 stands for the whole picture.
     """
-    names = _name_pixels(pixels.reshape(-1, 3).astype(np.float32) / 255)
+    names = _name_pixels(pixels.reshape(-1, 3).astype(np.float32) / np.float32(255))
     shares = np.bincount(names, minlength=len(COLOURS)) / names.size
     return np.rint(shares * 255).astype(np.uint8)
 
@@ -73,7 +73,7 @@ def _name_pixels(rgb: NDArray[np.float32]) -> NDArray[np.intp]:
     hue = _measure_hue(rgb, value, np.maximum(spread, 1e-6))
     borders = np.array([border for border, _ in (*_HUES, *_LATE_HUES)])
     numbers = np.array([COLOURS.index(name) for _, name in (*_HUES, *_LATE_HUES)])
-    names = numbers[np.searchsorted(borders, hue, side="right").clip(max=len(numbers) - 1)]
+    names: NDArray[np.intp] = numbers[np.searchsorted(borders, hue, side="right").clip(max=len(numbers) - 1)]
     names[(names == COLOURS.index("orange")) & (value < _BROWN_VALUE)] = COLOURS.index("brown")
     pale = saturation < _PALE
     names[pale] = COLOURS.index("grey")

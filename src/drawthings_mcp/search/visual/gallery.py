@@ -124,12 +124,13 @@ class Gallery:
     def _score(self, look: Look, wishes: Sequence[str]) -> NDArray[np.uint16]:
         columns, count = self._columns, self._count
         bits = np.bitwise_count(columns.hashes[:count] ^ np.uint64(look.hash))
-        points = bits.astype(np.uint16) * _HASH_WEIGHT
+        points: NDArray[np.uint16] = bits.astype(np.uint16) * np.uint16(_HASH_WEIGHT)
         if wishes:
             lacking = np.full(count, 255, np.uint16)
             for wish in wishes:
                 lacking -= np.minimum(columns.colours[COLOURS.index(wish), :count], lacking)
-            return points + lacking * _WISH_WEIGHT // 4
+            points += lacking * np.uint16(_WISH_WEIGHT) // np.uint16(4)
+            return points
         common = np.zeros(count, np.uint16)
         for number, share in enumerate(look.colours):
             if share:
