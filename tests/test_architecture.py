@@ -32,6 +32,7 @@ ROWS = {
     "library": 4,
     "attachments": 5,
     "intake": 5,
+    "search": 5,
     "studio": 6,
     "cli": 7,
     "server": 7,
@@ -61,7 +62,7 @@ ARRAYS = {
 HOMES = {
     "PIL": {"attachments", "library", "metadata", "search", "simulator", "tensors"},
     "av": {"library"},
-    "anyio": {"cli", "client", "intake", "server", "simulator", "studio", "web"},
+    "anyio": {"cli", "client", "intake", "search", "server", "simulator", "studio", "web"},
     "click": {"cli"},
     "cryptography": {"client", "simulator"},
     "flatbuffers": {"_generated", "wire"},

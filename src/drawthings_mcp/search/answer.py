@@ -58,13 +58,9 @@ class Answerer:
         """
         with self._index.read() as connection:
             active = _list_active(connection, sources)
-            roots = [root_facet(root) for root, _ in active]
             if not active:
                 return SearchResult((), 0, True, arguments.offset, notes=query.notes)
-            if not _are_all(connection, active):
-                limiting = roots
-            else:
-                limiting = []
+            limiting = [] if _are_all(connection, active) else [root_facet(root) for root, _ in active]
             shelf = Shelf(connection, dict(source for _, source in active), self._catalog)
             if arguments.like is None:
                 hits = find_pictures(

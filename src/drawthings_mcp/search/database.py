@@ -1,7 +1,7 @@
 """The files of the index: connections, transactions, and what is said when one cannot be used.
 
-Owns ``search.sqlite3``, which can always be made again, and ``tags.sqlite3``, what people told, which cannot. All calls block: make them
-in threads.
+Owns ``search.sqlite3``, which can always be made again, and ``tags.sqlite3``, what people told, which cannot. All calls
+block: make them in threads.
 """
 
 from __future__ import annotations

@@ -6,13 +6,13 @@ Owns which id a picture has: its own when it is one of ours, otherwise a ``p``, 
 from __future__ import annotations
 
 import hashlib
-import os
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from drawthings_mcp.library import ImageCatalog, ImageRecord
+from drawthings_mcp.search.entry import Stamp, stamp_of
 
 _OWN = frozenset("vai")
 _REMEMBERED = 4096
@@ -45,11 +45,10 @@ def identify_origin(catalog: ImageCatalog, origin: str, created: datetime, **fac
 
 def hash_file(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal; remembered as long as the file does not change."""
-    status = path.stat()
-    return _hash(str(path), status.st_ino, status.st_size, status.st_mtime_ns)
+    return _hash(path, stamp_of(path.stat()))
 
 
 @lru_cache(_REMEMBERED)
-def _hash(path: str, *stamp: int) -> str:
-    with open(os.fspath(path), "rb") as file:  # noqa: PTH123
+def _hash(path: Path, _stamp: Stamp) -> str:
+    with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,8 +1,8 @@
 """One run of indexing: what changed in the sources → the index.
 
-Owns the order of things: every folder is listed first, so that it is known how much there is to do; then files are read,
-the newest first, a batch at a time. A run may be stopped or killed between any two steps and goes on where it was; two
-runs at once share the work. Blocks: call it in a thread.
+Owns the order of things: every folder is listed first, so that it is known how much there is to do; then files are
+read, the newest first, a batch at a time. A run may be stopped or killed between any two steps and goes on where it
+was; two runs at once share the work. Blocks: call it in a thread.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """A query → the pictures that match it, best tier first, newest first within a tier.
 
-Owns the tiers: exact phrase, all words, beginnings of words, typing errors forgiven, and, when nothing had them all, most
-words. Each tier is one look-up in the index in order of time, begun only when those before it did not fill the page, so
-that a search costs what its page costs and not what a million pictures cost.
+Owns the tiers: exact phrase, all words, beginnings of words, typing errors forgiven, and, when nothing had them all,
+most words. Each tier is one look-up in the index in order of time, begun only when those before it did not fill the
+page, so that a search costs what its page costs and not what a million pictures cost.
 """
 
 from __future__ import annotations
@@ -24,9 +24,8 @@ _MAX_NAMES = 200
 """Models that one word of a filter stands for."""
 _MAX_DROPPED = 8
 """Words of a query up to which each is left out in turn."""
-_FILLERS = frozenset(
-    ["a", "an", "the", "of", "in", "on", "at", "with", "and", "or", "for", "to", "by", "from", "my", "is", "are", "that", "this", "picture", "pictures", "image", "images", "photo"]
-)
+_ARTICLES = ("a", "an", "the", "of", "in", "on", "at", "with", "and", "or", "for", "to", "by", "from", "is", "are")
+_FILLERS = frozenset((*_ARTICLES, "my", "that", "this", "picture", "pictures", "image", "images", "photo"))
 """Words that say nothing about a picture when there are others."""
 _FIRST, _LAST = -(1 << 63), (1 << 63) - 1
 

@@ -59,7 +59,7 @@ class Shelf:
             reference = source.find_place(path, key) if source is not None else None
             if source is not None and reference is not None:
                 places.append(Place(source, path, key, reference))
-        return min(places, key=lambda place: (_ORDER.index(place.source.kind), place.reference), default=None)
+        return min(places, key=_rank_place, default=None)
 
     def build_row(self, hit: Hit) -> SearchRow | None:
         """A row; None when the picture is gone."""
@@ -98,3 +98,8 @@ class Shelf:
         return identify_file(
             self._catalog, place.file, created=created, prompt=prompt, model=model, width=width, height=height
         ).id
+
+
+def _rank_place(place: Place) -> tuple[int, int, str]:
+    """Copies have longer names than what they were copied from."""
+    return _ORDER.index(place.source.kind), len(place.reference), place.reference
