@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import AsyncIterator, Iterator
+import ssl
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from email.message import Message
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
+
+from drawthings_mcp.simulator.certificate import make_certificate
 
 
 @pytest.fixture(scope="session")
@@ -35,3 +43,94 @@ def _home_of_nobody(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         for name in [name for name in os.environ if name.startswith("DRAWTHINGS_")] + ["BRAVE_API_KEY"]:
             patch.delenv(name, raising=False)
         yield
+
+
+class WebServer:
+    """A web server on loopback with TLS, whose answers a test decides.
+
+    Attributes
+    ----------
+    answers
+        By path: what is done with the request's handler.
+    requests
+        Path and headers of each request so far.
+    tls
+        Trusts the server's certificate, which is for ``localhost`` and ``127.0.0.1``.
+    """
+
+    def __init__(self, folder: Path, *, encrypted: bool) -> None:
+        self.answers: dict[str, Callable[[BaseHTTPRequestHandler], object]] = {}
+        self.requests: list[tuple[str, Message]] = []
+        self.scheme = "https" if encrypted else "http"
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._make_handler())
+        certificate, key = make_certificate()
+        if encrypted:
+            (folder / "certificate.pem").write_bytes(certificate + key)
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(folder / "certificate.pem")
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+        self.tls = ssl.create_default_context(cadata=certificate.decode())
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
+        self._thread.start()
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return int(self._server.server_address[1])
+
+    def url(self, path: str, host: str = "localhost") -> str:
+        """The URL of a path."""
+        return f"{self.scheme}://{host}:{self.port}{path}"
+
+    def put(self, path: str, data: bytes, content_type: str = "image/png", status: int = 200, **headers: str) -> str:
+        """Give a path its content; its URL."""
+
+        def answer(handler: BaseHTTPRequestHandler) -> None:
+            handler.send_response(status)
+            handler.send_header("Content-Type", content_type)
+            handler.send_header("Content-Length", str(len(data)))
+            for name, value in headers.items():
+                handler.send_header(name.replace("_", "-"), value)
+            handler.end_headers()
+            handler.wfile.write(data)
+
+        self.answers[path] = answer
+        return self.url(path)
+
+    def close(self) -> None:
+        """Ends it; connections that are open end with their peer."""
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+    def _make_handler(self) -> type[BaseHTTPRequestHandler]:
+        server = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                server.requests.append((self.path, self.headers))
+                # A peer that has enough hangs up.
+                with contextlib.suppress(OSError):
+                    answer = server.answers.get(self.path)
+                    self.send_error(404) if answer is None else answer(self)
+
+            def log_message(self, format: str, *args: object) -> None:
+                pass
+
+        return Handler
+
+
+@pytest.fixture
+def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebServer]:
+    """A web server with TLS."""
+    server = WebServer(tmp_path_factory.mktemp("web"), encrypted=True)
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def plain_web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebServer]:
+    """A web server without TLS."""
+    server = WebServer(tmp_path_factory.mktemp("web"), encrypted=False)
+    yield server
+    server.close()

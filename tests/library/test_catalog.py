@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from drawthings_mcp.errors import StorageError, UnknownNameError
-from drawthings_mcp.library import ImageCatalog, ImageRecord, Kind
+from drawthings_mcp.library import ImageCatalog, ImageRecord, Kind, Parent
 from drawthings_mcp.library.database import FILE_NAME
 
 CREATED = datetime(2026, 11, 20, 9, 30, tzinfo=timezone(timedelta(hours=1)))
@@ -39,6 +39,12 @@ def test_a_record_is_kept_whole(catalog: ImageCatalog, tmp_path: Path) -> None:
         height=768,
         server="mac:7859",
         simulated=True,
+        sha256="ab" * 32,
+        size_bytes=123456,
+        format="PNG",
+        configuration={"steps": 8, "loras": [{"file": "x.ckpt", "weight": 0.6}]},
+        job="j1",
+        parents=[Parent("canvas", "a1"), Parent("moodboard", "v9"), Parent("moodboard", "a1")],
     )
     assert record == ImageRecord(
         id="v1",
@@ -52,6 +58,12 @@ def test_a_record_is_kept_whole(catalog: ImageCatalog, tmp_path: Path) -> None:
         height=768,
         server="mac:7859",
         simulated=True,
+        sha256="ab" * 32,
+        size_bytes=123456,
+        format="PNG",
+        configuration={"steps": 8, "loras": [{"file": "x.ckpt", "weight": 0.6}]},
+        job="j1",
+        parents=(Parent("canvas", "a1"), Parent("moodboard", "v9"), Parent("moodboard", "a1")),
     )
     assert record.kind == "v"
     assert ImageCatalog(tmp_path / "state").get("v1") == record

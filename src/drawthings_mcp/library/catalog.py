@@ -99,7 +99,7 @@ class ImageCatalog:
             if known is None:
                 image_id = f"{kind}{_take_number(connection, kind)}"
                 return self._insert(connection, build_record(image_id, path, origin, sha256, facts))
-            if _is_in_place(known):
+            if is_in_place(known):
                 return known
             return self._update(connection, known.id, path=str(path.absolute()))
 
@@ -277,10 +277,10 @@ def _split(image_id: str) -> tuple[str, int]:
     return image_id[0], int(image_id[1:])
 
 
-def _is_in_place(record: ImageRecord) -> bool:
-    """Whether a file of the right size lies where the record says."""
+def is_in_place(record: ImageRecord) -> bool:
+    """Whether a file of the right size, as far as that is known, lies where the record says."""
     try:
-        return record.path is not None and record.path.stat().st_size == record.size_bytes
+        return record.path is not None and record.size_bytes in {0, record.path.stat().st_size}
     except OSError:
         return False
 

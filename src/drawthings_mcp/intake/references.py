@@ -1,0 +1,132 @@
+"""Text that names an image → what kind of reference it is. Pure: asks neither disk nor catalog.
+
+Owns the grammar (contract §4). What a reference leads to, and whether it may, is ``resolve``'s.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+from urllib.parse import unquote, urlsplit
+
+from drawthings_mcp.errors import InvalidImageError
+from drawthings_mcp.library.records import KINDS, parse_id
+
+Form: TypeAlias = Literal["id", "latest", "path", "data", "web", "name", "origin"]
+
+ALLOWED = (
+    "an id such as v3, latest or latest:a, the absolute path of a picture, the file name of a saved one, a data: URI "
+    "or an https:// URL"
+)
+"""What a reference can be, for errors."""
+
+_SCHEME = re.compile(r"([a-z][a-z0-9+.-]*):", re.IGNORECASE)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_MAX_TEXT = 4096
+"""Characters of anything but a data: URI; no path or URL that works is longer."""
+_SHOWN = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A reference by its form.
+
+    Attributes
+    ----------
+    value
+        Of an ``id``, in lower case: ``v3``; of ``latest``, the letter of the kind; of a ``path``, absolute or with
+        ``~`` for the home folder; of a ``name``, that of a file; else the URI or URL as given.
+    """
+
+    form: Form
+    value: str = field(repr=False)
+
+
+def parse_reference(text: str) -> Reference:
+    """What kind of reference a text is.
+
+    Raises
+    ------
+    InvalidImageError
+        It is none; says what would be one.
+    """
+    text = text.strip()
+    if text[:5].lower() == "data:":
+        return Reference("data", text)
+    _check_text(text)
+    if parse_id(text):
+        return Reference("id", text.lower())
+    word, _, kind = text.lower().partition(":")
+    if word.rstrip() == "latest":
+        return _parse_latest(text, kind.strip())
+    if text.startswith(("/", "~/")):
+        return Reference("path", text)
+    scheme = _SCHEME.match(text)
+    if scheme:
+        return _parse_uri(text, scheme[1].lower())
+    if "/" in text or "\\" in text:
+        raise InvalidImageError(f"The path {shorten(text)} is not absolute; give the whole path, from / on.")
+    return Reference("name", text)
+
+
+def shorten(text: str) -> str:
+    """A text from anywhere as it may stand in an error: quoted, on one line, not long."""
+    return repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…")
+
+
+def _check_text(text: str) -> None:
+    if not text:
+        raise InvalidImageError(f"An image reference is empty; give {ALLOWED}.")
+    if len(text) > _MAX_TEXT:
+        raise InvalidImageError(
+            f"An image reference that begins with {shorten(text)} has {len(text)} characters; give {ALLOWED}."
+        )
+    if _CONTROL.search(text):
+        raise InvalidImageError(f"The image reference {shorten(text)} has control characters in it; give {ALLOWED}.")
+
+
+def _parse_latest(text: str, kind: str) -> Reference:
+    if kind not in {"", *KINDS}:
+        raise InvalidImageError(
+            f"{shorten(text)} is no image reference; write latest for the newest variant, or latest:a, latest:v, "
+            "latest:p or latest:i."
+        )
+    return Reference("latest", kind or "v")
+
+
+def _parse_uri(text: str, scheme: str) -> Reference:
+    parse = _SCHEMES.get(scheme)
+    if parse is None:
+        raise InvalidImageError(f"{shorten(text)} is no image reference; give {ALLOWED}.")
+    return parse(text)
+
+
+def _parse_file(text: str) -> Reference:
+    try:
+        parts = urlsplit(text)
+    except ValueError as error:
+        raise InvalidImageError(f"{shorten(text)} is no valid file:// URI; give an absolute path.") from error
+    path = unquote(parts.path)
+    if parts.netloc.lower() not in {"", "localhost"} or not path.startswith("/"):
+        raise InvalidImageError(f"{shorten(text)} is no file of this machine; give an absolute path.")
+    _check_text(path)
+    return Reference("path", path)
+
+
+def _parse_image(text: str) -> Reference:
+    """One of our own resources: ``image://v3`` or ``image://v3/preview``."""
+    name = text.partition(":")[2].strip("/").removesuffix("/preview")
+    if not parse_id(name):
+        raise InvalidImageError(f"{shorten(text)} names no image; write image:// and an id such as v3.")
+    return Reference("id", name.lower())
+
+
+_SCHEMES: Mapping[str, Callable[[str], Reference]] = {
+    "file": _parse_file,
+    "https": lambda text: Reference("web", text),
+    "http": lambda text: Reference("web", text),
+    "project": lambda text: Reference("origin", text),
+    "image": _parse_image,
+}

@@ -1,0 +1,6 @@
+"""The only room that speaks HTTP: fetching what the user asked for from public addresses."""
+
+from drawthings_mcp.web.addresses import is_public, resolve_host
+from drawthings_mcp.web.fetch import Fetched, fetch_public
+
+__all__ = ["Fetched", "fetch_public", "is_public", "resolve_host"]

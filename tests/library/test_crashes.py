@@ -1,0 +1,123 @@
+"""Processes that write at once, and processes that are killed in the middle of it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from PIL import Image
+
+from drawthings_mcp.library import open_catalog
+from drawthings_mcp.library.opening import hash_file
+from drawthings_mcp.metadata import read_metadata
+
+WORK = """
+from datetime import UTC, datetime
+from pathlib import Path
+import numpy as np
+from drawthings_mcp.generation import GeneratedImage, ImageGenerationConfig
+from drawthings_mcp.library import ImageCatalog, keep_input, open_catalog, save_original
+from drawthings_mcp.metadata import encode_png
+
+state, output = Path(folder) / "state", Path(folder) / "output"
+configuration = ImageGenerationConfig(model="m.ckpt", seed=1, steps=8)
+
+def make_picture(catalog, number):
+    pixels = np.full((8, 8, 3), number % 256, np.uint8)
+    image = GeneratedImage(pixels, f"fox {number}", "", configuration.replace(seed=number))
+    image_id = catalog.reserve("v", output)
+    saved = save_original(image, output, "fox", extra={"id": image_id, "mode": "text2image"})
+    return catalog.add(
+        "v", saved.path, reserved=image_id, created=datetime.now(UTC), width=8, height=8, prompt=image.prompt,
+        seed=number, sha256=saved.sha256, size_bytes=saved.size_bytes, format=saved.format,
+        configuration=image.configuration.to_app_json(),
+    ).id
+
+def bring_in(catalog, number):
+    data = encode_png(np.full((8, 8, 3), number % 256, np.uint8), str(number))
+    path = keep_input(state, data, "PNG")
+    return catalog.adopt("a", path, sha256=path.stem, size_bytes=len(data), created=datetime.now(UTC), width=8,
+                         height=8).id
+"""
+
+TWO_HUNDRED = f"""{WORK}
+import os
+print("ready", flush=True)
+sys.stdin.readline()
+catalog = open_catalog(state, [output]).catalog
+for number in range(200):
+    print(make_picture(catalog, number + os.getpid() * 1000))
+"""
+
+
+def test_two_processes_keep_two_hundred_pictures_each(
+    run_twice: Callable[[str, Path], list[str]], tmp_path: Path
+) -> None:
+    ids = run_twice(TWO_HUNDRED, tmp_path)
+    assert sorted(ids, key=lambda name: int(name[1:])) == [f"v{number}" for number in range(1, 401)]
+    check_consistency(tmp_path, told=set(ids))
+
+
+KILLED = f"""{WORK}
+import os, random, signal
+
+def count_down(moment):
+    # Every call and return counts, also those of C functions: links, syncs, statements of SQL.
+    def profile(frame, event, argument):
+        nonlocal moment
+        moment -= 1
+        if moment == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+    return profile
+
+def run(moment):
+    sys.setprofile(count_down(moment))
+    catalog = open_catalog(state, [output]).catalog
+    for number in range(1000):
+        for work in (make_picture, bring_in):
+            image_id = work(catalog, number + moment * 1000)
+            os.write(1, f"{{image_id}}\\n".encode())
+
+dice = random.Random(5)
+for turn in range(100):
+    # The first ones die while the catalog is made, later ones anywhere in their first pictures.
+    moment = dice.randrange(1, 3_000 if turn < 20 else 80_000)
+    child = os.fork()
+    if child == 0:
+        run(moment)
+    _, status = os.waitpid(child, 0)
+    assert os.WTERMSIG(status) == signal.SIGKILL, status
+"""
+
+
+def test_a_hundred_kills_cost_neither_a_picture_nor_an_id(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", f"import sys; folder = sys.argv[1]\n{KILLED}", str(tmp_path)]
+    finished = subprocess.run(command, capture_output=True, text=True, timeout=100)
+    assert finished.returncode == 0, finished.stderr
+    told = finished.stdout.split()
+    assert len(told) == len(set(told)) > 100
+    check_consistency(tmp_path, told=set(told))
+
+
+def check_consistency(folder: Path, told: set[str]) -> None:
+    """Every picture has one row with its bytes and its id, and what was told is there."""
+    catalog = open_catalog(folder / "state", [folder / "output"]).catalog
+    records = catalog.list_images()
+    assert catalog.check() == len({record.id for record in records}) == len(records)
+    assert told <= {record.id for record in records}
+    by_path = {record.path: record for record in records}
+    pictures = list((folder / "output").glob("*.png"))
+    assert {path for path in by_path if path is not None and path.parent == folder / "output"} == set(pictures)
+    for path in pictures:
+        metadata = read_metadata(path)
+        assert metadata is not None
+        assert metadata.record["id"] == by_path[path].id
+        assert (metadata.prompt, metadata.seed) == (by_path[path].prompt, by_path[path].seed)
+        with Image.open(path) as picture:
+            picture.load()
+    for record in records:
+        assert record.path is not None
+        with record.path.open("rb") as file:
+            assert hash_file(file) == record.sha256
