@@ -7,7 +7,7 @@ import sys
 
 from benchmarks.measurement import Measurement
 
-SUBJECTS = ("tensors", "video", "saving", "startup")
+SUBJECTS = ("tensors", "video", "saving", "metadata", "startup")
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from drawthings_mcp.errors import InvalidImageError
 
-MAX_VALUES = 100_000
+MAX_VALUES = 50_000
 """Of one text: a value of two characters takes a hundred bytes of memory. The largest graphs have some ten thousand."""
 MAX_DEPTH = 64
 """Lists and objects within each other; graphs have about ten."""

@@ -24,8 +24,9 @@ from drawthings_mcp.metadata.invokeai import parse_invokeai
 from drawthings_mcp.metadata.json_values import clean_text
 from drawthings_mcp.metadata.swarmui import parse_swarmui
 
-MAX_FACTS_TEXT = 4 * 1024 * 1024
-"""Bytes of text that one file may carry; the largest graphs take one."""
+MAX_FACTS_TEXT = 2 * 1024 * 1024
+"""Bytes of text, after inflating, that one file may carry: graphs of five hundred nodes take one. In memory a hostile
+text takes ten times as much (``benchmarks/metadata.py``)."""
 
 _Dialect: TypeAlias = Callable[[Clues], ImageFacts | None]
 

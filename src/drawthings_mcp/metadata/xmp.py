@@ -14,6 +14,8 @@ from drawthings_mcp.errors import InvalidImageError
 XMP_KEYWORD = "XML:com.adobe.xmp"
 """Keyword of the PNG text that carries the packet (formats §3.1)."""
 
+_PIECE = 16 * 1024
+"""Characters that are parsed at once; only between pieces can a packet be given up."""
 _RDF = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"
 _FIELDS = {
     "{http://ns.adobe.com/xap/1.0/}CreatorTool": "software",
@@ -75,8 +77,12 @@ def parse_packet(text: str) -> Packet:
     collector = _Collector()
     parser = XMLParser(target=collector)
     try:
-        parser.feed(text.strip("\ufeff\0 \r\n\t"))
+        xml = text.strip("\ufeff\0 \r\n\t")
+        for start in range(0, len(xml), _PIECE):
+            parser.feed(xml[start : start + _PIECE])
         parser.close()
+    except InvalidImageError:
+        raise
     except (ParseError, ValueError):
         return _search_packet(text)
     return collector.packet

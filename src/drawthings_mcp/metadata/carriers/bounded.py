@@ -6,6 +6,9 @@ Owns the limits on what one file may make this process read. Knows no format.
 from __future__ import annotations
 
 import io
+import os
+from collections.abc import Callable
+from functools import partial
 from typing import BinaryIO
 
 from drawthings_mcp.errors import InvalidImageError
@@ -34,14 +37,14 @@ class BoundedFile:
         Bytes of text that may be read from it.
     """
 
-    __slots__ = ("_head", "_left", "_stream", "max_text")
+    __slots__ = ("_head", "_left", "_read", "_stream", "max_text")
 
     def __init__(self, stream: BinaryIO, max_text: int = MAX_TEXT) -> None:
         self.max_text = max_text
         self._stream = stream
         self._left = max_text + _OVERHEAD
-        stream.seek(0)
-        self._head = stream.read(_HEAD)
+        self._read = _find_reader(stream)
+        self._head = self._read(_HEAD, 0)
 
     def read_at(self, offset: int, size: int) -> bytes:
         """Bytes from a place of the file; fewer at its end.
@@ -58,8 +61,7 @@ class BoundedFile:
         if offset > _FARTHEST:
             return b""
         self._left -= size
-        self._stream.seek(offset)
-        return self._stream.read(size)
+        return self._read(size, offset)
 
     def measure(self) -> int:
         """Bytes of the whole file."""
@@ -70,6 +72,19 @@ class BoundedFile:
         return InvalidImageError(
             f"The picture carries more than {self.max_text // 1024**2} MiB of text and is not read."
         )
+
+
+def _find_reader(stream: BinaryIO) -> Callable[[int, int], bytes]:
+    """What reads so many bytes from a place: one call of the system where there is a file behind the stream."""
+    try:
+        return partial(os.pread, stream.fileno())
+    except (AttributeError, OSError):
+        return partial(_seek_and_read, stream)
+
+
+def _seek_and_read(stream: BinaryIO, size: int, offset: int) -> bytes:
+    stream.seek(offset)
+    return stream.read(size)
 
 
 def describe_crowd() -> InvalidImageError:

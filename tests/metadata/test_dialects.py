@@ -1,0 +1,49 @@
+"""Every dialect: what the golden texts say is what the facts of a picture that carries them tell."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from drawthings_mcp.metadata import ImageFacts, read_facts
+
+MakePng = Callable[..., Path]
+GOLDEN = Path(__file__).parents[1] / "golden" / "metadata"
+SAMPLES = sorted(GOLDEN.glob("*/*.json"))
+
+
+def _read_sample(path: Path) -> tuple[dict[str, str], ImageFacts]:
+    sample = json.loads(path.read_text(encoding="utf-8"))
+    facts: dict[str, Any] = sample["facts"]
+    if "loras" in facts:
+        facts["loras"] = tuple((name, weight) for name, weight in facts["loras"])
+    if "created" in facts:
+        facts["created"] = datetime.fromisoformat(facts["created"]).astimezone()
+    return sample["texts"], ImageFacts(path.parent.name, 1, 1, **facts)
+
+
+def _text_chunk(keyword: str, text: str) -> tuple[bytes, bytes]:
+    return b"iTXt", keyword.encode() + b"\0\0\0\0\0" + text.encode()
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: f"{path.parent.name}-{path.stem}")
+@pytest.mark.parametrize("after", [False, True], ids=["before pixels", "after pixels"])
+def test_a_picture_tells_what_its_golden_texts_say(make_png: MakePng, sample: Path, after: bool) -> None:
+    texts, expected = _read_sample(sample)
+    facts = read_facts(make_png(*(_text_chunk(*text) for text in texts.items()), after=after))
+    if sample.stem == "text_only":  # completed by defaults, which are not the text's
+        assert facts.configuration.items() >= {"seed": 12, "steps": 8, "sampler": 17}.items()
+        facts = replace(facts, configuration={})
+    assert facts == expected
+
+
+def test_every_dialect_has_samples() -> None:
+    assert {path.parent.name for path in SAMPLES} == {
+        *("draw-things", "comfyui", "a1111", "invokeai", "swarmui", "fooocus", "plain"),
+    }
