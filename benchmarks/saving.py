@@ -25,15 +25,15 @@ _PROMPT = "a red fox in snow, early light, shallow depth of field"
 def run() -> Iterator[Measurement]:
     """Encoding by grain, then a whole save and a catalog entry; about ten seconds."""
     for name, grain in (("clean", 1.0), ("grainy", 3.0), ("coarse", 6.0)):
-        yield from _measure_encoding(name, _make_photo(grain))
-    yield from _measure_disk(_make_photo(3.0))
+        yield from _measure_encoding(name, make_photo(grain))
+    yield from _measure_disk(make_photo(3.0))
 
 
 def _measure_encoding(name: str, pixels: NDArray[np.uint8]) -> Iterator[Measurement]:
     image = _make_image(pixels)
     packet = build_metadata(image)
-    duel = time_side_by_side(lambda: encode_png(pixels, packet), lambda: _encode_by_default(pixels), _ROUNDS)
-    ours, default = len(encode_png(pixels, packet)), len(_encode_by_default(pixels))
+    duel = time_side_by_side(lambda: encode_png(pixels, packet), lambda: encode_by_default(pixels), _ROUNDS)
+    ours, default = len(encode_png(pixels, packet)), len(encode_by_default(pixels))
     yield Measurement(f"PNG of a {name} photo, time", duel.ratio, "x", 0.45, f"Pillow's default: {duel.note}")
     note = f"Pillow's default: {ours >> 10} KiB against {default >> 10} KiB"
     yield Measurement(f"PNG of a {name} photo, size", ours / default, "x", 1.35, note)
@@ -62,7 +62,8 @@ def _measure_catalog(catalog: ImageCatalog, path: Path, now: datetime) -> Measur
     return Measurement("entry in the catalog", min(duel.ours) * 1e3, "ms", None, f"looking one up: {duel.note}")
 
 
-def _encode_by_default(pixels: NDArray[np.uint8]) -> bytes:
+def encode_by_default(pixels: NDArray[np.uint8]) -> bytes:
+    """A PNG file as Pillow makes it when nobody tells it how."""
     stream = io.BytesIO()
     Image.fromarray(pixels).save(stream, "PNG")
     return stream.getvalue()
@@ -73,7 +74,7 @@ def _make_image(pixels: NDArray[np.uint8]) -> GeneratedImage:
     return GeneratedImage(pixels, _PROMPT, "", configuration)
 
 
-def _make_photo(grain: float) -> NDArray[np.uint8]:
+def make_photo(grain: float) -> NDArray[np.uint8]:
     """Smooth light of many scales, some hard edges, and grain of a given strength in levels."""
     random = np.random.default_rng(1)
     y, x = np.mgrid[0:_SIDE, 0:_SIDE] / _SIDE

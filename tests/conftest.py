@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import ssl
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass, field
 from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -134,3 +137,59 @@ def plain_web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebServer]:
     server = WebServer(tmp_path_factory.mktemp("web"), encrypted=False)
     yield server
     server.close()
+
+
+@dataclass
+class HttpService:
+    """An HTTP server on loopback that answers as it is told and remembers what it was asked.
+
+    Attributes
+    ----------
+    answers
+        Path → status and body; or what takes the handler and answers by itself.
+    requests
+        Method, path, headers and parsed body of each request, in order.
+    """
+
+    url: str
+    answers: dict[str, tuple[int, Any] | Callable[[BaseHTTPRequestHandler], None]] = field(default_factory=dict)
+    requests: list[tuple[str, str, dict[str, str], Any]] = field(default_factory=list)
+    release: threading.Event = field(default_factory=threading.Event)
+    """Set when the test is over: what holds an answer back waits for it."""
+
+
+@pytest.fixture
+def http_service() -> Iterator[HttpService]:
+    """An HTTP server of the test's own."""
+    service = HttpService("")
+
+    class Handler(BaseHTTPRequestHandler):
+        def answer(self) -> None:
+            data = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            service.requests.append((self.command, self.path, dict(self.headers), json.loads(data or b"null")))
+            answer = service.answers.get(self.path, (404, {"error": {"message": "no such path"}}))
+            if callable(answer):
+                answer(self)
+                return
+            status, body = answer
+            reply = body if isinstance(body, bytes) else json.dumps(body).encode()
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(reply)))
+            self.end_headers()
+            self.wfile.write(reply)
+
+        do_GET = do_POST = answer  # noqa: N815 - the names that http.server looks for
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Says nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    service.url = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield service
+    service.release.set()
+    server.shutdown()
+    server.server_close()
+    thread.join()

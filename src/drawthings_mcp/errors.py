@@ -25,6 +25,7 @@ the allowed values or the nearest names, the next step. ::
     │   └── TruncatedTransferError              the transfer of the pictures broke off
     ├── WebError                                something cannot be fetched from the web
     │   └── ForbiddenAddressError               its address is none that may be fetched from
+    ├── EndpointError                           an endpoint for vision or embeddings does not serve
     └── StorageError                            a file or the catalog cannot be written or read
         └── CatalogDamagedError                 the catalog's database is damaged
 
@@ -153,6 +154,10 @@ class WebError(DrawThingsError):
 
 class ForbiddenAddressError(WebError):
     """An address is none that may be fetched from: private, not https, with a password in it."""
+
+
+class EndpointError(DrawThingsError):
+    """An endpoint that the user named, for vision or embeddings, does not serve as it should."""
 
 
 class StorageError(DrawThingsError):

@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageCms, PngImagePlugin
 
 from drawthings_mcp.attachments import Preview, encode_preview
-from drawthings_mcp.attachments.preview import count_characters, encode_rung, list_rungs
+from drawthings_mcp.attachments.ladder import Rung, count_base64, list_rungs
+from drawthings_mcp.attachments.preview import encode_rung
 from drawthings_mcp.errors import InvalidImageError, InvalidInputError
 
 MakePixels = Callable[..., Any]
@@ -45,9 +46,22 @@ def test_opaque_pictures_are_jpeg_and_transparent_ones_png(make_pixels: MakePixe
     holes = make_pixels(20, 20, "holes")
     transparent = encode_preview(holes, max_bytes=LARGE)
     assert transparent.mime_type == "image/png"
-    assert np.array_equal(np.asarray(_open(transparent)), holes)
+    shown = np.asarray(_open(transparent))
+    assert np.array_equal(shown[..., 3], holes[..., 3])
+    assert np.array_equal(shown[shown[..., 3] > 0], holes[holes[..., 3] > 0])
     holes[..., 3] = 255
     assert encode_preview(holes, max_bytes=LARGE).mime_type == "image/jpeg"
+
+
+def test_what_is_transparent_loses_colours_before_size_and_never_its_alpha(make_pixels: MakePixels) -> None:
+    holes = make_pixels(300, 300, "holes")
+    best = encode_preview(holes, max_bytes=LARGE)
+    smaller = encode_preview(holes, max_bytes=len(best.data) - 1, max_edge=1024)
+    image = _open(encode_rung(holes, Rung(1024, 75)))
+    assert (smaller.width, smaller.data) == (300, encode_rung(holes, Rung(1024, 75)).data)
+    shown, visible = np.asarray(image).astype(int), holes[..., 3] > 0
+    assert np.array_equal(shown[..., 3], holes[..., 3])
+    assert np.abs(shown[visible] - holes[visible]).max() == 2
 
 
 def test_a_preview_looks_like_its_picture(make_pixels: MakePixels) -> None:
@@ -56,15 +70,64 @@ def test_a_preview_looks_like_its_picture(make_pixels: MakePixels) -> None:
     assert np.abs(shown - ramp).max() <= 6
 
 
-def test_metadata_and_orientation_of_a_file_are_not_passed_on(tmp_path: Path) -> None:
+def test_a_cut_out_takes_a_palette_where_that_is_smaller_and_keeps_its_outline(make_pixels: MakePixels) -> None:
+    ramp = np.zeros((300, 300, 4), np.uint8)
+    ramp[..., 0] = np.arange(300)[:, None] * 0.8 + make_pixels(300, 300)[..., 0] // 16
+    ramp[..., 1] = np.arange(300) * 0.8
+    ramp[50:250, 50:250, 3] = 255
+    preview = encode_preview(ramp, max_bytes=LARGE)
+    image = _open(preview)
+    assert image.mode == "P"
+    shown = np.asarray(image.convert("RGBA"))
+    assert np.array_equal(shown[..., 3], ramp[..., 3])
+    visible = ramp[..., 3] > 0
+    assert np.abs(shown[visible].astype(int) - ramp[visible]).mean() < 5
+
+
+def _list_segments(data: bytes) -> list[str]:
+    """What a JPEG file is made of, up to its pixels, or a PNG file: markers and chunk names."""
+    if data.startswith(b"\x89PNG"):
+        names, at = [], 8
+        while at < len(data):
+            names.append(data[at + 4 : at + 8].decode())
+            at += 12 + int.from_bytes(data[at : at + 4], "big")
+        return names
+    names, at = [], 2
+    while data[at + 1] != 0xDA:
+        names.append(f"{data[at + 1]:02X}")
+        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    return names
+
+
+_PIXELS_ONLY = {"IHDR", "PLTE", "tRNS", "IDAT", "IEND", "E0", "DB", "C0", "C4"}
+"""Chunks of PNG; JFIF header (which says no more than the aspect of a pixel), tables and frame of JPEG."""
+
+
+@pytest.mark.parametrize("kind", ["jpg", "png", "webp", "transparent.png", "cut-out.png"])
+def test_nothing_but_pixels_is_in_a_preview(kind: str, tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # stored lying on its side
     exif[0x010E] = "private words"
-    Image.new("RGB", (40, 20)).save(tmp_path / "a.jpg", exif=exif, comment=b"private words", xmp=b"private words")
-    preview = encode_preview(tmp_path / "a.jpg", max_bytes=LARGE)
+    exif.get_ifd(0x8825)[2] = (52.0, 31.0, 0.0)  # where it was taken
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    text = PngImagePlugin.PngInfo()
+    text.add_itxt("XML:com.adobe.xmp", "private words")
+    text.add_text("parameters", "private words")
+    options: dict[str, Any] = {"exif": exif, "icc_profile": profile}
+    if kind.endswith("png"):
+        options |= {"pnginfo": text}
+    else:
+        options |= {"xmp": b"private words"} | ({"comment": b"private words"} if kind == "jpg" else {})
+    alpha = {"transparent.png": 100, "cut-out.png": 0}.get(kind, 255)
+    image = Image.new("RGBA", (40, 20), (9, 99, 200, 255))
+    image.paste((0, 0, 0, alpha), (0, 0, 10, 10))
+    (image if kind.endswith("png") else image.convert("RGB")).save(tmp_path / f"a.{kind}", **options)
+    assert b"private" in (tmp_path / f"a.{kind}").read_bytes()
+    preview = encode_preview(tmp_path / f"a.{kind}", max_bytes=LARGE)
     assert (preview.width, preview.height) == (20, 40)
+    assert set(_list_segments(preview.data)) <= _PIXELS_ONLY
     assert b"private" not in preview.data
-    assert not _open(preview).getexif()
+    assert _open(preview).info.keys() <= {"jfif", "jfif_version", "jfif_unit", "jfif_density", "transparency"}
 
 
 @pytest.mark.parametrize("look", ["noise", "holes"])
@@ -107,4 +170,4 @@ def test_no_rung_is_larger_or_better_than_the_one_before(max_edge: int, quality:
 
 @given(st.binary(max_size=50))
 def test_characters_are_those_of_base64(data: bytes) -> None:
-    assert count_characters(len(data)) == len(base64.b64encode(data))
+    assert count_base64(len(data)) == len(base64.b64encode(data))

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from drawthings_mcp.attachments import compose_sheet
+from drawthings_mcp.attachments.grid import choose_grid
 
 MakePixels = Callable[..., Any]
 COLOURS = [(200, 30, 30), (30, 200, 30), (30, 30, 200), (200, 200, 30), (200, 30, 200), (30, 200, 200)]
@@ -82,3 +83,34 @@ def test_transparent_pictures_show_the_background(make_pixels: MakePixels) -> No
 def test_files_can_be_shown(tmp_path: Path) -> None:
     Image.fromarray(_solid(0)).save(tmp_path / "a.png")
     assert _find(np.asarray(compose_sheet([("v1", tmp_path / "a.png")])), 0)
+
+
+@pytest.mark.parametrize("count", [2, 3, 6, 12, 25])
+@pytest.mark.parametrize("strange", [None, (30_000, 64), (64, 30_000), (1, 1)])
+def test_labels_of_long_ids_are_legible_on_every_sheet(count: int, strange: tuple[int, int] | None) -> None:
+    sizes = [(256, 256), (208, 304), (336, 192)] * 9
+    pictures = [(f"p{10020 + n}" if n % 2 else f"v{1230 + n}", _solid(n % 6, *sizes[n])) for n in range(count)]
+    if strange is not None:
+        pictures[0] = ("v1", _solid(0, *strange))
+    sheet = np.asarray(compose_sheet(pictures))
+    grid = choose_grid([(picture.shape[1], picture.shape[0]) for _, picture in pictures], 1024)
+    assert sheet.shape == (grid.size[1], grid.size[0], 3)
+    assert max(sheet.shape) <= 1024
+    for index in range(count):
+        x, y = grid.locate(index)
+        label = sheet[y + grid.picture_height : y + grid.picture_height + grid.label_height, x : x + grid.cell_width]
+        letters = label.min(axis=2) > INK
+        assert np.ptp(np.nonzero(letters)[0]) + 1 >= 18  # pixels high
+        # Labels keep off their neighbours'.
+        assert letters[:, 2:-2].sum() == letters.sum()
+
+
+def test_one_picture_of_a_strange_shape_does_not_squeeze_the_others() -> None:
+    sheet = np.asarray(compose_sheet([("v1", _solid(0, 30_000, 64)), *[(f"v{n}", _solid(n)) for n in (1, 2, 3)]]))
+    left, top, right, bottom = _find(sheet, 1)
+    assert (right - left, bottom - top) == (300, 300)
+
+
+def test_a_comparison_stands_side_by_side_whatever_the_shapes() -> None:
+    sheet = np.asarray(compose_sheet([("v1", _solid(0, 900, 200)), ("v2", _solid(1, 900, 200))], 2048, columns=2))
+    assert _find(sheet, 0)[2] < _find(sheet, 1)[0]

@@ -73,7 +73,7 @@ async def test_a_prompt_becomes_originals_on_disk_and_previews_in_the_answer(
     assert all(str(path) in text for path in paths)
     assert "seed 5" in text
     assert "z_image_turbo_1.0_q8p.ckpt" in text
-    assert "shown: outputs v1, v2 (2/3)" in text
+    assert "shown: outputs v1 v2 (2/3)" in text
     assert len(text) <= 800
     assert [picture.size for picture in previews_of(result)] == [(512, 320), (512, 320)]
     assert any(message.startswith("Step 2/4 (50%)") for _, message in heard)

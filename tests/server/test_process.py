@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import os
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from drawthings_mcp.attachments import Preview, count_result
 
 END_WITHIN = 2.0
 """Seconds that a process may take to end."""
@@ -106,6 +109,19 @@ def test_nothing_but_the_protocol_is_written_to_stdout(server: Process) -> None:
     while answered != {2, 3}:
         answered |= {server.read().get("id")} - {None}
     assert all(line["jsonrpc"] == "2.0" for line in server.lines)
+
+
+def test_the_characters_of_a_result_are_counted_as_they_are_on_the_wire(server: Process) -> None:
+    arguments = {"prompt": 'a "fox" \\ füchslein', "width": 128, "height": 128, "variants": 4, "steps": 1}
+    server.send(id=4, method="tools/call", params={"name": "generate_image", "arguments": arguments})
+    while (answer := server.read()).get("id") != 4:
+        pass
+    text, *pictures = answer["result"]["content"]
+    previews = [Preview(base64.b64decode(block["data"]), block["mimeType"], 0, 0) for block in pictures]
+    on_the_wire = len(json.dumps(answer["result"], ensure_ascii=False, separators=(",", ":")))
+    # Newer versions of the protocol than this client's add what kind of result it is.
+    assert count_result(text["text"], previews) == on_the_wire + len(',"resultType":"complete"')
+    assert len(previews) == 3
 
 
 @pytest.mark.parametrize("line", [b"{not json", b"[]", b'"text"', b"\xff\xfe", b"[" * 100_000])

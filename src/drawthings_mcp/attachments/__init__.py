@@ -1,18 +1,74 @@
-"""Which pictures a model gets to see, and the previews it sees."""
+"""Which pictures a model gets to see, and the previews it sees (contract §6).
 
-from drawthings_mcp.attachments.budget import OutputPlan, Policy, plan_outputs
-from drawthings_mcp.attachments.outputs import Attachment, attach_outputs, list_missing
-from drawthings_mcp.attachments.preview import Preview, encode_preview
-from drawthings_mcp.attachments.sheet import compose_sheet
+``plan`` decides by ids and sizes, ``encode`` makes the previews, ``describe_budget`` says what became of each picture.
+What is listed here is imported when it is first used: planning does without Pillow.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from drawthings_mcp.attachments.budget import Candidate, Hidden, Place, Plan, Reason, Role, plan
+    from drawthings_mcp.attachments.describe import Description, describe_attachments
+    from drawthings_mcp.attachments.encoding import Attachment, encode
+    from drawthings_mcp.attachments.ladder import Preview, count_result
+    from drawthings_mcp.attachments.ledger import Ledger
+    from drawthings_mcp.attachments.policy import Policy, PreviewMode, find_policy
+    from drawthings_mcp.attachments.preview import encode_preview
+    from drawthings_mcp.attachments.sheet import compose_sheet
+    from drawthings_mcp.attachments.sight import check_sight, draw_sight, new_code
+    from drawthings_mcp.attachments.wording import describe_budget
 
 __all__ = [
     "Attachment",
-    "OutputPlan",
+    "Candidate",
+    "Description",
+    "Hidden",
+    "Ledger",
+    "Place",
+    "Plan",
     "Policy",
     "Preview",
-    "attach_outputs",
+    "PreviewMode",
+    "Reason",
+    "Role",
+    "check_sight",
     "compose_sheet",
+    "count_result",
+    "describe_attachments",
+    "describe_budget",
+    "draw_sight",
+    "encode",
     "encode_preview",
-    "list_missing",
-    "plan_outputs",
+    "find_policy",
+    "new_code",
+    "plan",
 ]
+
+_HOMES = {
+    "budget": ("Candidate", "Hidden", "Place", "Plan", "Reason", "Role", "plan"),
+    "describe": ("Description", "describe_attachments"),
+    "encoding": ("Attachment", "encode"),
+    "ladder": ("Preview", "count_result"),
+    "ledger": ("Ledger",),
+    "policy": ("Policy", "PreviewMode", "find_policy"),
+    "preview": ("encode_preview",),
+    "sheet": ("compose_sheet",),
+    "sight": ("check_sight", "draw_sight", "new_code"),
+    "wording": ("describe_budget",),
+}
+_MODULES = {name: module for module, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -4,27 +4,31 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
 
 import anyio.to_thread
 from mcp.types import CallToolResult, ImageContent, TextContent
 
-from drawthings_mcp.errors import DrawThingsError
+from drawthings_mcp.attachments import (
+    Candidate,
+    Ledger,
+    Policy,
+    Preview,
+    PreviewMode,
+    count_result,
+    describe_budget,
+    plan,
+)
 from drawthings_mcp.studio import GenerationResult, SavedVariant, load_room
-
-if TYPE_CHECKING:
-    from drawthings_mcp.attachments import Attachment, Policy, Preview
 
 MAX_TEXT = 800
 """Characters of the text block of a generation (contract §5)."""
 
-_ENVELOPE = 2_000
-"""Characters that are kept free for the text and the JSON around the pictures, within the cap of a result."""
+_RESERVED = count_result('"' * MAX_TEXT)
+"""Characters that are kept free of pictures: the longest text there is, were each of its characters to be escaped."""
 
 
-async def build_generation_result(result: GenerationResult, preview: str) -> CallToolResult:
+async def build_generation_result(result: GenerationResult, preview: PreviewMode) -> CallToolResult:
     """The answer of ``generate_image``.
 
     Parameters
@@ -32,35 +36,32 @@ async def build_generation_result(result: GenerationResult, preview: str) -> Cal
     preview
         ``never`` leaves the pictures out; ``auto`` and ``always`` attach what the budget allows.
     """
-    room = await load_room("attachments")
-    policy: Policy = room.Policy()
-    attachments: list[Attachment] = []
-    if preview != "never":
-        originals = [(variant.id or variant.path.stem, variant.path) for variant in result.variants]
-        attach = partial(room.attach_outputs, originals, policy, reserved_characters=_ENVELOPE)
-        try:
-            attachments = await anyio.to_thread.run_sync(attach)
-        except DrawThingsError as error:
-            # The pictures are made and saved; a preview that fails must not hide where they are.
-            result = replace(result, notes=(*result.notes, f"no previews: {error}"))
-    text = TextContent(text=describe_generation(result, attachments, policy.max_outputs))
+    policy = Policy().with_preview(preview)
+    pictures = {variant.id or variant.path.stem: variant for variant in result.variants}
+    candidates = [Candidate(name, variant.size) for name, variant in pictures.items()]
+    planned = plan((), candidates, Ledger(), policy)
+    paths = {name: variant.path for name, variant in pictures.items()}
+    room = await load_room("attachments.encoding")
+    encode = partial(room.encode, planned, paths, policy, reserved_characters=_RESERVED)
+    shown, attachments = await anyio.to_thread.run_sync(encode)
+    text = TextContent(text=describe_generation(result, describe_budget(shown, policy)))
     return CallToolResult(content=[text, *(_image(attachment.preview) for attachment in attachments)])
 
 
-def describe_generation(result: GenerationResult, attachments: Sequence[Attachment], places: int) -> str:
+def describe_generation(result: GenerationResult, budget: str) -> str:
     """What a model reads: files first, then what was shown, then how they came about.
 
     At most ``MAX_TEXT`` characters: what does not fit is left out, the most useful being first.
 
     Parameters
     ----------
-    places
-        How many pictures a result may show.
+    budget
+        What became of the pictures.
     """
     family = f", {result.family}" if result.family else ""
     lines = [
         *_describe_files(result.variants),
-        _describe_budget(attachments, places),
+        budget,
         f"{result.mode} with {result.model_file} ({result.model_name}{family}); preset {result.preset or 'none'}",
         f"{result.steps} steps, guidance {result.guidance_scale:g}, {result.sampler}",
         _describe_time(result),
@@ -90,13 +91,6 @@ def _describe_time(result: GenerationResult) -> str:
     cropped = "" if result.variants[0].size == result.rendered_size else f", rendered at {rendered} and cropped"
     simulated = " (simulated: no real model drew this)" if result.simulated else ""
     return f"{result.seconds:.1f} s on {result.server}{simulated}{cropped}"
-
-
-def _describe_budget(attachments: Sequence[Attachment], places: int) -> str:
-    if not attachments:
-        return "shown: none; open the files to see them"
-    shown = [f"sheet of {' '.join(a.ids)}" if len(a.ids) > 1 else a.ids[0] for a in attachments]
-    return f"shown: outputs {', '.join(shown)} ({len(attachments)}/{places})"
 
 
 def _image(preview: Preview) -> ImageContent:

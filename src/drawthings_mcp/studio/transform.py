@@ -1,0 +1,176 @@
+"""Cheap work on pixels without a server: crops, sizes, masks, comparisons.
+
+Owns the operations and the words in which they refuse. Pure: pictures in, pixels out; files and ids are others'.
+
+A box is left, top, right, bottom: pixels, or shares of width and height when all four are at most 1.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drawthings_mcp.attachments import compose_sheet
+from drawthings_mcp.errors import InvalidImageError, InvalidInputError
+from drawthings_mcp.limits import MAX_SIDE
+from drawthings_mcp.tensors import ImageLike, ensure_pixels, fit_pixels
+
+Box: TypeAlias = Sequence[float]
+Pixels: TypeAlias = NDArray[np.uint8]
+Labelled: TypeAlias = tuple[str, ImageLike]
+
+MAX_BOXES = 20
+MAX_PICTURES = 25
+"""On a contact sheet; more of them would be stamps."""
+_COMPARED_EDGE = 2048
+"""Longest side of a comparison: two pictures of the usual size side by side."""
+_SHEET_EDGE = 1024
+
+
+def crop(picture: ImageLike, box: Box) -> Pixels:
+    """The part of a picture inside a box.
+
+    Returns
+    -------
+    Pixels
+        ``(h, w, 3 or 4)``.
+
+    Raises
+    ------
+    InvalidInputError
+        The box is empty or not inside the picture.
+    """
+    pixels = ensure_pixels(picture)
+    left, top, right, bottom = _find_box(box, _measure(pixels))
+    return np.ascontiguousarray(pixels[top:bottom, left:right])
+
+
+def resize(
+    picture: ImageLike, *, long_edge: int | None = None, width: int | None = None, height: int | None = None
+) -> Pixels:
+    """A picture in another size: by its longer side, by one side, or by both.
+
+    Proportions are kept unless both ``width`` and ``height`` are given.
+
+    Raises
+    ------
+    InvalidInputError
+        No size is given, two that contradict, or a side would not be 1 to 8192.
+    """
+    pixels = ensure_pixels(picture)
+    size = _find_size(_measure(pixels), long_edge, width, height)
+    for name, side in zip(("width", "height"), size, strict=True):
+        if not 1 <= side <= MAX_SIDE:
+            raise InvalidInputError(f"{name}: would be {side}, must be from 1 to {MAX_SIDE}.")
+    return fit_pixels(pixels, size, "stretch")
+
+
+def mask_rectangle(picture: ImageLike, boxes: Sequence[Box]) -> Pixels:
+    """A mask of the size of a picture: white inside the boxes, which is repainted, black elsewhere.
+
+    Returns
+    -------
+    Pixels
+        ``(H, W, 3)`` of 0 and 255.
+
+    Raises
+    ------
+    InvalidInputError
+        There is no box or too many, or one is empty or not inside the picture.
+    """
+    size = _measure(ensure_pixels(picture))
+    if not 1 <= len(boxes) <= MAX_BOXES:
+        raise InvalidInputError(f"boxes: from 1 to {MAX_BOXES} rectangles make a mask, got {len(boxes)}.")
+    inside = np.zeros((size[1], size[0]), np.bool_)
+    for box in boxes:
+        left, top, right, bottom = _find_box(box, size)
+        inside[top:bottom, left:right] = True
+    return _draw_mask(inside)
+
+
+def mask_from_alpha(picture: ImageLike) -> Pixels:
+    """A mask from transparency: white where a picture is more clear than opaque, black elsewhere.
+
+    Returns
+    -------
+    Pixels
+        ``(H, W, 3)`` of 0 and 255.
+
+    Raises
+    ------
+    InvalidImageError
+        No part of the picture is clear.
+    """
+    pixels = ensure_pixels(picture)
+    clear = pixels[..., 3] < 128 if pixels.shape[2] == 4 else np.zeros(pixels.shape[:2], np.bool_)
+    if not clear.any():
+        raise InvalidImageError(
+            "No part of the picture is transparent, so its mask would be empty; erase what is to change, or make a "
+            "mask from a rectangle."
+        )
+    return _draw_mask(clear)
+
+
+def invert_mask(mask: ImageLike) -> Pixels:
+    """A mask that repaints what another one keeps; ``(H, W, 3)``, greys are inverted as they are."""
+    pixels = ensure_pixels(mask)[..., :3]
+    return np.ascontiguousarray(255 - pixels)
+
+
+def side_by_side(left: Labelled, right: Labelled) -> Pixels:
+    """Two labelled pictures next to each other, for comparison; ``(h, w, 3)``, at most 2048 wide and high."""
+    return np.asarray(compose_sheet([left, right], _COMPARED_EDGE, columns=2))
+
+
+def contact_sheet(pictures: Sequence[Labelled]) -> Pixels:
+    """Several labelled pictures in reading order; ``(h, w, 3)``, at most 1024 wide and high.
+
+    Raises
+    ------
+    InvalidInputError
+        There are fewer than 2 or more than 25.
+    """
+    if not 2 <= len(pictures) <= MAX_PICTURES:
+        raise InvalidInputError(f"images: a contact sheet shows 2 to {MAX_PICTURES} pictures, got {len(pictures)}.")
+    return np.asarray(compose_sheet(pictures, _SHEET_EDGE))
+
+
+def _measure(pixels: Pixels) -> tuple[int, int]:
+    return pixels.shape[1], pixels.shape[0]
+
+
+def _find_box(box: Box, size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Whole pixels of a box that lies inside a picture."""
+    width, height = size
+    if len(box) != 4 or not all(math.isfinite(edge) for edge in box):
+        raise InvalidInputError(f"box: is left, top, right, bottom, got {list(box)}.")
+    scales = (width, height, width, height) if max(box) <= 1 else (1, 1, 1, 1)
+    edges = [edge * scale for edge, scale in zip(box, scales, strict=True)]
+    left, top, right, bottom = map(round, edges)
+    is_inside = min(edges) >= 0 and edges[2] <= width and edges[3] <= height
+    if not (is_inside and left < right and top < bottom):
+        raise InvalidInputError(
+            f"box: {list(box)} has no pixel, or some outside of the picture; left and right are from 0 to {width}, top "
+            f"and bottom from 0 to {height}, or all from 0 to 1 as shares."
+        )
+    return left, top, right, bottom
+
+
+def _find_size(size: tuple[int, int], long_edge: int | None, width: int | None, height: int | None) -> tuple[int, int]:
+    if (long_edge is None) == (width is None and height is None):
+        raise InvalidInputError("A size is given by long_edge, or by width or height or both.")
+    if width is not None and height is not None:
+        return width, height
+    choices = ((long_edge, max(size)), (width, size[0]), (height, size[1]))
+    wanted, given = next((wanted, given) for wanted, given in choices if wanted is not None)
+    if wanted < 1:
+        return wanted, wanted
+    return max(1, round(size[0] * wanted / given)), max(1, round(size[1] * wanted / given))
+
+
+def _draw_mask(inside: NDArray[np.bool_]) -> Pixels:
+    return np.repeat(np.where(inside, np.uint8(255), np.uint8(0))[..., np.newaxis], 3, axis=2)
