@@ -27,8 +27,10 @@ from drawthings_mcp.search.database import DamagedIndexError, open_index, open_t
 from drawthings_mcp.search.entry import Source
 from drawthings_mcp.search.freshness import Freshness
 from drawthings_mcp.search.indexing import IndexReport, Report, Stop, run_indexing
+from drawthings_mcp.search.internet import WebSearch, choose_provider
 from drawthings_mcp.search.looking import run_looking, source_key
 from drawthings_mcp.search.sources import choose_sources
+from drawthings_mcp.search.web_answer import answer_from_web
 from drawthings_mcp.settings import Settings
 
 FIRST_BUDGET = 5.0
@@ -48,7 +50,7 @@ class SearchEngine:
     ----------
     background
         Where indexing goes on after an answer; without it, it stops and the next search continues.
-    sources
+    sources, web
         Instead of those that the settings name.
     budget
         Seconds that a search spends on indexing at most.
@@ -63,12 +65,14 @@ class SearchEngine:
         *,
         background: TaskGroup | None = None,
         sources: Sequence[Source] | None = None,
+        web: WebSearch | None = None,
         budget: float = FIRST_BUDGET,
         fresh_for: float = 10.0,
     ) -> None:
         self._settings = settings
         self._catalog = catalog
         self._given = sources
+        self._web = web
         self._index = open_index(settings.state_dir)
         self._tags = open_tags(settings.state_dir)
         self._budget = budget
@@ -84,10 +88,13 @@ class SearchEngine:
             An argument cannot be used.
         StorageError
             The index cannot be used.
+        WebError
+            The web was asked for, and its provider cannot be reached or refuses.
         """
         query = build_query(arguments, _now())
         if arguments.source == WEB:
-            raise NotImplementedError
+            web = self._web or WebSearch(choose_provider(self._settings))
+            return await answer_from_web(web, self._catalog, query, arguments, _now())
         report = await self._freshness.refresh(self._budget, with_looks=arguments.like is not None)
         sources = await self._in_thread(self._choose_sources)
         result = await self._in_thread(partial(self._answerer.answer, query, arguments, sources))

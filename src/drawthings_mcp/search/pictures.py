@@ -54,6 +54,7 @@ class PictureWriter:
         self._connection = connection
         self._tags = tags
         self._changes: Counter[str] = Counter()
+        self._posted: dict[int, str] = {}
         self._names: dict[tuple[str, str], int] = {}
 
     def write_file(self, file: int, entries: Iterable[Entry]) -> None:
@@ -106,6 +107,9 @@ class PictureWriter:
 
     def finish(self) -> None:
         """Write what was gathered."""
+        # In order: for each number lower than the last, the index would begin another of its segments.
+        self._connection.executemany("INSERT INTO postings (rowid, words) VALUES (?, ?)", sorted(self._posted.items()))
+        self._posted.clear()
         changes = Counter({word: change for word, change in self._changes.items() if change})
         self._changes.clear()
         count_words(self._connection, changes)
@@ -189,13 +193,14 @@ class PictureWriter:
         return self._names[kind, name]
 
     def _post(self, picture: int, words: str, facets: str) -> None:
-        self._connection.execute("INSERT INTO postings (rowid, words) VALUES (?, ?)", (picture, f"{words} {facets}"))
+        self._posted[picture] = f"{words} {facets}"
         self._changes.update(set(words.split()))
 
     def _unpost(self, picture: int, words: str, facets: str) -> None:
-        self._connection.execute(
-            "INSERT INTO postings (postings, rowid, words) VALUES ('delete', ?, ?)", (picture, f"{words} {facets}")
-        )
+        if self._posted.pop(picture, None) is None:
+            self._connection.execute(
+                "INSERT INTO postings (postings, rowid, words) VALUES ('delete', ?, ?)", (picture, f"{words} {facets}")
+            )
         self._changes.subtract(set(words.split()))
 
 
