@@ -58,7 +58,7 @@ def paint(path: Path, pixels: np.ndarray[tuple[int, ...], np.dtype[np.uint8]], p
     """A picture that can be looked at."""
     info = PngImagePlugin.PngInfo()
     if prompt:
-        info.add_text("parameters", f"{prompt}\nSteps: 20, Seed: 1")
+        info.add_text("parameters", f"{prompt}\nSteps: 20, Sampler: Euler a, Seed: 1, Size: 8x8")
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(pixels).save(path, pnginfo=info if path.suffix == ".png" else None)
     return path

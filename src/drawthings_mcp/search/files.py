@@ -56,8 +56,11 @@ def differs(known: dict[str, Known], listing: Listing) -> bool:
     return {name: file.stamp for name, file in known.items()} != listing.files
 
 
-def note_listing(connection: sqlite3.Connection, tags: sqlite3.Connection, root: int, listing: Listing) -> None:
-    """Bring what is known of a folder in step with what is there; what is new or changed is to be read."""
+def note_listing(connection: sqlite3.Connection, tags: sqlite3.Connection, root: int, listing: Listing) -> list[int]:
+    """Note what is new or changed in a folder and is to be read; the numbers of the files that are not there now.
+
+    Those are for ``remove_gone``: they may turn up in another folder.
+    """
     folder = _add_folder(connection, root, listing.folder)
     known = list_known(connection, root, listing.folder)
     writer = PictureWriter(connection, tags)
@@ -70,8 +73,27 @@ def note_listing(connection: sqlite3.Connection, tags: sqlite3.Connection, root:
                 "WHERE id = ?",
                 (*stamp, PENDING, known[name].id),
             )
-    for name in known.keys() - listing.files.keys():
-        writer.remove_file(known[name].id)
+    writer.finish()
+    return [known[name].id for name in known.keys() - listing.files.keys()]
+
+
+def remove_gone(connection: sqlite3.Connection, tags: sqlite3.Connection, gone: Sequence[int]) -> None:
+    """Forget files, unless they turned up elsewhere meanwhile."""
+    writer = PictureWriter(connection, tags)
+    for number in gone:
+        row = connection.execute(
+            "SELECT path, name FROM files JOIN folders ON folders.id = folder WHERE files.id = ?", (number,)
+        ).fetchone()
+        if row is not None and not _is_there(Path(*row)):
+            writer.remove_file(number)
+    writer.finish()
+
+
+def remove_files(connection: sqlite3.Connection, tags: sqlite3.Connection, numbers: Sequence[int]) -> None:
+    """Forget files wherever they are."""
+    writer = PictureWriter(connection, tags)
+    for number in numbers:
+        writer.remove_file(number)
     writer.finish()
 
 
@@ -80,13 +102,13 @@ def list_folders(connection: sqlite3.Connection, root: int) -> list[Path]:
     return [Path(path) for (path,) in connection.execute("SELECT path FROM folders WHERE root = ?", (root,))]
 
 
-def remove_folder(connection: sqlite3.Connection, tags: sqlite3.Connection, root: int, path: Path) -> None:
-    """Forget a folder and its files."""
-    writer = PictureWriter(connection, tags)
-    for file in list_known(connection, root, path).values():
-        writer.remove_file(file.id)
-    writer.finish()
-    connection.execute("DELETE FROM folders WHERE root = ? AND path = ?", (root, str(path)))
+def forget_empty_folder(connection: sqlite3.Connection, root: int, folder: Path) -> None:
+    """Forget a folder if it has no file any more."""
+    connection.execute(
+        "DELETE FROM folders WHERE root = ? AND path = ? "
+        "AND NOT EXISTS (SELECT 1 FROM files WHERE folder = folders.id)",
+        (root, str(folder)),
+    )
 
 
 def claim_files(connection: sqlite3.Connection, roots: Sequence[int], owner: str, count: int) -> list[PendingFile]:
@@ -181,3 +203,7 @@ def _find_moved(connection: sqlite3.Connection, stamp: Stamp) -> int | None:
         stamp,
     )
     return next((number for number, path, name in rows if not Path(path, name).exists()), None)
+
+
+def _is_there(path: Path) -> bool:
+    return path.is_file() and not path.is_symlink()

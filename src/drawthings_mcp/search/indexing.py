@@ -102,10 +102,15 @@ def run_indexing(
     result = IndexReport()
     # One connection for all: the last one to close makes SQLite empty its log, which takes longer than a batch.
     with index.read() as connection, tags.read() as tags_connection:
-        present = {}
+        present: dict[int, Source] = {}
+        gone: list[int] = []
         for source in sources:
-            if (root := _scan(connection, tags_connection, source, result, should_stop)) is not None:
+            if (root := _scan(connection, tags_connection, source, result, gone, should_stop)) is not None:
                 present[root] = source
+        # After all folders were listed: what is gone from one may have been moved to another.
+        for start in range(0, len(gone), _BATCH):
+            with transaction(connection):
+                files.remove_gone(connection, tags_connection, gone[start : start + _BATCH])
         if present:
             _read_pending(connection, tags_connection, present, result, should_stop, report)
     return result
@@ -139,7 +144,12 @@ def _read_pending(
 
 
 def _scan(
-    connection: sqlite3.Connection, tags: sqlite3.Connection, source: Source, result: IndexReport, should_stop: Stop
+    connection: sqlite3.Connection,
+    tags: sqlite3.Connection,
+    source: Source,
+    result: IndexReport,
+    gone: list[int],
+    should_stop: Stop,
 ) -> int | None:
     """Note what changed below a root; its number, or None when it is not there."""
     with transaction(connection):
@@ -154,17 +164,26 @@ def _scan(
                 result.problems.append(listing.problem)
             elif files.differs(files.list_known(connection, root, listing.folder), listing):
                 with transaction(connection):
-                    files.note_listing(connection, tags, root, listing)
+                    gone += files.note_listing(connection, tags, root, listing)
             if should_stop():
                 return root
     except OSError:
         result.missing.append(source.root)
         return None
-    for folder in files.list_folders(connection, root):
-        # Below a folder that cannot be listed now, nothing is known to be gone.
-        if folder not in listed and not any(folder.is_relative_to(other) for other in closed):
-            with transaction(connection):
-                files.remove_folder(connection, tags, root, folder)
+    # Below a folder that cannot be listed now, nothing is known to be gone.
+    vanished = [
+        folder
+        for folder in files.list_folders(connection, root)
+        if folder not in listed and not any(folder.is_relative_to(other) for other in closed)
+    ]
+    for folder in vanished:
+        numbers = [file.id for file in files.list_known(connection, root, folder).values()]
+        with transaction(connection):
+            if folder.is_dir():  # it belongs to another source now, or is hidden
+                files.remove_files(connection, tags, numbers)
+            else:
+                gone += numbers
+            files.forget_empty_folder(connection, root, folder)
     return root
 
 
