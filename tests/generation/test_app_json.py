@@ -122,3 +122,13 @@ def test_a_complete_object_round_trips_with_exact_float32(strength: float, guida
     for value in data.values():
         if isinstance(value, float):
             assert struct.unpack("<f", struct.pack("<f", value))[0] == value
+
+
+@given(st.floats(0, 1))
+def test_any_number_is_read_as_a_decimal_of_its_float32(strength: float) -> None:
+    read = ImageGenerationConfig.from_app_json({"strength": strength}).strength
+    assert struct.pack("<f", read) == struct.pack("<f", strength)
+
+
+def test_a_number_between_two_float32_is_read() -> None:
+    assert ImageGenerationConfig.from_app_json({"strength": 1.5903880349941829e-12}).strength == 1.5903881e-12

@@ -173,7 +173,7 @@ def test_a_file_may_end_anywhere(make_image: MakeImage) -> None:
             _read_or_refuse(data[:end])
 
 
-@settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.data())
 def test_a_file_may_be_damaged_anywhere(make_image: MakeImage, data: st.DataObject) -> None:
     damaged = bytearray(data.draw(st.sampled_from(_list_files(make_image))))
@@ -219,7 +219,7 @@ _NODE = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.dictionaries(st.sampled_from(["1", "2", "3", "4"]), _NODE | _JSON, min_size=1))
 def test_a_graph_may_say_anything(make_png: MakePng, graph: dict[str, Any]) -> None:
     _read_or_refuse(make_png(_text("prompt", json.dumps(graph))).read_bytes())
@@ -235,7 +235,7 @@ _KEYS = st.sampled_from(
 )
 
 
-@settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(
     st.sampled_from(["parameters", "invokeai_metadata", "sd-metadata", "workflow", "XML:com.adobe.xmp"]),
     st.recursive(
@@ -250,7 +250,7 @@ def test_json_may_say_anything(make_png: MakePng, keyword: str, value: Any) -> N
     _read_or_refuse(make_png(chunk).read_bytes())
 
 
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(
     st.lists(
         st.sampled_from([*'",:{}[]<> \\\n', "Steps: 1", "Seed: 2", "Size: 1x1", "lora", "Negative prompt:", "a"]),

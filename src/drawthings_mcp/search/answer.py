@@ -23,6 +23,7 @@ from drawthings_mcp.search.entry import Source
 from drawthings_mcp.search.facets import root_facet
 from drawthings_mcp.search.looking import count_unseen, source_key
 from drawthings_mcp.search.matching import Hit, Hits, find_pictures, list_in_scope
+from drawthings_mcp.search.projects import parse_reference
 from drawthings_mcp.search.query import Query
 from drawthings_mcp.search.rows import Shelf
 from drawthings_mcp.search.sources.fingerprint import fingerprint
@@ -106,7 +107,7 @@ class Answerer:
                 alive.append(Hit(picture, "visual"))
         return Hits(tuple(alive[arguments.offset : end]), len(found), len(ranked) < SHORTLIST)
 
-    def read_preview(self, place: str, sources: Mapping[str, Source]) -> Path | bytes:
+    def read_preview(self, place: str, sources: Mapping[str, Source]) -> ImageLike:
         """What shows the picture at a place."""
         path, key = split_place(place)
         if not key:
@@ -131,8 +132,8 @@ def split_place(place: str) -> tuple[Path, str]:
     """File and key of ``project://<file>#<key>``; of anything else, the path and no key."""
     if not place.startswith(PROJECT_SCHEME):
         return Path(place), ""
-    file, _, key = place.removeprefix(PROJECT_SCHEME).rpartition("#")
-    return Path(file), key
+    file, number = parse_reference(place)
+    return file, str(number)
 
 
 def _list_active(connection: sqlite3.Connection, sources: Mapping[str, Source]) -> list[tuple[int, tuple[str, Source]]]:

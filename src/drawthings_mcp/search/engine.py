@@ -32,6 +32,7 @@ from drawthings_mcp.search.looking import run_looking, source_key
 from drawthings_mcp.search.sources import choose_sources
 from drawthings_mcp.search.web_answer import answer_from_web
 from drawthings_mcp.settings import Settings
+from drawthings_mcp.tensors import ImageLike
 
 FIRST_BUDGET = 5.0
 """Seconds that a search spends on indexing at most: a chat client's patience is sixty."""
@@ -138,8 +139,8 @@ class SearchEngine:
         """Every tag and how many pictures have it, the most frequent first."""
         return dict(await self._in_thread(partial(tag_file.count_tags, self._tags)))
 
-    async def read_picture(self, row: SearchRow) -> Path | bytes:
-        """What shows a row's picture: its file, or the bytes of a small one."""
+    async def read_picture(self, row: SearchRow) -> ImageLike:
+        """What shows a row's picture: its file, or a small one for those that have none."""
         if row.thumbnail is not None:
             return row.thumbnail
         sources = await self._in_thread(self._choose_sources)

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from drawthings_mcp.metadata.facts import ImageFacts
+    from drawthings_mcp.metadata import ImageFacts
+    from drawthings_mcp.tensors import ImageLike
 
 
 class Stamp(NamedTuple):
@@ -106,8 +107,8 @@ class Source(Protocol):
     def find_place(self, path: Path, key: str) -> str | None:
         """How the picture is referred to: its path, or ``project://<file>#<key>``; None when it is there no more."""
 
-    def read_preview(self, path: Path, key: str) -> Path | bytes:
-        """A picture file, or the bytes of one, that shows the picture; it may be small.
+    def read_preview(self, path: Path, key: str) -> ImageLike:
+        """What shows the picture; it may be small.
 
         Raises
         ------

@@ -8,8 +8,10 @@ from pathlib import Path
 from drawthings_mcp.search.entry import Source
 from drawthings_mcp.search.sources import lm_studio
 from drawthings_mcp.search.sources.folder import FolderSource, ReadFacts
+from drawthings_mcp.search.sources.project import ProjectSource
 
 COMFYUI = "comfyui"
+FOLDERS = "folders"
 _COMFYUI_PARTS = ("output", "custom_nodes", "models")
 
 
@@ -22,19 +24,22 @@ def choose_sources(output_dir: Path, folders: Sequence[Path], read_facts: ReadFa
         Our own library.
     folders
         What is to be searched besides; a ComfyUI installation or LM Studio's home stand for what people keep there.
+        Each may have project files as well as pictures.
     """
-    own = _resolve(output_dir)
-    roots = {own: "generated"}
+    roots = {_resolve(output_dir): "generated"}
     for folder in folders:
         for root, kind in _recognise(_resolve(folder)):
             roots.setdefault(root, kind)
-    return tuple(_build(root, kind, frozenset(roots), read_facts) for root, kind in roots.items())
-
-
-def _build(root: Path, kind: str, roots: frozenset[Path], read_facts: ReadFacts) -> Source:
-    if kind == lm_studio.KIND:
-        return lm_studio.LMStudioSource(root, read_facts)
-    return FolderSource(kind, root, read_facts, roots - {root})
+    sources: list[Source] = []
+    for root, kind in roots.items():
+        others = frozenset(roots) - {root}
+        if kind == lm_studio.KIND:
+            sources.append(lm_studio.LMStudioSource(root, read_facts))
+        else:
+            sources.append(FolderSource(kind, root, read_facts, others))
+        if kind == FOLDERS:
+            sources.append(ProjectSource(root, others))
+    return tuple(sources)
 
 
 def _recognise(folder: Path) -> Iterator[tuple[Path, str]]:
@@ -44,7 +49,7 @@ def _recognise(folder: Path) -> Iterator[tuple[Path, str]]:
     elif _is_comfyui(folder):
         yield folder / "output", COMFYUI
     else:
-        yield folder, COMFYUI if folder.name == "output" and _is_comfyui(folder.parent) else "folders"
+        yield folder, COMFYUI if folder.name == "output" and _is_comfyui(folder.parent) else FOLDERS
 
 
 def _is_comfyui(folder: Path) -> bool:

@@ -1,0 +1,271 @@
+"""A project file of the app: what was generated in it, thumbnails, pictures (formats §5).
+
+Owns the tables and how they belong together. Reads in short transactions, never writes, and sees what the app writes
+meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drawthings_mcp.errors import InvalidImageError, InvalidInputError, StorageError
+from drawthings_mcp.search.projects.connection import Moved, ProjectConnection
+from drawthings_mcp.search.projects.entry import Layer, Node, ProjectEntry, read_layer
+from drawthings_mcp.search.projects.flatbuffer import Table
+from drawthings_mcp.search.projects.pictures import decode_row, read_jpeg
+from drawthings_mcp.search.projects.text_history import replay
+
+_HISTORY = "tensorhistorynode"
+_COLUMNS = {"__pk0", "__pk1", "p"}
+_BATCH = 500
+"""Rows per transaction: the app's own writes wait for none longer than some milliseconds."""
+_MAX_ROW = 1 << 20
+"""Bytes; a row takes one or two thousand."""
+_MAX_ATTEMPTS = 5
+_MAX_ALIASES = 100
+_MAX_EARLIER = 20
+"""Rows that are looked through for a prompt where a row tells none."""
+
+
+class ProjectFile:
+    """A project, open for reading; a context manager.
+
+    Parameters
+    ----------
+    path
+        Of the ``.sqlite3`` file.
+    timeout
+        Seconds to wait while another program locks it.
+
+    Raises
+    ------
+    InvalidInputError
+        The file is not a project.
+    StorageError
+        It cannot be read: it is gone, locked, damaged, or of a newer app.
+
+    Notes
+    -----
+    One thread at a time.
+    """
+
+    def __init__(self, path: Path, timeout: float = 5.0) -> None:
+        self.path = path
+        self._timeout = timeout
+        self._connection: ProjectConnection | None = None
+        self._tables: frozenset[str] = frozenset()
+
+    def __enter__(self) -> ProjectFile:
+        try:
+            names = self._fetch("SELECT name FROM sqlite_master WHERE type = 'table'")
+            self._tables = frozenset(str(name) for (name,) in names)
+            self._check_tables()
+        except BaseException:
+            self._close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._close()
+
+    def list_entries(self, since: int = 0) -> Iterator[ProjectEntry]:
+        """The generated pictures, oldest first, each once.
+
+        Rows that are damaged are left out.
+
+        Parameters
+        ----------
+        since
+            Only those with a larger id: what came since that one was the last.
+
+        Raises
+        ------
+        StorageError
+            The project cannot be read any more.
+        """
+        previews: set[int] = set()
+        while rows := self._list_rows(since):
+            for node in rows:
+                since = node.rowid
+                if not node.is_listed:
+                    continue
+                layer = self._find_layer(node)
+                preview = node.preview_id or layer.ids
+                if preview not in previews:
+                    previews |= {preview} if preview else set()
+                    yield self._describe(node, layer)
+
+    def get_entry(self, entry_id: int) -> ProjectEntry:
+        """One picture.
+
+        Raises
+        ------
+        InvalidImageError
+            It is not there any more.
+        """
+        node = self._get_node(entry_id)
+        return self._describe(node, self._find_layer(node))
+
+    def list_ids(self) -> frozenset[int]:
+        """The ids of all rows, also of those that are not listed: whatever is not among them is gone."""
+        return frozenset(int(rowid) for (rowid,) in self._fetch(f"SELECT rowid FROM {_HISTORY}"))
+
+    def read_thumbnail(self, entry_id: int, *, full: bool = False) -> bytes | None:
+        """A small picture as a JPEG file; None when the app has not kept one.
+
+        Parameters
+        ----------
+        full
+            As large as the canvas, instead of about half of that or less.
+
+        Raises
+        ------
+        InvalidImageError
+            There is no such picture any more.
+        """
+        node = self._get_node(entry_id)
+        preview = node.preview_id or self._find_layer(node).ids
+        tables = ("thumbnailhistorynode", "thumbnailhistoryhalfnode")
+        for table in tables if full else reversed(tables):
+            for (data,) in self._fetch_from(table, f"SELECT p FROM {table} WHERE __pk0 = ? LIMIT 1", preview):
+                if jpeg := read_jpeg(data):
+                    return jpeg
+        return None
+
+    def read_image(self, entry_id: int) -> NDArray[np.uint8]:
+        """The picture itself.
+
+        Returns
+        -------
+        NDArray[np.uint8]
+            ``(H, W, 3)`` or ``(H, W, 4)``, sRGB, channels R, G, B, A.
+
+        Raises
+        ------
+        InvalidImageError
+            It is not there any more, or cannot be decoded.
+        """
+        tensor_id = self._find_layer(self._get_node(entry_id)).tensor_id
+        statement = "SELECT type, format, datatype, dim, data FROM tensors WHERE name = ?"
+        rows = self._fetch_from("tensors", statement, f"tensor_history_{tensor_id}") if tensor_id > 0 else []
+        if not rows or not all(isinstance(part, bytes) for part in rows[0][3:]):
+            raise InvalidImageError(
+                f"{self.path}#{entry_id} is in the history, but its picture is not in the file any more; "
+                "use its thumbnail, or generate it again from its seed."
+            )
+        return decode_row(*rows[0])
+
+    def _check_tables(self) -> None:
+        if _HISTORY not in self._tables:
+            raise InvalidInputError(
+                f"{self.path} is a database, but not a project of Draw Things; give one of its projects."
+            )
+        columns = {str(name) for _, name, *_ in self._fetch(f"PRAGMA table_info({_HISTORY})")}
+        if not columns >= _COLUMNS:
+            raise StorageError(
+                f"The project {self.path} was written by a newer Draw Things than is known here; update drawthings-mcp."
+            )
+
+    def _list_rows(self, since: int) -> list[Node]:
+        rows = self._fetch(
+            f"SELECT rowid, p FROM {_HISTORY} WHERE rowid > ? AND length(p) < ? ORDER BY rowid LIMIT ?",
+            since,
+            _MAX_ROW,
+            _BATCH,
+        )
+        return [Node(rowid, data) for rowid, data in rows if isinstance(data, bytes)]
+
+    def _get_node(self, entry_id: int) -> Node:
+        rows = self._fetch(f"SELECT rowid, p FROM {_HISTORY} WHERE rowid = ? AND length(p) < ?", entry_id, _MAX_ROW)
+        if not rows or not isinstance(rows[0][1], bytes):
+            raise InvalidImageError(
+                f"{self.path}#{entry_id} is not there any more: it was deleted in the app, or its history was "
+                "continued from an earlier point. Search again."
+            )
+        return Node(*rows[0])
+
+    def _find_layer(self, node: Node) -> Layer:
+        """The last layer with a picture: those before are what it was painted on."""
+        if not node.stored_layers:
+            return node.own_layer
+        statement = "SELECT p FROM tensordata WHERE __pk0 = ? AND __pk1 = ? AND length(p) < ? ORDER BY __pk2 LIMIT 1000"
+        rows = self._fetch_from("tensordata", statement, *node.key, _MAX_ROW)
+        layers = [read_layer(data) for (data,) in rows if isinstance(data, bytes)]
+        painted = (layer for layer in reversed(layers) if layer.tensor_id > 0)
+        return next(painted, layers[-1] if layers else Layer())
+
+    def _describe(self, node: Node, layer: Layer) -> ProjectEntry:
+        texts = self._find_texts(node)
+        inferred = texts is None
+        return node.describe(
+            texts or self._infer_texts(node),
+            layer,
+            is_inferred=inferred,
+            has_image=self._has_tensor(layer.tensor_id),
+            frames=self._count_frames(node.clip_id),
+        )
+
+    def _has_tensor(self, tensor_id: int) -> bool:
+        name = f"tensor_history_{tensor_id}"
+        return tensor_id > 0 and bool(self._fetch_from("tensors", "SELECT 1 FROM tensors WHERE name = ? LIMIT 1", name))
+
+    def _count_frames(self, clip_id: int) -> int:
+        rows = self._fetch_from("clip", "SELECT p FROM clip WHERE __pk0 = ? LIMIT 1", clip_id) if clip_id > 0 else []
+        return max(int(Table(rows[0][0]).get(1, "i32")), 1) if rows and isinstance(rows[0][0], bytes) else 1
+
+    def _find_texts(self, node: Node) -> tuple[str, str] | None:
+        """Prompt and negative prompt: as the row tells them, else from the history of edits (formats §5.5)."""
+        lineage, edits = node.text_place
+        if (texts := node.texts) or edits < 0:
+            return texts
+        return replay(self._resolve_lineage(lineage), edits, self._find_text_node)
+
+    def _resolve_lineage(self, lineage: int) -> int:
+        for _ in range(_MAX_ALIASES):
+            rows = self._fetch_from("textlineagenode", "SELECT p FROM textlineagenode WHERE __pk0 = ?", lineage)
+            if not rows or not isinstance(rows[0][0], bytes):
+                break
+            lineage = int(Table(rows[0][0]).get(1, "i64"))
+        return lineage
+
+    def _find_text_node(self, lineage: int, time: int) -> bytes | None:
+        """The node of a lineage, or of the highest that has this time."""
+        condition = "__pk1 = ? AND length(p) < ? ORDER BY __pk0 = ? DESC, __pk0 DESC LIMIT 1"
+        statement = f"SELECT p FROM texthistorynode WHERE {condition}"
+        rows = self._fetch_from("texthistorynode", statement, time, _MAX_ROW, lineage)
+        return rows[0][0] if rows and isinstance(rows[0][0], bytes) else None
+
+    def _infer_texts(self, node: Node) -> tuple[str, str]:
+        """Those of the closest earlier row of the same lineage that has any."""
+        condition = "__pk0 = ? AND __pk1 < ? AND length(p) < ? ORDER BY __pk1 DESC LIMIT ?"
+        rows = self._fetch(f"SELECT rowid, p FROM {_HISTORY} WHERE {condition}", *node.key, _MAX_ROW, _MAX_EARLIER)
+        earlier = (self._find_texts(Node(rowid, data)) for rowid, data in rows if isinstance(data, bytes))
+        return next((texts for texts in earlier if texts), ("", ""))
+
+    def _fetch_from(self, table: str, statement: str, *values: object) -> list[tuple[Any, ...]]:
+        """Rows of a table that not every project has."""
+        return self._fetch(statement, *values) if table in self._tables else []
+
+    def _fetch(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
+        """Rows, from a connection that is opened again when the files beside the project changed their roles."""
+        for attempt in range(_MAX_ATTEMPTS):
+            try:
+                if self._connection is None:
+                    self._connection = ProjectConnection(self.path, self._timeout, copied=attempt > 1)
+                return self._connection.fetch(statement, values)
+            except Moved:
+                self._close()
+        raise StorageError(f"The project {self.path} changes while it is read; try again in a moment.")
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
