@@ -7,7 +7,8 @@ import struct
 import subprocess
 import sys
 import zlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -116,19 +117,21 @@ def desk(tmp_path: Path) -> Desk:
 
 
 @pytest.fixture
-def start_script() -> Callable[[str, Sequence[object]], subprocess.Popen[str]]:
+def start_script() -> Iterator[Callable[[str, Sequence[object]], subprocess.Popen[str]]]:
     """Starts Python code in a process of its own, which says ``ready`` and waits for a line."""
+    with ExitStack() as stack:
 
-    def start(script: str, arguments: Sequence[object]) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, "-c", script, *map(str, arguments)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        def start(script: str, arguments: Sequence[object]) -> subprocess.Popen[str]:
+            process = stack.enter_context(
+                subprocess.Popen(
+                    [sys.executable, "-c", script, *map(str, arguments)],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    text=True,
+                )
+            )
+            stack.callback(process.kill)
+            return process
 
-    return start
-
-
-Ask = Callable[..., Awaitable[SearchResult]]
+        yield start

@@ -48,7 +48,7 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
         """A connection in autocommit mode."""
-        with self._translate_errors():
+        with self.translate_errors():
             self.path.parent.mkdir(parents=True, exist_ok=True)
             # The thread that ends a search may be another than the one that began it; never two at once.
             connection = sqlite3.connect(self.path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
@@ -67,7 +67,8 @@ class Database:
             yield connection
 
     @contextmanager
-    def _translate_errors(self) -> Iterator[None]:
+    def translate_errors(self) -> Iterator[None]:
+        """For what is asked of this database while another one is in use."""
         try:
             yield
         except sqlite3.OperationalError as error:

@@ -26,7 +26,7 @@ from drawthings_mcp.search.arguments import WEB, SearchArguments, SearchResult, 
 from drawthings_mcp.search.database import DamagedIndexError, open_index, open_tags
 from drawthings_mcp.search.entry import Source
 from drawthings_mcp.search.freshness import Freshness
-from drawthings_mcp.search.indexing import IndexReport, Report, Stop, run_indexing
+from drawthings_mcp.search.indexing import IndexReport, Report, Stop, never, run_indexing
 from drawthings_mcp.search.internet import WebSearch, choose_provider
 from drawthings_mcp.search.looking import run_looking, source_key
 from drawthings_mcp.search.sources import choose_sources
@@ -149,11 +149,15 @@ class SearchEngine:
     async def _change_tags(self, place: str, **changes: Sequence[str]) -> list[str]:
         return await self._in_thread(partial(self._answerer.change_tags, place, **changes))
 
-    def _run_reading(self, should_stop: Stop = lambda: False, report: Report | None = None) -> IndexReport:
-        sources = self._choose_sources()
-        return run_indexing(self._index, self._tags, list(sources.values()), should_stop=should_stop, report=report)
+    def _run_reading(self, should_stop: Stop = never, report: Report | None = None) -> IndexReport:
+        sources = list(self._choose_sources().values())
+        run = partial(run_indexing, self._index, self._tags, sources, should_stop=should_stop, report=report)
+        try:
+            return run()
+        except DamagedIndexError:
+            return run()
 
-    def _run_looking(self, should_stop: Stop = lambda: False, report: Report | None = None) -> None:
+    def _run_looking(self, should_stop: Stop = never, report: Report | None = None) -> None:
         run_looking(self._index, self._choose_sources(), should_stop=should_stop, report=report)
 
     def _choose_sources(self) -> dict[str, Source]:
@@ -176,6 +180,8 @@ def _list_notes(report: IndexReport | None) -> list[str]:
     if report is None:
         return []
     notes = [f"{root} is not there; its pictures are left out until it is." for root in report.missing]
+    if not report.is_listed:
+        notes.append("Not all folders have been listed yet; search again for more.")
     if len(report.problems) > 1:
         notes.append(f"{len(report.problems)} files cannot be read, the first: {report.problems[0]}")
     return notes + (report.problems if len(report.problems) == 1 else [])

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from drawthings_mcp.search.entry import Listing, Stamp, place_name
-from drawthings_mcp.search.pictures import PictureWriter
+from drawthings_mcp.search.pictures import PictureWriter, ReadTags
 
 PENDING, READ, UNREADABLE, BUSY = range(4)
 """States of a file; one that is busy is tried again by the next run, an unreadable one when it has changed."""
@@ -56,7 +56,7 @@ def differs(known: dict[str, Known], listing: Listing) -> bool:
     return {name: file.stamp for name, file in known.items()} != listing.files
 
 
-def note_listing(connection: sqlite3.Connection, tags: sqlite3.Connection, root: int, listing: Listing) -> list[int]:
+def note_listing(connection: sqlite3.Connection, tags: ReadTags, root: int, listing: Listing) -> list[int]:
     """Note what is new or changed in a folder and is to be read; the numbers of the files that are not there now.
 
     Those are for ``remove_gone``: they may turn up in another folder.
@@ -77,7 +77,7 @@ def note_listing(connection: sqlite3.Connection, tags: sqlite3.Connection, root:
     return [known[name].id for name in known.keys() - listing.files.keys()]
 
 
-def remove_gone(connection: sqlite3.Connection, tags: sqlite3.Connection, gone: Sequence[int]) -> None:
+def remove_gone(connection: sqlite3.Connection, tags: ReadTags, gone: Sequence[int]) -> None:
     """Forget files, unless they turned up elsewhere meanwhile."""
     writer = PictureWriter(connection, tags)
     for number in gone:
@@ -89,7 +89,7 @@ def remove_gone(connection: sqlite3.Connection, tags: sqlite3.Connection, gone: 
     writer.finish()
 
 
-def remove_files(connection: sqlite3.Connection, tags: sqlite3.Connection, numbers: Sequence[int]) -> None:
+def remove_files(connection: sqlite3.Connection, tags: ReadTags, numbers: Sequence[int]) -> None:
     """Forget files wherever they are."""
     writer = PictureWriter(connection, tags)
     for number in numbers:

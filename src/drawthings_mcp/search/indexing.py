@@ -20,8 +20,9 @@ from drawthings_mcp.search import files
 from drawthings_mcp.search.database import Database, transaction
 from drawthings_mcp.search.entry import Entry, Source
 from drawthings_mcp.search.files import PendingFile
-from drawthings_mcp.search.pictures import PictureWriter
+from drawthings_mcp.search.pictures import PictureWriter, ReadTags
 from drawthings_mcp.search.sources.fingerprint import are_copies, tell_apart
+from drawthings_mcp.search.tags import open_reader
 
 _logger = logging.getLogger(__name__)
 
@@ -60,6 +61,8 @@ class IndexReport:
         Files whose pictures are in the index now.
     pending
         Files still to be read.
+    is_listed
+        Whether all folders were listed; if not, there are more files than is known.
     problems
         What could not be read, one sentence each; only what was not reported by an earlier run.
     missing
@@ -68,6 +71,7 @@ class IndexReport:
 
     read: int = 0
     pending: int = 0
+    is_listed: bool = True
     problems: list[str] = field(default_factory=list)
     missing: list[Path] = field(default_factory=list)
 
@@ -101,24 +105,24 @@ def run_indexing(
     """
     result = IndexReport()
     # One connection for all: the last one to close makes SQLite empty its log, which takes longer than a batch.
-    with index.read() as connection, tags.read() as tags_connection:
+    with open_reader(tags) as read_tags, index.read() as connection:
         present: dict[int, Source] = {}
         gone: list[int] = []
         for source in sources:
-            if (root := _scan(connection, tags_connection, source, result, gone, should_stop)) is not None:
+            if (root := _scan(connection, read_tags, source, result, gone, should_stop)) is not None:
                 present[root] = source
         # After all folders were listed: what is gone from one may have been moved to another.
         for start in range(0, len(gone), _BATCH):
             with transaction(connection):
-                files.remove_gone(connection, tags_connection, gone[start : start + _BATCH])
+                files.remove_gone(connection, read_tags, gone[start : start + _BATCH])
         if present:
-            _read_pending(connection, tags_connection, present, result, should_stop, report)
+            _read_pending(connection, read_tags, present, result, should_stop, report)
     return result
 
 
 def _read_pending(
     connection: sqlite3.Connection,
-    tags: sqlite3.Connection,
+    tags: ReadTags,
     sources: dict[int, Source],
     result: IndexReport,
     should_stop: Stop,
@@ -145,7 +149,7 @@ def _read_pending(
 
 def _scan(
     connection: sqlite3.Connection,
-    tags: sqlite3.Connection,
+    tags: ReadTags,
     source: Source,
     result: IndexReport,
     gone: list[int],
@@ -166,9 +170,11 @@ def _scan(
                 with transaction(connection):
                     gone += files.note_listing(connection, tags, root, listing)
             if should_stop():
+                result.is_listed = False
                 return root
     except OSError:
-        result.missing.append(source.root)
+        if source.root not in result.missing:
+            result.missing.append(source.root)
         return None
     # Below a folder that cannot be listed now, nothing is known to be gone.
     vanished = [
@@ -210,7 +216,7 @@ class _Outcome:
 
 def _read_batch(
     connection: sqlite3.Connection,
-    tags: sqlite3.Connection,
+    tags: ReadTags,
     sources: dict[int, Source],
     claimed: list[PendingFile],
     result: IndexReport,

@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from typing import TypeAlias
 
 from drawthings_mcp.search.entry import Entry
 from drawthings_mcp.search.facets import (
@@ -24,6 +25,9 @@ from drawthings_mcp.search.facets import (
 )
 from drawthings_mcp.search.vocabulary import count_words
 from drawthings_mcp.search.words import fold_name, split_words
+
+ReadTags: TypeAlias = Callable[[str], list[str]]
+"""Content → tags."""
 
 MAX_WORDS = 2000
 """Words of one picture that are indexed: ten times the longest prompts that models read."""
@@ -47,10 +51,10 @@ class PictureWriter:
     connection
         In a transaction.
     tags
-        To the database of tags. It is asked within the transaction, so that a tag given meanwhile is not missed.
+        The tags of a content. They are asked for within the transaction, so that one given meanwhile is not missed.
     """
 
-    def __init__(self, connection: sqlite3.Connection, tags: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, tags: ReadTags) -> None:
         self._connection = connection
         self._tags = tags
         self._changes: Counter[str] = Counter()
@@ -96,7 +100,7 @@ class PictureWriter:
                 *self._list_facets(model, lora_names, width, height, seed, dialect),
                 *(root_facet(root) for _, root, _ in places),
                 *(source_facet(source) for _, _, source in places),
-                *self._list_tags(content),
+                *map(tag_facet, self._tags(content)),
             ]
         )
         if (words, facets) != (old_words, old_facets):
@@ -126,11 +130,13 @@ class PictureWriter:
     def _write_entry(self, file: int, entry: Entry, before: int | None) -> None:
         row = self._connection.execute("SELECT id FROM pictures WHERE content = ?", (entry.content,)).fetchone()
         picture = self._insert(entry) if row is None else int(row[0])
+        if picture == before:
+            return  # the many pictures of a project that one more was added to
         self._connection.execute(
             "INSERT OR REPLACE INTO places VALUES (?, ?, ?, ?)", (file, entry.key, picture, _clean(entry.name))
         )
         self.refresh(picture)
-        if before is not None and before != picture:
+        if before is not None:
             self.refresh(before)
 
     def _insert(self, entry: Entry) -> int:
@@ -178,10 +184,6 @@ class PictureWriter:
         if seed:
             facets.append(seed_facet(seed))
         return [*facets, source_facet(dialect)] if dialect else facets
-
-    def _list_tags(self, content: str) -> list[str]:
-        rows = self._tags.execute("SELECT shown FROM tags WHERE content = ?", (content,))
-        return [tag_facet(shown) for (shown,) in rows]
 
     def _number_name(self, kind: str, name: str) -> int:
         if (kind, name) not in self._names:

@@ -7,12 +7,13 @@ it too. The index only carries copies, for filtering.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from drawthings_mcp.errors import InvalidInputError
 from drawthings_mcp.search.database import Database
-from drawthings_mcp.search.pictures import PictureWriter
+from drawthings_mcp.search.pictures import PictureWriter, ReadTags
 from drawthings_mcp.search.words import split_words
 
 MAX_TAG = 64
@@ -44,6 +45,18 @@ def change_tags(
     _refresh(tags, index, contents)
 
 
+@contextmanager
+def open_reader(tags: Database) -> Iterator[ReadTags]:
+    """Reads the tags of many pictures over one connection."""
+    with tags.read() as connection:
+
+        def read(content: str) -> list[str]:
+            with tags.translate_errors():
+                return _list_tags(connection, content)
+
+        yield read
+
+
 def count_tags(tags: Database) -> Mapping[str, int]:
     """Every tag and how many pictures have it, the most frequent first."""
     with tags.read() as connection:
@@ -54,8 +67,7 @@ def count_tags(tags: Database) -> Mapping[str, int]:
 def list_tags_of(tags: Database, content: str) -> list[str]:
     """The tags of one picture."""
     with tags.read() as connection:
-        rows = connection.execute("SELECT shown FROM tags WHERE content = ? ORDER BY tag", (content,))
-        return [shown for (shown,) in rows]
+        return _list_tags(connection, content)
 
 
 def remember_folders(tags: Database, folders: Iterable[Path]) -> None:
@@ -77,12 +89,17 @@ def list_remembered(tags: Database) -> list[Path]:
 
 
 def _refresh(tags: Database, index: Database, contents: Sequence[str]) -> None:
-    with tags.read() as kept, index.write() as connection:
-        writer = PictureWriter(connection, kept)
+    with open_reader(tags) as read_tags, index.write() as connection:
+        writer = PictureWriter(connection, read_tags)
         for content in contents:
             for picture in _find_pictures(connection, content):
                 writer.refresh(picture)
         writer.finish()
+
+
+def _list_tags(connection: sqlite3.Connection, content: str) -> list[str]:
+    rows = connection.execute("SELECT shown FROM tags WHERE content = ? ORDER BY tag", (content,))
+    return [shown for (shown,) in rows]
 
 
 def _find_pictures(connection: sqlite3.Connection, content: str) -> list[int]:

@@ -21,6 +21,8 @@ from drawthings_mcp.tensors import ImageLike
 KIND = "projects"
 _SUFFIX = ".sqlite3"
 _DIGEST = 16
+_PATIENCE = 1.0
+"""Seconds to wait for the app; what it holds longer is tried again by the next run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,7 @@ class ProjectSource:
         """The pictures of a project; none of any other database."""
         modified = datetime.fromtimestamp(path.stat().st_mtime, UTC)
         try:
-            with ProjectFile(path) as project:
+            with ProjectFile(path, _PATIENCE) as project:
                 for entry in project.list_entries():
                     facts = entry.facts
                     yield Entry(str(entry.id), _identify(entry.id, facts), path.stem, modified, facts)
