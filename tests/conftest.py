@@ -57,6 +57,8 @@ class WebServer:
         By path: what is done with the request's handler.
     requests
         Path and headers of each request so far.
+    certificate
+        File of its certificate.
     tls
         Trusts the server's certificate, which is for ``localhost`` and ``127.0.0.1``.
     """
@@ -67,10 +69,12 @@ class WebServer:
         self.scheme = "https" if encrypted else "http"
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._make_handler())
         certificate, key = make_certificate()
+        self.certificate = folder / "certificate.pem"
+        self.certificate.write_bytes(certificate)
         if encrypted:
-            (folder / "certificate.pem").write_bytes(certificate + key)
+            (folder / "pair.pem").write_bytes(certificate + key)
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(folder / "certificate.pem")
+            context.load_cert_chain(folder / "pair.pem")
             self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
         self.tls = ssl.create_default_context(cadata=certificate.decode())
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})

@@ -5,14 +5,15 @@ from __future__ import annotations
 import sqlite3
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from drawthings_mcp.errors import InvalidImageError, MissingFileError
-from drawthings_mcp.library import ImageCatalog, ImageFacts, Parent, keep_input, open_original
+from drawthings_mcp.library import ImageCatalog, Kind, Parent, keep_input, open_original
 from drawthings_mcp.library.database import FILE_NAME
 
-FACTS: ImageFacts = {"created": datetime(2026, 11, 20, tzinfo=UTC), "width": 8, "height": 6}
+FACTS: dict[str, Any] = {"created": datetime(2026, 11, 20, tzinfo=UTC), "width": 8, "height": 6}
 
 
 @pytest.fixture
@@ -71,8 +72,9 @@ def test_a_picture_is_found_by_its_place_its_name_and_its_bytes(catalog: ImageCa
 
 
 def test_pictures_are_listed_newest_first(catalog: ImageCatalog) -> None:
-    for kind in ("v", "a", "v", "p", "i"):
-        catalog.add(kind, Path("/x"), **FACTS)  # type: ignore[arg-type]
+    kinds: list[Kind] = ["v", "a", "v", "p", "i"]
+    for kind in kinds:
+        catalog.add(kind, Path("/x"), **FACTS)
     assert [record.id for record in catalog.list_images()] == ["i1", "p1", "v2", "a1", "v1"]
     assert [record.id for record in catalog.list_images(("v", "a"), limit=2)] == ["v2", "a1"]
     assert catalog.list_images(()) == []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 import threading
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from http.server import BaseHTTPRequestHandler
@@ -221,13 +220,11 @@ async def test_a_server_that_falls_silent_is_left_in_time(web: WebServer, fetch:
         done.wait(30)
 
     web.answers["/slow"] = stall
-    started = time.monotonic()
     try:
         with pytest.raises(WebError, match=r"took longer than 0\.5 seconds"):
             await fetch(web.url("/slow"), timeout=0.5)
     finally:
         done.set()
-    assert time.monotonic() - started < 10
 
 
 @pytest.mark.parametrize(

@@ -97,6 +97,28 @@ def adopt_bytes(data: bytes, name: str, origin: str, catalog: ImageCatalog, poli
     return _adopt(catalog, path, sha256, len(data), info, origin)
 
 
+def keep_found(data: bytes, record: ImageRecord, catalog: ImageCatalog, policy: IntakePolicy) -> Resolved:
+    """The record of what was found on the web, with the file that it now has.
+
+    Raises
+    ------
+    InvalidImageError
+        The bytes are no picture that can be taken.
+    """
+    info = _check(io.BytesIO(data), f"The picture of {record.id}", policy)
+    kept = catalog.register_found(
+        record.origin,
+        path=keep_input(policy.state_dir, data, info.format),
+        sha256=hashlib.sha256(data).hexdigest(),
+        created=record.created,
+        width=info.width,
+        height=info.height,
+        size_bytes=len(data),
+        format=info.format,
+    )
+    return _note_oddities(kept, info)
+
+
 def check_place(path: Path, policy: IntakePolicy) -> Path:
     """The file that a path leads to, links resolved, which must lie in a folder that may be read.
 
@@ -108,7 +130,8 @@ def check_place(path: Path, policy: IntakePolicy) -> Path:
     real = Path(os.path.realpath(path))
     if any(real.is_relative_to(folder) for folder in policy.folders):
         return real
-    names = [str(folder) for folder in policy.folders[:_FOLDERS_SHOWN]]
+    state_dir = _resolve(policy.state_dir)
+    names = [str(folder) for folder in policy.folders if not folder.is_relative_to(state_dir)][:_FOLDERS_SHOWN]
     raise InvalidImageError(
         f"{name_file(path)} lies outside the folders that may be read ({', '.join(names)}); copy it there, or add its "
         "folder to DRAWTHINGS_INPUT_DIRS."
@@ -162,6 +185,10 @@ def _adopt(catalog: ImageCatalog, path: Path, sha256: str, size_bytes: int, info
         size_bytes=size_bytes,
         format=info.format,
     )
+    return _note_oddities(record, info)
+
+
+def _note_oddities(record: ImageRecord, info: PictureInfo) -> Resolved:
     return Resolved(record, tuple(f"{record.id} {text}" for text in _list_oddities(info)))
 
 

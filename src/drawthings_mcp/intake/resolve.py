@@ -9,7 +9,7 @@ from typing import TypeAlias, cast
 import anyio.to_thread
 
 from drawthings_mcp.errors import InvalidImageError, UnknownNameError
-from drawthings_mcp.intake.adoption import Resolved, adopt_bytes, adopt_path
+from drawthings_mcp.intake.adoption import Resolved, adopt_bytes, adopt_path, keep_found
 from drawthings_mcp.intake.data_uri import decode_data_uri
 from drawthings_mcp.intake.lm_studio import Attachment, find_newest_attachment
 from drawthings_mcp.intake.policy import IntakePolicy
@@ -19,6 +19,7 @@ from drawthings_mcp.library import ImageCatalog, ImageRecord, Kind, hash_file, o
 Resolver: TypeAlias = Callable[[str, ImageCatalog, IntakePolicy], Resolved]
 
 _NEWEST_SHOWN = 3
+_FETCHED = "https://"
 _KIND_NAMES: Mapping[Kind, str] = {
     "a": "picture has been brought in",
     "v": "picture has been generated",
@@ -54,7 +55,12 @@ async def resolve_reference(text: str, catalog: ImageCatalog, policy: IntakePoli
         fetched = await policy.fetch(reference.value, policy.max_download_bytes, policy.download_seconds)
         name = "The picture of the URL"
         return await anyio.to_thread.run_sync(adopt_bytes, fetched.data, name, reference.value, catalog, policy)
-    return await anyio.to_thread.run_sync(_RESOLVERS[reference.form], reference.value, catalog, policy)
+    resolved = await anyio.to_thread.run_sync(_RESOLVERS[reference.form], reference.value, catalog, policy)
+    if resolved.record.path is not None:
+        return resolved
+    record = resolved.record
+    fetched = await policy.fetch(record.origin, policy.max_download_bytes, policy.download_seconds)
+    return await anyio.to_thread.run_sync(keep_found, fetched.data, record, catalog, policy)
 
 
 def _resolve_id(image_id: str, catalog: ImageCatalog, policy: IntakePolicy) -> Resolved:
@@ -127,7 +133,12 @@ def _resolve_origin(uri: str, catalog: ImageCatalog, policy: IntakePolicy) -> Re
 
 
 def _use(record: ImageRecord, catalog: ImageCatalog, policy: IntakePolicy) -> Resolved:
-    """A known picture, if its file is still what it was; else what is there now, under an id of its own."""
+    """A known picture, if its file is still what it was; else what is there now, under an id of its own.
+
+    What was found on the web and has no file yet is given as it is, to be fetched.
+    """
+    if record.path is None and record.origin.lower().startswith(_FETCHED):
+        return Resolved(record)
     with open_original(record) as file:
         if not record.sha256 or hash_file(file) == record.sha256:
             return Resolved(record)

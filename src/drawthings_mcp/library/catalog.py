@@ -339,5 +339,5 @@ def _list_nearest(connection: sqlite3.Connection, kind: str | None, number: int)
 
 
 def _build_unknown(image_id: str, nearest: list[str]) -> UnknownNameError:
-    hint = f"Nearest: {', '.join(nearest)}." if nearest else "No picture of that kind exists yet."
-    return UnknownNameError(f"There is no picture {image_id!r}. {hint}", name=image_id, nearest=nearest)
+    hint = f"the nearest are {', '.join(nearest)}" if nearest else "none of that kind exists yet"
+    return UnknownNameError(f"There is no picture {image_id!r}; {hint}.", name=image_id, nearest=nearest)

@@ -29,6 +29,8 @@ FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "HEIF", "GIF", "TIFF", "BMP", "MPO", "
 _SIDEWAYS = frozenset({5, 6, 7, 8})
 """EXIF orientations that swap width and height."""
 _HEAD_SIZE = 2048
+_SHOWN = 240
+"""Characters of a path in an error."""
 _HEIC_BRANDS = frozenset({b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"})
 _GZIP = b"\x1f\x8b"
 
@@ -57,8 +59,9 @@ class PictureInfo:
 
 
 def name_file(path: Path) -> str:
-    """How a file is called in a sentence."""
-    return f"The file {str(path)!r}"
+    """How a file is called in a sentence; of a very long path the end is what tells files apart."""
+    text = str(path)
+    return f"The file {text if len(text) <= _SHOWN else f'…{text[-_SHOWN:]}'!r}"
 
 
 def open_regular_file(path: Path, max_size: int = MAX_FILE_SIZE) -> BinaryIO:
@@ -79,6 +82,8 @@ def open_regular_file(path: Path, max_size: int = MAX_FILE_SIZE) -> BinaryIO:
         except BaseException:
             file.close()
             raise
+    except InvalidImageError:
+        raise
     except FileNotFoundError as exc:
         raise InvalidImageError(f"{name} does not exist; check the path.") from exc
     except OSError as exc:

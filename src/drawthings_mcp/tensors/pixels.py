@@ -37,7 +37,7 @@ _PROFILED_MODES = ("RGB", "RGBA", "L", "CMYK", "LAB")
 
 
 _ROWS_AT_ONCE = 256
-"""Of wide levels: the arithmetic takes twelve times the bytes of its result."""
+"""Rows that are converted together, where all at once would take many times the bytes of the result."""
 
 
 def ensure_pixels(image: ImageLike) -> NDArray[np.uint8]:
@@ -126,7 +126,16 @@ def _convert_picture(picture: Image.Image) -> NDArray[np.uint8]:
         raise InvalidImageError("Floating-point pictures have no agreed range; convert it to 8 or 16 bits per channel.")
     if picture.mode == "La":
         picture = picture.convert("LA")  # Pillow knows no straight way
-    return np.asarray(_convert_colours(picture, "RGBA" if picture.has_transparency_data else "RGB"))
+    return _copy_pixels(_convert_colours(picture, "RGBA" if picture.has_transparency_data else "RGB"))
+
+
+def _copy_pixels(picture: Image.Image) -> NDArray[np.uint8]:
+    """The pixels of an RGB or RGBA picture; by blocks, since Pillow needs three times their bytes to give them all."""
+    pixels = np.empty((picture.height, picture.width, len(picture.getbands())), np.uint8)
+    for top in range(0, picture.height, _ROWS_AT_ONCE):
+        bottom = min(top + _ROWS_AT_ONCE, picture.height)
+        pixels[top:bottom] = np.asarray(picture.crop((0, top, picture.width, bottom)))
+    return pixels
 
 
 def _convert_array(array: NDArray[Any]) -> NDArray[np.uint8]:
@@ -178,7 +187,7 @@ def _convert_colours(picture: Image.Image, mode: str) -> Image.Image:
             return converted or picture
         except (ImageCms.PyCMSError, OSError, ValueError):
             _logger.info("The picture's colour profile does not fit it; it is taken as sRGB.", exc_info=True)
-    return picture.convert(mode)
+    return picture if picture.mode == mode else picture.convert(mode)
 
 
 @cache

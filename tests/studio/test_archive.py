@@ -1,0 +1,75 @@
+"""What the studio leaves in the catalog and in the files, and what it mends when it starts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PIL import ExifTags, Image
+
+from drawthings_mcp.library import ImageCatalog, hash_file
+from drawthings_mcp.library.database import FILE_NAME
+from drawthings_mcp.metadata import read_metadata
+from drawthings_mcp.settings import Settings, load_settings
+from drawthings_mcp.simulator import Simulator
+from drawthings_mcp.studio import GenerateArguments, GenerationResult, open_studio
+
+pytestmark = pytest.mark.anyio
+
+MARK = b"Secret Street 12"
+
+
+def build_settings(simulator: Simulator, folder: Path) -> Settings:
+    environment = {"DRAWTHINGS_OUTPUT_DIR": str(folder / "out"), "DRAWTHINGS_STATE_DIR": str(folder / "state")}
+    return load_settings({"server": simulator.address, "tls": "off"}, environment=environment)
+
+
+async def generate(simulator: Simulator, folder: Path, arguments: GenerateArguments) -> GenerationResult:
+    async with open_studio(build_settings(simulator, folder)) as studio:
+        return await studio.generate(arguments)
+
+
+async def test_variants_of_one_call_are_recorded_with_all_that_made_them(tmp_path: Path) -> None:
+    async with Simulator() as simulator:
+        result = await generate(simulator, tmp_path, GenerateArguments("fox", width=128, height=128, variants=2))
+    catalog = ImageCatalog(tmp_path / "state")
+    for variant in result.variants:
+        record = catalog.get(variant.id)
+        with variant.path.open("rb") as file:
+            assert record.sha256 == hash_file(file)
+        assert (record.path, record.size_bytes, record.format) == (variant.path, variant.path.stat().st_size, "PNG")
+        assert record.configuration["seed"] == record.seed == variant.seed
+        metadata = read_metadata(variant.path)
+        assert metadata is not None
+        assert (metadata.record["id"], metadata.record["job"]) == (variant.id, record.job)
+    assert len({catalog.get(variant.id).job for variant in result.variants}) == 1
+    assert catalog.list_reservations() == {}
+
+
+async def test_a_studio_with_a_damaged_catalog_mends_it_and_says_so_once(tmp_path: Path) -> None:
+    arguments = GenerateArguments("fox", width=128, height=128)
+    async with Simulator() as simulator:
+        await generate(simulator, tmp_path, arguments)
+        (tmp_path / "state" / FILE_NAME).write_bytes(bytes(5000))
+        async with open_studio(build_settings(simulator, tmp_path)) as studio:
+            mended, next_one = await studio.generate(arguments), await studio.generate(arguments)
+    assert [variant.id for variant in (*mended.variants, *next_one.variants)] == ["v2", "v3"]
+    assert any("was damaged and was rebuilt with 1 pictures" in note for note in mended.notes)
+    assert not any("catalog" in note for note in next_one.notes)
+    assert ImageCatalog(tmp_path / "state").get("v1").prompt == "fox"
+
+
+async def test_nothing_personal_of_an_input_gets_into_the_result(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Artist] = MARK.decode()
+    exif.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSLatitude] = (48.0, 8.0, 14.0)
+    photo = tmp_path / "photo.jpg"
+    Image.new("RGB", (128, 128)).save(photo, exif=exif, comment=MARK)
+    async with Simulator() as simulator:
+        result = await generate(simulator, tmp_path, GenerateArguments("a fox", mode="image2image", canvas=photo))
+    (variant,) = result.variants
+    data = variant.path.read_bytes()
+    assert MARK not in data
+    assert str(photo).encode() not in data
+    with Image.open(variant.path) as picture:
+        assert dict(picture.getexif()) == {}
