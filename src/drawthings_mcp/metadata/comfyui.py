@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 from drawthings_mcp.metadata.a1111 import join_sampler
@@ -31,6 +32,10 @@ _NO_MODEL = frozenset(
 """Inputs by which no model comes."""
 _LORA = re.compile(r"lora(?:_name)?(_?\d+)?")
 _WEIGHTS = ("strength_model", "strength", "model_weight", "model_str", "lora_wt", "weight")
+_MAX_DETOUR = 50
+"""Nodes between an input and the number that is handed on to it."""
+_MAX_ENCODERS = 20
+"""Texts that are gathered where nothing tells which was used."""
 _PREFERRED = (*_SEEDS, "value", "int", "number", "float")
 """Inputs of a node that hands on a number, the likeliest first."""
 
@@ -77,9 +82,8 @@ def _build_facts(graph: Graph) -> ImageFacts:
 
 def _build_rough_facts(graph: Graph) -> ImageFacts:
     """What can be told without a sampler that is known: whatever is encoded, the first model."""
-    texts = [
-        PromptReader(graph, "positive").read(Link(key)) for key, node in graph.items() if "TextEncode" in node.kind
-    ]
+    encoders = islice((key for key, node in graph.items() if "TextEncode" in node.kind), _MAX_ENCODERS)
+    texts = [PromptReader(graph, "positive").read(Link(key)) for key in encoders]
     models = (_name_model(node) for node in graph.values())
     return ImageFacts(
         dialect="comfyui",
@@ -102,7 +106,8 @@ def _find_sampler(graph: Graph) -> Node | None:
     used = {source.node for node in graph.values() for source in node.inputs.values() if isinstance(source, Link)}
     ends = [key for key in graph if key not in used]
     ends.sort(key=lambda key: "save" not in graph[key].kind.lower())
-    order = [node for end in ends for node in walk_up(graph, Link(end))]
+    seen: set[str] = set()
+    order = [node for end in ends for node in walk_up(graph, Link(end), seen=seen)]
     # In a graph that runs in circles nothing is an end.
     candidates = [node for node in (*order, *graph.values()) if _samples(node)]
     first = next((node for node in candidates if not _mends(node)), next(iter(candidates), None))
@@ -199,7 +204,7 @@ def _find_number(graph: Graph, inputs: Any, *names: str, whole: bool = False) ->
 
 def _list_numbers(graph: Graph, link: Link, whole: bool) -> Iterator[Any]:
     read = find_int if whole else find_float
-    for node in walk_up(graph, link):
+    for node in walk_up(graph, link, limit=_MAX_DETOUR):
         values = [*(node.inputs.get(name) for name in _PREFERRED), *node.inputs.values()]
         yield from (value for value in values if not isinstance(value, str) and read(value) is not None)
 

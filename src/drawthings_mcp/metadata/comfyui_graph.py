@@ -38,6 +38,10 @@ class Node:
 
 Graph: TypeAlias = Mapping[str, Node]
 
+MAX_WALK = 1000
+"""Nodes of one way; large graphs have some hundred in all."""
+_MAX_BYPASSED = 50
+"""In a row."""
 _MUTED, _BYPASSED = 2, 4
 """Modes of a drawn node that is not executed; a bypassed one passes on what it gets."""
 _SEED_STEERING = frozenset(("fixed", "increment", "decrement", "randomize"))
@@ -132,7 +136,7 @@ class _Drawing:
 
     def _find_source(self, link: Any) -> str | None:
         """The executed node at the other end of a link, through those that only pass on what they get."""
-        for _ in self._nodes:
+        for _ in range(_MAX_BYPASSED):
             origin = self._origins.get(link) if isinstance(link, int | str) else None
             node = self._nodes.get(origin or "")
             if origin is None or node is None or node.get("mode") == _MUTED:
@@ -181,7 +185,14 @@ def _name_values(node: Mapping[str, Any]) -> dict[str, Any]:
     )
 
 
-def walk_up(graph: Graph, value: Any, follows: Callable[[str], bool] = lambda _: True) -> Iterator[Node]:
+def walk_up(
+    graph: Graph,
+    value: Any,
+    follows: Callable[[str], bool] = lambda _: True,
+    *,
+    seen: set[str] | None = None,
+    limit: int = MAX_WALK,
+) -> Iterator[Node]:
     """The node at the other end of a link, then those that feed it, nearest first, each once.
 
     Parameters
@@ -190,14 +201,19 @@ def walk_up(graph: Graph, value: Any, follows: Callable[[str], bool] = lambda _:
         An input; nothing comes from one that was entered.
     follows
         Whether to go on along an input of this name.
+    seen
+        Nodes that are left out; those that come are added.
+    limit
+        The most nodes, so that ways within ways stay short.
     """
-    seen: set[str] = set()
+    seen = set() if seen is None else seen
     waiting = deque([value])
-    while waiting:
+    while waiting and limit > 0:
         link = waiting.popleft()
         if not isinstance(link, Link) or link.node in seen or link.node not in graph:
             continue
         seen.add(link.node)
+        limit -= 1
         node = graph[link.node]
         yield node
         waiting.extend(source for name, source in node.inputs.items() if isinstance(source, Link) and follows(name))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -92,14 +93,19 @@ def test_what_a_dead_app_left_behind_is_seen(path: Path, start_writer: StartWrit
     assert _list(path) == ["picture 0"]
 
 
-def test_a_log_without_its_shared_memory_is_seen(path: Path, start_writer: StartWriter, tmp_path: Path) -> None:
+def test_a_log_without_its_shared_memory_is_seen(
+    path: Path, start_writer: StartWriter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     order = start_writer(path)
     order("add 0")
     (tmp_path / "copy").mkdir()
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
     for suffix in ("", "-wal"):
         shutil.copy(f"{path}{suffix}", tmp_path / "copy")
     assert _list(tmp_path / "copy" / path.name) == ["picture 0"]
-    assert not list(tmp_path.glob("drawthings-project-*"))
+    assert list((tmp_path / "temporary").iterdir()) == []
+    assert (tmp_path / "copy" / path.name).stat().st_nlink == 1
 
 
 def test_an_empty_log_does_not_matter(path: Path) -> None:

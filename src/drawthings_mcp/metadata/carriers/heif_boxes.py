@@ -20,6 +20,8 @@ _MAX_BOXES = 64
 _MAX_META = 1024 * 1024
 """Bytes of the box that describes everything; a panorama of a thousand tiles takes 40 KB."""
 _MAX_ITEMS = 65_536
+_MAX_EXTENTS = 64
+"""Of one item; a description may say that each takes no bytes, so that nothing else would bound them."""
 _XMP_TYPE = b"application/rdf+xml"
 
 
@@ -131,7 +133,8 @@ def _parse_kinds(data: bytes, items: dict[int, _Item]) -> None:
         item = items.setdefault(number, _Item())
         item.kind = numbers.take_bytes(4)
         if item.kind == b"mime":
-            item.content_type = numbers.take_rest().split(b"\0")[1:2][0] if b"\0" in entry else b""
+            _name, _, rest = numbers.take_rest().partition(b"\0")
+            item.content_type = rest.partition(b"\0")[0]
         if len(items) > _MAX_ITEMS:
             raise InvalidImageError("The HEIC or AVIF file has too many parts and is not read.")
 
@@ -148,7 +151,10 @@ def _parse_places(data: bytes, items: Mapping[int, _Item]) -> None:
         item.in_file = version == 0 or numbers.take(2) & 0xF == 0
         numbers.take(2)
         base = numbers.take(base_size)
-        for _ in range(numbers.take(2)):
+        extents = numbers.take(2)
+        if extents > _MAX_EXTENTS:
+            raise InvalidImageError("The HEIC or AVIF file has too many parts and is not read.")
+        for _ in range(extents):
             if version > 0:
                 numbers.take(index_size)
             offset = base + numbers.take(offset_size)

@@ -35,7 +35,7 @@ def replay(lineage: int, edits: int, find_text: FindText) -> tuple[str, str] | N
         return None
     node = Table(data)
     texts = [_encode(node.get_text(3)), _encode(node.get_text(4))]
-    count = max(edits - int(node.get(2, "i64")), 0)
+    count = min(max(edits - int(node.get(2, "i64")), 0), EDITS_PER_NODE)
     for edit in node.get_tables(5)[:count]:
         side = 1 if edit.get(0, "u8") == _NEGATIVE else 0
         texts[side] = _replace(texts[side], *edit.get_range(1), _encode(edit.get_text(2)))
