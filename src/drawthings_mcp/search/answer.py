@@ -10,9 +10,11 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from drawthings_mcp.errors import InvalidInputError, UnknownNameError
 from drawthings_mcp.library import ImageCatalog
@@ -21,8 +23,10 @@ from drawthings_mcp.search.arguments import SearchArguments, SearchResult
 from drawthings_mcp.search.database import Database
 from drawthings_mcp.search.entry import Source
 from drawthings_mcp.search.facets import root_facet
+from drawthings_mcp.search.fusion import fuse
 from drawthings_mcp.search.looking import count_unseen, source_key
-from drawthings_mcp.search.matching import Hit, Hits, find_pictures, list_in_scope
+from drawthings_mcp.search.matching import Hit, Hits, find_pictures, keep_in_scope, list_in_scope
+from drawthings_mcp.search.meaning import Meanings
 from drawthings_mcp.search.projects import parse_reference
 from drawthings_mcp.search.query import Query
 from drawthings_mcp.search.rows import Shelf
@@ -34,6 +38,12 @@ from drawthings_mcp.search.visual.shrink import look_at
 from drawthings_mcp.search.words import fold_name
 from drawthings_mcp.tensors import ImageLike
 
+_FUSED = 200
+"""Hits by words that are put in order together with those by meaning."""
+_MEANT = 50
+"""Hits by meaning at most: there is always a nearest, however far."""
+_LEAST_SHARE = 0.85
+"""Share of the best hit's cosine that others need."""
 _MAX_NARROWED = 100_000
 """Pictures that the words beside ``like`` may leave; of more, the newest are compared."""
 PROJECT_SCHEME = "project://"
@@ -42,15 +52,27 @@ PROJECT_SCHEME = "project://"
 class Answerer:
     """Answers from an index; keeps the looks of its pictures in memory once they were asked for."""
 
-    def __init__(self, index: Database, tags: Database, catalog: ImageCatalog) -> None:
+    def __init__(self, index: Database, tags: Database, catalog: ImageCatalog, embedding_model: str = "") -> None:
         self._index = index
         self._tags = tags
         self._catalog = catalog
         self._gallery = Gallery()
+        self._meanings = Meanings(embedding_model)
         self._lock = threading.Lock()
 
-    def answer(self, query: Query, arguments: SearchArguments, sources: Mapping[str, Source]) -> SearchResult:
+    def answer(
+        self,
+        query: Query,
+        arguments: SearchArguments,
+        sources: Mapping[str, Source],
+        meaning: NDArray[np.float32] | None = None,
+    ) -> SearchResult:
         """One page.
+
+        Parameters
+        ----------
+        meaning
+            ``(D,)``, of length 1: what the words mean, when somebody could tell.
 
         Raises
         ------
@@ -63,7 +85,11 @@ class Answerer:
                 return SearchResult((), 0, True, arguments.offset, notes=query.notes)
             limiting = [] if _are_all(connection, active) else [root_facet(root) for root, _ in active]
             shelf = Shelf(connection, dict(source for _, source in active), self._catalog)
-            if arguments.like is None:
+            if arguments.like is not None:
+                hits = self._find_alike(connection, query, arguments, limiting, shelf)
+            elif meaning is not None:
+                hits = self._find_meant(connection, query, arguments, limiting, shelf, meaning)
+            else:
                 hits = find_pictures(
                     connection,
                     query,
@@ -72,8 +98,6 @@ class Answerer:
                     roots=limiting,
                     is_alive=shelf.is_alive,
                 )
-            else:
-                hits = self._find_alike(connection, query, arguments, limiting, shelf)
             rows = [row for hit in hits.page if (row := shelf.build_row(hit)) is not None]
             pending = files.count_pending(connection, [root for root, _ in active])
             notes = [*query.notes, *_note_unseen(connection, arguments)]
@@ -98,14 +122,28 @@ class Answerer:
             self._gallery.refresh(connection)
             ranked = self._gallery.rank(connection, look, wishes=wishes, among=among)
         found = [alike.picture for alike in ranked if alike.picture != itself]
-        end = arguments.offset + arguments.limit
-        alive: list[Hit] = []
-        for picture in found:
-            if len(alive) >= end:
-                break
-            if shelf.is_alive(picture):
-                alive.append(Hit(picture, "visual"))
-        return Hits(tuple(alive[arguments.offset : end]), len(found), len(ranked) < SHORTLIST)
+        page = _take_page([Hit(picture, "visual") for picture in found], arguments, shelf)
+        return Hits(page, len(found), len(ranked) < SHORTLIST)
+
+    def _find_meant(
+        self,
+        connection: sqlite3.Connection,
+        query: Query,
+        arguments: SearchArguments,
+        roots: Sequence[str],
+        shelf: Shelf,
+        meaning: NDArray[np.float32],
+    ) -> Hits:
+        count = max(_FUSED, arguments.offset + arguments.limit)
+        by_words = find_pictures(connection, query, offset=0, limit=count, roots=roots)
+        with self._lock:
+            self._meanings.refresh(connection)
+            near = self._meanings.find_nearest(connection, meaning, _MEANT)
+        least = _LEAST_SHARE * near[0].cosine if near else 0.0
+        meant = keep_in_scope(connection, query, roots, [one.picture for one in near if one.cosine >= least])
+        hits = fuse(by_words.page, meant)
+        more = len(hits) - len(by_words.page)
+        return Hits(_take_page(hits, arguments, shelf), by_words.total + more, by_words.is_exact)
 
     def read_preview(self, place: str, sources: Mapping[str, Source]) -> ImageLike:
         """What shows the picture at a place."""
@@ -126,6 +164,12 @@ class Answerer:
             content = _find_content(connection, path, key)
         change_tags(self._tags, self._index, [content], add=add, remove=remove)
         return list_tags_of(self._tags, content)
+
+
+def _take_page(hits: Sequence[Hit], arguments: SearchArguments, shelf: Shelf) -> tuple[Hit, ...]:
+    """The page that was asked for, of those hits that are still there."""
+    alive = (hit for hit in hits if shelf.is_alive(hit.picture))
+    return tuple(islice(alive, arguments.offset, arguments.offset + arguments.limit))
 
 
 def split_place(place: str) -> tuple[Path, str]:

@@ -6,6 +6,7 @@ background. The parts are elsewhere; nothing here knows SQL, MCP or the terminal
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -16,8 +17,11 @@ from typing import BinaryIO, TypeVar
 
 import anyio
 import anyio.to_thread
+import numpy as np
 from anyio.abc import TaskGroup
+from numpy.typing import NDArray
 
+from drawthings_mcp.errors import EndpointError
 from drawthings_mcp.library import ImageCatalog
 from drawthings_mcp.metadata import ImageFacts, read_facts_from
 from drawthings_mcp.search import tags as tag_file
@@ -29,14 +33,20 @@ from drawthings_mcp.search.freshness import Freshness
 from drawthings_mcp.search.indexing import IndexReport, Report, Stop, never, run_indexing
 from drawthings_mcp.search.internet import WebSearch, choose_provider
 from drawthings_mcp.search.looking import run_looking, source_key
+from drawthings_mcp.search.meaning import embed_texts, run_meaning
 from drawthings_mcp.search.sources import choose_sources
 from drawthings_mcp.search.web_answer import answer_from_web
 from drawthings_mcp.settings import Settings
 from drawthings_mcp.tensors import ImageLike
+from drawthings_mcp.web.endpoint import Endpoint
 
 FIRST_BUDGET = 5.0
 """Seconds that a search spends on indexing at most: a chat client's patience is sixty."""
 
+_PATIENCE = 5.0
+"""Seconds that an endpoint has to tell what a query means."""
+
+_logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
@@ -77,8 +87,9 @@ class SearchEngine:
         self._index = open_index(settings.state_dir)
         self._tags = open_tags(settings.state_dir)
         self._budget = budget
-        self._freshness = Freshness(self._run_reading, self._run_looking, background, fresh_for)
-        self._answerer = Answerer(self._index, self._tags, catalog)
+        self._freshness = Freshness(self._run_reading, self._run_looking, self._run_meaning, background, fresh_for)
+        self._endpoint = _find_endpoint(settings)
+        self._answerer = Answerer(self._index, self._tags, catalog, settings.embedding_model)
 
     async def search(self, arguments: SearchArguments) -> SearchResult:
         """One page of the pictures that match.
@@ -98,12 +109,13 @@ class SearchEngine:
             return await answer_from_web(web, self._catalog, query, arguments, _now())
         report = await self._freshness.refresh(self._budget, with_looks=arguments.like is not None)
         sources = await self._in_thread(self._choose_sources)
-        result = await self._in_thread(partial(self._answerer.answer, query, arguments, sources))
+        meaning = await self._embed(query.text) if query.terms and arguments.like is None else None
+        result = await self._in_thread(partial(self._answerer.answer, query, arguments, sources, meaning))
         notes = [*result.notes, *_list_notes(report)]
         return replace(result, pending=report.pending if report else result.pending, notes=tuple(notes))
 
     async def index(self, dirs: Iterable[Path] = (), report: Report | None = None) -> IndexReport:
-        """Bring the whole index up to date, looks included.
+        """Bring the whole index up to date, looks and meanings included.
 
         Parameters
         ----------
@@ -115,6 +127,7 @@ class SearchEngine:
         await self._in_thread(partial(tag_file.remember_folders, self._tags, [path.resolve() for path in dirs]))
         result = await self._in_thread(partial(self._run_reading, report=report))
         await self._in_thread(partial(self._run_looking, report=report))
+        await self._run_meaning(report=report)
         return result
 
     async def forget(self, dirs: Iterable[Path]) -> None:
@@ -160,6 +173,22 @@ class SearchEngine:
     def _run_looking(self, should_stop: Stop = never, report: Report | None = None) -> None:
         run_looking(self._index, self._choose_sources(), should_stop=should_stop, report=report)
 
+    async def _run_meaning(self, should_stop: Stop = never, report: Report | None = None) -> None:
+        if self._endpoint is not None:
+            await run_meaning(self._index, self._endpoint, should_stop=should_stop, report=report)
+
+    async def _embed(self, text: str) -> NDArray[np.float32] | None:
+        """What a text means; None when nobody can tell now."""
+        if self._endpoint is None:
+            return None
+        try:
+            vectors = await embed_texts(self._endpoint, [text], timeout=_PATIENCE)
+        except EndpointError as error:
+            _logger.info("searching by words only: %s", error)
+            return None
+        first: NDArray[np.float32] = vectors[0]
+        return first
+
     def _choose_sources(self) -> dict[str, Source]:
         sources = self._given
         if sources is None:
@@ -173,6 +202,12 @@ class SearchEngine:
             return await anyio.to_thread.run_sync(work)
         await anyio.to_thread.run_sync(self._run_reading)
         return await anyio.to_thread.run_sync(work)
+
+
+def _find_endpoint(settings: Settings) -> Endpoint | None:
+    if not settings.embedding_url:
+        return None
+    return Endpoint(settings.embedding_url, settings.embedding_model, settings.embedding_key.get_secret_value())
 
 
 def _list_notes(report: IndexReport | None) -> list[str]:

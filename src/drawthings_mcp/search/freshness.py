@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Protocol
 
@@ -34,7 +34,9 @@ class Freshness:
     Parameters
     ----------
     read, look
-        The two phases; called in threads.
+        The first two phases; called in threads.
+    mean
+        The third, which only goes on in the background.
     background
         Where runs go on; without it they stop at the end of the budget.
     fresh_for
@@ -45,11 +47,13 @@ class Freshness:
         self,
         read: Reading,
         look: Callable[[Stop], object],
+        mean: Callable[[Stop], Awaitable[object]],
         background: TaskGroup | None,
         fresh_for: float,
     ) -> None:
         self._read = read
         self._look = look
+        self._mean = mean
         self._background = background
         self._fresh_for = fresh_for
         self._finished = float("-inf")
@@ -102,6 +106,8 @@ class Freshness:
             self._report = await run(partial(self._read, stopped.is_set))
             was_read.set()
             await run(partial(self._look, stopped.is_set))
+            was_looked.set()
+            await self._mean(stopped.is_set)
         except DrawThingsError as error:
             _logger.warning("%s", error)
             self._error = error

@@ -139,6 +139,20 @@ def list_in_scope(connection: sqlite3.Connection, query: Query, roots: Sequence[
     return list(found)
 
 
+def keep_in_scope(
+    connection: sqlite3.Connection, query: Query, roots: Sequence[str], pictures: Sequence[int]
+) -> list[int]:
+    """Those of some pictures that fulfil a query's filters, whatever their words."""
+    scope = build_scope(connection, query, roots)
+    statement = "SELECT 1 FROM postings WHERE postings MATCH ? AND rowid = ?"
+    return [
+        picture
+        for picture in pictures
+        if scope.first <= picture <= scope.last
+        and connection.execute(statement, (scope.build(), picture)).fetchone() is not None
+    ]
+
+
 def build_scope(connection: sqlite3.Connection, query: Query, roots: Sequence[str]) -> Scope:
     """The filters of a query."""
     required = [_quote(phrase) for phrase in query.phrases]
