@@ -61,16 +61,16 @@ ARRAYS = {
 """Rooms that handle arrays; numpy is their common tongue and at home in all of them."""
 
 HOMES = {
-    "PIL": {"attachments", "library", "metadata", "simulator", "tensors"},
+    "PIL": {"attachments", "library", "metadata", "search", "simulator", "tensors"},
     "av": {"library"},
-    "anyio": {"attachments", "cli", "client", "intake", "server", "simulator", "studio", "web"},
+    "anyio": {"attachments", "cli", "client", "intake", "search", "server", "simulator", "studio", "web"},
     "click": {"cli"},
     "cryptography": {"client", "simulator"},
     "flatbuffers": {"_generated", "wire"},
     "fpzip": {"tensors"},
     "google": {"_generated"},
     "grpc": {"_generated", "client", "simulator"},
-    "httpx2": {"web"},
+    "httpx2": {"search", "web"},
     "mcp": {"server"},
     "numpy": {*ARRAYS, "_generated"},
     "pillow_heif": {"tensors"},
