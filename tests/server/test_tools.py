@@ -27,7 +27,14 @@ async def test_descriptions_and_schemas_are_short_flat_and_closed(over_stdio: An
     async with over_stdio("--server", "demo") as client:
         tools = (await client.list_tools()).tools
         instructions = client.instructions or ""
-    assert [tool.name for tool in tools] == ["generate_image", "list_models", "review_image", "transform_image"]
+    assert [tool.name for tool in tools] == [
+        "generate_image",
+        "list_models",
+        "search_images",
+        "review_image",
+        "transform_image",
+        "tag_image",
+    ]
     assert 200 < len(instructions) <= 1024
     for tool in tools:
         assert 0 < len(tool.description or "") <= 600

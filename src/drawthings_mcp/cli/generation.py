@@ -13,7 +13,7 @@ from typing import Any, TypeVar, get_args
 
 import click
 
-from drawthings_mcp.cli.options import read_settings, reported_errors, server_options
+from drawthings_mcp.cli.options import SERVER_NAMES, read_settings, reported_errors, server_options
 from drawthings_mcp.cli.output import print_json, print_text, say
 from drawthings_mcp.limits import MAX_SEED, MAX_SIDE, MIN_SIDE
 from drawthings_mcp.presets import list_families
@@ -206,7 +206,7 @@ def run_jobs(jobs: Sequence[tuple[str, Path | None]], options: Mapping[str, Any]
             raise click.UsageError(f"--output {str(output)!r}: pictures are written as PNG, end the name with .png")
     requests = [(read_arguments(prompt, options), output) for prompt, output in jobs]
     context = click.get_current_context()
-    settings = read_settings(context, {name: options[name] for name in ("server", "tls", "ca_file", "shared_secret")})
+    settings = read_settings(context, {name: options[name] for name in SERVER_NAMES})
     if options["dry_run"]:
         with reported_errors():
             runs = anyio.run(_resolve_all, settings, requests) if jobs else []

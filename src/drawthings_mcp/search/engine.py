@@ -111,7 +111,7 @@ class SearchEngine:
         sources = await self._in_thread(self._choose_sources)
         meaning = await self._embed(query.text) if query.terms and arguments.like is None else None
         result = await self._in_thread(partial(self._answerer.answer, query, arguments, sources, meaning))
-        notes = [*result.notes, *_list_notes(report)]
+        notes = [*result.notes, *_list_notes(report, self._settings.output_dir)]
         return replace(result, pending=report.pending if report else result.pending, notes=tuple(notes))
 
     async def index(self, dirs: Iterable[Path] = (), report: Report | None = None) -> IndexReport:
@@ -210,11 +210,13 @@ def _find_endpoint(settings: Settings) -> Endpoint | None:
     return Endpoint(settings.embedding_url, settings.embedding_model, settings.embedding_key.get_secret_value())
 
 
-def _list_notes(report: IndexReport | None) -> list[str]:
+def _list_notes(report: IndexReport | None, output_dir: Path) -> list[str]:
     """What a run of indexing met that its reader should know."""
     if report is None:
         return []
-    notes = [f"{root} is not there; its pictures are left out until it is." for root in report.missing]
+    # The output folder comes into being with the first picture.
+    missing = [root for root in report.missing if root != output_dir.absolute()]
+    notes = [f"{root} is not there; its pictures are left out until it is." for root in missing]
     if not report.is_listed:
         notes.append("Not all folders have been listed yet; search again for more.")
     if len(report.problems) > 1:

@@ -9,7 +9,7 @@ import base64
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import anyio
 import anyio.to_thread
@@ -31,7 +31,7 @@ from drawthings_mcp.attachments import (
     plan,
 )
 from drawthings_mcp.server.session import Session
-from drawthings_mcp.studio import Picture, Studio, load_room
+from drawthings_mcp.studio import Studio, load_room
 
 MAX_TEXT = 800
 """Characters of the text block of a result with pictures (contract §5)."""
@@ -41,8 +41,23 @@ _RESERVED = count_result('"' * MAX_TEXT)
 _RESERVED_FOR_DESCRIPTIONS = 6 * 2 * 1_000
 """The same for descriptions of two inputs, three outputs and what surrounds them."""
 
+_USUAL_SIZE = (1024, 1024)
+"""What is planned with for pictures whose size nobody told; they are shown as they are."""
+
 Describe: TypeAlias = Callable[[str], str]
 """The budget line → the text of the result."""
+
+
+class Showable(Protocol):
+    """A picture that may be shown."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def size(self) -> tuple[int, int]: ...
+    @property
+    def source(self) -> Any:
+        """A path, bytes or an array."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +98,8 @@ class Viewer:
         policy: Policy,
         describe: Describe,
         *,
-        inputs: Sequence[Picture] = (),
-        outputs: Sequence[Picture] = (),
+        inputs: Sequence[Showable] = (),
+        outputs: Sequence[Showable] = (),
     ) -> CallToolResult:
         """One result: the text, then the previews, inputs before outputs, then descriptions if the client needs them.
 
@@ -117,10 +132,10 @@ class Viewer:
         )
 
     async def _encode(
-        self, inputs: Sequence[Picture], outputs: Sequence[Picture], policy: Policy, is_described: bool
+        self, inputs: Sequence[Showable], outputs: Sequence[Showable], policy: Policy, is_described: bool
     ) -> tuple[Plan, tuple[Attachment, ...]]:
         planned = plan(_list_candidates(inputs), _list_candidates(outputs), self._ledger, policy)
-        paths = {picture.id: picture.path for picture in (*inputs, *outputs)}
+        paths = {picture.id: picture.source for picture in (*inputs, *outputs)}
         room = await load_room("attachments.encoding")
         reserved = _RESERVED + (_RESERVED_FOR_DESCRIPTIONS if is_described else 0)
         encode = partial(room.encode, planned, paths, policy, reserved_characters=reserved)
@@ -150,8 +165,8 @@ def join_lines(lines: Sequence[str]) -> str:
     return text.rstrip()
 
 
-def _list_candidates(pictures: Sequence[Picture]) -> list[Candidate]:
-    return [Candidate(picture.id, picture.size) for picture in pictures]
+def _list_candidates(pictures: Sequence[Showable]) -> list[Candidate]:
+    return [Candidate(picture.id, picture.size if all(picture.size) else _USUAL_SIZE) for picture in pictures]
 
 
 def _describe_sight(shown: Plan, seen: bool | None) -> str:
