@@ -112,6 +112,8 @@ class SearchEngine:
         meaning = await self._embed(query.text) if query.terms and arguments.like is None else None
         result = await self._in_thread(partial(self._answerer.answer, query, arguments, sources, meaning))
         notes = [*result.notes, *_list_notes(report)]
+        if self._freshness.is_reading:
+            notes.append("Pictures are still being indexed; search again for more.")
         return replace(result, pending=report.pending if report else result.pending, notes=tuple(notes))
 
     async def index(self, dirs: Iterable[Path] = (), report: Report | None = None) -> IndexReport:

@@ -62,6 +62,11 @@ class Freshness:
         self._report: IndexReport | None = None
         self._error: DrawThingsError | None = None
 
+    @property
+    def is_reading(self) -> bool:
+        """Whether the first phase of a run is under way."""
+        return self._was_read is not None and not self._was_read.is_set()
+
     async def refresh(self, budget: float, *, with_looks: bool) -> IndexReport | None:
         """What the newest run found; None when it is not that far yet.
 
