@@ -239,3 +239,21 @@ async def test_photos_without_words_are_found_by_name_folder_and_date(desk: Desk
     for query in ("lisbon", "dsc 0042", "DSC_0042", "since:2019-05-04 until:2019-05-04", "lisbon until:2019"):
         assert await desk.names(query) == ["DSC_0042.jpg"], query
     assert await desk.names("since:2019-05-05") == []
+
+
+async def test_a_video_is_one_hit_and_not_its_frames(desk: Desk) -> None:
+    for number in range(1, 6):
+        Picture(f"a running gnu {number}").write(desk.output / f"2025-06-01_gnu_s1-{number:04}.png")
+    Picture("a gnu in 1985").write(desk.output / "gnu-1985.png")
+    Picture("a gnu").write(desk.pictures / "gnu-0001.png")
+    Picture("a gnu too").write(desk.pictures / "gnu-0002.png")
+    assert sorted(await desk.names("gnu")) == [
+        "2025-06-01_gnu_s1-0001.png",
+        "gnu-0001.png",
+        "gnu-0002.png",
+        "gnu-1985.png",
+    ]
+
+
+async def test_who_looks_for_projects_is_told_where_they_are(desk: Desk) -> None:
+    assert "com.liuliu.draw-things" in (await desk.search(source="projects")).notes[0]

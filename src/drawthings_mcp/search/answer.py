@@ -47,6 +47,12 @@ _LEAST_SHARE = 0.85
 _MAX_NARROWED = 100_000
 """Pictures that the words beside ``like`` may leave; of more, the newest are compared."""
 PROJECT_SCHEME = "project://"
+PROJECTS = "projects"
+_NO_PROJECTS = (
+    "No project files are in the folders that are searched. On a Mac the app keeps them in "
+    "~/Library/Containers/com.liuliu.draw-things/Data/Documents: index that folder once, or add it to "
+    "DRAWTHINGS_SEARCH_DIRS."
+)
 
 
 class Answerer:
@@ -101,6 +107,8 @@ class Answerer:
             rows = [row for hit in hits.page if (row := shelf.build_row(hit)) is not None]
             pending = files.count_pending(connection, [root for root, _ in active])
             notes = [*query.notes, *_note_unseen(connection, arguments)]
+            if not hits.total and arguments.source == PROJECTS and not _has_projects(connection):
+                notes.append(_NO_PROJECTS)
         return SearchResult(tuple(rows), hits.total, hits.is_exact, arguments.offset, pending, tuple(notes))
 
     def _find_alike(
@@ -195,6 +203,11 @@ def _are_all(connection: sqlite3.Connection, active: Sequence[object]) -> bool:
 def _note_unseen(connection: sqlite3.Connection, arguments: SearchArguments) -> list[str]:
     unseen = count_unseen(connection) if arguments.like is not None else 0
     return [f"{unseen} pictures have not been looked at yet; search again for them."] if unseen else []
+
+
+def _has_projects(connection: sqlite3.Connection) -> bool:
+    row = connection.execute("SELECT 1 FROM files WHERE name LIKE '%.sqlite3' LIMIT 1").fetchone()
+    return row is not None
 
 
 def _split_wishes(query: Query) -> tuple[Query, list[str]]:

@@ -68,10 +68,9 @@ def _parse_calendar(text: str, now: datetime) -> Span | None:
     match = _CALENDAR.fullmatch(text)
     if not match:
         return None
-    year, month, day = (int(part) if part else None for part in match.groups())
-    start = now.replace(
-        year=year or 1, month=month or 1, day=day or 1, hour=0, minute=0, second=0, microsecond=0, fold=0
-    )
+    month, day = (int(part) if part else None for part in match.groups()[1:])
+    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    start = midnight.replace(year=int(match[1]), month=1 if month is None else month, day=1 if day is None else day)
     if day:
         return Span(start, start + _DAY - _TICK)
     if month:
@@ -80,7 +79,7 @@ def _parse_calendar(text: str, now: datetime) -> Span | None:
 
 
 def _parse_iso(text: str, now: datetime) -> Span:
-    moment = datetime.fromisoformat(text)
+    moment = datetime.fromisoformat(text.upper())
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=now.tzinfo)
     return Span(moment, moment)

@@ -88,6 +88,7 @@ class SearchEngine:
         self._tags = open_tags(settings.state_dir)
         self._budget = budget
         self._freshness = Freshness(self._run_reading, self._run_looking, self._run_meaning, background, fresh_for)
+        self._told: set[str] = set()
         self._endpoint = _find_endpoint(settings)
         self._answerer = Answerer(self._index, self._tags, catalog, settings.embedding_model)
 
@@ -111,7 +112,9 @@ class SearchEngine:
         sources = await self._in_thread(self._choose_sources)
         meaning = await self._embed(query.text) if query.terms and arguments.like is None else None
         result = await self._in_thread(partial(self._answerer.answer, query, arguments, sources, meaning))
-        notes = [*result.notes, *_list_notes(report, self._settings.output_dir)]
+        notes = [*result.notes, *self._list_news(report)]
+        if self._freshness.is_reading:
+            notes.append("Pictures are still being indexed; search again for more.")
         return replace(result, pending=report.pending if report else result.pending, notes=tuple(notes))
 
     async def index(self, dirs: Iterable[Path] = (), report: Report | None = None) -> IndexReport:
@@ -162,6 +165,21 @@ class SearchEngine:
     async def _change_tags(self, place: str, **changes: Sequence[str]) -> list[str]:
         return await self._in_thread(partial(self._answerer.change_tags, place, **changes))
 
+    def _list_news(self, report: IndexReport | None) -> list[str]:
+        """What a run of indexing met that its reader should know; problems once."""
+        if report is None:
+            return []
+        # The output folder comes into being with the first picture.
+        missing = [root for root in report.missing if root != self._settings.output_dir.absolute()]
+        notes = [f"{root} is not there; its pictures are left out until it is." for root in missing]
+        if not report.is_listed:
+            notes.append("Not all folders have been listed yet; search again for more.")
+        problems = [problem for problem in report.problems if problem not in self._told]
+        self._told.update(problems)
+        if len(problems) > 1:
+            notes.append(f"{len(problems)} files cannot be read, the first: {problems[0]}")
+        return notes if len(problems) > 1 else notes + problems
+
     def _run_reading(self, should_stop: Stop = never, report: Report | None = None) -> IndexReport:
         sources = list(self._choose_sources().values())
         run = partial(run_indexing, self._index, self._tags, sources, should_stop=should_stop, report=report)
@@ -208,20 +226,6 @@ def _find_endpoint(settings: Settings) -> Endpoint | None:
     if not settings.embedding_url:
         return None
     return Endpoint(settings.embedding_url, settings.embedding_model, settings.embedding_key.get_secret_value())
-
-
-def _list_notes(report: IndexReport | None, output_dir: Path) -> list[str]:
-    """What a run of indexing met that its reader should know."""
-    if report is None:
-        return []
-    # The output folder comes into being with the first picture.
-    missing = [root for root in report.missing if root != output_dir.absolute()]
-    notes = [f"{root} is not there; its pictures are left out until it is." for root in missing]
-    if not report.is_listed:
-        notes.append("Not all folders have been listed yet; search again for more.")
-    if len(report.problems) > 1:
-        notes.append(f"{len(report.problems)} files cannot be read, the first: {report.problems[0]}")
-    return notes + (report.problems if len(report.problems) == 1 else [])
 
 
 def _now() -> datetime:

@@ -128,8 +128,9 @@ def _list_pending(
     connection: sqlite3.Connection, roots: Sequence[int], condition: str, values: tuple[str, ...], count: int
 ) -> list[tuple[int, int, str, str]]:
     marks = ", ".join("?" * len(roots))
+    # A cross join is done in the order in which it is written: along the index of what waits, newest first.
     return connection.execute(
-        "SELECT files.id, root, path, name FROM files JOIN folders ON folders.id = folder "
+        "SELECT files.id, root, path, name FROM files CROSS JOIN folders ON folders.id = folder "
         f"WHERE state = {PENDING} AND {condition} AND root IN ({marks}) ORDER BY mtime_ns DESC LIMIT ?",
         (*values, *roots, count),
     ).fetchall()

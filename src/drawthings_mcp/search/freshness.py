@@ -40,7 +40,7 @@ class Freshness:
     background
         Where runs go on; without it they stop at the end of the budget.
     fresh_for
-        Seconds after a complete run for which no other is begun.
+        Seconds after a complete run for which no other is begun; as many times longer as it took seconds.
     """
 
     def __init__(
@@ -56,11 +56,16 @@ class Freshness:
         self._mean = mean
         self._background = background
         self._fresh_for = fresh_for
-        self._finished = float("-inf")
+        self._fresh_until = float("-inf")
         self._was_read: anyio.Event | None = None
         self._was_looked: anyio.Event | None = None
         self._report: IndexReport | None = None
         self._error: DrawThingsError | None = None
+
+    @property
+    def is_reading(self) -> bool:
+        """Whether the first phase of a run is under way."""
+        return self._was_read is not None and not self._was_read.is_set()
 
     async def refresh(self, budget: float, *, with_looks: bool) -> IndexReport | None:
         """What the newest run found; None when it is not that far yet.
@@ -81,17 +86,21 @@ class Freshness:
         return report
 
     async def _run_within(self, budget: float, with_looks: bool) -> None:
-        end = time.monotonic() + budget
+        start = time.monotonic()
+        end = start + budget
 
         def is_over() -> bool:
             return time.monotonic() >= end
 
-        self._report = await anyio.to_thread.run_sync(partial(self._read, is_over))
+        if start >= self._fresh_until:
+            self._report = await anyio.to_thread.run_sync(partial(self._read, is_over))
+            if self._report.is_complete:
+                self._rest(start)
         if with_looks:
             await anyio.to_thread.run_sync(partial(self._look, is_over))
 
     async def _wait(self, background: TaskGroup, budget: float, with_looks: bool) -> None:
-        if self._was_looked is None and time.monotonic() - self._finished >= self._fresh_for:
+        if self._was_looked is None and time.monotonic() >= self._fresh_until:
             self._was_read, self._was_looked = anyio.Event(), anyio.Event()
             background.start_soon(self._work, self._was_read, self._was_looked)
         event = self._was_looked if with_looks else self._was_read
@@ -100,10 +109,12 @@ class Freshness:
                 await event.wait()
 
     async def _work(self, was_read: anyio.Event, was_looked: anyio.Event) -> None:
+        start = time.monotonic()
         stopped = threading.Event()
         run = partial(anyio.to_thread.run_sync, abandon_on_cancel=True)
         try:
             self._report = await run(partial(self._read, stopped.is_set))
+            self._rest(start)
             was_read.set()
             await run(partial(self._look, stopped.is_set))
             was_looked.set()
@@ -113,7 +124,11 @@ class Freshness:
             self._error = error
         finally:
             stopped.set()
-            self._finished = time.monotonic()
             self._was_looked = self._was_read = None
             was_read.set()
             was_looked.set()
+
+    def _rest(self, start: float) -> None:
+        """Begin no other run too soon after one that began at ``start``."""
+        now = time.monotonic()
+        self._fresh_until = now + self._fresh_for * max(1.0, now - start)

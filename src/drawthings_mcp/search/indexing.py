@@ -75,6 +75,11 @@ class IndexReport:
     problems: list[str] = field(default_factory=list)
     missing: list[Path] = field(default_factory=list)
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing is left to do."""
+        return self.is_listed and not self.pending
+
 
 def never() -> bool:
     """Says that a run need not stop."""

@@ -18,8 +18,10 @@ from drawthings_mcp.search.query import Condition, Match, Query, Term
 from drawthings_mcp.search.vocabulary import list_completions, list_corrections
 from drawthings_mcp.search.words import fold_name
 
-MAX_COUNTED = 1000
+MAX_COUNTED, _MIN_COUNTED = 1000, 50
 """Hits that are counted; beyond, a search says that there are at least so many."""
+_COUNTING = 50_000_000
+"""Hits to count times files known: counting takes the same time whatever the size of the collection."""
 _MAX_NAMES = 200
 """Models that one word of a filter stands for."""
 _MAX_DROPPED = 8
@@ -72,6 +74,11 @@ class Scope:
     first: int
     last: int
 
+    @property
+    def is_narrow(self) -> bool:
+        """Whether there are pictures that are not in it."""
+        return bool(self.required or self.excluded) or (self.first, self.last) != (_FIRST, _LAST)
+
     def build(self, *wanted: str) -> str:
         """An expression of the index for pictures in scope that have everything that is wanted."""
         parts = [part for part in (*wanted, *self.required) if part] or [_quote((EVERY,))]
@@ -100,7 +107,8 @@ def find_pictures(
     scope = build_scope(connection, query, roots)
     found: dict[int, Match] = {}
     counted, finished = 0, True
-    for tier in list_tiers(connection, query, scope):
+    most = max(_limit_counting(connection), offset + limit + 1)
+    for tier in _list_useful(connection, query, scope):
         if tier.match == "some words" and found:
             break  # pictures that lack a word are of interest when there are no others
         if len(found) >= offset + limit:
@@ -110,17 +118,32 @@ def find_pictures(
         for picture in _look_up(connection, tier.expression, scope):
             if picture in found:
                 continue
-            if len(found) < offset + limit:
-                if is_alive(picture):
-                    found[picture] = tier.match
-                continue
-            rest.add(picture)
-            if len(found) + len(rest) >= MAX_COUNTED:
+            if len(found) >= offset + limit:
+                rest.add(picture)
+            elif is_alive(picture):
+                found[picture] = tier.match
+            if len(found) + len(rest) >= most:
                 finished = False
                 break
         counted = len(rest)
     page = [Hit(picture, match) for picture, match in found.items()][offset : offset + limit]
     return Hits(tuple(page), len(found) + counted, finished)
+
+
+def _limit_counting(connection: sqlite3.Connection) -> int:
+    (known,) = connection.execute("SELECT coalesce(max(id), 0) + 1 FROM files").fetchone()
+    return max(_MIN_COUNTED, min(MAX_COUNTED, _COUNTING // int(known)))
+
+
+def _list_useful(connection: sqlite3.Connection, query: Query, scope: Scope) -> Iterator[Tier]:
+    """The look-ups that can find something: none when nothing passes the filters, and none twice."""
+    if query.terms and scope.is_narrow and next(_look_up(connection, scope.build(), scope), None) is None:
+        return
+    seen = set()
+    for tier in list_tiers(connection, query, scope):
+        if tier.expression not in seen:
+            seen.add(tier.expression)
+            yield tier
 
 
 def list_in_scope(connection: sqlite3.Connection, query: Query, roots: Sequence[str], count: int) -> list[int]:

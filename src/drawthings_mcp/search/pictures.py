@@ -11,7 +11,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from drawthings_mcp.search.entry import Entry
 from drawthings_mcp.search.facets import (
@@ -41,6 +41,35 @@ _LAST_SECOND = 1 << 33
 def number_of(moment: datetime) -> int:
     """The lowest number of pictures made at a moment."""
     return min(max(0, int(moment.timestamp())), _LAST_SECOND) * SLOTS
+
+
+_PLACES = """
+    SELECT places.name, roots.id, roots.source FROM places JOIN files ON files.id = places.file
+    JOIN folders ON folders.id = files.folder JOIN roots ON roots.id = folders.root
+    WHERE picture = ? ORDER BY places.file
+"""
+
+
+class _Row(NamedTuple):
+    """What is kept of a picture, and what of it stands in the postings now."""
+
+    content: str
+    prompt: str
+    model: str
+    loras: str
+    width: int
+    height: int
+    seed: str
+    dialect: str
+    details: str
+    words: str
+    facets: str
+
+
+class _Place(NamedTuple):
+    name: str
+    root: int
+    source: str
 
 
 class PictureWriter:
@@ -75,39 +104,27 @@ class PictureWriter:
 
     def refresh(self, picture: int) -> None:
         """Bring a picture's words and filters in step with its places and tags; forget it when it has no place."""
-        places = self._connection.execute(
-            "SELECT places.name, roots.id, roots.source FROM places JOIN files ON files.id = places.file "
-            "JOIN folders ON folders.id = files.folder JOIN roots ON roots.id = folders.root WHERE picture = ?",
-            (picture,),
-        ).fetchall()
-        row = self._connection.execute(
-            "SELECT content, prompt, model, loras, width, height, seed, dialect, details, words, facets "
-            "FROM pictures WHERE id = ?",
-            (picture,),
-        ).fetchone()
-        if row is None:
+        row = self._connection.execute(f"SELECT {', '.join(_Row._fields)} FROM pictures WHERE id = ?", (picture,))
+        found = row.fetchone()
+        if found is None:
             return
-        content, prompt, model, loras, width, height, seed, dialect, details, old_words, old_facets = row
+        known = _Row(*found)
+        places = [_Place(*place) for place in self._connection.execute(_PLACES, (picture,))]
         if not places:
-            self._unpost(picture, old_words, old_facets)
-            for table, column in (("pictures", "id"), ("looks", "picture"), ("meanings", "picture")):
-                self._connection.execute(f"DELETE FROM {table} WHERE {column} = ?", (picture,))
+            self._forget(picture, known)
             return
-        lora_names = [name for name, _ in json.loads(loras)]
-        words = _join_words(prompt, *dict.fromkeys(name for name, _, _ in places), model, *lora_names, details)
+        loras = [name for name, _ in json.loads(known.loras)]
+        names = dict.fromkeys(place.name for place in places)
+        words = _join_words(known.prompt, *names, known.model, *loras, known.details)
         facets = join_facets(
             [
-                *self._list_facets(model, lora_names, width, height, seed, dialect),
-                *(root_facet(root) for _, root, _ in places),
-                *(source_facet(source) for _, _, source in places),
-                *map(tag_facet, self._tags(content)),
+                *self._list_facets(known, loras),
+                *(root_facet(place.root) for place in places),
+                *(source_facet(place.source) for place in places),
+                *map(tag_facet, self._tags(known.content)),
             ]
         )
-        if (words, facets) != (old_words, old_facets):
-            if old_words or old_facets:
-                self._unpost(picture, old_words, old_facets)
-            self._connection.execute("UPDATE pictures SET words = ?, facets = ? WHERE id = ?", (words, facets, picture))
-            self._post(picture, words, facets)
+        self._repost(picture, known, words, facets)
 
     def finish(self) -> None:
         """Write what was gathered."""
@@ -176,14 +193,14 @@ class PictureWriter:
                 return int(last) + 1
             start += SLOTS
 
-    def _list_facets(self, model: str, loras: list[str], width: int, height: int, seed: str, dialect: str) -> list[str]:
-        facets = list_size_facets(width, height)
-        if model:
-            facets.append(name_facet(self._number_name("model", model)))
+    def _list_facets(self, known: _Row, loras: list[str]) -> list[str]:
+        facets = list_size_facets(known.width, known.height)
+        if known.model:
+            facets.append(name_facet(self._number_name("model", known.model)))
         facets += [name_facet(self._number_name("lora", lora)) for lora in loras]
-        if seed:
-            facets.append(seed_facet(seed))
-        return [*facets, source_facet(dialect)] if dialect else facets
+        if known.seed:
+            facets.append(seed_facet(known.seed))
+        return [*facets, source_facet(known.dialect)] if known.dialect else facets
 
     def _number_name(self, kind: str, name: str) -> int:
         if (kind, name) not in self._names:
@@ -194,16 +211,27 @@ class PictureWriter:
             self._names[kind, name] = int(row.fetchone()[0])
         return self._names[kind, name]
 
-    def _post(self, picture: int, words: str, facets: str) -> None:
+    def _repost(self, picture: int, known: _Row, words: str, facets: str) -> None:
+        if (words, facets) == (known.words, known.facets):
+            return
+        if known.facets:
+            self._unpost(picture, known)
+        self._connection.execute("UPDATE pictures SET words = ?, facets = ? WHERE id = ?", (words, facets, picture))
         self._posted[picture] = f"{words} {facets}"
         self._changes.update(set(words.split()))
 
-    def _unpost(self, picture: int, words: str, facets: str) -> None:
+    def _unpost(self, picture: int, known: _Row) -> None:
         if self._posted.pop(picture, None) is None:
             self._connection.execute(
-                "INSERT INTO postings (postings, rowid, words) VALUES ('delete', ?, ?)", (picture, f"{words} {facets}")
+                "INSERT INTO postings (postings, rowid, words) VALUES ('delete', ?, ?)",
+                (picture, f"{known.words} {known.facets}"),
             )
-        self._changes.subtract(set(words.split()))
+        self._changes.subtract(set(known.words.split()))
+
+    def _forget(self, picture: int, known: _Row) -> None:
+        self._unpost(picture, known)
+        for table, column in (("pictures", "id"), ("looks", "picture"), ("meanings", "picture")):
+            self._connection.execute(f"DELETE FROM {table} WHERE {column} = ?", (picture,))
 
 
 def _join_words(*texts: str) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from drawthings_mcp.search.entry import Source
 from drawthings_mcp.search.sources import lm_studio
-from drawthings_mcp.search.sources.folder import FolderSource, ReadFacts
+from drawthings_mcp.search.sources.folder import GENERATED, FolderSource, ReadFacts
 from drawthings_mcp.search.sources.project import ProjectSource
 
 COMFYUI = "comfyui"
@@ -26,7 +26,7 @@ def choose_sources(output_dir: Path, folders: Sequence[Path], read_facts: ReadFa
         What is to be searched besides; a ComfyUI installation or LM Studio's home stand for what people keep there.
         Each may have project files as well as pictures.
     """
-    roots = {_resolve(output_dir): "generated"}
+    roots = {_resolve(output_dir): GENERATED}
     for folder in folders:
         for root, kind in _recognise(_resolve(folder)):
             roots.setdefault(root, kind)

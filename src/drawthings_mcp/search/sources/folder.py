@@ -7,6 +7,7 @@ user allowed.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -23,6 +24,11 @@ ReadFacts: TypeAlias = Callable[[BinaryIO, Path], ImageFacts]
 SUFFIXES = frozenset(
     {".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 )
+
+
+GENERATED = "generated"
+_FRAME = re.compile(r"(.+)-\d{4,}\.png")
+"""As ``library.FrameSet`` names frames."""
 
 
 def walk(root: Path, suffixes: Collection[str], skipped: Collection[Path] = ()) -> Iterator[Listing]:
@@ -70,6 +76,18 @@ def _is_text(name: str) -> bool:
     return True
 
 
+def _drop_frames(files: dict[str, Stamp]) -> dict[str, Stamp]:
+    """Without those that follow the first frame of a video: all of them say and show nearly the same."""
+    firsts = {name: _name_first_frame(name) for name in files}
+    return {name: stamp for name, stamp in files.items() if firsts[name] == name or firsts[name] not in files}
+
+
+def _name_first_frame(name: str) -> str:
+    """The file of the first frame, for one that may be a later one; otherwise empty."""
+    match = _FRAME.fullmatch(name)
+    return f"{match[1]}-0001.png" if match else ""
+
+
 def read_picture(path: Path, read_facts: ReadFacts, name: str = "") -> Entry:
     """One picture file.
 
@@ -111,8 +129,9 @@ class FolderSource:
         return self.root.is_dir()
 
     def list_folders(self) -> Iterator[Listing]:
-        """Every folder and its pictures."""
-        return walk(self.root, SUFFIXES, self.skipped)
+        """Every folder and its pictures; of the frames of our own videos the first one only."""
+        for listing in walk(self.root, SUFFIXES, self.skipped):
+            yield listing._replace(files=_drop_frames(listing.files)) if self.kind == GENERATED else listing
 
     def read(self, path: Path) -> Iterator[Entry]:
         """The one picture of a file."""
