@@ -11,7 +11,7 @@ from drawthings_mcp.cli.generation import PICTURE
 from drawthings_mcp.cli.options import SERVER_NAMES, read_settings, reported_errors, server_options
 from drawthings_mcp.cli.output import print_json, print_text, say
 from drawthings_mcp.settings import Settings
-from drawthings_mcp.studio import HitPage, SearchQuestion, describe_hit, describe_page, open_studio
+from drawthings_mcp.studio import HitPage, describe_hit, describe_page, open_studio
 
 
 @click.command()
@@ -42,9 +42,7 @@ def search(context: click.Context, /, as_json: bool, is_opened: bool, **options:
     server = {name: options.pop(name) for name in SERVER_NAMES}
     settings = read_settings(context, server)
     with reported_errors():
-        page, sheet = anyio.run(
-            _search, settings, SearchQuestion(**{**options, "like": options["like"] or ""}), is_opened
-        )
+        page, sheet = anyio.run(_search, settings, {**options, "like": options["like"] or ""}, is_opened)
     if as_json:
         print_json(page.to_json())
     else:
@@ -57,7 +55,7 @@ def search(context: click.Context, /, as_json: bool, is_opened: bool, **options:
         click.launch(str(sheet))
 
 
-async def _search(settings: Settings, question: SearchQuestion, is_opened: bool) -> tuple[HitPage, Path | None]:
+async def _search(settings: Settings, wanted: dict[str, Any], is_opened: bool) -> tuple[HitPage, Path | None]:
     async with open_studio(settings, reads_anywhere=True, keeps_indexing=False) as studio:
-        page = await studio.finder.search(question)
+        page = await studio.finder.search(**wanted)
         return page, await studio.finder.draw_sheet(page) if is_opened and page.hits else None

@@ -3,7 +3,6 @@
 from drawthings_mcp.studio.arguments import GenerateArguments, ImageFormat, Mode
 from drawthings_mcp.studio.background import load_room
 from drawthings_mcp.studio.dry_run import describe_dry_run
-from drawthings_mcp.studio.finder import SearchQuestion
 from drawthings_mcp.studio.heartbeat import Report
 from drawthings_mcp.studio.hits import describe_hit, describe_page
 from drawthings_mcp.studio.results import (
@@ -38,7 +37,6 @@ __all__ = [
     "Picture",
     "Report",
     "SavedVariant",
-    "SearchQuestion",
     "Studio",
     "describe_dry_run",
     "describe_hit",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,33 +15,10 @@ from drawthings_mcp.errors import DrawThingsError
 from drawthings_mcp.settings import Settings
 from drawthings_mcp.studio.background import load_room
 from drawthings_mcp.studio.gallery import Gallery
-from drawthings_mcp.studio.results import Hit, HitPage, Picture
+from drawthings_mcp.studio.results import FoundPictures, Hit, HitPage, Picture
 
 if TYPE_CHECKING:
     from drawthings_mcp.search.engine import SearchEngine
-
-
-@dataclass(frozen=True, slots=True)
-class SearchQuestion:
-    """What to look for; see ``search.SearchArguments``.
-
-    Attributes
-    ----------
-    like
-        A reference to a picture that hits should look like.
-    """
-
-    query: str = ""
-    source: str = "all"
-    like: str = ""
-    model: str = ""
-    lora: str = ""
-    size: str = ""
-    since: str = ""
-    until: str = ""
-    tag: str = ""
-    offset: int = 0
-    limit: int = 12
 
 
 class Finder:
@@ -61,8 +37,15 @@ class Finder:
         self._opening = anyio.Lock()
         self._engine: SearchEngine | None = None
 
-    async def search(self, question: SearchQuestion) -> HitPage:
+    async def search(self, *, like: str = "", **wanted: Any) -> HitPage:
         """One page of hits, each with an id under which it can be used at once.
+
+        Parameters
+        ----------
+        like
+            A reference to a picture that hits should look like.
+        **wanted
+            The other fields of ``search.SearchArguments``.
 
         Raises
         ------
@@ -71,13 +54,10 @@ class Finder:
         """
         room = await load_room("search.arguments")
         engine = await self._open()
-        notes: tuple[str, ...] = ()
-        like = None
-        if question.like:
-            found = await self._gallery.find([question.like])
-            like, notes = found.pictures[0].path, found.notes
-        fields = {name: getattr(question, name) for name in question.__slots__ if name != "like"}
-        result = await engine.search(room.SearchArguments(**fields, like=like))
+        found = await self._gallery.find([like]) if like else FoundPictures(())
+        alike = found.pictures[0].path if found.pictures else None
+        result = await engine.search(room.SearchArguments(**wanted, like=alike))
+        notes = found.notes
         hits = [await _build_hit(row, engine) for row in result.rows]
         return HitPage(
             tuple(hits), result.total, result.is_exact, result.offset, result.pending, (*notes, *result.notes)

@@ -11,7 +11,7 @@ from pydantic import Field
 from drawthings_mcp.server.session import Session, get_session
 from drawthings_mcp.server.strict_tool import StrictTool
 from drawthings_mcp.server.viewer import identify
-from drawthings_mcp.studio import SearchQuestion, describe_hit, describe_page
+from drawthings_mcp.studio import describe_hit, describe_page
 
 _DESCRIPTION = (
     "Finds pictures on the user's machine by what is remembered of them: words of the prompt, model, LoRA, size, date, "
@@ -37,8 +37,19 @@ async def search_images(
     limit: Annotated[int, Field(ge=1, le=25, description="Rows to return.")] = 12,
 ) -> CallToolResult:
     session, client = get_session(ctx), identify(ctx)
-    question = SearchQuestion(query, source, like, model, lora, size, since, until, tag, offset, limit)
-    page = await session.studio.finder.search(question)
+    page = await session.studio.finder.search(
+        query=query,
+        source=source,
+        like=like,
+        model=model,
+        lora=lora,
+        size=size,
+        since=since,
+        until=until,
+        tag=tag,
+        offset=offset,
+        limit=limit,
+    )
     viewer = session.viewer
     # All hits share one place: a sheet, in the order of the rows.
     policy = viewer.choose_policy(client).replace(max_inputs=0, max_outputs=1)
