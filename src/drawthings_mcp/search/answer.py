@@ -129,8 +129,12 @@ class Answerer:
         with self._lock:
             self._gallery.refresh(connection)
             ranked = self._gallery.rank(connection, look, wishes=wishes, among=among)
-        found = [alike.picture for alike in ranked if alike.picture != itself]
-        page = _take_page([Hit(picture, "visual") for picture in found], arguments, shelf)
+        found = [
+            Hit(alike.picture, "near-duplicate" if alike.is_near_duplicate else "visual")
+            for alike in ranked
+            if alike.picture != itself
+        ]
+        page = _take_page(found, arguments, shelf)
         return Hits(page, len(found), len(ranked) < SHORTLIST)
 
     def _find_meant(
