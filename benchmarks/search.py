@@ -42,6 +42,8 @@ _ROWS = (10_000, 100_000, 1_000_000)
 _QUERIES = 200
 _SCANS = 5
 _PAGE = 12
+_SYLLABLES = 4
+"""Of words that are not part of others."""
 _FILES = 3000
 _NOW = datetime(2026, 1, 1, tzinfo=UTC)
 _TEXT_GOAL_MS, _VISUAL_GOAL_MS = 50.0, 150.0
@@ -107,7 +109,8 @@ def _judge(kind: str, size: int, times: Sequence[float], scan: float) -> Measure
 def _scan_by_like(folder: Path) -> float:
     """Milliseconds for the newest pictures that contain a frequent word and a rare one, without an index."""
     statement = "SELECT id FROM pictures WHERE words LIKE ? AND words LIKE ? ORDER BY id DESC LIMIT ?"
-    words = [(f"%{COMMON[number]}%", f"%{_RARE[-number]}%", _PAGE) for number in range(1, 1 + _SCANS)]
+    rare = [word for word in reversed(_RARE) if len(word) >= 2 * _SYLLABLES]
+    words = [(f"%{common}%", f"%{word}%", _PAGE) for common, word in zip(COMMON[:_SCANS], rare, strict=False)]
     with open_index(folder).read() as connection:
         scans = [partial(_fetch, connection.execute, statement, pair) for pair in words]
         return _best(partial(_run_each, scans)) / _SCANS

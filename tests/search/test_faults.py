@@ -50,6 +50,25 @@ print(result.read, result.pending, len(result.problems))
 """
 
 
+SEARCH = """
+import sys, anyio, resource, signal
+from pathlib import Path
+from drawthings_mcp.library import ImageCatalog
+from drawthings_mcp.search import SearchArguments, SearchEngine
+from drawthings_mcp.settings import Settings
+output, pictures, state, _ = sys.argv[1:]
+engine = SearchEngine(
+    Settings(output_dir=output, search_dirs=(Path(pictures),), state_dir=state), ImageCatalog(Path(state))
+)
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (33_000, 33_000))  # room for what SQLite needs to read
+print("ready", flush=True)
+sys.stdin.readline()
+result = anyio.run(engine.search, SearchArguments("herd"))
+print(result.total, *[" ".join(row.id for row in result.rows), *result.notes], sep="|")
+"""
+
+
 def _write_many(desk: Desk, count: int) -> None:
     for number in range(count):
         Picture(f"herd gnu{number} number {number}").write(desk.pictures / f"{number % 7}" / f"{number:04}.png")
@@ -119,6 +138,21 @@ async def test_a_full_disk_is_one_sentence_and_costs_nothing(desk: Desk, start_s
     before = await desk.engine(budget=0.0).search(SearchArguments("herd", limit=1))
     assert before.total < 900
     await _check_all(desk, 900)
+
+
+async def test_a_disk_that_is_nearly_full_can_still_be_searched(desk: Desk, start_script: Start) -> None:
+    _write_many(desk, 10)
+    known = await desk.search("herd")
+    for number in range(300):
+        Picture(f"newcomer {number}").write(desk.pictures / f"new {number}.png")
+    process = start_script(SEARCH, _arguments(desk, ""))
+    _go(process)
+    output, errors = await anyio.to_thread.run_sync(partial(process.communicate, timeout=60))
+    assert process.returncode == 0, errors
+    total, ids, note = output.strip().split("|")
+    assert (int(total), ids.split()) == (10, [row.id for row in known.rows])
+    assert "free disk space" in note
+    assert (await desk.search("newcomer")).total == 300
 
 
 @pytest.mark.parametrize("damage", ["beginning", "middle", "not a database"])

@@ -54,8 +54,9 @@ async def test_versions_of_a_picture_come_first(gallery: Desk, tmp_path: Path) -
     }
     for name, version in versions.items():
         version.save(gallery.pictures / name)
-    found = await gallery.names(like=gallery.pictures / "green-3.png", limit=3)
-    assert set(found) == set(versions)
+    rows = (await gallery.search(like=gallery.pictures / "green-3.png", limit=25)).rows
+    assert {Path(row.place).name for row in rows[:3]} == set(versions)
+    assert [row.match for row in rows] == ["near-duplicate"] * 3 + ["visual"] * 22
     stranger = tmp_path / "from elsewhere.jpg"
     original.crop((3, 3, 250, 250)).save(stranger, quality=60)
     assert (await gallery.names(like=stranger, limit=4))[0] in {"green-3.png", *versions}

@@ -91,25 +91,29 @@ class Answerer:
                 return SearchResult((), 0, True, arguments.offset, notes=query.notes)
             limiting = [] if _are_all(connection, active) else [root_facet(root) for root, _ in active]
             shelf = Shelf(connection, dict(source for _, source in active), self._catalog)
-            if arguments.like is not None:
-                hits = self._find_alike(connection, query, arguments, limiting, shelf)
-            elif meaning is not None:
-                hits = self._find_meant(connection, query, arguments, limiting, shelf, meaning)
-            else:
-                hits = find_pictures(
-                    connection,
-                    query,
-                    offset=arguments.offset,
-                    limit=arguments.limit,
-                    roots=limiting,
-                    is_alive=shelf.is_alive,
-                )
+            hits = self._find(connection, query, arguments, limiting, shelf, meaning)
             rows = [row for hit in hits.page if (row := shelf.build_row(hit)) is not None]
             pending = files.count_pending(connection, [root for root, _ in active])
             notes = [*query.notes, *_note_unseen(connection, arguments)]
             if not hits.total and arguments.source == PROJECTS and not _has_projects(connection):
                 notes.append(_NO_PROJECTS)
         return SearchResult(tuple(rows), hits.total, hits.is_exact, arguments.offset, pending, tuple(notes))
+
+    def _find(
+        self,
+        connection: sqlite3.Connection,
+        query: Query,
+        arguments: SearchArguments,
+        roots: Sequence[str],
+        shelf: Shelf,
+        meaning: NDArray[np.float32] | None,
+    ) -> Hits:
+        if arguments.like is not None:
+            return self._find_alike(connection, query, arguments, roots, shelf)
+        if meaning is not None:
+            return self._find_meant(connection, query, arguments, roots, shelf, meaning)
+        page = {"offset": arguments.offset, "limit": arguments.limit}
+        return find_pictures(connection, query, **page, roots=roots, is_alive=shelf.is_alive)
 
     def _find_alike(
         self,
@@ -129,8 +133,12 @@ class Answerer:
         with self._lock:
             self._gallery.refresh(connection)
             ranked = self._gallery.rank(connection, look, wishes=wishes, among=among)
-        found = [alike.picture for alike in ranked if alike.picture != itself]
-        page = _take_page([Hit(picture, "visual") for picture in found], arguments, shelf)
+        found = [
+            Hit(alike.picture, "near-duplicate" if alike.is_near_duplicate else "visual")
+            for alike in ranked
+            if alike.picture != itself
+        ]
+        page = _take_page(found, arguments, shelf)
         return Hits(page, len(found), len(ranked) < SHORTLIST)
 
     def _find_meant(
@@ -153,17 +161,19 @@ class Answerer:
         more = len(hits) - len(by_words.page)
         return Hits(_take_page(hits, arguments, shelf), by_words.total + more, by_words.is_exact)
 
-    def read_preview(self, place: str, sources: Mapping[str, Source]) -> ImageLike:
-        """What shows the picture at a place."""
+    def read_picture(self, place: str, sources: Mapping[str, Source], *, full: bool) -> ImageLike:
+        """What shows the picture at a place.
+
+        Raises
+        ------
+        InvalidInputError
+            It is in none of the folders that are searched.
+        """
         path, key = split_place(place)
-        if not key:
-            return path
-        owners = [
-            source for source in sources.values() if source.kind == "projects" and path.is_relative_to(source.root)
-        ]
-        if not owners:
-            raise InvalidInputError(f"{path} is in none of the folders that are searched.")
-        return owners[0].read_preview(path, key)
+        for source in sources.values():
+            if (source.kind == PROJECTS) == bool(key) and path.is_relative_to(source.root):
+                return source.read_original(path, key) if full else source.read_preview(path, key)
+        raise InvalidInputError(f"{path} is in none of the folders that are searched.")
 
     def change_tags(self, place: str, add: Sequence[str] = (), remove: Sequence[str] = ()) -> list[str]:
         """Add tags to a picture and take tags off; all that it has then."""

@@ -21,7 +21,7 @@ import numpy as np
 from anyio.abc import TaskGroup
 from numpy.typing import NDArray
 
-from drawthings_mcp.errors import EndpointError
+from drawthings_mcp.errors import EndpointError, StorageError
 from drawthings_mcp.library import ImageCatalog
 from drawthings_mcp.metadata import ImageFacts, read_facts_from
 from drawthings_mcp.search import tags as tag_file
@@ -108,13 +108,11 @@ class SearchEngine:
         if arguments.source == WEB:
             web = self._web or WebSearch(choose_provider(self._settings))
             return await answer_from_web(web, self._catalog, query, arguments, _now())
-        report = await self._freshness.refresh(self._budget, with_looks=arguments.like is not None)
+        report, notes = await self._freshen(with_looks=arguments.like is not None)
         sources = await self._in_thread(self._choose_sources)
         meaning = await self._embed(query.text) if query.terms and arguments.like is None else None
         result = await self._in_thread(partial(self._answerer.answer, query, arguments, sources, meaning))
-        notes = [*result.notes, *self._list_news(report)]
-        if self._freshness.is_reading:
-            notes.append("Pictures are still being indexed; search again for more.")
+        notes = [*result.notes, *notes]
         return replace(result, pending=report.pending if report else result.pending, notes=tuple(notes))
 
     async def index(self, dirs: Iterable[Path] = (), report: Report | None = None) -> IndexReport:
@@ -156,14 +154,43 @@ class SearchEngine:
         return dict(await self._in_thread(partial(tag_file.count_tags, self._tags)))
 
     async def read_picture(self, row: SearchRow) -> ImageLike:
-        """What shows a row's picture: its file, or a small one for those that have none."""
-        if row.thumbnail is not None:
-            return row.thumbnail
+        """What shows a row's picture: its file, or a small one for those that have none.
+
+        Raises
+        ------
+        DrawThingsError
+            It cannot be had any more.
+        """
+        return row.thumbnail if row.thumbnail is not None else await self._read(row.place, full=False)
+
+    async def read_original(self, place: str) -> ImageLike:
+        """The picture at a row's place in full: its file, or the pixels from a project.
+
+        Raises
+        ------
+        DrawThingsError
+            It cannot be had any more, or its folder is not searched.
+        """
+        return await self._read(place, full=True)
+
+    async def _read(self, place: str, *, full: bool) -> ImageLike:
         sources = await self._in_thread(self._choose_sources)
-        return await self._in_thread(partial(self._answerer.read_preview, row.place, sources))
+        return await self._in_thread(partial(self._answerer.read_picture, place, sources, full=full))
 
     async def _change_tags(self, place: str, **changes: Sequence[str]) -> list[str]:
         return await self._in_thread(partial(self._answerer.change_tags, place, **changes))
+
+    async def _freshen(self, *, with_looks: bool) -> tuple[IndexReport | None, list[str]]:
+        """Bring the index up to date as far as it gets; what its reader should know."""
+        try:
+            report = await self._freshness.refresh(self._budget, with_looks=with_looks)
+        except StorageError as error:
+            # A disk that is full can still be read.
+            return None, [str(error)]
+        notes = self._list_news(report)
+        if self._freshness.is_reading:
+            notes.append("Pictures are still being indexed; search again for more.")
+        return report, notes
 
     def _list_news(self, report: IndexReport | None) -> list[str]:
         """What a run of indexing met that its reader should know; problems once."""

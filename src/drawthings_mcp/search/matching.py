@@ -22,6 +22,8 @@ MAX_COUNTED, _MIN_COUNTED = 1000, 50
 """Hits that are counted; beyond, a search says that there are at least so many."""
 _COUNTING = 50_000_000
 """Hits to count times files known: counting takes the same time whatever the size of the collection."""
+_MAX_DEAD = 2000
+"""Pictures that are gone after which no more are asked for; the next run of indexing forgets them."""
 _MAX_NAMES = 200
 """Models that one word of a filter stands for."""
 _MAX_DROPPED = 8
@@ -105,29 +107,50 @@ def find_pictures(
         Whether a picture is still there; asked for those up to the end of the page only.
     """
     scope = build_scope(connection, query, roots)
-    found: dict[int, Match] = {}
-    counted, finished = 0, True
     most = max(_limit_counting(connection), offset + limit + 1)
+    gathering = _Gathering(offset + limit, most, is_alive)
     for tier in _list_useful(connection, query, scope):
-        if tier.match == "some words" and found:
+        if tier.match == "some words" and gathering.found:
             break  # pictures that lack a word are of interest when there are no others
-        if len(found) >= offset + limit:
-            finished = False
+        if gathering.is_full:
+            gathering.finished = False
             break
-        rest: set[int] = set()
         for picture in _look_up(connection, tier.expression, scope):
-            if picture in found:
-                continue
-            if len(found) >= offset + limit:
-                rest.add(picture)
-            elif is_alive(picture):
-                found[picture] = tier.match
-            if len(found) + len(rest) >= most:
-                finished = False
+            if not gathering.add(picture, tier.match):
                 break
-        counted = len(rest)
-    page = [Hit(picture, match) for picture, match in found.items()][offset : offset + limit]
-    return Hits(tuple(page), len(found) + counted, finished)
+    page = [Hit(picture, match) for picture, match in gathering.found.items()][offset : offset + limit]
+    return Hits(tuple(page), len(gathering.found) + len(gathering.rest), gathering.finished)
+
+
+class _Gathering:
+    """Hits as they come in: those up to the end of the page, and how many there are beyond."""
+
+    def __init__(self, end: int, most: int, is_alive: Callable[[int], bool]) -> None:
+        self.found: dict[int, Match] = {}
+        self.rest: set[int] = set()
+        self.finished = True
+        self._end = end
+        self._most = most
+        self._is_alive = is_alive
+        self._dead: set[int] = set()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether nothing more is needed for the page."""
+        return len(self.found) >= self._end
+
+    def add(self, picture: int, match: Match) -> bool:
+        """Take a hit in; whether there should be more."""
+        if picture in self.found or picture in self._dead:
+            return True
+        if self.is_full:
+            self.rest.add(picture)
+        elif self._is_alive(picture):
+            self.found[picture] = match
+        else:
+            self._dead.add(picture)
+        self.finished = len(self.found) + len(self.rest) < self._most and len(self._dead) < _MAX_DEAD
+        return self.finished
 
 
 def _limit_counting(connection: sqlite3.Connection) -> int:

@@ -18,9 +18,12 @@ from drawthings_mcp.search.words import split_words
 Term: TypeAlias = tuple[str, ...]
 """Folded words that stand side by side; nearly always one."""
 
-Match: TypeAlias = Literal["exact", "words", "prefix", "fuzzy", "some words", "visual", "meaning", "recent", "web"]
+Match: TypeAlias = Literal[
+    "exact", "words", "prefix", "fuzzy", "some words", "near-duplicate", "visual", "meaning", "recent", "web"
+]
 """How a picture was found: by all words in a row; all words; their beginnings; with typing errors forgiven; most words;
-its look; its meaning; for no words at all, only by filters and date; on the web."""
+showing the same as another; looking like another; its meaning; for no words at all, only by filters and date; on the
+web."""
 
 MAX_TERMS = 24
 """Words of one query that are looked for; more make no picture easier to find."""

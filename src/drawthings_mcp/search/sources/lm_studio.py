@@ -47,7 +47,11 @@ class LMStudioSource:
         """Its path, when it is still there."""
         return str(path) if path.is_file() else None
 
-    def read_preview(self, path: Path, key: str) -> Path | bytes:
+    def read_preview(self, path: Path, key: str) -> Path:
+        """The file itself."""
+        return path
+
+    def read_original(self, path: Path, key: str) -> Path:
         """The file itself."""
         return path
 

@@ -21,6 +21,8 @@ SHORTLIST = 512
 """Pictures whose tiny pictures are compared as well."""
 _NEAR_DUPLICATE = 8
 """Bits in which two versions of one picture differ at most: scaled, recompressed, slightly edited."""
+_SAME_COLOURS = 190
+"""Share of colours (1/255) that they have in common at least."""
 _HEAD = np.dtype([("hash", "<u8"), ("colours", "u1", (len(COLOURS),)), ("brightness", "u1"), ("aspect", "u1")])
 _GROWTH = 1.5
 
@@ -157,9 +159,14 @@ class Gallery:
             if row is None or len(row[0]) != LOOK_SIZE:
                 continue
             apart = 0.0 if wishes else float(np.abs(decode_grid(row[0]) - grid).mean())
-            bits = (int(self._columns.hashes[number]) ^ look.hash).bit_count()
-            found.append(Likeness(picture, point + apart * _GRID_WEIGHT, bits <= _NEAR_DUPLICATE))
+            found.append(Likeness(picture, point + apart * _GRID_WEIGHT, self._is_version(number, look)))
         return sorted(found, key=lambda likeness: (likeness.distance, -likeness.picture))
+
+    def _is_version(self, number: int, look: Look) -> bool:
+        """Whether a picture shows the same in the same colours; flat pictures have the same hash in all colours."""
+        bits = (int(self._columns.hashes[number]) ^ look.hash).bit_count()
+        common = int(np.minimum(self._columns.colours[:, number], look.colours).sum(dtype=np.int64))
+        return bits <= _NEAR_DUPLICATE and common >= _SAME_COLOURS
 
     def _append(self, looks: list[tuple[int, bytes]]) -> None:
         if not looks:
