@@ -71,8 +71,6 @@ class MadeUpSource:
         """Nothing to see."""
         return b""
 
-    read_original = read_preview
-
 
 _WEIGHTS = tuple(accumulate(1 / (place + 1) for place in range(len(COMMON))))
 _RARE = make_rare_words()

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from drawthings_mcp.errors import InvalidInputError
 from drawthings_mcp.search import SearchArguments
 from drawthings_mcp.search.projects import ProjectFile, format_reference
 from tests.search.conftest import Desk, Picture
@@ -49,23 +48,6 @@ async def test_a_picture_of_a_project_is_found_by_all_that_is_known_of_it(desk: 
     assert alike.id == "p1"
     await engine.tag(row.place, ["rare"])
     assert [found.id for found in (await engine.search(SearchArguments(tag="rare"))).rows] == ["p1"]
-
-
-async def test_the_picture_itself_is_had_or_else_the_largest_thumbnail(desk: Desk, project: Builder) -> None:
-    project.add_node(0, 1, slot_98=("str", "whole okapi"), slot_9=("i64", 5), slot_41=("i64", 77))
-    project.add_tensor(5, np.zeros((1, 8, 8, 3), np.float16))
-    project.add_thumbnail(77, _jpeg((1, 2, 3)), half=True)
-    project.add_node(0, 2, slot_98=("str", "thrown away"), slot_41=("i64", 78))
-    project.add_thumbnail(78, _jpeg((200, 0, 0)), half=False)
-    engine = desk.engine()
-    (whole,) = (await engine.search(SearchArguments("whole"))).rows
-    pixels = await engine.read_original(whole.place)
-    assert isinstance(pixels, np.ndarray)
-    assert pixels.shape == (8, 8, 3)
-    (thrown,) = (await engine.search(SearchArguments("thrown"))).rows
-    assert await engine.read_original(thrown.place) == _jpeg((200, 0, 0))
-    with pytest.raises(InvalidInputError, match="none of the folders"):
-        await engine.read_original("project:///etc/other.sqlite3#1")
 
 
 async def test_what_the_app_adds_and_deletes_is_noticed(desk: Desk, project: Builder) -> None:

@@ -46,8 +46,6 @@ class Counting:
     def read_preview(self, path: Path, key: str) -> Path:
         return path
 
-    read_original = read_preview
-
     @property
     def _folder(self) -> FolderSource:
         return FolderSource("folders", self.root, lambda _, path: ImageFacts("plain", 8, 8, prompt=path.read_text()))

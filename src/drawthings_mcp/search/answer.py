@@ -91,29 +91,25 @@ class Answerer:
                 return SearchResult((), 0, True, arguments.offset, notes=query.notes)
             limiting = [] if _are_all(connection, active) else [root_facet(root) for root, _ in active]
             shelf = Shelf(connection, dict(source for _, source in active), self._catalog)
-            hits = self._find(connection, query, arguments, limiting, shelf, meaning)
+            if arguments.like is not None:
+                hits = self._find_alike(connection, query, arguments, limiting, shelf)
+            elif meaning is not None:
+                hits = self._find_meant(connection, query, arguments, limiting, shelf, meaning)
+            else:
+                hits = find_pictures(
+                    connection,
+                    query,
+                    offset=arguments.offset,
+                    limit=arguments.limit,
+                    roots=limiting,
+                    is_alive=shelf.is_alive,
+                )
             rows = [row for hit in hits.page if (row := shelf.build_row(hit)) is not None]
             pending = files.count_pending(connection, [root for root, _ in active])
             notes = [*query.notes, *_note_unseen(connection, arguments)]
             if not hits.total and arguments.source == PROJECTS and not _has_projects(connection):
                 notes.append(_NO_PROJECTS)
         return SearchResult(tuple(rows), hits.total, hits.is_exact, arguments.offset, pending, tuple(notes))
-
-    def _find(
-        self,
-        connection: sqlite3.Connection,
-        query: Query,
-        arguments: SearchArguments,
-        roots: Sequence[str],
-        shelf: Shelf,
-        meaning: NDArray[np.float32] | None,
-    ) -> Hits:
-        if arguments.like is not None:
-            return self._find_alike(connection, query, arguments, roots, shelf)
-        if meaning is not None:
-            return self._find_meant(connection, query, arguments, roots, shelf, meaning)
-        page = {"offset": arguments.offset, "limit": arguments.limit}
-        return find_pictures(connection, query, **page, roots=roots, is_alive=shelf.is_alive)
 
     def _find_alike(
         self,
@@ -161,19 +157,17 @@ class Answerer:
         more = len(hits) - len(by_words.page)
         return Hits(_take_page(hits, arguments, shelf), by_words.total + more, by_words.is_exact)
 
-    def read_picture(self, place: str, sources: Mapping[str, Source], *, full: bool) -> ImageLike:
-        """What shows the picture at a place.
-
-        Raises
-        ------
-        InvalidInputError
-            It is in none of the folders that are searched.
-        """
+    def read_preview(self, place: str, sources: Mapping[str, Source]) -> ImageLike:
+        """What shows the picture at a place."""
         path, key = split_place(place)
-        for source in sources.values():
-            if (source.kind == PROJECTS) == bool(key) and path.is_relative_to(source.root):
-                return source.read_original(path, key) if full else source.read_preview(path, key)
-        raise InvalidInputError(f"{path} is in none of the folders that are searched.")
+        if not key:
+            return path
+        owners = [
+            source for source in sources.values() if source.kind == "projects" and path.is_relative_to(source.root)
+        ]
+        if not owners:
+            raise InvalidInputError(f"{path} is in none of the folders that are searched.")
+        return owners[0].read_preview(path, key)
 
     def change_tags(self, place: str, add: Sequence[str] = (), remove: Sequence[str] = ()) -> list[str]:
         """Add tags to a picture and take tags off; all that it has then."""

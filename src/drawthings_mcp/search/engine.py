@@ -154,28 +154,11 @@ class SearchEngine:
         return dict(await self._in_thread(partial(tag_file.count_tags, self._tags)))
 
     async def read_picture(self, row: SearchRow) -> ImageLike:
-        """What shows a row's picture: its file, or a small one for those that have none.
-
-        Raises
-        ------
-        DrawThingsError
-            It cannot be had any more.
-        """
-        return row.thumbnail if row.thumbnail is not None else await self._read(row.place, full=False)
-
-    async def read_original(self, place: str) -> ImageLike:
-        """The picture at a row's place in full: its file, or the pixels from a project.
-
-        Raises
-        ------
-        DrawThingsError
-            It cannot be had any more, or its folder is not searched.
-        """
-        return await self._read(place, full=True)
-
-    async def _read(self, place: str, *, full: bool) -> ImageLike:
+        """What shows a row's picture: its file, or a small one for those that have none."""
+        if row.thumbnail is not None:
+            return row.thumbnail
         sources = await self._in_thread(self._choose_sources)
-        return await self._in_thread(partial(self._answerer.read_picture, place, sources, full=full))
+        return await self._in_thread(partial(self._answerer.read_preview, row.place, sources))
 
     async def _change_tags(self, place: str, **changes: Sequence[str]) -> list[str]:
         return await self._in_thread(partial(self._answerer.change_tags, place, **changes))

@@ -115,12 +115,3 @@ class Source(Protocol):
         DrawThingsError
             There is none.
         """
-
-    def read_original(self, path: Path, key: str) -> ImageLike:
-        """The picture in full, or the largest that there is.
-
-        Raises
-        ------
-        DrawThingsError
-            There is none.
-        """

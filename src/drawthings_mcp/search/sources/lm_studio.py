@@ -47,11 +47,7 @@ class LMStudioSource:
         """Its path, when it is still there."""
         return str(path) if path.is_file() else None
 
-    def read_preview(self, path: Path, key: str) -> Path:
-        """The file itself."""
-        return path
-
-    def read_original(self, path: Path, key: str) -> Path:
+    def read_preview(self, path: Path, key: str) -> Path | bytes:
         """The file itself."""
         return path
 

@@ -70,14 +70,6 @@ class ProjectSource:
         with ProjectFile(path) as project:
             return project.read_thumbnail(int(key)) or project.read_image(int(key))
 
-    def read_original(self, path: Path, key: str) -> ImageLike:
-        """The picture; where the app threw it away, the largest thumbnail that it kept."""
-        number = int(key)
-        with ProjectFile(path) as project:
-            if project.get_entry(number).has_image:
-                return project.read_image(number)
-            return project.read_thumbnail(number, full=True) or project.read_image(number)
-
 
 def _add_log(path: Path, stamp: Stamp) -> Stamp:
     """What was written last may still be in the log beside the file."""
