@@ -25,10 +25,11 @@ import numpy as np
 
 from benchmarks.collection import COMMON, MadeUpSource, make_rare_words
 from benchmarks.measurement import Measurement, time_once
+from drawthings_mcp.databases import transaction
 from drawthings_mcp.generation import GeneratedImage, ImageGenerationConfig
 from drawthings_mcp.library import ImageCatalog
 from drawthings_mcp.metadata import build_metadata, encode_png, read_facts_from
-from drawthings_mcp.search.database import Database, open_index, open_tags, transaction
+from drawthings_mcp.search.database import Database, open_index, open_tags
 from drawthings_mcp.search.indexing import run_indexing
 from drawthings_mcp.search.looking import source_key
 from drawthings_mcp.search.matching import find_pictures

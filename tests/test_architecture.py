@@ -17,6 +17,7 @@ ROWS = {
     "errors": 0,
     "limits": 0,
     "packaged": 0,
+    "databases": 1,
     "validation": 0,
     "_generated": 1,
     "generation": 1,
@@ -77,7 +78,7 @@ HOMES = {
     "platformdirs": {"settings"},
     "pydantic": {"generation", "presets", "server", "settings", "validation"},
     "pydantic_core": {"validation"},
-    "sqlite3": {"library", "search"},
+    "sqlite3": {"databases", "library", "search"},
 }
 """The rooms in which an outside library may be imported."""
 

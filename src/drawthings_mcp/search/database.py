@@ -7,19 +7,16 @@ block: make them in threads.
 from __future__ import annotations
 
 import sqlite3
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from drawthings_mcp.databases import BUSY_TIMEOUT, Forms, migrate, transaction, use_wal
 from drawthings_mcp.errors import StorageError
-from drawthings_mcp.search.migrations import BUSY_TIMEOUT, INDEX, TAGS, migrate
+from drawthings_mcp.search.migrations import INDEX, TAGS
 
 INDEX_NAME = "search.sqlite3"
 TAGS_NAME = "tags.sqlite3"
-_BUSY_PAUSE = 0.01
-_PRIMARY_CODE = 0xFF
-"""The part of an SQLite error code that tells the kind of error."""
 _CACHE_KIB = 32 * 1024
 """Memory for pages of the index: its upper levels, which every query passes, at a million pictures."""
 _COMPANIONS = ("", "-wal", "-shm")
@@ -40,9 +37,10 @@ class Database:
         Any method: the database cannot be opened, read or written.
     """
 
-    def __init__(self, path: Path, forms: Sequence[Sequence[str]], *, disposable: bool) -> None:
+    def __init__(self, path: Path, forms: Forms, what: str, *, disposable: bool) -> None:
         self.path = path
         self._forms = forms
+        self._what = what
         self._disposable = disposable
 
     @contextmanager
@@ -54,8 +52,10 @@ class Database:
             connection = sqlite3.connect(self.path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
             try:
                 connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
-                _use_wal(connection)
-                migrate(connection, self._forms)
+                # What a power cut takes can be indexed again.
+                connection.execute("PRAGMA synchronous = NORMAL")
+                use_wal(connection)
+                migrate(connection, self._forms, self._what)
                 yield connection
             finally:
                 connection.close()
@@ -100,39 +100,9 @@ class Database:
 
 def open_index(state_dir: Path) -> Database:
     """The index of a state folder."""
-    return Database(state_dir / INDEX_NAME, INDEX, disposable=True)
+    return Database(state_dir / INDEX_NAME, INDEX, "search index", disposable=True)
 
 
 def open_tags(state_dir: Path) -> Database:
     """The tags of a state folder."""
-    return Database(state_dir / TAGS_NAME, TAGS, disposable=False)
-
-
-@contextmanager
-def transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """Writes that happen together or not at all, after all others."""
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        connection.execute("COMMIT")
-    except BaseException:
-        # A full disk ends the transaction by itself.
-        if connection.in_transaction:
-            connection.rollback()
-        raise
-
-
-def _use_wal(connection: sqlite3.Connection) -> None:
-    """Let readers and a writer work at once; what a power cut takes can be indexed again."""
-    connection.execute("PRAGMA synchronous = NORMAL")
-    deadline = time.monotonic() + BUSY_TIMEOUT
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError as error:
-            # For this one change SQLite itself does not wait for others.
-            if error.sqlite_errorcode & _PRIMARY_CODE != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
-                raise
-            time.sleep(_BUSY_PAUSE)
-        else:
-            return
+    return Database(state_dir / TAGS_NAME, TAGS, "file of tags", disposable=False)

@@ -15,9 +15,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeAlias
 
+from drawthings_mcp.databases import transaction
 from drawthings_mcp.errors import DrawThingsError, StorageError
 from drawthings_mcp.search import files
-from drawthings_mcp.search.database import Database, transaction
+from drawthings_mcp.search.database import Database
 from drawthings_mcp.search.entry import Entry, Source
 from drawthings_mcp.search.files import PendingFile
 from drawthings_mcp.search.pictures import PictureWriter, ReadTags

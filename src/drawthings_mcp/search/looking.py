@@ -11,8 +11,9 @@ import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
 
+from drawthings_mcp.databases import transaction
 from drawthings_mcp.errors import DrawThingsError
-from drawthings_mcp.search.database import Database, transaction
+from drawthings_mcp.search.database import Database
 from drawthings_mcp.search.entry import Source
 from drawthings_mcp.search.indexing import Progress, Report, Stop, never
 from drawthings_mcp.search.visual.shrink import look_at

@@ -6,14 +6,6 @@ database is the only copy of anything: tags, which are, have a file of their own
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Sequence
-
-from drawthings_mcp.errors import StorageError
-
-BUSY_TIMEOUT = 30.0
-"""Seconds to wait for another process; a batch takes a fraction of one."""
-
 INDEX: tuple[tuple[str, ...], ...] = (
     (
         # A folder that is searched, or a folder of project files.
@@ -105,45 +97,3 @@ TAGS: tuple[tuple[str, ...], ...] = (
     ),
 )
 """Statements that lead from each version to the next; the version is SQLite's ``user_version``."""
-
-
-def migrate(connection: sqlite3.Connection, forms: Sequence[Sequence[str]]) -> None:
-    """Bring a database to the newest form; does nothing when it has it.
-
-    Parameters
-    ----------
-    connection
-        In autocommit mode, already in WAL mode.
-
-    Raises
-    ------
-    StorageError
-        The database was written by a newer version of this package.
-    """
-    if _get_version(connection) == len(forms):
-        return
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        # Read again: another process may have been faster.
-        _apply(connection, forms, _get_version(connection))
-    except BaseException:
-        connection.rollback()
-        raise
-    connection.commit()
-
-
-def _get_version(connection: sqlite3.Connection) -> int:
-    ((version,),) = connection.execute("PRAGMA user_version").fetchall()
-    return int(version)
-
-
-def _apply(connection: sqlite3.Connection, forms: Sequence[Sequence[str]], version: int) -> None:
-    if version > len(forms):
-        raise StorageError(
-            f"The search index was written by a newer drawthings-mcp (form {version}, this one knows {len(forms)}). "
-            "Update drawthings-mcp."
-        )
-    for statements in forms[version:]:
-        for statement in statements:
-            connection.execute(statement)
-    connection.execute(f"PRAGMA user_version = {len(forms)}")
