@@ -82,7 +82,12 @@ async def test_when_none_is_there_the_names_and_files_to_download_are_told(studi
         ({"model": "qwen-imgae"}, "There is no model 'qwen-imgae'"),
         ({"preset": "Z Image Turbo"}, "Did you mean 'Z Image Turbo 1.0'"),
         ({"configuration": {"guidancescale": 3}}, "there is no key 'guidancescale'. Did you mean 'guidanceScale'"),
-        ({"configuration": {"steps": "many"}}, "steps: must be a whole number"),
+        ({"configuration": {"steps": "many"}}, "configuration: steps: must be a whole number"),
+        ({"configuration": {"seed": "lucky"}}, "configuration: seed: must be a whole number"),
+        ({"configuration": {"width": "wide"}}, "configuration: width: must be a whole number"),
+        ({"configuration": {"width": float("inf")}}, "configuration: width: must be a finite number"),
+        ({"configuration": {"loras": ["Relight"]}}, "configuration: A LoRA must be a JSON object"),
+        ({"sampler": "DPM++ 2M"}, "sampler: There is no sampler 'DPM++ 2M'"),
     ],
 )
 async def test_what_cannot_be_done_says_what_can(studio_at: Any, arguments: dict[str, Any], words: str) -> None:
@@ -90,6 +95,7 @@ async def test_what_cannot_be_done_says_what_can(studio_at: Any, arguments: dict
         with pytest.raises(DrawThingsError) as caught:
             await studio.generate(GenerateArguments("a fox", **arguments))
     assert words in str(caught.value)
+    assert "Config:" not in str(caught.value)
     assert not simulator.requests
 
 

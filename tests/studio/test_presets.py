@@ -186,6 +186,28 @@ async def test_a_preset_with_a_wrong_value_is_named_with_its_file(
             await resolve(studio, preset="Mine")
 
 
+@pytest.mark.parametrize(
+    ("configuration", "words"),
+    [
+        ({"loras": 5}, "loras must be a list"),
+        ({"controls": 5}, "controls must be a list"),
+        ({"loras": [{"weight": 1}]}, "file: is required. Mend it there"),
+        ({"width": float("inf")}, "width: must be a finite number"),
+        ({"refinerModel": 5}, "refiner_model: must be text"),
+    ],
+)
+async def test_a_malformed_preset_spoils_neither_its_neighbours_nor_the_listing(
+    studio_at: Any, save_presets: Any, configuration: dict[str, Any], words: str
+) -> None:
+    save_presets({"name": "Bad", "configuration": configuration}, {"name": "Good", "configuration": {"steps": 9}})
+    async with Simulator() as simulator, studio_at(simulator.address) as studio:
+        with pytest.raises(InvalidInputError, match=words):
+            await resolve(studio, preset="Bad")
+        assert (await resolve(studio, preset="Good"))["steps"][0] == 9
+        rows = (await studio.list_catalog("presets")).rows
+    assert {"Bad", "Good"} <= {row.name for row in rows}
+
+
 async def test_a_preset_whose_model_is_missing_says_what_to_download(studio_at: Any, save_presets: Any) -> None:
     save_presets({"name": "Mine", "configuration": {"model": "flux_1_dev_q5p.ckpt"}})
     async with Simulator(missing_files=["flux_1_dev_q5p.ckpt"]) as simulator, studio_at(simulator.address) as studio:
@@ -205,15 +227,71 @@ async def test_the_size_of_a_preset_counts_and_what_it_cuts_off_is_told(studio_a
     assert (own.size, own.notes) == ((832, 1280), ())
 
 
+@pytest.mark.parametrize(
+    ("call", "width", "height"),
+    [
+        ({}, (512, "preset Wide"), (1024, "native size of the model")),
+        ({"configuration": {"width": None}}, (512, "preset Wide"), (1024, "native size of the model")),
+        ({"configuration": {"height": 640}}, (320, "call"), (640, "call")),
+        ({"configuration": {"width": 256}, "height": 640}, (256, "call"), (640, "call")),
+        ({"image_format": "square"}, (1024, "call"), (1024, "call")),
+        ({"mode": "image2image", "canvas": PICTURE}, (512, "preset Wide"), (1280, "canvas")),
+    ],
+)
+async def test_each_side_comes_from_the_topmost_that_sets_it(
+    studio_at: Any, save_presets: Any, call: dict[str, Any], width: tuple[int, str], height: tuple[int, str]
+) -> None:
+    save_presets({"name": "Wide", "configuration": {"width": 512}})
+    async with Simulator() as simulator, studio_at(simulator.address) as studio:
+        settings = await resolve(studio, preset="wide", **call)
+    assert (settings["width"], settings["height"]) == (width, height)
+
+
+@pytest.mark.parametrize("model", ["Z Image Turbo 1.0", "z_image_turbo_1.0_q8p", "z_image_turbo_1.0_q8p.ckpt"])
+async def test_a_model_that_the_preset_names_in_any_way_comes_from_the_preset(
+    studio_at: Any, save_presets: Any, model: str
+) -> None:
+    save_presets({"name": "Mine", "configuration": {"model": model}})
+    async with Simulator() as simulator, studio_at(simulator.address) as studio:
+        settings = await resolve(studio, preset="mine")
+    assert settings["model"] == ("z_image_turbo_1.0_q8p.ckpt", "preset Mine")
+
+
+async def test_a_batch_in_the_configuration_of_the_call_is_that_many_variants(
+    studio_at: Any, save_presets: Any
+) -> None:
+    save_presets({"name": "Mine", "configuration": {"batchCount": 3, "batchSize": 2}})
+    async with Simulator() as simulator, studio_at(simulator.address) as studio:
+        batch = {"batchCount": 2, "batchSize": 2}
+        assert (await resolve(studio, configuration=batch))["batchCount"] == (4, "call")
+        assert (await resolve(studio, configuration=batch, variants=3))["batchCount"] == (3, "call")
+        assert (await resolve(studio, preset="mine"))["batchCount"] == (1, "default")
+        with pytest.raises(InvalidInputError, match="make 10 pictures, a call makes at most 4"):
+            await resolve(studio, configuration={"batchCount": 10})
+
+
+async def test_weights_are_told_as_somebody_would_write_them(studio_at: Any) -> None:
+    async with Simulator() as simulator, studio_at(simulator.address, custom_configs="none") as studio:
+        loras, _ = (await resolve(studio, model="sd15", loras=[("moxin_v1.0_lora_f16", 0.7)]))["loras"]
+    assert loras[0]["weight"] == 0.7
+
+
 async def test_listed_presets_say_whose_they_are_and_what_the_server_lacks(studio_at: Any, save_presets: Any) -> None:
     save_presets(
         {"name": "edit.flux", "configuration": {"model": "flux_2_klein_9b_q6p.ckpt"}},
-        {"name": "Gone", "configuration": {"model": "gone_f16.ckpt", "loras": [{"file": "lost.ckpt", "weight": 1}]}},
+        {
+            "name": "Gone",
+            "configuration": {
+                "model": "gone_f16.ckpt",
+                "loras": [{"file": "lost.ckpt", "weight": 1}],
+                "controls": [{"file": "away.ckpt"}],
+            },
+        },
     )
     async with Simulator() as simulator, studio_at(simulator.address) as studio:
         rows = (await studio.list_catalog("presets", limit=100)).rows
     found = {row.name: row for row in rows}
     assert (found["edit.flux"].detail, found["edit.flux"].installed) == ("yours, from the app", True)
     assert found["edit.flux"].modes == {"edit"}
-    assert found["Gone"].detail == "yours, from the app; lacks gone_f16.ckpt, lost.ckpt"
+    assert found["Gone"].detail == "yours, from the app; lacks gone_f16.ckpt, lost.ckpt, away.ckpt"
     assert found["Z Image Turbo 1.0"].detail.startswith("built in")

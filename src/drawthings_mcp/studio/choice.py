@@ -31,8 +31,8 @@ class Choice:
 
     Attributes
     ----------
-    family
-        Of the model; empty when it belongs to none.
+    model_origin
+        Who named the model.
     preset
         The one that was named, or that the user made for the mode and family.
     recipe
@@ -45,11 +45,16 @@ class Choice:
 
     mode: Mode
     model: Model
-    family: str
+    model_origin: str
     preset: Preset | None = None
     recipe: Preset | None = None
     recommended: Preset | None = None
     notes: tuple[str, ...] = ()
+
+    @property
+    def family(self) -> str:
+        """Of the model; empty when it belongs to none."""
+        return find_family(self.model.version)
 
     @property
     def settings(self) -> Preset | None:
@@ -81,11 +86,11 @@ async def choose(arguments: GenerateArguments, offer: Offer, presets: PresetColl
     if not family:
         model = await offer.get_model(asked)
         mode = _choose_mode(arguments, model)
-        choice = Choice(mode, model, find_family(model.version), named)
+        choice = Choice(mode, model, "call", named)
     elif named is not None and named.model:
         model, notes = await _get_model_of(named, offer)
         mode = _choose_mode(arguments, model)
-        choice = Choice(mode, model, find_family(model.version), named, notes=notes)
+        choice = Choice(mode, model, f"preset {named.name}", named, notes=notes)
     else:
         choice = await _choose_by_family(arguments, family, named, offer, presets)
     check_mode(choice.model, choice.mode)
@@ -107,7 +112,7 @@ async def _choose_by_family(
     preset = named or presets.find(f"{mode}.{family}", own=True)
     if preset is not None and preset.model:
         model, notes = await _get_model_of(preset, offer)
-        return Choice(mode, model, find_family(model.version), preset, notes=notes)
+        return Choice(mode, model, f"preset {preset.name}", preset, notes=notes)
     if family == CUSTOM:
         raise InvalidInputError(_explain_custom(mode, preset, presets))
     if not list_recipes_for(mode, family):
@@ -116,7 +121,7 @@ async def _choose_by_family(
     chosen = await offer.choose_recipe(family, mode)
     model = offer.describe(chosen.model)
     notes = _explain_fallback(chosen, list_recipes_for(mode, family)[0])
-    return Choice(mode, model, find_family(model.version), preset, chosen.recipe, notes=notes)
+    return Choice(mode, model, f"recipe {chosen.recipe.name}", preset, chosen.recipe, notes=notes)
 
 
 def _choose_mode(arguments: GenerateArguments, model: Model) -> Mode:

@@ -10,7 +10,7 @@ from mcp.types import CallToolResult, TextContent, ToolAnnotations
 from pydantic import Field
 
 from drawthings_mcp.errors import InvalidInputError
-from drawthings_mcp.limits import MAX_MOODBOARD, MAX_SEED, MAX_SIDE, MIN_SIDE
+from drawthings_mcp.limits import MAX_MOODBOARD, MAX_SEED, MAX_SIDE, MAX_VARIANTS, MIN_SIDE
 from drawthings_mcp.server.content import describe_generation
 from drawthings_mcp.server.progress import ProgressNotifier
 from drawthings_mcp.server.session import Session, get_session
@@ -35,7 +35,7 @@ ModeName = Annotated[Mode, Field(description="auto: mask â†’ inpaint, picture â†
 ModelName = Annotated[str, Field(description=_MODEL_HELP)]
 Shape = Annotated[ImageFormat | None, Field(description="Shape at the model's native size.")]
 Side = Annotated[int | None, Field(ge=MIN_SIDE, le=MAX_SIDE, description="Pixels; wins over image_format.")]
-Variants = Annotated[int, Field(ge=1, le=4, description="How many pictures, each with a seed of its own.")]
+Variants = Annotated[int, Field(ge=1, le=MAX_VARIANTS, description="How many pictures, each with a seed of its own.")]
 Picture = Annotated[str, Field(description=_PICTURE_HELP)]
 Moodboard = Annotated[list[str], Field(max_length=MAX_MOODBOARD, description="Further references, in order.")]
 
