@@ -93,9 +93,32 @@ async def test_a_negative_prompt_of_the_call_is_not_blanked_by_a_recipe(studio_a
         runs = [await resolve(studio, model="sd_xl_base_1.0_f16.ckpt", **call) for call in calls]
     assert [run["zeroNegativePrompt"] for run in runs] == [
         (True, "recommended SDXL v1.0"),
-        (False, "negative prompt of the call"),
+        (False, "negative prompt"),
         (True, "preset Mine"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("preset", "call", "expected"),
+    [
+        ("Z Image Turbo 1.0", {"mode": "image2image", "canvas": PICTURE}, {"strength": (0.6, "mode")}),
+        ("FLUX.1 [schnell]", {"mode": "inpaint", "canvas": PICTURE, "mask": PICTURE}, {"strength": (1.0, "mode")}),
+        ("SDXL v1.0", {}, {"zeroNegativePrompt": (True, "preset SDXL v1.0")}),
+        ("SDXL v1.0", {"negative_prompt": "fog"}, {"zeroNegativePrompt": (False, "negative prompt")}),
+        ("Full", {"mode": "image2image", "canvas": PICTURE}, {"strength": (1.0, "preset Full")}),
+        ("Foggy", {}, {"zeroNegativePrompt": (False, "negative prompt")}),
+    ],
+)
+async def test_the_mode_wins_over_our_presets_and_the_users_own_over_the_mode(
+    studio_at: Any, save_presets: Any, preset: str, call: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    save_presets(
+        {"name": "Full", "configuration": {"strength": 1, "model": "z_image_turbo_1.0_q8p.ckpt"}},
+        {"name": "Foggy", "configuration": {"model": "sd_xl_base_1.0_f16.ckpt"}, "negative": "fog"},
+    )
+    async with Simulator() as simulator, studio_at(simulator.address) as studio:
+        settings = await resolve(studio, preset=preset, **call)
+    assert {key: settings[key] for key in expected} == expected
 
 
 async def test_loras_of_the_call_join_those_of_the_recipe(studio_at: Any) -> None:

@@ -62,6 +62,11 @@ class Choice:
         return self.preset or self.recipe or self.recommended
 
     @property
+    def own_negative_prompt(self) -> str:
+        """That of the preset, when the user made it."""
+        return self.preset.negative if self.preset is not None and self.preset.is_own else ""
+
+    @property
     def negative_prompt(self) -> str:
         """That of the settings. A preset that names its model is whole, one that does not goes on top of the others."""
         if self.preset is not None and (self.preset.negative or self.preset.model):

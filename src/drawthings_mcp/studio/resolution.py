@@ -76,7 +76,7 @@ def resolve(
         A value is not allowed; says whose it is.
     """
     call, given = _read_call(arguments)
-    below = _list_layers(choice, has_negative_prompt=bool(arguments.negative_prompt))
+    below = _list_layers(choice, has_negative_prompt=bool(arguments.negative_prompt or choice.own_negative_prompt))
     merged = merge([call, *below])
     size, size_origins = _resolve_size(arguments, choice, canvas_size)
     fixed = {"model": choice.model.file, "width": size.rendered[0], "height": size.rendered[1], "name": ""}
@@ -128,19 +128,22 @@ def _refusals_without_owner(place: str = "") -> Iterator[None]:
 def _list_layers(choice: Choice, *, has_negative_prompt: bool) -> list[Layer]:
     """What lies below the call, topmost first."""
     strength = find_strength(choice.mode)
-    layers = [
-        Layer(_label("preset", choice.preset), choice.preset.parse()) if choice.preset else None,
-        Layer("mode", {"strength": strength}) if strength is not None else None,
+    preset = _read_layer("preset", choice.preset)
+    # What ships with us is for every mode alike; in a preset of the user's own each value is meant.
+    is_own = choice.preset is not None and choice.preset.is_own
+    return [
+        preset if is_own else Layer("preset", {}),
+        Layer("mode", {"strength": strength} if strength is not None else {}),
         # Recipes for SDXL blank the negative prompt; one that was asked for must not be lost.
-        Layer("negative prompt of the call", {"zero_negative_prompt": False}) if has_negative_prompt else None,
-        Layer(_label("recipe", choice.recipe), choice.recipe.parse()) if choice.recipe else None,
-        Layer(_label("recommended", choice.recommended), choice.recommended.parse()) if choice.recommended else None,
+        Layer("negative prompt", {"zero_negative_prompt": False} if has_negative_prompt else {}),
+        preset,
+        _read_layer("recipe", choice.recipe),
+        _read_layer("recommended", choice.recommended),
     ]
-    return [layer for layer in layers if layer is not None]
 
 
-def _label(origin: str, preset: Preset | None) -> str:
-    return f"{origin} {preset.name}" if preset is not None else origin
+def _read_layer(origin: str, preset: Preset | None) -> Layer:
+    return Layer(f"{origin} {preset.name}", preset.parse()) if preset is not None else Layer(origin, {})
 
 
 def _join_origins(merged: Merged, name: str) -> str:
@@ -195,5 +198,5 @@ def _list_sizes(choice: Choice, canvas_size: tuple[int, int] | None) -> list[Lay
 
 
 def _pick_sides(origin: str, preset: Preset | None) -> Layer:
-    fields = preset.parse() if preset is not None else {}
-    return Layer(_label(origin, preset), {name: fields[name] for name in _SIDES if fields.get(name)})
+    layer = _read_layer(origin, preset)
+    return Layer(layer.origin, {name: layer.fields[name] for name in _SIDES if layer.fields.get(name)})
