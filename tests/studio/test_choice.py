@@ -73,6 +73,9 @@ async def test_when_none_is_there_the_names_and_files_to_download_are_told(studi
     [
         ({"mode": "edit"}, "edit needs a picture: give a canvas"),
         ({"mode": "inpaint", "canvas": PICTURE}, "mask"),
+        ({"mode": "text2image", "canvas": PICTURE}, "text2image looks at no picture: use mode image2image"),
+        ({"mode": "text2image", "moodboard": [PICTURE], "model": "flux"}, "text2image looks at no picture"),
+        ({"mode": "text2image", "mask": PICTURE}, "text2image looks at no picture"),
         ({"mode": "edit", "model": "z-image", "canvas": PICTURE}, "use model qwen-image or flux"),
         ({"canvas": PICTURE, "moodboard": [PICTURE] * 9}, "moodboard: takes at most 8 pictures, got 9"),
         (

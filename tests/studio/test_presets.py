@@ -121,6 +121,18 @@ async def test_the_mode_wins_over_our_presets_and_the_users_own_over_the_mode(
     assert {key: settings[key] for key in expected} == expected
 
 
+async def test_a_preset_under_which_the_canvas_counts_for_nothing_says_so(studio_at: Any, save_presets: Any) -> None:
+    save_presets({"name": "image2image.z-image", "configuration": {"strength": 1}})
+    call: dict[str, Any] = {"mode": "image2image", "model": "z-image", "canvas": PICTURE}
+    async with Simulator() as simulator, studio_at(simulator.address) as studio:
+        runs = [await studio.resolve(GenerateArguments("a fox", **call, strength=strength)) for strength in (None, 0.7)]
+        flux = await studio.resolve(GenerateArguments("a fox", **{**call, "model": "flux"}))
+    assert runs[0].notes == (
+        "strength is 1 in preset image2image.z-image, so that nothing of the canvas is used; give strength, about 0.6",
+    )
+    assert (runs[1].notes, flux.notes) == ((), ())
+
+
 async def test_loras_of_the_call_join_those_of_the_recipe(studio_at: Any) -> None:
     call = {"model": "qwen-image", "mode": "edit", "canvas": PICTURE, "loras": [("Qwen Edit 2509 Relight", 0.5)]}
     async with Simulator() as simulator, studio_at(simulator.address, custom_configs="none") as studio:

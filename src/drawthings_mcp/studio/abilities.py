@@ -62,6 +62,26 @@ def check_picture(mode: str, *, has_picture: bool) -> None:
         raise InvalidInputError(f"{mode} needs a picture: give a canvas.")
 
 
+def check_text_only(mode: str, *, has_picture: bool, has_controls: bool) -> None:
+    """Refuses pictures where nothing would look at them.
+
+    Parameters
+    ----------
+    has_controls
+        Whether there are controls, which may look at them.
+
+    Raises
+    ------
+    InvalidInputError
+        Says which modes do.
+    """
+    if mode == "text2image" and has_picture and not has_controls:
+        raise InvalidInputError(
+            "text2image looks at no picture: use mode image2image to start from it, edit to change it, inpaint to "
+            "repaint what a mask marks; or leave canvas, moodboard and mask out."
+        )
+
+
 def check_mask(mode: str, canvas: NDArray[np.uint8] | None, *, has_mask: bool) -> None:
     """Refuses to repaint when nothing says what: neither a mask nor clear parts of the canvas.
 
