@@ -69,6 +69,11 @@ def find_nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:
     return sorted(dict.fromkeys(known), key=score, reverse=True)[:count]
 
 
+def strip_separators(name: str) -> str:
+    """A name as two spellings of it have it in common: ``zimage`` for ``Z-Image`` and ``z_image``."""
+    return "".join(filter(str.isalnum, name.casefold()))
+
+
 def suggest(name: str, known: Iterable[str]) -> str:
     """`` Did you mean …?`` with names that look like it; when none does, all that there are, or the nearest of many."""
     names = {other.lower(): other for other in known}

@@ -83,6 +83,7 @@ async def test_when_none_is_there_the_names_and_files_to_download_are_told(studi
             "use model qwen-image or flux, in mode edit",
         ),
         ({"model": "qwen-imgae"}, "There is no model 'qwen-imgae'"),
+        ({"model": "flux2"}, "Or name a family: auto, z-image, qwen-image, flux"),
         ({"preset": "Z Image Turbo"}, "Did you mean 'Z Image Turbo 1.0'"),
         ({"configuration": {"guidancescale": 3}}, "there is no key 'guidancescale'. Did you mean 'guidanceScale'"),
         ({"configuration": {"steps": "many"}}, "configuration: steps: must be a whole number"),
@@ -100,6 +101,18 @@ async def test_what_cannot_be_done_says_what_can(studio_at: Any, arguments: dict
     assert words in str(caught.value)
     assert "Config:" not in str(caught.value)
     assert not simulator.requests
+
+
+@pytest.mark.parametrize(
+    ("name", "family"),
+    [("Z_Image", "z-image"), ("zimage", "z-image"), ("qwen", "qwen-image"), ("FLUX", "flux"), ("SD 1.5", "sd15")],
+)
+async def test_a_family_is_understood_however_it_is_spelt(studio_at: Any, name: str, family: str) -> None:
+    async with Simulator() as simulator, studio_at(simulator.address, custom_configs="none") as studio:
+        run = await studio.resolve(GenerateArguments("a fox", model=name))
+        listing = await studio.list_catalog("models", family=name)
+    assert run.family == family
+    assert {row.family for row in listing.rows} == {family}
 
 
 async def test_references_are_sent_in_order(studio_at: Any) -> None:

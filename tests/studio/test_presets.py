@@ -144,6 +144,64 @@ async def test_loras_of_the_call_join_those_of_the_recipe(studio_at: Any) -> Non
     assert origin == "recipe Qwen Image Edit 2511 with Lightning 4-Step v1.0 + call"
 
 
+RELIGHT = {"file": "qwen_edit_2509_relight_lora_f16.ckpt", "weight": 0.5}
+FAST = {"file": "qwen_image_edit_2511_lightning_4_step_v1.0_lora_f16.ckpt", "weight": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("preset", "configuration", "steps", "loras"),
+    [
+        ({"loras": [RELIGHT]}, {}, 30, [RELIGHT]),
+        ({"loras": [RELIGHT, FAST]}, {}, 4, [RELIGHT, FAST]),
+        ({"loras": []}, {}, 30, []),
+        ({"loras": None}, {}, 4, [{**FAST, "weight": 1.0}]),
+        ({"loras": [RELIGHT]}, {"loras": [FAST]}, 4, [FAST]),
+        ({"loras": [], "model": "qwen_image_edit_2511_q6p.ckpt"}, {"loras": [FAST]}, 4, [FAST]),
+        ({"loras": [], "steps": 7}, {}, 7, []),
+    ],
+)
+async def test_loras_in_place_of_those_of_a_recipe_have_the_steps_that_go_with_them(
+    studio_at: Any,
+    save_presets: Any,
+    preset: dict[str, Any],
+    configuration: dict[str, Any],
+    steps: int,
+    loras: list[dict[str, Any]],
+) -> None:
+    save_presets({"name": "edit.qwen-image", "configuration": preset})
+    call: dict[str, Any] = {"model": "qwen-image", "mode": "edit", "canvas": PICTURE, "configuration": configuration}
+    async with Simulator() as simulator, studio_at(simulator.address) as studio:
+        run = await studio.resolve(GenerateArguments("a fox", **call))
+    settings = {key: value for key, value, _ in run.settings}
+    assert settings["steps"] == steps
+    assert [{"file": lora["file"], "weight": lora["weight"]} for lora in settings["loras"]] == loras
+    assert run.notes == ()
+
+
+async def test_a_family_beside_a_preset_for_another_is_refused(studio_at: Any, save_presets: Any) -> None:
+    save_presets({"name": "Mine", "configuration": {"model": "z_image_turbo_1.0_q8p.ckpt"}})
+    async with Simulator() as simulator, studio_at(simulator.address) as studio:
+        with pytest.raises(InvalidInputError, match=r"model flux and preset 'Mine' do not go together.*\(z-image\)"):
+            await resolve(studio, preset="mine", model="flux")
+        for model in ("auto", "custom", "z-image"):
+            assert (await resolve(studio, preset="mine", model=model))["model"][1] == "preset Mine"
+
+
+@pytest.mark.parametrize("is_saved", [True, False])
+@pytest.mark.parametrize(
+    ("name", "mode", "family"), [("Edit.Flux", "edit", "flux"), ("image2image.flux", "image2image", "flux")]
+)
+async def test_the_name_of_a_cell_stands_for_its_mode_and_family(
+    studio_at: Any, save_presets: Any, name: str, mode: str, family: str, is_saved: bool
+) -> None:
+    save_presets(*([{"name": name, "configuration": {"model": "flux_2_klein_9b_q6p.ckpt"}}] if is_saved else []))
+    async with Simulator() as simulator, studio_at(simulator.address) as studio:
+        run = await studio.resolve(GenerateArguments("a fox", preset=name, canvas=PICTURE))
+        with pytest.raises(InvalidInputError, match="needs a picture"):
+            await studio.resolve(GenerateArguments("a fox", preset=name))
+    assert (run.mode, run.family, run.preset) == (mode, family, name if is_saved else "FLUX.2 [klein] 9B")
+
+
 async def test_a_change_in_the_file_counts_at_the_next_call(studio_at: Any, save_presets: Any) -> None:
     async with Simulator() as simulator, studio_at(simulator.address) as studio:
         steps = []

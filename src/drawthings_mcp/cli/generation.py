@@ -16,7 +16,7 @@ import click
 from drawthings_mcp.cli.options import read_settings, reported_errors, server_options
 from drawthings_mcp.cli.output import print_json, print_text, say
 from drawthings_mcp.limits import MAX_SEED, MAX_SIDE, MAX_VARIANTS, MIN_SIDE
-from drawthings_mcp.presets import list_families
+from drawthings_mcp.presets import list_families, match_family
 from drawthings_mcp.settings import Settings
 from drawthings_mcp.studio import (
     DryRun,
@@ -177,7 +177,7 @@ def _read_model(options: Mapping[str, Any]) -> str:
     if family and model:
         raise click.UsageError("--family has a model chosen, --model names one: give one of them")
     families = list_families()
-    if family and family.lower() not in families:
+    if family and not match_family(family):
         raise click.UsageError(f"--family {family!r}: there is no such family.{suggest(family, families)}")
     return family or model or "auto"
 

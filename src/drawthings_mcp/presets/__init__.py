@@ -11,6 +11,8 @@ from drawthings_mcp.presets.cells import (
     list_families,
     list_preferred_models,
     list_recipes_for,
+    match_family,
+    parse_cell_name,
 )
 from drawthings_mcp.presets.checkpoints import Checkpoint, find_family, strip_variant
 from drawthings_mcp.presets.collection import PresetCollection, read_presets
@@ -39,7 +41,9 @@ __all__ = [
     "list_preferred_models",
     "list_recipes",
     "list_recipes_for",
+    "match_family",
     "merge",
+    "parse_cell_name",
     "read_presets",
     "recommended_configuration",
     "strip_variant",

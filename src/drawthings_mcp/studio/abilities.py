@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,6 @@ from drawthings_mcp.requests import load_known
 from drawthings_mcp.requests.abilities import RESTORATION_VERSIONS, needs_references, reads_references
 
 Mode = Literal["text2image", "image2image", "edit", "inpaint"]
-MODES = frozenset(get_args(Mode))
 
 _OPAQUE = 255
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import cast
 
 from drawthings_mcp.catalog import Model
 from drawthings_mcp.errors import InvalidInputError, UnknownNameError
@@ -16,6 +17,8 @@ from drawthings_mcp.presets import (
     find_recipe,
     list_families,
     list_recipes_for,
+    match_family,
+    parse_cell_name,
 )
 from drawthings_mcp.studio.abilities import check_mode, check_picture, list_modes
 from drawthings_mcp.studio.arguments import GenerateArguments, Mode
@@ -23,6 +26,8 @@ from drawthings_mcp.studio.offer import Offer, label_file
 
 _FROM_A_PICTURE: tuple[Mode, ...] = ("edit", "image2image")
 """What ``auto`` means when there is a picture: to edit it, or else to start from it."""
+
+_WITH_A_PICTURE = frozenset({"image2image", "edit", "inpaint"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,15 +90,16 @@ async def choose(arguments: GenerateArguments, offer: Offer, presets: PresetColl
     InvalidInputError
         Nothing suits the call; says what would do.
     """
-    named = presets.get(arguments.preset) if arguments.preset.strip() else None
+    named, arguments = _read_preset(arguments, presets)
     asked = _find_asked_model(arguments)
-    family = asked.lower() if asked.lower() in list_families() else ""
+    family = match_family(asked)
     if not family:
-        model = await offer.get_model(asked)
+        model = await _get_asked_model(asked, offer)
         mode = _choose_mode(arguments, model)
         choice = Choice(mode, model, "call", named)
     elif named is not None and named.model:
         model, notes = await _get_model_of(named, offer)
+        _check_family(family, named, model)
         mode = _choose_mode(arguments, model)
         choice = Choice(mode, model, f"preset {named.name}", named, notes=notes)
     else:
@@ -101,6 +107,40 @@ async def choose(arguments: GenerateArguments, offer: Offer, presets: PresetColl
     check_mode(choice.model, choice.mode)
     check_picture(choice.mode, has_picture=arguments.has_picture)
     return _add_recommended(choice, offer, arguments)
+
+
+def _read_preset(arguments: GenerateArguments, presets: PresetCollection) -> tuple[Preset | None, GenerateArguments]:
+    """The preset that is named, and the call with what its name says: ``edit.flux`` is for edits.
+
+    When none of the user's has the name of a cell, ours is meant.
+    """
+    if not arguments.preset.strip():
+        return None, arguments
+    mode, family = parse_cell_name(arguments.preset)
+    if mode in _WITH_A_PICTURE and arguments.mode == "auto":
+        arguments = replace(arguments, mode=cast("Mode", mode))
+    if mode and list_recipes_for(mode, family) and presets.find(arguments.preset) is None:
+        asked = _find_asked_model(arguments)
+        return None, replace(arguments, preset="", model=family if asked == "auto" else asked)
+    return presets.get(arguments.preset), arguments
+
+
+async def _get_asked_model(asked: str, offer: Offer) -> Model:
+    try:
+        return await offer.get_model(asked)
+    except UnknownNameError as error:
+        error.args = (f"{error} Or name a family: {', '.join(list_families())}.",)
+        raise
+
+
+def _check_family(family: str, preset: Preset, model: Model) -> None:
+    """Refuses a family beside a preset for another one: whichever was followed, the other would be lost."""
+    other = find_family(model.version)
+    if family not in {"auto", CUSTOM} and other and other != family:
+        raise InvalidInputError(
+            f"model {family} and preset {preset.name!r} do not go together: the preset is for {model.file} ({other}). "
+            "Leave one of them out."
+        )
 
 
 def _find_asked_model(arguments: GenerateArguments) -> str:
@@ -123,9 +163,10 @@ async def _choose_by_family(
     if not list_recipes_for(mode, family):
         raise InvalidInputError(explain_gap(family, mode))
     check_picture(mode, has_picture=arguments.has_picture)
-    chosen = await offer.choose_recipe(family, mode)
+    loras = _find_fixed_loras(arguments, preset)
+    chosen = await offer.choose_recipe(family, mode, loras)
     model = offer.describe(chosen.model)
-    notes = _explain_fallback(chosen, list_recipes_for(mode, family)[0])
+    notes = _explain_fallback(chosen, _find_best(mode, family, loras))
     return Choice(mode, model, f"recipe {chosen.recipe.name}", preset, chosen.recipe, notes=notes)
 
 
@@ -178,6 +219,21 @@ def _explain_custom(mode: str, preset: Preset | None, presets: PresetCollection)
     )
 
 
+def _find_fixed_loras(arguments: GenerateArguments, preset: Preset | None) -> frozenset[str] | None:
+    """Files of the LoRAs that the call or a preset puts in place of a recipe's; None when neither does.
+
+    Steps and guidance of a recipe that counts on its LoRAs would ruin the picture without them.
+    """
+    layers = (Preset("call", arguments.configuration), preset)
+    return next((layer.loras for layer in layers if layer and layer.configuration.get("loras") is not None), None)
+
+
+def _find_best(mode: str, family: str, loras: frozenset[str] | None) -> Preset:
+    """The recipe that would be followed if the server had everything."""
+    recipes = list_recipes_for(mode, family)
+    return next((recipe for recipe in recipes if loras is None or recipe.loras <= loras), recipes[0])
+
+
 def _explain_fallback(chosen: Chosen, best: Preset) -> tuple[str, ...]:
     """That something else than usual was taken, because files are missing on the server."""
     wanted = best.checkpoint.files[0]
@@ -187,10 +243,11 @@ def _explain_fallback(chosen: Chosen, best: Preset) -> tuple[str, ...]:
 
 
 def _add_recommended(choice: Choice, offer: Offer, arguments: GenerateArguments) -> Choice:
-    applied = {lora.file for lora in (offer.build_lora(name, weight) for name, weight in arguments.loras)}
-    for settings in (choice.preset, choice.recipe):
-        applied |= settings.loras if settings else frozenset()
-    recommended = find_recipe(choice.model.file, choice.model.version, applied)
+    added = {offer.build_lora(name, weight).file for name, weight in arguments.loras}
+    fixed = _find_fixed_loras(arguments, choice.preset)
+    if fixed is None:
+        fixed = choice.recipe.loras if choice.recipe else frozenset()
+    recommended = find_recipe(choice.model.file, choice.model.version, fixed | added)
     notes = choice.notes
     if recommended is None and choice.settings is None:
         notes = (*notes, f"no recommended settings are known for {choice.model.file}; the app's defaults were used")

@@ -8,11 +8,19 @@ import anyio.to_thread
 
 from drawthings_mcp.catalog import Catalog, CatalogEntry, Control, Embedding, LoRA, Model, Upscaler, find_entry
 from drawthings_mcp.limits import UNIT
-from drawthings_mcp.presets import Preset, PresetCollection, find_family, list_recipes, read_presets
+from drawthings_mcp.presets import (
+    Preset,
+    PresetCollection,
+    find_family,
+    list_recipes,
+    match_family,
+    parse_cell_name,
+    read_presets,
+)
 from drawthings_mcp.presets.preset import Source
 from drawthings_mcp.requests import load_known
 from drawthings_mcp.settings import Settings
-from drawthings_mcp.studio.abilities import MODES, describe_abilities, list_modes
+from drawthings_mcp.studio.abilities import describe_abilities, list_modes
 from drawthings_mcp.studio.connection import Connection
 from drawthings_mcp.studio.results import CatalogListing, CatalogRow
 
@@ -44,6 +52,7 @@ async def list_catalog(
     presets = await anyio.to_thread.run_sync(read_presets, settings.custom_configs, settings.state_dir)
     catalog = connection.catalog
     known = catalog or await _ask_for_known_files(connection, presets)
+    family = match_family(family) or family
     sections = _SECTIONS.values() if kind == "all" else [_SECTIONS[kind]]
     rows = [row for section in sections for row in section(known, presets) if _matches(row, query, family, mode)]
     return CatalogListing(
@@ -130,8 +139,8 @@ _ORIGINS: Mapping[Source, str] = {
 
 def _list_preset_modes(preset: Preset, model: Model | None) -> frozenset[str]:
     """The mode that the name of a preset of the user stands for, or else what its model does."""
-    mode = preset.name.lower().partition(".")[0]
-    if preset.is_own and mode in MODES:
+    mode, _ = parse_cell_name(preset.name)
+    if preset.is_own and mode:
         return frozenset({mode})
     return frozenset(list_modes(model)) if model else frozenset()
 
