@@ -104,6 +104,20 @@ async def test_what_cannot_be_done_says_what_can(studio_at: Any, arguments: dict
 
 
 @pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"mode": "image2image", "canvas": PICTURE, "strength": 1}, "At strength 1 nothing of canvas is used."),
+        ({"model": "qwen-image", "configuration": {"shift": 4, "resolutionDependentShift": True}}, "Set resolutionDep"),
+        ({"negative_prompt": "fog"}, "negative_prompt has no effect at guidance_scale 1."),
+    ],
+)
+async def test_warnings_name_what_the_caller_can_set(studio_at: Any, arguments: dict[str, Any], words: str) -> None:
+    async with Simulator() as simulator, studio_at(simulator.address, custom_configs="none") as studio:
+        run = await studio.resolve(GenerateArguments("a fox", **arguments))
+    assert [words in note for note in run.notes] == [True]
+
+
+@pytest.mark.parametrize(
     ("name", "family"),
     [("Z_Image", "z-image"), ("zimage", "z-image"), ("qwen", "qwen-image"), ("FLUX", "flux"), ("SD 1.5", "sd15")],
 )

@@ -308,6 +308,29 @@ async def test_a_preset_whose_model_is_missing_says_what_to_download(studio_at: 
             await resolve(studio, preset="Mine")
 
 
+@pytest.mark.parametrize(
+    "configuration",
+    [
+        {"loras": [{"file": "gone.ckpt", "weight": 1}]},
+        {"refinerModel": "gone.ckpt"},
+        {"upscaler": "gone.ckpt"},
+        {"controls": [{"file": "gone.ckpt", "weight": 1}]},
+        {"faceRestoration": "gone.ckpt"},
+    ],
+)
+@pytest.mark.parametrize("browsing", [True, False])
+async def test_a_file_that_the_server_lacks_is_told_with_the_preset_that_names_it(
+    studio_at: Any, save_presets: Any, configuration: dict[str, Any], browsing: bool
+) -> None:
+    save_presets({"name": "Mine", "configuration": configuration})
+    async with (
+        Simulator(model_browser=browsing, missing_files=["gone.ckpt"]) as simulator,
+        studio_at(simulator.address) as studio,
+    ):
+        with pytest.raises(InvalidInputError, match=r"gone\.ckpt stands in the preset 'Mine': download it, or name"):
+            await resolve(studio, preset="Mine")
+
+
 async def test_the_size_of_a_preset_counts_and_what_it_cuts_off_is_told(studio_at: Any, save_presets: Any) -> None:
     save_presets({"name": "edit.flux", "configuration": {"width": 1000, "height": 640}})
     async with Simulator() as simulator, studio_at(simulator.address) as studio:

@@ -22,6 +22,7 @@ from drawthings_mcp.studio.choice import Choice, choose
 from drawthings_mcp.studio.offer import Offer
 from drawthings_mcp.studio.resolution import Resolution, resolve
 from drawthings_mcp.studio.sizes import Size
+from drawthings_mcp.studio.wording import refusals_reworded, reword
 from drawthings_mcp.tensors import ensure_pixels
 
 if TYPE_CHECKING:
@@ -118,8 +119,12 @@ async def plan_generation(
         catalog=catalog,
         files=files,
     )
-    composed = await anyio.to_thread.run_sync(compose)
-    warnings = _drop_inherited(composed, resolution.inherited, catalog, files)
+    with refusals_reworded(choice.preset):
+        composed = await anyio.to_thread.run_sync(compose)
+    left_open = replace(
+        composed.requests[0], configuration=resolution.inherited, negative_prompt=choice.negative_prompt
+    )
+    warnings = _drop_inherited(composed, left_open, catalog, files)
     told = (
         *_explain_crop(canvas_size, resolution, arguments.fit),
         *_explain_strength(choice, resolution, has_controls=has_controls),
@@ -168,13 +173,18 @@ def _explain_strength(choice: Choice, resolution: Resolution, *, has_controls: b
 
 def _drop_inherited(
     composed: ComposedRequests,
-    inherited: ImageGenerationConfig,
+    left_open: GenerationRequest,
     catalog: Catalog | None,
     files: Mapping[str, bool] | None,
 ) -> tuple[str, ...]:
-    """The warnings that the caller can do something about: not those that preset, mode or recipe bring along."""
+    """The warnings that the caller can do something about: not those that preset, mode or recipe bring along.
+
+    Parameters
+    ----------
+    left_open
+        The request had the call given nothing but prompt and pictures.
+    """
     if not composed.warnings:
         return ()
-    request = composed.requests[0]
-    known = list_warnings(replace(request, configuration=inherited), catalog, files)
-    return tuple(warning for warning in composed.warnings if warning not in known)
+    known = list_warnings(left_open, catalog, files)
+    return tuple(reword(warning) for warning in composed.warnings if warning not in known)
