@@ -120,6 +120,14 @@ async def test_any_size_is_rendered_at_multiples_of_64_and_cropped(
     assert metadata.record["requested_size"] == "500x300"
 
 
+async def test_an_upscaled_picture_is_not_called_cropped(in_process: Any) -> None:
+    async with Simulator() as simulator, in_process(server=simulator.address, tls="off") as client:
+        upscaler = {"upscaler": "realesrgan_x2plus_f16.ckpt"}
+        text = text_of(await generate(client, width=128, height=128, configuration=upscaler, preview="never"))
+    assert "256×256 seed" in text
+    assert "rendered at 128×128 and upscaled" in text
+
+
 async def test_a_simulated_picture_says_so_wherever_the_simulator_runs(
     in_process: Any, server_environment: dict[str, str]
 ) -> None:
@@ -212,7 +220,14 @@ async def test_null_stands_for_an_argument_that_is_left_out(in_process: Any) -> 
         optional = {name: None for name in tool.input_schema["properties"] if name != "prompt"}
         result = await generate(client, **{**optional, "width": 128, "height": 128})
         assert not result.is_error, text_of(result)
+        for word in ("null", "", "None"):
+            words = {name: word for name in optional if name not in {"mode", "image_format", "preview"}}
+            result = await generate(client, **{**words, "width": 128, "height": 128})
+            assert not result.is_error, text_of(result)
+        assert not (await generate(client, mode="null", image_format="", preview="null", width=128)).is_error
+        assert (await generate(client, preview="none")).is_error
         assert (await generate(client, prompt=None)).is_error
+        assert (await generate(client, prompt="")).is_error
 
 
 async def test_an_unknown_model_names_the_nearest_three(in_process: Any) -> None:

@@ -75,11 +75,10 @@ class StrictTool(Tool):
             With a text that says what was wrong and what to do next.
         """
         fields = self.fn_metadata.arg_model.model_fields
-        # Many clients send null for what they leave out.
         given = {
             name: value
             for name, value in arguments.items()
-            if value is not None or name not in fields or fields[name].is_required()
+            if name not in fields or fields[name].is_required() or not self._is_left_out(name, value)
         }
         try:
             return await super().run(given, context, convert_result)
@@ -88,6 +87,13 @@ class StrictTool(Tool):
             if text is None:
                 raise
             raise ToolError(text) from error.__cause__
+
+    def _is_left_out(self, name: str, value: Any) -> bool:
+        """Whether a value stands for none: many clients send null for what they leave out, models the word."""
+        if isinstance(value, str):
+            is_choice = "enum" in self.parameters["properties"][name]
+            return value.strip().lower() in ({"", "null"} if is_choice else {"", "null", "none"})
+        return value is None
 
 
 def _closed(arg_model: type[ArgModelBase]) -> type[ArgModelBase]:
