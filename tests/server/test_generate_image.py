@@ -320,3 +320,18 @@ async def test_cancelling_a_call_stops_the_server_so_that_the_next_one_is_served
         with anyio.fail_after(20):
             result = await client.call_tool("generate_image", {"prompt": "y", "width": 128, "height": 128, "steps": 1})
     assert not result.is_error
+
+
+async def test_what_is_most_useful_stays_when_notes_are_long(in_process: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "state" / "presets"
+    folder.mkdir(parents=True)
+    for number in range(4):
+        (folder / f"{'half-written-' * 10}{number}.json").write_text("[{")
+    async with Simulator() as simulator, in_process(server=simulator.address, tls="off") as client:
+        text = text_of(await generate(client, width=128, height=128, variants=4, preview="never"))
+    assert 700 < len(text) <= 800
+    assert re.findall(r"^(v\d): .*\.png 128×128 seed \d+$", text, re.M) == ["v1", "v2", "v3", "v4"]
+    assert "shown: none" in text
+    assert "text2image with z_image_turbo_1.0_q8p.ckpt" in text
+    assert text.splitlines()[-1].startswith("note: ")
+    assert text.endswith("…")

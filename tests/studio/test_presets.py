@@ -261,7 +261,7 @@ async def test_a_file_that_cannot_be_used_is_told_in_one_sentence_and_the_rest_w
     spoil(preset_file)
     async with Simulator() as simulator, studio_at(simulator.address) as studio:
         run = await studio.resolve(GenerateArguments("a fox"))
-        with pytest.raises(UnknownNameError, match=words):
+        with pytest.raises(UnknownNameError, match=f"You have no presets of your own yet. .*{words}"):
             await studio.resolve(GenerateArguments("a fox", preset="Mine"))
         listing = await studio.list_catalog("presets")
     assert run.preset == "Z Image Turbo 1.0"
@@ -299,6 +299,12 @@ async def test_a_malformed_preset_spoils_neither_its_neighbours_nor_the_listing(
         assert (await resolve(studio, preset="Good"))["steps"][0] == 9
         rows = (await studio.list_catalog("presets")).rows
     assert {"Bad", "Good"} <= {row.name for row in rows}
+
+
+async def test_a_preset_for_another_mode_is_told_as_such(studio_at: Any) -> None:
+    async with Simulator() as simulator, studio_at(simulator.address, custom_configs="none") as studio:
+        with pytest.raises(InvalidInputError, match=r"'Qwen Image Edit 2511' is not for text2image: .* Name another"):
+            await resolve(studio, preset="Qwen Image Edit 2511")
 
 
 async def test_a_preset_whose_model_is_missing_says_what_to_download(studio_at: Any, save_presets: Any) -> None:
@@ -390,6 +396,30 @@ async def test_weights_are_told_as_somebody_would_write_them(studio_at: Any) -> 
     async with Simulator() as simulator, studio_at(simulator.address, custom_configs="none") as studio:
         loras, _ = (await resolve(studio, model="sd15", loras=[("moxin_v1.0_lora_f16", 0.7)]))["loras"]
     assert loras[0]["weight"] == 0.7
+
+
+async def test_a_listed_preset_lacks_nothing_when_its_model_is_there_under_another_name(
+    studio_at: Any, save_presets: Any
+) -> None:
+    save_presets({"name": "Mine", "configuration": {"model": "Stable Diffusion v1.5"}})
+    turbo = {**SD15, "name": "Turbo", "file": "z_image_turbo_1.0_q8p.ckpt", "version": "z_image"}
+    async with StrictServer([SD15, turbo]) as strict, studio_at(strict.address) as studio:
+        rows = {row.name: row for row in (await studio.list_catalog("presets", limit=100)).rows}
+    assert (rows["Mine"].installed, rows["Mine"].detail) == (True, "yours, from the app")
+    assert (rows["Z Image Turbo 1.0"].installed, rows["Z Image Turbo 1.0"].detail) == (True, "built in")
+    assert not rows["Z Image Base 1.0"].installed
+
+
+async def test_without_browsing_other_precisions_are_looked_for_too(studio_at: Any) -> None:
+    gone = ["z_image_turbo_1.0_q6p.ckpt"]
+    async with (
+        Simulator(model_browser=False, missing_files=gone) as simulator,
+        studio_at(simulator.address, custom_configs="none") as studio,
+    ):
+        models = (await studio.list_catalog("models", query="z_image_turbo")).rows
+        rows = {row.name: row for row in (await studio.list_catalog("presets", limit=100)).rows}
+    assert "z_image_turbo_1.0_q8p.ckpt" in {row.file for row in models}
+    assert rows["Z Image Turbo 1.0"].installed
 
 
 async def test_listed_presets_say_whose_they_are_and_what_the_server_lacks(studio_at: Any, save_presets: Any) -> None:

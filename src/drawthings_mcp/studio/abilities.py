@@ -34,8 +34,13 @@ def list_modes(model: Model) -> frozenset[Mode]:
     return frozenset({"image2image"})
 
 
-def check_mode(model: Model, mode: str) -> None:
+def check_mode(model: Model, mode: str, preset: str = "") -> None:
     """Refuses a mode that a model does not serve.
+
+    Parameters
+    ----------
+    preset
+        Name of the preset that names the model; empty when the call does, or nobody.
 
     Raises
     ------
@@ -43,10 +48,10 @@ def check_mode(model: Model, mode: str) -> None:
         Says what the model does.
     """
     if mode not in list_modes(model):
-        raise InvalidInputError(
-            f"{model.file} does not do {mode} (it does: {describe_abilities(model)}). "
-            "Leave model out to have one chosen, or pick another with list_models."
-        )
+        done = f"{model.file} does not do {mode} (it does: {describe_abilities(model)})."
+        if preset:
+            raise InvalidInputError(f"The preset {preset!r} is not for {mode}: {done} Name another, or another mode.")
+        raise InvalidInputError(f"{done} Leave model out to have one chosen, or pick another with list_models.")
 
 
 def check_picture(mode: str, *, has_picture: bool) -> None:

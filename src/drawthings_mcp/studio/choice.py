@@ -104,7 +104,8 @@ async def choose(arguments: GenerateArguments, offer: Offer, presets: PresetColl
         choice = Choice(mode, model, f"preset {named.name}", named, notes=notes)
     else:
         choice = await _choose_by_family(arguments, family, named, offer, presets)
-    check_mode(choice.model, choice.mode)
+    is_of_preset = choice.preset is not None and choice.model_origin.startswith("preset")
+    check_mode(choice.model, choice.mode, choice.preset.name if choice.preset and is_of_preset else "")
     check_picture(choice.mode, has_picture=arguments.has_picture)
     return _add_recommended(choice, offer, arguments)
 
@@ -208,12 +209,10 @@ async def _get_model_of(preset: Preset, offer: Offer) -> tuple[Model, tuple[str,
 def _explain_custom(mode: str, preset: Preset | None, presets: PresetCollection) -> str:
     if preset is not None:
         return f"The preset {preset.name!r} names no model. Add one to it in the app, or name a model in the call."
-    own = [other.name for other in presets.presets if other.is_own]
-    there = f" Your presets: {', '.join(own[:10])}." if own else " You have none yet."
     return " ".join(
         [
             f"custom stands for your own presets, and none is named {mode}.{CUSTOM!s}. Save one under that name in "
-            f"Draw Things, name another as preset, or leave model out.{there}",
+            f"Draw Things, name another as preset, or leave model out.{presets.describe_own()}",
             *presets.problems,
         ]
     )
