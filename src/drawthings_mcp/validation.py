@@ -90,6 +90,11 @@ def drop_owner(text: str) -> str:
     return _OWNER.sub("", text)
 
 
+def make_encodable(text: str) -> str:
+    """A text that can be sent: halves of surrogate pairs, which JSON and names of files can hold, become ``?``."""
+    return text.encode("utf-8", "replace").decode()
+
+
 def shorten(value: object, limit: int = 60) -> str:
     """A value as it may be quoted in a one-line message."""
     text = repr(value)

@@ -322,6 +322,23 @@ async def test_cancelling_a_call_stops_the_server_so_that_the_next_one_is_served
     assert not result.is_error
 
 
+async def test_half_a_character_in_a_preset_does_not_end_the_connection(
+    over_stdio: Any, server_environment: dict[str, str]
+) -> None:
+    presets = Path(server_environment["DRAWTHINGS_STATE_DIR"]) / "presets"
+    presets.mkdir(parents=True)
+    (presets / "odd.json").write_text(
+        r'[{"name": "Odd \ud800", "configuration": {"steps": 2}, "negative": "\ud800"},'
+        r' {"name": "Odder", "configuration": {"model": "\ud800"}}]'
+    )
+    async with over_stdio("--server", "demo") as client:
+        assert "'Odd ?'" in text_of(await generate(client, preset="Odd"))
+        assert "needs ?" in text_of(await generate(client, preset="odder"))
+        listed = await client.call_tool("list_models", {"kind": "presets", "query": "odd"})
+        assert "Odd ?" in text_of(listed)
+        assert not (await generate(client, preset="odd ?", width=128, height=128)).is_error
+
+
 async def test_what_is_most_useful_stays_when_notes_are_long(in_process: Any, tmp_path: Path) -> None:
     folder = tmp_path / "state" / "presets"
     folder.mkdir(parents=True)

@@ -221,7 +221,7 @@ async def test_presets_of_the_state_folder_go_before_those_of_the_app(
     save_presets({"name": "text2image.auto", "configuration": {"steps": 33}})
     async with Simulator() as simulator, studio_at(simulator.address) as studio:
         assert (await resolve(studio))["steps"][0] == 31
-        run = await studio.resolve(GenerateArguments("a fox", preset="one"))
+        run = await studio.resolve(GenerateArguments("a fox", preset=" one\n"))
         listing = await studio.list_catalog("presets", query="one")
     assert ({key: value for key, value, _ in run.settings}["steps"], run.negative_prompt) == (32, "blurry")
     rows: tuple[CatalogRow, ...] = listing.rows

@@ -14,7 +14,7 @@ from drawthings_mcp.presets.cells import (
     match_family,
     parse_cell_name,
 )
-from drawthings_mcp.presets.checkpoints import Checkpoint, find_family, strip_variant
+from drawthings_mcp.presets.checkpoints import find_family, strip_variant
 from drawthings_mcp.presets.collection import PresetCollection, read_presets
 from drawthings_mcp.presets.layers import DEFAULT, Layer, Merged, join_loras, merge
 from drawthings_mcp.presets.preset import Preset
@@ -23,7 +23,6 @@ from drawthings_mcp.presets.recipes import find_recipe, list_recipes, recommende
 __all__ = [
     "CUSTOM",
     "DEFAULT",
-    "Checkpoint",
     "Chosen",
     "Layer",
     "Merged",

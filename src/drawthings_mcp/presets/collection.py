@@ -52,14 +52,14 @@ class PresetCollection:
     problems: tuple[str, ...] = ()
 
     def find(self, name: str, *, own: bool = False) -> Preset | None:
-        """The preset with a name, without regard to case and surrounding spaces.
+        """The preset with a name, without regard to case, and to spaces around it or too many.
 
         Parameters
         ----------
         own
             Only among those that the user made.
         """
-        wanted = name.strip().lower()
+        wanted = " ".join(name.split()).lower()
         matching = (preset for preset in self.presets if preset.name.lower() == wanted)
         return next((preset for preset in matching if preset.is_own or not own), None)
 

@@ -15,7 +15,7 @@ from drawthings_mcp.errors import InvalidInputError
 from drawthings_mcp.generation import ImageGenerationConfig
 from drawthings_mcp.generation.app_json import parse_app_json
 from drawthings_mcp.presets.checkpoints import Checkpoint, list_checkpoints, strip_variant
-from drawthings_mcp.validation import drop_owner
+from drawthings_mcp.validation import drop_owner, make_encodable
 
 Source = Literal["own", "app", "built in"]
 """Whose a preset is: a file in our state folder, the app's file, or this package."""
@@ -104,7 +104,7 @@ def parse_preset(element: object, source: Source, path: Path | None = None) -> P
     if not isinstance(name, str) or not name.strip() or not isinstance(configuration, Mapping):
         return None
     return Preset(
-        name=name.strip(),
+        name=make_encodable(" ".join(name.split())),
         configuration=MappingProxyType(dict(configuration)),
         version=_as_text(element.get("version")),
         negative=_as_text(element.get("negative")),
@@ -121,4 +121,4 @@ def _list_files(entries: object) -> Iterator[str]:
 
 
 def _as_text(value: object) -> str:
-    return value if isinstance(value, str) else ""
+    return make_encodable(value) if isinstance(value, str) else ""

@@ -12,13 +12,13 @@ from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.mcpserver.tools import Tool
 from mcp.server.mcpserver.utilities.func_metadata import ArgModelBase
-from mcp.types import Icon, ToolAnnotations
+from mcp.types import CallToolResult, Icon, TextContent, ToolAnnotations
 from pydantic import ConfigDict, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic.json_schema import GenerateJsonSchema
 
 from drawthings_mcp.errors import DrawThingsError
-from drawthings_mcp.validation import explain
+from drawthings_mcp.validation import explain, make_encodable
 
 
 class _PlainSchema(GenerateJsonSchema):
@@ -81,12 +81,12 @@ class StrictTool(Tool):
             if name not in fields or fields[name].is_required() or not self._is_left_out(name, value)
         }
         try:
-            return await super().run(given, context, convert_result)
+            return _make_sendable(await super().run(given, context, convert_result))
         except ToolError as error:
             text = _explain_failure(error.__cause__, fields)
             if text is None:
                 raise
-            raise ToolError(text) from error.__cause__
+            raise ToolError(make_encodable(text)) from error.__cause__
 
     def _is_left_out(self, name: str, value: Any) -> bool:
         """Whether a value stands for none: many clients send null for what they leave out, models the word."""
@@ -94,6 +94,24 @@ class StrictTool(Tool):
             is_choice = "enum" in self.parameters["properties"][name]
             return value.strip().lower() in ({"", "null"} if is_choice else {"", "null", "none"})
         return value is None
+
+
+def _make_sendable(result: Any) -> Any:
+    """The result with texts that can be encoded: one that cannot be would end the connection."""
+    if isinstance(result, CallToolResult):
+        for block in result.content:
+            if isinstance(block, TextContent):
+                block.text = make_encodable(block.text)
+        result.structured_content = _clean(result.structured_content)
+    return result
+
+
+def _clean(value: Any) -> Any:
+    if isinstance(value, str):
+        return make_encodable(value)
+    if isinstance(value, dict):
+        return {key: _clean(item) for key, item in value.items()}
+    return [_clean(item) for item in value] if isinstance(value, list) else value
 
 
 def _closed(arg_model: type[ArgModelBase]) -> type[ArgModelBase]:

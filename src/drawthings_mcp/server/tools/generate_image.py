@@ -23,7 +23,7 @@ _DESCRIPTION = (
     "it as canvas. Leave out what the user did not ask for: mode, model, size and settings are chosen to fit. Returns "
     "one text block (id, file, size, seed of each variant), then previews. Takes seconds to minutes, reports progress. "
     "Keep the seed to change one detail. A draft becomes final with canvas=its id, mode=image2image, larger width and "
-    "height, same seed and prompt."
+    "height, same model, seed and prompt."
 )
 
 _MODEL_HELP = "auto, z-image, qwen-image, flux, custom, or a model's name (list_models)"
