@@ -202,6 +202,22 @@ async def test_the_name_of_a_cell_stands_for_its_mode_and_family(
     assert (run.mode, run.family, run.preset) == (mode, family, name if is_saved else "FLUX.2 [klein] 9B")
 
 
+async def test_a_preset_that_is_named_for_a_cell_stands_for_its_family_whatever_its_model(
+    studio_at: Any, save_presets: Any
+) -> None:
+    save_presets(
+        {"name": "edit.flux", "configuration": {"sharpness": 1}},
+        {"name": "edit.qwen-image", "configuration": {"model": "flux_2_klein_9b_q6p.ckpt"}},
+    )
+    async with Simulator() as simulator, studio_at(simulator.address) as studio:
+        open_model = await studio.resolve(GenerateArguments("a fox", preset="edit.flux", canvas=PICTURE))
+        other_model = await studio.resolve(
+            GenerateArguments("a fox", preset="edit.qwen-image", model="qwen-image", canvas=PICTURE)
+        )
+    assert (open_model.family, open_model.preset) == ("flux", "edit.flux")
+    assert (other_model.family, other_model.preset) == ("flux", "edit.qwen-image")
+
+
 async def test_a_change_in_the_file_counts_at_the_next_call(studio_at: Any, save_presets: Any) -> None:
     async with Simulator() as simulator, studio_at(simulator.address) as studio:
         steps = []

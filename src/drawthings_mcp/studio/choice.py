@@ -27,7 +27,7 @@ from drawthings_mcp.studio.offer import Offer, label_file
 _FROM_A_PICTURE: tuple[Mode, ...] = ("edit", "image2image")
 """What ``auto`` means when there is a picture: to edit it, or else to start from it."""
 
-_WITH_A_PICTURE = frozenset({"image2image", "edit", "inpaint"})
+_NEED_A_PICTURE = frozenset({"image2image", "edit", "inpaint"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +60,12 @@ class Choice:
     def family(self) -> str:
         """Of the model; empty when it belongs to none."""
         return find_family(self.model.version)
+
+    @property
+    def model_preset(self) -> str:
+        """Name of the preset that names the model; empty when the call or a recipe does."""
+        preset = self.preset
+        return preset.name if preset is not None and self.model_origin == f"preset {preset.name}" else ""
 
     @property
     def settings(self) -> Preset | None:
@@ -104,26 +110,27 @@ async def choose(arguments: GenerateArguments, offer: Offer, presets: PresetColl
         choice = Choice(mode, model, f"preset {named.name}", named, notes=notes)
     else:
         choice = await _choose_by_family(arguments, family, named, offer, presets)
-    is_of_preset = choice.preset is not None and choice.model_origin.startswith("preset")
-    check_mode(choice.model, choice.mode, choice.preset.name if choice.preset and is_of_preset else "")
+    check_mode(choice.model, choice.mode, choice.model_preset)
     check_picture(choice.mode, has_picture=arguments.has_picture)
     return _add_recommended(choice, offer, arguments)
 
 
 def _read_preset(arguments: GenerateArguments, presets: PresetCollection) -> tuple[Preset | None, GenerateArguments]:
-    """The preset that is named, and the call with what its name says: ``edit.flux`` is for edits.
+    """The preset that is named, and the call with what its name says: ``edit.flux`` is for edits with that family.
 
     When none of the user's has the name of a cell, ours is meant.
     """
     if not arguments.preset.strip():
         return None, arguments
     mode, family = parse_cell_name(arguments.preset)
-    if mode in _WITH_A_PICTURE and arguments.mode == "auto":
+    is_ours = bool(mode) and presets.find(arguments.preset) is None and bool(list_recipes_for(mode, family))
+    preset = None if is_ours else presets.get(arguments.preset)
+    if mode in _NEED_A_PICTURE and arguments.mode == "auto":
         arguments = replace(arguments, mode=cast("Mode", mode))
-    if mode and list_recipes_for(mode, family) and presets.find(arguments.preset) is None:
-        asked = _find_asked_model(arguments)
-        return None, replace(arguments, preset="", model=family if asked == "auto" else asked)
-    return presets.get(arguments.preset), arguments
+    leaves_model_open = preset is None or not preset.model
+    if mode and leaves_model_open and _find_asked_model(arguments) == "auto" and match_family(family):
+        arguments = replace(arguments, model=family)
+    return preset, arguments
 
 
 async def _get_asked_model(asked: str, offer: Offer) -> Model:
@@ -137,7 +144,8 @@ async def _get_asked_model(asked: str, offer: Offer) -> Model:
 def _check_family(family: str, preset: Preset, model: Model) -> None:
     """Refuses a family beside a preset for another one: whichever was followed, the other would be lost."""
     other = find_family(model.version)
-    if family not in {"auto", CUSTOM} and other and other != family:
+    _, replaced = parse_cell_name(preset.name)
+    if family not in {"auto", CUSTOM, replaced} and other and other != family:
         raise InvalidInputError(
             f"model {family} and preset {preset.name!r} do not go together: the preset is for {model.file} ({other}). "
             "Leave one of them out."
