@@ -194,6 +194,7 @@ BAD_ARGUMENTS: list[tuple[dict[str, Any], str]] = [
     ({"moodboard": ["latest"] * 9}, "moodboard: takes at most 8 items, got 9"),
     ({"moodboard": "a1"}, "moodboard: must be a list, got 'a1'"),
     ({"loras": ["Relight@much"]}, "'much' is not a weight"),
+    ({"loras": ["@0.8"]}, "'@0.8' names no LoRA"),
     ({"loras": ["Relighting"]}, "There is no LoRA 'Relighting'"),
     ({"preset": "Z Image"}, "There is no preset 'Z Image'"),
     ({"configuration": {"stepz": 4}}, "there is no key 'stepz'. Did you mean 'steps'"),
@@ -224,6 +225,7 @@ async def test_null_stands_for_an_argument_that_is_left_out(in_process: Any) -> 
             words = {name: word for name in optional if name not in {"mode", "image_format", "preview"}}
             result = await generate(client, **{**words, "width": 128, "height": 128})
             assert not result.is_error, text_of(result)
+        assert not (await generate(client, moodboard=[""], loras=[" "], width=128)).is_error
         assert not (await generate(client, mode="null", image_format="", preview="null", width=128)).is_error
         assert (await generate(client, preview="none")).is_error
         assert (await generate(client, prompt=None)).is_error

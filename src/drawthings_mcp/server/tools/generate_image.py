@@ -63,7 +63,7 @@ async def generate_simple(
             height=height,
             variants=variants,
             canvas=canvas or None,
-            moodboard=tuple(moodboard),
+            moodboard=_drop_empty(moodboard),
         ),
     )
 
@@ -106,10 +106,10 @@ async def generate_full(
         guidance_scale=guidance_scale,
         sampler=sampler or None,
         strength=strength,
-        loras=tuple(map(_parse_lora, loras)),
+        loras=tuple(map(_parse_lora, _drop_empty(loras))),
         preset=preset,
         canvas=canvas or None,
-        moodboard=tuple(moodboard),
+        moodboard=_drop_empty(moodboard),
         mask=mask or None,
         configuration=configuration,
     )
@@ -133,11 +133,18 @@ async def _generate(
     )
 
 
+def _drop_empty(texts: list[str]) -> tuple[str, ...]:
+    """Lists of nothing but an empty text are how some models leave a list out."""
+    return tuple(text for text in texts if text.strip())
+
+
 def _parse_lora(text: str) -> tuple[str, float | None]:
     """``name@weight``; the weight may be left out."""
     name, at, weight = text.rpartition("@")
     if not at:
         return text, None
+    if not name.strip():
+        raise InvalidInputError(f"loras: {text!r} names no LoRA; write it like name@0.8.")
     try:
         return name, float(weight)
     except ValueError as error:
