@@ -221,12 +221,13 @@ async def test_null_stands_for_an_argument_that_is_left_out(in_process: Any) -> 
         optional = {name: None for name in tool.input_schema["properties"] if name != "prompt"}
         result = await generate(client, **{**optional, "width": 128, "height": 128})
         assert not result.is_error, text_of(result)
-        for word in ("null", "", "None"):
-            words = {name: word for name in optional if name not in {"mode", "image_format", "preview"}}
+        for word in ("null", ""):
+            words = dict.fromkeys(optional, word)
             result = await generate(client, **{**words, "width": 128, "height": 128})
             assert not result.is_error, text_of(result)
+        names = dict.fromkeys(("canvas", "mask", "model", "preset", "sampler"), "None")
+        assert not (await generate(client, **names, width=128)).is_error
         assert not (await generate(client, moodboard=[""], loras=[" "], width=128)).is_error
-        assert not (await generate(client, mode="null", image_format="", preview="null", width=128)).is_error
         assert (await generate(client, preview="none")).is_error
         assert (await generate(client, prompt=None)).is_error
         assert (await generate(client, prompt="")).is_error

@@ -78,7 +78,7 @@ class StrictTool(Tool):
         given = {
             name: value
             for name, value in arguments.items()
-            if name not in fields or fields[name].is_required() or not self._is_left_out(name, value)
+            if name not in fields or fields[name].is_required() or not _is_left_out(value)
         }
         try:
             return _make_sendable(await super().run(given, context, convert_result))
@@ -88,12 +88,10 @@ class StrictTool(Tool):
                 raise
             raise ToolError(make_encodable(text)) from error.__cause__
 
-    def _is_left_out(self, name: str, value: Any) -> bool:
-        """Whether a value stands for none: many clients send null for what they leave out, models the word."""
-        if isinstance(value, str):
-            is_choice = "enum" in self.parameters["properties"][name]
-            return value.strip().lower() in ({"", "null"} if is_choice else {"", "null", "none"})
-        return value is None
+
+def _is_left_out(value: Any) -> bool:
+    """Whether a value stands for none: many clients send null for what they leave out, models the word."""
+    return value is None or (isinstance(value, str) and value.strip().lower() in {"", "null"})
 
 
 def _make_sendable(result: Any) -> Any:

@@ -57,12 +57,12 @@ async def generate_simple(
         GenerateArguments(
             prompt=prompt,
             mode=mode,
-            model=model,
+            model=_read_name(model),
             image_format=image_format,
             width=width,
             height=height,
             variants=variants,
-            canvas=canvas or None,
+            canvas=_read_name(canvas) or None,
             moodboard=_drop_empty(moodboard),
         ),
     )
@@ -96,7 +96,7 @@ async def generate_full(
         prompt=prompt,
         mode=mode,
         negative_prompt=negative_prompt,
-        model=model,
+        model=_read_name(model),
         image_format=image_format,
         width=width,
         height=height,
@@ -104,13 +104,13 @@ async def generate_full(
         seed=seed,
         steps=steps,
         guidance_scale=guidance_scale,
-        sampler=sampler or None,
+        sampler=_read_name(sampler) or None,
         strength=strength,
         loras=tuple(map(_parse_lora, _drop_empty(loras))),
-        preset=preset,
-        canvas=canvas or None,
+        preset=_read_name(preset),
+        canvas=_read_name(canvas) or None,
         moodboard=_drop_empty(moodboard),
-        mask=mask or None,
+        mask=_read_name(mask) or None,
         configuration=configuration,
     )
     if dry_run:
@@ -131,6 +131,11 @@ async def _generate(
         inputs=result.inputs,
         outputs=result.pictures,
     )
+
+
+def _read_name(text: str) -> str:
+    """A name or reference; "none" is how many models leave one out."""
+    return "" if text.strip().lower() == "none" else text
 
 
 def _drop_empty(texts: list[str]) -> tuple[str, ...]:
