@@ -98,7 +98,7 @@ async def test_models_are_filtered_by_family_and_mode(in_process: Any) -> None:
 
 async def test_presets_say_which_files_the_server_lacks(in_process: Any) -> None:
     async with (
-        Simulator(missing_files=["z_image_turbo_1.0_q6p.ckpt"]) as simulator,
+        Simulator(missing_files=["z_image_turbo_1.0_q6p.ckpt", "z_image_turbo_1.0_q8p.ckpt"]) as simulator,
         in_process(server=simulator.address, tls="off") as client,
     ):
         text, data = await list_models(client, kind="presets", query="z image turbo")

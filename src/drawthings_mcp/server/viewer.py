@@ -36,6 +36,9 @@ from drawthings_mcp.studio import Studio, load_room
 MAX_TEXT = 800
 """Characters of the text block of a result with pictures (contract §5)."""
 
+_MIN_NOTE = 60
+"""Characters below which the beginning of a note says nothing."""
+
 _RESERVED = count_result('"' * MAX_TEXT)
 """Characters that are kept free of pictures: the longest text there is, were each of its characters to be escaped."""
 _RESERVED_FOR_DESCRIPTIONS = 6 * 2 * 1_000
@@ -157,11 +160,13 @@ def build_image(preview: Preview) -> ImageContent:
 
 
 def join_lines(lines: Sequence[str]) -> str:
-    """As many of the lines, the most useful first, as a text block takes."""
+    """As many of the lines, the most useful first, as a text block takes; half a note is better than none."""
     text = ""
     for line in lines:
-        if len(text) + len(line) + 1 <= MAX_TEXT:
-            text += f"{line}\n"
+        room = MAX_TEXT - len(text) - 1
+        fitting = f"{line[: room - 1]}…" if line.startswith("note: ") and _MIN_NOTE <= room < len(line) else line
+        if len(fitting) <= room:
+            text += f"{fitting}\n"
     return text.rstrip()
 
 
