@@ -17,6 +17,7 @@ ROWS = {
     "errors": 0,
     "limits": 0,
     "packaged": 0,
+    "databases": 1,
     "validation": 0,
     "_generated": 1,
     "generation": 1,
@@ -61,23 +62,23 @@ ARRAYS = {
 """Rooms that handle arrays; numpy is their common tongue and at home in all of them."""
 
 HOMES = {
-    "PIL": {"attachments", "library", "metadata", "simulator", "tensors"},
+    "PIL": {"attachments", "library", "metadata", "search", "simulator", "tensors"},
     "av": {"library"},
-    "anyio": {"attachments", "cli", "client", "intake", "server", "simulator", "studio", "web"},
+    "anyio": {"attachments", "cli", "client", "intake", "search", "server", "simulator", "studio", "web"},
     "click": {"cli"},
     "cryptography": {"client", "simulator"},
     "flatbuffers": {"_generated", "wire"},
     "fpzip": {"tensors"},
     "google": {"_generated"},
     "grpc": {"_generated", "client", "simulator"},
-    "httpx2": {"web"},
+    "httpx2": {"search", "web"},
     "mcp": {"server"},
     "numpy": {*ARRAYS, "_generated"},
     "pillow_heif": {"tensors"},
     "platformdirs": {"settings"},
     "pydantic": {"generation", "presets", "server", "settings", "validation"},
     "pydantic_core": {"validation"},
-    "sqlite3": {"library", "search"},
+    "sqlite3": {"databases", "library", "search"},
 }
 """The rooms in which an outside library may be imported."""
 

@@ -7,6 +7,7 @@ field, no model and no server.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,8 @@ _SUGGESTED = 3
 _MAX_LISTED = 30
 _ALIKE = 0.6
 """Share of letters in common from which on a name is taken for a slip of the pen."""
+
+_OWNER = re.compile(r"^\w+Config: ")
 
 _PHRASES: Mapping[str, str] = {
     "missing": "is required",
@@ -66,6 +69,11 @@ def find_nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:
     return sorted(dict.fromkeys(known), key=score, reverse=True)[:count]
 
 
+def strip_separators(name: str) -> str:
+    """A name as two spellings of it have it in common: ``zimage`` for ``Z-Image`` and ``z_image``."""
+    return "".join(filter(str.isalnum, name.casefold()))
+
+
 def suggest(name: str, known: Iterable[str]) -> str:
     """`` Did you mean …?`` with names that look like it; when none does, all that there are, or the nearest of many."""
     names = {other.lower(): other for other in known}
@@ -75,6 +83,16 @@ def suggest(name: str, known: Iterable[str]) -> str:
     if len(names) > _MAX_LISTED:
         return f" Nearest of {len(names)}: {', '.join(find_nearest(name, names.values()))}."
     return f" There are: {', '.join(names.values())}." if names else ""
+
+
+def drop_owner(text: str) -> str:
+    """A refusal without the class whose field it is about, which nobody beyond Python knows."""
+    return _OWNER.sub("", text)
+
+
+def make_encodable(text: str) -> str:
+    """A text that can be sent: halves of surrogate pairs, which JSON and names of files can hold, become ``?``."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def shorten(value: object, limit: int = 60) -> str:

@@ -55,7 +55,7 @@ async def test_a_dry_run_prints_settings_with_their_origins_and_renders_nothing(
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (("--family", "zimage"), "Did you mean 'z-image'"),
+        (("--family", "z-imgae"), "Did you mean 'z-image'"),
         (("--family", "flux", "--model", "x.ckpt"), "give one of them"),
         (("--mode", "redraw"), "'redraw'"),
         (("--format", "16x9"), "'16x9'"),

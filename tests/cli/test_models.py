@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -65,6 +66,18 @@ async def test_without_browsing_stderr_says_which_switch_to_flip(run: Any) -> No
     assert "z_image_turbo_1.0_q6p.ckpt" in outcome.stdout
     assert "Enable Model Browsing" in outcome.stderr
     assert "--model-browser" in outcome.stderr
+
+
+async def test_a_file_of_presets_that_cannot_be_used_is_told(run: Any, tmp_path: Path) -> None:
+    presets = tmp_path / "custom_configs.json"
+    presets.write_text('[{"name"')
+    async with Simulator() as simulator:
+        options = ("models", "--kind", "presets", "--server", simulator.address)
+        environment = {"DRAWTHINGS_CUSTOM_CONFIGS": str(presets)}
+        plain, document = [await run(*options, *more, **environment) for more in ((), ("--json",))]
+    assert "note: " in plain.stderr
+    assert "is not whole JSON" in plain.stderr
+    assert "is not whole JSON" in document.document["notes"][0]
 
 
 async def test_nothing_found_is_said_on_stderr_only(run: Any) -> None:

@@ -6,7 +6,7 @@ import base64
 import hashlib
 import io
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -22,19 +22,22 @@ from drawthings_mcp.errors import (
     ForbiddenAddressError,
     InvalidImageError,
     MissingFileError,
+    StorageError,
     UnknownNameError,
     WebError,
 )
 from drawthings_mcp.generation import GeneratedImage, ImageGenerationConfig
 from drawthings_mcp.intake import IntakePolicy, Resolved, build_policy, hash_pixels, read_pixels, resolve_reference
 from drawthings_mcp.library import ImageCatalog, ImageRecord, save_original
+from drawthings_mcp.search.projects import format_reference
 from drawthings_mcp.settings import Settings
 from drawthings_mcp.tensors import ensure_pixels
 from drawthings_mcp.web import Fetched, fetch_public
+from tests.search.projects.builder import Builder
+from tests.web_servers import WebServer
 
 if TYPE_CHECKING:
     from tests.intake.conftest import Draw
-    from tests.web_servers import WebServer
 
 pytestmark = pytest.mark.anyio
 
@@ -190,13 +193,41 @@ async def test_what_was_found_is_used_when_it_has_a_file(
 ) -> None:
     facts: dict[str, Any] = {"created": datetime.now(UTC), "width": 1, "height": 1}
     catalog.register_found("project:///p#1", **facts)
-    with pytest.raises(InvalidImageError, match="p1 has no picture file of its own yet"):
+    with pytest.raises(StorageError, match="The project /p cannot be read"):
         await resolve("project:///p#1")
     (folder / "node.png").write_bytes(draw())
     catalog.register_found("project:///p#1", path=folder / "node.png", **facts)
     assert (await resolve("project:///p#1")).record.id == (await resolve("p1")).record.id == "p1"
     with pytest.raises(UnknownNameError, match="search_images finds"):
         await resolve("project:///p#2")
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Iterator[Builder]:
+    builder = Builder(tmp_path / "app.sqlite3")
+    yield builder
+    builder.close()
+
+
+async def test_a_picture_of_a_project_gets_a_file_and_a_lost_one_the_apps_preview(
+    resolve: Resolve, catalog: ImageCatalog, project: Builder, draw: Draw
+) -> None:
+    project.add_node(0, 1, slot_40=("i32", 1))
+    project.add_layer(0, 1, 0, 100_000_000, (6, 4))
+    project.add_tensor(100_000_000, np.ones((1, 4, 6, 3), np.float16))
+    project.add_node(0, 2, slot_40=("i32", 1), slot_41=("i64", 77))
+    project.add_layer(0, 2, 0, 100_000_001, (40, 30))
+    project.add_thumbnail(77, draw(format="JPEG"), half=False)
+    found = [
+        catalog.register_found(format_reference(project.path, key), created=datetime.now(UTC), width=1, height=1)
+        for key in (1, 2)
+    ]
+    whole, lost = [await resolve(record.id) for record in found]
+    assert (whole.record.id, whole.record.format, whole.notes) == ("p1", "PNG", ())
+    assert read_pixels(whole.record).shape == (4, 6, 3)
+    assert (lost.record.format, lost.record.width, lost.record.height) == ("JPEG", 40, 30)
+    assert lost.notes == ("p2 is the app's preview: the project does not keep the picture any more",)
+    assert (await resolve("p1")).record.path == whole.record.path
 
 
 @pytest.mark.parametrize(

@@ -120,6 +120,14 @@ async def test_any_size_is_rendered_at_multiples_of_64_and_cropped(
     assert metadata.record["requested_size"] == "500x300"
 
 
+async def test_an_upscaled_picture_is_not_called_cropped(in_process: Any) -> None:
+    async with Simulator() as simulator, in_process(server=simulator.address, tls="off") as client:
+        upscaler = {"upscaler": "realesrgan_x2plus_f16.ckpt"}
+        text = text_of(await generate(client, width=128, height=128, configuration=upscaler, preview="never"))
+    assert "256×256 seed" in text
+    assert "rendered at 128×128 and upscaled" in text
+
+
 async def test_a_simulated_picture_says_so_wherever_the_simulator_runs(
     in_process: Any, server_environment: dict[str, str]
 ) -> None:
@@ -186,6 +194,7 @@ BAD_ARGUMENTS: list[tuple[dict[str, Any], str]] = [
     ({"moodboard": ["latest"] * 9}, "moodboard: takes at most 8 items, got 9"),
     ({"moodboard": {"image": "a1"}}, "moodboard: must be a list, got {'image': 'a1'}"),
     ({"loras": ["Relight@much"]}, "'much' is not a weight"),
+    ({"loras": ["@0.8"]}, "'@0.8' names no LoRA"),
     ({"loras": ["Relighting"]}, "There is no LoRA 'Relighting'"),
     ({"preset": "Z Image"}, "There is no preset 'Z Image'"),
     ({"configuration": {"stepz": 4}}, "there is no key 'stepz'. Did you mean 'steps'"),
@@ -212,7 +221,16 @@ async def test_null_stands_for_an_argument_that_is_left_out(in_process: Any) -> 
         optional = {name: None for name in tool.input_schema["properties"] if name != "prompt"}
         result = await generate(client, **{**optional, "width": 128, "height": 128})
         assert not result.is_error, text_of(result)
+        for word in ("null", ""):
+            words = dict.fromkeys(optional, word)
+            result = await generate(client, **{**words, "width": 128, "height": 128})
+            assert not result.is_error, text_of(result)
+        names = dict.fromkeys(("canvas", "mask", "model", "preset", "sampler"), "None")
+        assert not (await generate(client, **names, width=128)).is_error
+        assert not (await generate(client, moodboard=[""], loras=[" "], width=128)).is_error
+        assert (await generate(client, preview="none")).is_error
         assert (await generate(client, prompt=None)).is_error
+        assert (await generate(client, prompt="")).is_error
 
 
 async def test_an_unknown_model_names_the_nearest_three(in_process: Any) -> None:
@@ -305,3 +323,35 @@ async def test_cancelling_a_call_stops_the_server_so_that_the_next_one_is_served
         with anyio.fail_after(20):
             result = await client.call_tool("generate_image", {"prompt": "y", "width": 128, "height": 128, "steps": 1})
     assert not result.is_error
+
+
+async def test_half_a_character_in_a_preset_does_not_end_the_connection(
+    over_stdio: Any, server_environment: dict[str, str]
+) -> None:
+    presets = Path(server_environment["DRAWTHINGS_STATE_DIR"]) / "presets"
+    presets.mkdir(parents=True)
+    (presets / "odd.json").write_text(
+        r'[{"name": "Odd \ud800", "configuration": {"steps": 2}, "negative": "\ud800"},'
+        r' {"name": "Odder", "configuration": {"model": "\ud800"}}]'
+    )
+    async with over_stdio("--server", "demo") as client:
+        assert "'Odd ?'" in text_of(await generate(client, preset="Odd"))
+        assert "needs ?" in text_of(await generate(client, preset="odder"))
+        listed = await client.call_tool("list_models", {"kind": "presets", "query": "odd"})
+        assert "Odd ?" in text_of(listed)
+        assert not (await generate(client, preset="odd ?", width=128, height=128)).is_error
+
+
+async def test_what_is_most_useful_stays_when_notes_are_long(in_process: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "state" / "presets"
+    folder.mkdir(parents=True)
+    for number in range(4):
+        (folder / f"{'half-written-' * 10}{number}.json").write_text("[{")
+    async with Simulator() as simulator, in_process(server=simulator.address, tls="off") as client:
+        text = text_of(await generate(client, width=128, height=128, variants=4, preview="never"))
+    assert 700 < len(text) <= 800
+    assert re.findall(r"^(v\d): .*\.png 128×128 seed \d+$", text, re.M) == ["v1", "v2", "v3", "v4"]
+    assert "shown: none" in text
+    assert "text2image with z_image_turbo_1.0_q8p.ckpt" in text
+    assert text.splitlines()[-1].startswith("note: ")
+    assert text.endswith("…")

@@ -27,7 +27,14 @@ async def test_descriptions_and_schemas_are_short_flat_and_closed(over_stdio: An
     async with over_stdio("--server", "demo") as client:
         tools = (await client.list_tools()).tools
         instructions = client.instructions or ""
-    assert [tool.name for tool in tools] == ["generate_image", "list_models", "review_image", "transform_image"]
+    assert [tool.name for tool in tools] == [
+        "generate_image",
+        "list_models",
+        "search_images",
+        "review_image",
+        "transform_image",
+        "tag_image",
+    ]
     assert 200 < len(instructions) <= 1024
     for tool in tools:
         assert 0 < len(tool.description or "") <= 600
@@ -91,7 +98,7 @@ async def test_models_are_filtered_by_family_and_mode(in_process: Any) -> None:
 
 async def test_presets_say_which_files_the_server_lacks(in_process: Any) -> None:
     async with (
-        Simulator(missing_files=["z_image_turbo_1.0_q6p.ckpt"]) as simulator,
+        Simulator(missing_files=["z_image_turbo_1.0_q6p.ckpt", "z_image_turbo_1.0_q8p.ckpt"]) as simulator,
         in_process(server=simulator.address, tls="off") as client,
     ):
         text, data = await list_models(client, kind="presets", query="z image turbo")

@@ -73,6 +73,9 @@ async def test_when_none_is_there_the_names_and_files_to_download_are_told(studi
     [
         ({"mode": "edit"}, "edit needs a picture: give a canvas"),
         ({"mode": "inpaint", "canvas": PICTURE}, "mask"),
+        ({"mode": "text2image", "canvas": PICTURE}, "text2image looks at no picture: use mode image2image"),
+        ({"mode": "text2image", "moodboard": [PICTURE], "model": "flux"}, "text2image looks at no picture"),
+        ({"mode": "text2image", "mask": PICTURE}, "text2image looks at no picture"),
         ({"mode": "edit", "model": "z-image", "canvas": PICTURE}, "use model qwen-image or flux"),
         ({"canvas": PICTURE, "moodboard": [PICTURE] * 9}, "moodboard: takes at most 8 pictures, got 9"),
         (
@@ -80,9 +83,15 @@ async def test_when_none_is_there_the_names_and_files_to_download_are_told(studi
             "use model qwen-image or flux, in mode edit",
         ),
         ({"model": "qwen-imgae"}, "There is no model 'qwen-imgae'"),
+        ({"model": "flux2"}, "Or name a family: auto, z-image, qwen-image, flux"),
         ({"preset": "Z Image Turbo"}, "Did you mean 'Z Image Turbo 1.0'"),
         ({"configuration": {"guidancescale": 3}}, "there is no key 'guidancescale'. Did you mean 'guidanceScale'"),
-        ({"configuration": {"steps": "many"}}, "steps: must be a whole number"),
+        ({"configuration": {"steps": "many"}}, "configuration: steps: must be a whole number"),
+        ({"configuration": {"seed": "lucky"}}, "configuration: seed: must be a whole number"),
+        ({"configuration": {"width": "wide"}}, "configuration: width: must be a whole number"),
+        ({"configuration": {"width": float("inf")}}, "configuration: width: must be a finite number"),
+        ({"configuration": {"loras": ["Relight"]}}, "configuration: A LoRA must be a JSON object"),
+        ({"sampler": "DPM++ 2M"}, "sampler: There is no sampler 'DPM++ 2M'"),
     ],
 )
 async def test_what_cannot_be_done_says_what_can(studio_at: Any, arguments: dict[str, Any], words: str) -> None:
@@ -90,7 +99,34 @@ async def test_what_cannot_be_done_says_what_can(studio_at: Any, arguments: dict
         with pytest.raises(DrawThingsError) as caught:
             await studio.generate(GenerateArguments("a fox", **arguments))
     assert words in str(caught.value)
+    assert "Config:" not in str(caught.value)
     assert not simulator.requests
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"mode": "image2image", "canvas": PICTURE, "strength": 1}, "At strength 1 nothing of canvas is used."),
+        ({"model": "qwen-image", "configuration": {"shift": 4, "resolutionDependentShift": True}}, "Set resolutionDep"),
+        ({"negative_prompt": "fog"}, "negative_prompt has no effect at guidance_scale 1."),
+    ],
+)
+async def test_warnings_name_what_the_caller_can_set(studio_at: Any, arguments: dict[str, Any], words: str) -> None:
+    async with Simulator() as simulator, studio_at(simulator.address, custom_configs="none") as studio:
+        run = await studio.resolve(GenerateArguments("a fox", **arguments))
+    assert [words in note for note in run.notes] == [True]
+
+
+@pytest.mark.parametrize(
+    ("name", "family"),
+    [("Z_Image", "z-image"), ("zimage", "z-image"), ("qwen", "qwen-image"), ("FLUX", "flux"), ("SD 1.5", "sd15")],
+)
+async def test_a_family_is_understood_however_it_is_spelt(studio_at: Any, name: str, family: str) -> None:
+    async with Simulator() as simulator, studio_at(simulator.address, custom_configs="none") as studio:
+        run = await studio.resolve(GenerateArguments("a fox", model=name))
+        listing = await studio.list_catalog("models", family=name)
+    assert run.family == family
+    assert {row.family for row in listing.rows} == {family}
 
 
 async def test_references_are_sent_in_order(studio_at: Any) -> None:

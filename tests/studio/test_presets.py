@@ -93,9 +93,44 @@ async def test_a_negative_prompt_of_the_call_is_not_blanked_by_a_recipe(studio_a
         runs = [await resolve(studio, model="sd_xl_base_1.0_f16.ckpt", **call) for call in calls]
     assert [run["zeroNegativePrompt"] for run in runs] == [
         (True, "recommended SDXL v1.0"),
-        (False, "negative prompt of the call"),
+        (False, "negative prompt"),
         (True, "preset Mine"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("preset", "call", "expected"),
+    [
+        ("Z Image Turbo 1.0", {"mode": "image2image", "canvas": PICTURE}, {"strength": (0.6, "mode")}),
+        ("FLUX.1 [schnell]", {"mode": "inpaint", "canvas": PICTURE, "mask": PICTURE}, {"strength": (1.0, "mode")}),
+        ("SDXL v1.0", {}, {"zeroNegativePrompt": (True, "preset SDXL v1.0")}),
+        ("SDXL v1.0", {"negative_prompt": "fog"}, {"zeroNegativePrompt": (False, "negative prompt")}),
+        ("Full", {"mode": "image2image", "canvas": PICTURE}, {"strength": (1.0, "preset Full")}),
+        ("Foggy", {}, {"zeroNegativePrompt": (False, "negative prompt")}),
+    ],
+)
+async def test_the_mode_wins_over_our_presets_and_the_users_own_over_the_mode(
+    studio_at: Any, save_presets: Any, preset: str, call: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    save_presets(
+        {"name": "Full", "configuration": {"strength": 1, "model": "z_image_turbo_1.0_q8p.ckpt"}},
+        {"name": "Foggy", "configuration": {"model": "sd_xl_base_1.0_f16.ckpt"}, "negative": "fog"},
+    )
+    async with Simulator() as simulator, studio_at(simulator.address) as studio:
+        settings = await resolve(studio, preset=preset, **call)
+    assert {key: settings[key] for key in expected} == expected
+
+
+async def test_a_preset_under_which_the_canvas_counts_for_nothing_says_so(studio_at: Any, save_presets: Any) -> None:
+    save_presets({"name": "image2image.z-image", "configuration": {"strength": 1}})
+    call: dict[str, Any] = {"mode": "image2image", "model": "z-image", "canvas": PICTURE}
+    async with Simulator() as simulator, studio_at(simulator.address) as studio:
+        runs = [await studio.resolve(GenerateArguments("a fox", **call, strength=strength)) for strength in (None, 0.7)]
+        flux = await studio.resolve(GenerateArguments("a fox", **{**call, "model": "flux"}))
+    assert runs[0].notes == (
+        "strength is 1 in preset image2image.z-image, so that nothing of the canvas is used; give strength, about 0.6",
+    )
+    assert (runs[1].notes, flux.notes) == ((), ())
 
 
 async def test_loras_of_the_call_join_those_of_the_recipe(studio_at: Any) -> None:
@@ -107,6 +142,80 @@ async def test_loras_of_the_call_join_those_of_the_recipe(studio_at: Any) -> Non
         ("qwen_edit_2509_relight", 0.5),
     ]
     assert origin == "recipe Qwen Image Edit 2511 with Lightning 4-Step v1.0 + call"
+
+
+RELIGHT = {"file": "qwen_edit_2509_relight_lora_f16.ckpt", "weight": 0.5}
+FAST = {"file": "qwen_image_edit_2511_lightning_4_step_v1.0_lora_f16.ckpt", "weight": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("preset", "configuration", "steps", "loras"),
+    [
+        ({"loras": [RELIGHT]}, {}, 30, [RELIGHT]),
+        ({"loras": [RELIGHT, FAST]}, {}, 4, [RELIGHT, FAST]),
+        ({"loras": []}, {}, 30, []),
+        ({"loras": None}, {}, 4, [{**FAST, "weight": 1.0}]),
+        ({"loras": [RELIGHT]}, {"loras": [FAST]}, 4, [FAST]),
+        ({"loras": [], "model": "qwen_image_edit_2511_q6p.ckpt"}, {"loras": [FAST]}, 4, [FAST]),
+        ({"loras": [], "steps": 7}, {}, 7, []),
+    ],
+)
+async def test_loras_in_place_of_those_of_a_recipe_have_the_steps_that_go_with_them(
+    studio_at: Any,
+    save_presets: Any,
+    preset: dict[str, Any],
+    configuration: dict[str, Any],
+    steps: int,
+    loras: list[dict[str, Any]],
+) -> None:
+    save_presets({"name": "edit.qwen-image", "configuration": preset})
+    call: dict[str, Any] = {"model": "qwen-image", "mode": "edit", "canvas": PICTURE, "configuration": configuration}
+    async with Simulator() as simulator, studio_at(simulator.address) as studio:
+        run = await studio.resolve(GenerateArguments("a fox", **call))
+    settings = {key: value for key, value, _ in run.settings}
+    assert settings["steps"] == steps
+    assert [{"file": lora["file"], "weight": lora["weight"]} for lora in settings["loras"]] == loras
+    assert run.notes == ()
+
+
+async def test_a_family_beside_a_preset_for_another_is_refused(studio_at: Any, save_presets: Any) -> None:
+    save_presets({"name": "Mine", "configuration": {"model": "z_image_turbo_1.0_q8p.ckpt"}})
+    async with Simulator() as simulator, studio_at(simulator.address) as studio:
+        with pytest.raises(InvalidInputError, match=r"model flux and preset 'Mine' do not go together.*\(z-image\)"):
+            await resolve(studio, preset="mine", model="flux")
+        for model in ("auto", "custom", "z-image"):
+            assert (await resolve(studio, preset="mine", model=model))["model"][1] == "preset Mine"
+
+
+@pytest.mark.parametrize("is_saved", [True, False])
+@pytest.mark.parametrize(
+    ("name", "mode", "family"), [("Edit.Flux", "edit", "flux"), ("image2image.flux", "image2image", "flux")]
+)
+async def test_the_name_of_a_cell_stands_for_its_mode_and_family(
+    studio_at: Any, save_presets: Any, name: str, mode: str, family: str, is_saved: bool
+) -> None:
+    save_presets(*([{"name": name, "configuration": {"model": "flux_2_klein_9b_q6p.ckpt"}}] if is_saved else []))
+    async with Simulator() as simulator, studio_at(simulator.address) as studio:
+        run = await studio.resolve(GenerateArguments("a fox", preset=name, canvas=PICTURE))
+        with pytest.raises(InvalidInputError, match="needs a picture"):
+            await studio.resolve(GenerateArguments("a fox", preset=name))
+    assert (run.mode, run.family, run.preset) == (mode, family, name if is_saved else "FLUX.2 [klein] 9B")
+
+
+async def test_a_preset_that_is_named_for_a_cell_stands_for_its_family_whatever_its_model(
+    studio_at: Any, save_presets: Any
+) -> None:
+    save_presets(
+        {"name": "edit.flux", "configuration": {"sharpness": 1}},
+        {"name": "edit.qwen-image", "configuration": {"model": "flux_2_klein_9b_q6p.ckpt"}},
+    )
+    async with Simulator() as simulator, studio_at(simulator.address) as studio:
+        open_model = await studio.resolve(GenerateArguments("a fox", preset="edit.flux", canvas=PICTURE))
+        other_model = await studio.resolve(
+            GenerateArguments("a fox", preset="edit.qwen-image", model="qwen-image", canvas=PICTURE)
+        )
+    assert (open_model.family, open_model.preset) == ("flux", "edit.flux")
+    assert (other_model.family, other_model.preset) == ("flux", "edit.qwen-image")
 
 
 async def test_a_change_in_the_file_counts_at_the_next_call(studio_at: Any, save_presets: Any) -> None:
@@ -128,7 +237,7 @@ async def test_presets_of_the_state_folder_go_before_those_of_the_app(
     save_presets({"name": "text2image.auto", "configuration": {"steps": 33}})
     async with Simulator() as simulator, studio_at(simulator.address) as studio:
         assert (await resolve(studio))["steps"][0] == 31
-        run = await studio.resolve(GenerateArguments("a fox", preset="one"))
+        run = await studio.resolve(GenerateArguments("a fox", preset=" one\n"))
         listing = await studio.list_catalog("presets", query="one")
     assert ({key: value for key, value, _ in run.settings}["steps"], run.negative_prompt) == (32, "blurry")
     rows: tuple[CatalogRow, ...] = listing.rows
@@ -168,7 +277,7 @@ async def test_a_file_that_cannot_be_used_is_told_in_one_sentence_and_the_rest_w
     spoil(preset_file)
     async with Simulator() as simulator, studio_at(simulator.address) as studio:
         run = await studio.resolve(GenerateArguments("a fox"))
-        with pytest.raises(UnknownNameError, match=words):
+        with pytest.raises(UnknownNameError, match=f"You have no presets of your own yet. .*{words}"):
             await studio.resolve(GenerateArguments("a fox", preset="Mine"))
         listing = await studio.list_catalog("presets")
     assert run.preset == "Z Image Turbo 1.0"
@@ -186,10 +295,61 @@ async def test_a_preset_with_a_wrong_value_is_named_with_its_file(
             await resolve(studio, preset="Mine")
 
 
+@pytest.mark.parametrize(
+    ("configuration", "words"),
+    [
+        ({"loras": 5}, "loras must be a list"),
+        ({"controls": 5}, "controls must be a list"),
+        ({"loras": [{"weight": 1}]}, "file: is required. Mend it there"),
+        ({"width": float("inf")}, "width: must be a finite number"),
+        ({"refinerModel": 5}, "refiner_model: must be text"),
+    ],
+)
+async def test_a_malformed_preset_spoils_neither_its_neighbours_nor_the_listing(
+    studio_at: Any, save_presets: Any, configuration: dict[str, Any], words: str
+) -> None:
+    save_presets({"name": "Bad", "configuration": configuration}, {"name": "Good", "configuration": {"steps": 9}})
+    async with Simulator() as simulator, studio_at(simulator.address) as studio:
+        with pytest.raises(InvalidInputError, match=words):
+            await resolve(studio, preset="Bad")
+        assert (await resolve(studio, preset="Good"))["steps"][0] == 9
+        rows = (await studio.list_catalog("presets")).rows
+    assert {"Bad", "Good"} <= {row.name for row in rows}
+
+
+async def test_a_preset_for_another_mode_is_told_as_such(studio_at: Any) -> None:
+    async with Simulator() as simulator, studio_at(simulator.address, custom_configs="none") as studio:
+        with pytest.raises(InvalidInputError, match=r"'Qwen Image Edit 2511' is not for text2image: .* Name another"):
+            await resolve(studio, preset="Qwen Image Edit 2511")
+
+
 async def test_a_preset_whose_model_is_missing_says_what_to_download(studio_at: Any, save_presets: Any) -> None:
     save_presets({"name": "Mine", "configuration": {"model": "flux_1_dev_q5p.ckpt"}})
     async with Simulator(missing_files=["flux_1_dev_q5p.ckpt"]) as simulator, studio_at(simulator.address) as studio:
         with pytest.raises(UnknownNameError, match=r"'Mine' needs .*flux_1_dev_q5p\.ckpt.*Download"):
+            await resolve(studio, preset="Mine")
+
+
+@pytest.mark.parametrize(
+    "configuration",
+    [
+        {"loras": [{"file": "gone.ckpt", "weight": 1}]},
+        {"refinerModel": "gone.ckpt"},
+        {"upscaler": "gone.ckpt"},
+        {"controls": [{"file": "gone.ckpt", "weight": 1}]},
+        {"faceRestoration": "gone.ckpt"},
+    ],
+)
+@pytest.mark.parametrize("browsing", [True, False])
+async def test_a_file_that_the_server_lacks_is_told_with_the_preset_that_names_it(
+    studio_at: Any, save_presets: Any, configuration: dict[str, Any], browsing: bool
+) -> None:
+    save_presets({"name": "Mine", "configuration": configuration})
+    async with (
+        Simulator(model_browser=browsing, missing_files=["gone.ckpt"]) as simulator,
+        studio_at(simulator.address) as studio,
+    ):
+        with pytest.raises(InvalidInputError, match=r"gone\.ckpt stands in the preset 'Mine': download it, or name"):
             await resolve(studio, preset="Mine")
 
 
@@ -205,15 +365,95 @@ async def test_the_size_of_a_preset_counts_and_what_it_cuts_off_is_told(studio_a
     assert (own.size, own.notes) == ((832, 1280), ())
 
 
+@pytest.mark.parametrize(
+    ("call", "width", "height"),
+    [
+        ({}, (512, "preset Wide"), (1024, "native size of the model")),
+        ({"configuration": {"width": None}}, (512, "preset Wide"), (1024, "native size of the model")),
+        ({"configuration": {"height": 640}}, (320, "call"), (640, "call")),
+        ({"configuration": {"width": 256}, "height": 640}, (256, "call"), (640, "call")),
+        ({"image_format": "square"}, (1024, "call"), (1024, "call")),
+        ({"mode": "image2image", "canvas": PICTURE}, (512, "preset Wide"), (1280, "canvas")),
+    ],
+)
+async def test_each_side_comes_from_the_topmost_that_sets_it(
+    studio_at: Any, save_presets: Any, call: dict[str, Any], width: tuple[int, str], height: tuple[int, str]
+) -> None:
+    save_presets({"name": "Wide", "configuration": {"width": 512}})
+    async with Simulator() as simulator, studio_at(simulator.address) as studio:
+        settings = await resolve(studio, preset="wide", **call)
+    assert (settings["width"], settings["height"]) == (width, height)
+
+
+@pytest.mark.parametrize("model", ["Z Image Turbo 1.0", "z_image_turbo_1.0_q8p", "z_image_turbo_1.0_q8p.ckpt"])
+async def test_a_model_that_the_preset_names_in_any_way_comes_from_the_preset(
+    studio_at: Any, save_presets: Any, model: str
+) -> None:
+    save_presets({"name": "Mine", "configuration": {"model": model}})
+    async with Simulator() as simulator, studio_at(simulator.address) as studio:
+        settings = await resolve(studio, preset="mine")
+    assert settings["model"] == ("z_image_turbo_1.0_q8p.ckpt", "preset Mine")
+
+
+async def test_a_batch_in_the_configuration_of_the_call_is_that_many_variants(
+    studio_at: Any, save_presets: Any
+) -> None:
+    save_presets({"name": "Mine", "configuration": {"batchCount": 3, "batchSize": 2}})
+    async with Simulator() as simulator, studio_at(simulator.address) as studio:
+        batch = {"batchCount": 2, "batchSize": 2}
+        assert (await resolve(studio, configuration=batch))["batchCount"] == (4, "call")
+        assert (await resolve(studio, configuration=batch, variants=3))["batchCount"] == (3, "call")
+        assert (await resolve(studio, preset="mine"))["batchCount"] == (1, "default")
+        with pytest.raises(InvalidInputError, match="make 10 pictures, a call makes at most 4"):
+            await resolve(studio, configuration={"batchCount": 10})
+
+
+async def test_weights_are_told_as_somebody_would_write_them(studio_at: Any) -> None:
+    async with Simulator() as simulator, studio_at(simulator.address, custom_configs="none") as studio:
+        loras, _ = (await resolve(studio, model="sd15", loras=[("moxin_v1.0_lora_f16", 0.7)]))["loras"]
+    assert loras[0]["weight"] == 0.7
+
+
+async def test_a_listed_preset_lacks_nothing_when_its_model_is_there_under_another_name(
+    studio_at: Any, save_presets: Any
+) -> None:
+    save_presets({"name": "Mine", "configuration": {"model": "Stable Diffusion v1.5"}})
+    turbo = {**SD15, "name": "Turbo", "file": "z_image_turbo_1.0_q8p.ckpt", "version": "z_image"}
+    async with StrictServer([SD15, turbo]) as strict, studio_at(strict.address) as studio:
+        rows = {row.name: row for row in (await studio.list_catalog("presets", limit=100)).rows}
+    assert (rows["Mine"].installed, rows["Mine"].detail) == (True, "yours, from the app")
+    assert (rows["Z Image Turbo 1.0"].installed, rows["Z Image Turbo 1.0"].detail) == (True, "built in")
+    assert not rows["Z Image Base 1.0"].installed
+
+
+async def test_without_browsing_other_precisions_are_looked_for_too(studio_at: Any) -> None:
+    gone = ["z_image_turbo_1.0_q6p.ckpt"]
+    async with (
+        Simulator(model_browser=False, missing_files=gone) as simulator,
+        studio_at(simulator.address, custom_configs="none") as studio,
+    ):
+        models = (await studio.list_catalog("models", query="z_image_turbo")).rows
+        rows = {row.name: row for row in (await studio.list_catalog("presets", limit=100)).rows}
+    assert "z_image_turbo_1.0_q8p.ckpt" in {row.file for row in models}
+    assert rows["Z Image Turbo 1.0"].installed
+
+
 async def test_listed_presets_say_whose_they_are_and_what_the_server_lacks(studio_at: Any, save_presets: Any) -> None:
     save_presets(
         {"name": "edit.flux", "configuration": {"model": "flux_2_klein_9b_q6p.ckpt"}},
-        {"name": "Gone", "configuration": {"model": "gone_f16.ckpt", "loras": [{"file": "lost.ckpt", "weight": 1}]}},
+        {
+            "name": "Gone",
+            "configuration": {
+                "model": "gone_f16.ckpt",
+                "loras": [{"file": "lost.ckpt", "weight": 1}],
+                "controls": [{"file": "away.ckpt"}],
+            },
+        },
     )
     async with Simulator() as simulator, studio_at(simulator.address) as studio:
         rows = (await studio.list_catalog("presets", limit=100)).rows
     found = {row.name: row for row in rows}
     assert (found["edit.flux"].detail, found["edit.flux"].installed) == ("yours, from the app", True)
     assert found["edit.flux"].modes == {"edit"}
-    assert found["Gone"].detail == "yours, from the app; lacks gone_f16.ckpt, lost.ckpt"
+    assert found["Gone"].detail == "yours, from the app; lacks gone_f16.ckpt, lost.ckpt, away.ckpt"
     assert found["Z Image Turbo 1.0"].detail.startswith("built in")

@@ -10,7 +10,7 @@ import click
 from drawthings_mcp.cli.lazy import LazyGroup
 from drawthings_mcp.cli.options import server_options
 
-_COMMANDS = ("doctor", "edit", "generate", "models", "serve", "simulator")
+_COMMANDS = ("doctor", "edit", "generate", "index", "models", "search", "serve", "simulator", "tag")
 """Each is a module of this room, with the command under the same name."""
 
 

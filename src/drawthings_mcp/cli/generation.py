@@ -13,10 +13,10 @@ from typing import Any, TypeVar, get_args
 
 import click
 
-from drawthings_mcp.cli.options import read_settings, reported_errors, server_options
+from drawthings_mcp.cli.options import SERVER_NAMES, read_settings, reported_errors, server_options
 from drawthings_mcp.cli.output import print_json, print_text, say
-from drawthings_mcp.limits import MAX_SEED, MAX_SIDE, MIN_SIDE
-from drawthings_mcp.presets import list_families
+from drawthings_mcp.limits import MAX_SEED, MAX_SIDE, MAX_VARIANTS, MIN_SIDE
+from drawthings_mcp.presets import list_families, match_family
 from drawthings_mcp.settings import Settings
 from drawthings_mcp.studio import (
     DryRun,
@@ -117,7 +117,9 @@ _OPTIONS = (
     click.option("--strength", type=click.FloatRange(0, 1), help="1 ignores the canvas's pixels. Default: by mode."),
     click.option("--lora", "loras", type=WeightedType(), multiple=True, help="Can be given several times."),
     click.option("--preset", default="", metavar="NAME", help="Yours from the app, or a built-in one."),
-    click.option("--variants", type=click.IntRange(1, 4), default=1, help="Pictures, each with its own seed."),
+    click.option(
+        "--variants", type=click.IntRange(1, MAX_VARIANTS), default=1, help="Pictures, each with its own seed."
+    ),
     click.option("--moodboard", type=PICTURE, multiple=True, help="Further reference; can be given several times."),
     click.option("--mask", type=PICTURE, help="White is repainted, black is kept."),
     click.option(
@@ -175,7 +177,7 @@ def _read_model(options: Mapping[str, Any]) -> str:
     if family and model:
         raise click.UsageError("--family has a model chosen, --model names one: give one of them")
     families = list_families()
-    if family and family.lower() not in families:
+    if family and not match_family(family):
         raise click.UsageError(f"--family {family!r}: there is no such family.{suggest(family, families)}")
     return family or model or "auto"
 
@@ -206,7 +208,7 @@ def run_jobs(jobs: Sequence[tuple[str, Path | None]], options: Mapping[str, Any]
             raise click.UsageError(f"--output {str(output)!r}: pictures are written as PNG, end the name with .png")
     requests = [(read_arguments(prompt, options), output) for prompt, output in jobs]
     context = click.get_current_context()
-    settings = read_settings(context, {name: options[name] for name in ("server", "tls", "ca_file", "shared_secret")})
+    settings = read_settings(context, {name: options[name] for name in SERVER_NAMES})
     if options["dry_run"]:
         with reported_errors():
             runs = anyio.run(_resolve_all, settings, requests) if jobs else []

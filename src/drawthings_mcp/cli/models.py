@@ -43,6 +43,8 @@ def models(kind: str, query: str, family: str, mode: str | None, as_json: bool, 
         _print_listing(listing, show_kind=kind == "all")
     if not listing.browsing:
         say(_BROWSING_OFF)
+    for note in listing.notes:
+        say(f"note: {note}")
 
 
 async def _list_all(settings: Settings, kind: str, query: str, family: str, mode: str) -> CatalogListing:
@@ -70,4 +72,5 @@ def _to_json(listing: CatalogListing) -> dict[str, Any]:
         "browsing": listing.browsing,
         "total": listing.total,
         "rows": [row.to_json() for row in listing.rows],
+        "notes": list(listing.notes),
     }

@@ -21,6 +21,10 @@ _SERVER_OPTIONS = (
 )
 
 
+SERVER_NAMES = ("server", "tls", "ca_file", "shared_secret")
+"""Under which a command is given them."""
+
+
 def server_options(command: CommandT) -> CommandT:
     """Adds the options that say which server to talk to, and how."""
     for option in reversed(_SERVER_OPTIONS):

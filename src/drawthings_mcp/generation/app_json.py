@@ -8,6 +8,7 @@ does.
 from __future__ import annotations
 
 import enum
+import math
 import struct
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -167,7 +168,7 @@ def parse_app_json(data: Mapping[str, Any]) -> dict[str, Any]:
     """
     fields = _parse(data, _KEYS, "A configuration")
     for name in UNIT_SIZES & fields.keys():
-        if isinstance(fields[name], int | float):
+        if isinstance(fields[name], int | float) and math.isfinite(fields[name]):
             fields[name] = int(fields[name]) // UNIT * UNIT
     if "loras" in fields:
         fields["loras"] = _parse_list(

@@ -13,6 +13,8 @@ from drawthings_mcp.intake.adoption import Resolved, adopt_bytes, adopt_path, ke
 from drawthings_mcp.intake.data_uri import decode_data_uri
 from drawthings_mcp.intake.lm_studio import Attachment, find_newest_attachment
 from drawthings_mcp.intake.policy import IntakePolicy
+from drawthings_mcp.intake.projects import SCHEME as PROJECT_SCHEME
+from drawthings_mcp.intake.projects import read_project_picture
 from drawthings_mcp.intake.references import ALLOWED, Form, find_meant_id, parse_reference, shorten
 from drawthings_mcp.library import ImageCatalog, ImageRecord, Kind, hash_file, open_original
 
@@ -59,8 +61,16 @@ async def resolve_reference(text: str, catalog: ImageCatalog, policy: IntakePoli
     if resolved.record.path is not None:
         return resolved
     record = resolved.record
+    if record.origin.startswith(PROJECT_SCHEME):
+        return await anyio.to_thread.run_sync(_keep_from_project, record, catalog, policy)
     fetched = await policy.fetch(record.origin, policy.max_download_bytes, policy.download_seconds)
     return await anyio.to_thread.run_sync(keep_found, fetched.data, record, catalog, policy)
+
+
+def _keep_from_project(record: ImageRecord, catalog: ImageCatalog, policy: IntakePolicy) -> Resolved:
+    found = read_project_picture(record.origin)
+    kept = keep_found(found.data, record, catalog, policy)
+    return Resolved(kept.record, (*([f"{record.id} {found.note}"] if found.note else []), *kept.notes))
 
 
 def _resolve_id(image_id: str, catalog: ImageCatalog, policy: IntakePolicy) -> Resolved:
@@ -138,9 +148,9 @@ def _resolve_origin(uri: str, catalog: ImageCatalog, policy: IntakePolicy) -> Re
 def _use(record: ImageRecord, catalog: ImageCatalog, policy: IntakePolicy) -> Resolved:
     """A known picture, if its file is still what it was; else what is there now, under an id of its own.
 
-    What was found on the web and has no file yet is given as it is, to be fetched.
+    What was found on the web or in a project and has no file yet is given as it is, to be fetched.
     """
-    if record.path is None and record.origin.lower().startswith(_FETCHED):
+    if record.path is None and record.origin.lower().startswith((_FETCHED, PROJECT_SCHEME)):
         return Resolved(record)
     with open_original(record) as file:
         if not record.sha256 or hash_file(file) == record.sha256:

@@ -16,8 +16,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from drawthings_mcp.databases import BUSY_TIMEOUT, migrate, transaction
 from drawthings_mcp.errors import CatalogDamagedError, StorageError
-from drawthings_mcp.library.migrations import BUSY_TIMEOUT, migrate
+from drawthings_mcp.library.migrations import MIGRATIONS
 
 FILE_NAME = "catalog.sqlite3"
 COMPANIONS = ("-wal", "-shm")
@@ -50,11 +51,10 @@ class Database:
         """A connection in autocommit mode to a database of the newest form."""
         with translate_errors(self.path), self._hold_lock():
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            # Transactions are opened by hand: the module's own begin too late for reading before writing.
             connection = sqlite3.connect(self.path, timeout=BUSY_TIMEOUT, isolation_level=None)
             try:
                 connection.row_factory = sqlite3.Row
-                migrate(connection)
+                migrate(connection, MIGRATIONS, "catalog")
                 yield connection
             finally:
                 connection.close()
@@ -62,14 +62,8 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
         """A connection whose writes happen together or not at all, after all others."""
-        with self.open() as connection:
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield connection
-            except BaseException:
-                connection.rollback()
-                raise
-            connection.commit()
+        with self.open() as connection, transaction(connection):
+            yield connection
 
     @contextmanager
     def _hold_lock(self) -> Iterator[None]:

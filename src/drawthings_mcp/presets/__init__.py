@@ -11,8 +11,10 @@ from drawthings_mcp.presets.cells import (
     list_families,
     list_preferred_models,
     list_recipes_for,
+    match_family,
+    parse_cell_name,
 )
-from drawthings_mcp.presets.checkpoints import Checkpoint, find_family, strip_variant
+from drawthings_mcp.presets.checkpoints import find_family, strip_variant
 from drawthings_mcp.presets.collection import PresetCollection, read_presets
 from drawthings_mcp.presets.layers import DEFAULT, Layer, Merged, join_loras, merge
 from drawthings_mcp.presets.preset import Preset
@@ -21,7 +23,6 @@ from drawthings_mcp.presets.recipes import find_recipe, list_recipes, recommende
 __all__ = [
     "CUSTOM",
     "DEFAULT",
-    "Checkpoint",
     "Chosen",
     "Layer",
     "Merged",
@@ -39,7 +40,9 @@ __all__ = [
     "list_preferred_models",
     "list_recipes",
     "list_recipes_for",
+    "match_family",
     "merge",
+    "parse_cell_name",
     "read_presets",
     "recommended_configuration",
     "strip_variant",

@@ -16,10 +16,13 @@ from drawthings_mcp.packaged import read_packaged
 from drawthings_mcp.presets.checkpoints import list_checkpoints, strip_variant
 from drawthings_mcp.presets.preset import Preset
 from drawthings_mcp.presets.recipes import list_recipes
-from drawthings_mcp.validation import suggest
+from drawthings_mcp.validation import strip_separators, suggest
 
 CUSTOM = "custom"
 """The family that is made of the user's presets alone."""
+
+_MIN_BEGINNING = 3
+"""Letters from which on the beginning of a family's name is taken for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,21 @@ def list_families(mode: str | None = None) -> tuple[str, ...]:
     """The families that a caller can name, or those that serve a mode; ``custom`` serves what presets are made for."""
     modes = _read_modes().values() if mode is None else [_read_modes()[mode]]
     return (*dict.fromkeys(family for facts in modes for family in facts["families"]), CUSTOM)
+
+
+def match_family(name: str) -> str:
+    """The family that a name means: ``z-image`` for ``Z_Image``, ``qwen-image`` for ``qwen``; empty when none does."""
+    wanted = strip_separators(name)
+    families = {strip_separators(family): family for family in list_families()}
+    begun = [family for plain, family in families.items() if plain.startswith(wanted)]
+    is_plain = len(wanted) >= _MIN_BEGINNING and len(begun) == 1
+    return families.get(wanted) or (begun[0] if is_plain else "")
+
+
+def parse_cell_name(name: str) -> tuple[str, str]:
+    """Mode and family of a preset that is named for a cell, such as ``edit.flux``; both empty for any other."""
+    mode, dot, family = name.strip().lower().partition(".")
+    return (mode, family) if dot and mode in _read_modes() else ("", "")
 
 
 def find_strength(mode: str) -> float | None:

@@ -28,6 +28,9 @@ OWN_FOLDER = "presets"
 _MAX_BYTES = 32_000_000
 """A file of thousands of presets; what is larger is something else."""
 
+_SHOWN = 10
+"""Names of presets that a text lists at most."""
+
 _PRIVACY_ERRORS = (errno.EPERM, errno.EACCES)
 
 
@@ -49,14 +52,14 @@ class PresetCollection:
     problems: tuple[str, ...] = ()
 
     def find(self, name: str, *, own: bool = False) -> Preset | None:
-        """The preset with a name, without regard to case and surrounding spaces.
+        """The preset with a name, without regard to case, and to spaces around it or too many.
 
         Parameters
         ----------
         own
             Only among those that the user made.
         """
-        wanted = name.strip().lower()
+        wanted = " ".join(name.split()).lower()
         matching = (preset for preset in self.presets if preset.name.lower() == wanted)
         return next((preset for preset in matching if preset.is_own or not own), None)
 
@@ -70,9 +73,15 @@ class PresetCollection:
         """
         found = self.find(name)
         if found is None:
-            hint = suggest(name, [preset.name for preset in self.presets])
+            hint = suggest(name, [preset.name for preset in self.presets]) + self.describe_own()
             raise UnknownNameError(" ".join([f"There is no preset {name!r}.{hint}", *self.problems]), name=name)
         return found
+
+    def describe_own(self) -> str:
+        """`` Your presets: …``, the first few; that there are none, otherwise."""
+        own = [preset.name for preset in self.presets if preset.is_own]
+        more = ", …" if len(own) > _SHOWN else ""
+        return f" Your presets: {', '.join(own[:_SHOWN])}{more}." if own else " You have no presets of your own yet."
 
 
 def read_presets(app_file: Path | Literal["none"] | None, state_dir: Path) -> PresetCollection:

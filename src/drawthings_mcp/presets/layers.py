@@ -38,10 +38,6 @@ class Merged:
     fields: dict[str, Any] = field(default_factory=dict)
     origins: dict[str, str] = field(default_factory=dict)
 
-    def find_origin(self, name: str) -> str:
-        """Where a field came from."""
-        return self.origins.get(name, DEFAULT)
-
 
 def merge(layers: Sequence[Layer]) -> Merged:
     """The fields of all layers; an earlier layer wins over a later one."""

@@ -5,7 +5,7 @@ Owns its form and how it is read from JSON. Knows no files and no servers.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -15,6 +15,7 @@ from drawthings_mcp.errors import InvalidInputError
 from drawthings_mcp.generation import ImageGenerationConfig
 from drawthings_mcp.generation.app_json import parse_app_json
 from drawthings_mcp.presets.checkpoints import Checkpoint, list_checkpoints, strip_variant
+from drawthings_mcp.validation import drop_owner, make_encodable
 
 Source = Literal["own", "app", "built in"]
 """Whose a preset is: a file in our state folder, the app's file, or this package."""
@@ -51,14 +52,14 @@ class Preset:
     @property
     def loras(self) -> frozenset[str]:
         """Files of the LoRAs that it applies."""
-        loras = self.configuration.get("loras") or ()
-        return frozenset(str(lora["file"]) for lora in loras if isinstance(lora, Mapping) and lora.get("file"))
+        return frozenset(_list_files(self.configuration.get("loras")))
 
     @property
     def files(self) -> tuple[str, ...]:
         """Every file that a server needs to follow it."""
-        others = (self.configuration.get(key) for key in ("model", "refinerModel", "upscaler"))
-        return (*(str(file) for file in others if file), *sorted(self.loras))
+        named = (self.configuration.get(key) for key in ("model", "refinerModel", "upscaler", "faceRestoration"))
+        controls = sorted(_list_files(self.configuration.get("controls")))
+        return (*(str(file) for file in named if file), *sorted(self.loras), *controls)
 
     @property
     def checkpoint(self) -> Checkpoint:
@@ -89,7 +90,7 @@ class Preset:
         except InvalidInputError as error:
             where = f" in {self.path}" if self.path else ""
             raise InvalidInputError(
-                f"Preset {self.name!r}{where} cannot be used: {str(error).removeprefix('ImageGenerationConfig: ')} "
+                f"Preset {self.name!r}{where} cannot be used: {drop_owner(str(error)).rstrip('.')}. "
                 "Mend it there, or name another preset."
             ) from error
         return fields
@@ -103,7 +104,7 @@ def parse_preset(element: object, source: Source, path: Path | None = None) -> P
     if not isinstance(name, str) or not name.strip() or not isinstance(configuration, Mapping):
         return None
     return Preset(
-        name=name.strip(),
+        name=make_encodable(" ".join(name.split())),
         configuration=MappingProxyType(dict(configuration)),
         version=_as_text(element.get("version")),
         negative=_as_text(element.get("negative")),
@@ -112,5 +113,12 @@ def parse_preset(element: object, source: Source, path: Path | None = None) -> P
     )
 
 
+def _list_files(entries: object) -> Iterator[str]:
+    """What LoRAs or controls name; what is none is passed over until the preset is used, and refused then."""
+    for entry in entries if isinstance(entries, list) else ():
+        if isinstance(entry, Mapping) and entry.get("file"):
+            yield str(entry["file"])
+
+
 def _as_text(value: object) -> str:
-    return value if isinstance(value, str) else ""
+    return make_encodable(value) if isinstance(value, str) else ""

@@ -75,7 +75,13 @@ def _describe_notes(notes: Sequence[str]) -> list[str]:
 
 
 def _describe_time(result: GenerationResult) -> str:
-    rendered = _describe_size(result.rendered_size)
-    cropped = "" if result.variants[0].size == result.rendered_size else f", rendered at {rendered} and cropped"
     simulated = " (simulated: no real model drew this)" if result.simulated else ""
-    return f"{result.seconds:.1f} s on {result.server}{simulated}{cropped}"
+    return f"{result.seconds:.1f} s on {result.server}{simulated}{_describe_rendering(result)}"
+
+
+def _describe_rendering(result: GenerationResult) -> str:
+    width, height = result.rendered_size
+    if result.variants[0].size == (width, height):
+        return ""
+    change = "upscaled" if result.variants[0].size[0] > width else "cropped"
+    return f", rendered at {width}×{height} and {change}"

@@ -16,7 +16,7 @@ from mcp.server.mcpserver.exceptions import ResourceNotFoundError
 from mcp.types import Resource, ResourceTemplate
 
 from drawthings_mcp.studio import load_room
-from drawthings_mcp.validation import shorten
+from drawthings_mcp.validation import shorten, strip_separators
 
 SCHEME = "guide://"
 MODES_GUIDE = "guide://modes"
@@ -134,13 +134,9 @@ def _find_file(uri: str) -> str:
             f"There is no guide at {shorten(uri)}. There are: {MODES_GUIDE}, {FAMILY_GUIDES}, {PROMPTING_GUIDES}."
         )
     what, known = _SHELVES[folder]
-    name = {_strip_separators(name): name for name in known}.get(_strip_separators(asked))
+    name = {strip_separators(name): name for name in known}.get(strip_separators(asked))
     if name is None:
         raise ResourceNotFoundError(
             f"There is no guide for the {what} {shorten(asked)}. There are: {', '.join(known)}."
         )
     return f"{folder}/{name}.md"
-
-
-def _strip_separators(name: str) -> str:
-    return "".join(filter(str.isalnum, name.casefold()))

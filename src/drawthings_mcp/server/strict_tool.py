@@ -12,13 +12,13 @@ from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.mcpserver.tools import Tool
 from mcp.server.mcpserver.utilities.func_metadata import ArgModelBase
-from mcp.types import Icon, ToolAnnotations
+from mcp.types import CallToolResult, Icon, TextContent, ToolAnnotations
 from pydantic import ConfigDict, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic.json_schema import GenerateJsonSchema
 
 from drawthings_mcp.errors import DrawThingsError
-from drawthings_mcp.validation import explain
+from drawthings_mcp.validation import explain, make_encodable
 
 
 class _PlainSchema(GenerateJsonSchema):
@@ -75,19 +75,41 @@ class StrictTool(Tool):
             With a text that says what was wrong and what to do next.
         """
         fields = self.fn_metadata.arg_model.model_fields
-        # Many clients send null for what they leave out.
         given = {
             name: value
             for name, value in arguments.items()
-            if value is not None or name not in fields or fields[name].is_required()
+            if name not in fields or fields[name].is_required() or not _is_left_out(value)
         }
         try:
-            return await super().run(given, context, convert_result)
+            return _make_sendable(await super().run(given, context, convert_result))
         except ToolError as error:
             text = _explain_failure(error.__cause__, fields)
             if text is None:
                 raise
-            raise ToolError(text) from error.__cause__
+            raise ToolError(make_encodable(text)) from error.__cause__
+
+
+def _is_left_out(value: Any) -> bool:
+    """Whether a value stands for none: many clients send null for what they leave out, models the word."""
+    return value is None or (isinstance(value, str) and value.strip().lower() in {"", "null"})
+
+
+def _make_sendable(result: Any) -> Any:
+    """The result with texts that can be encoded: one that cannot be would end the connection."""
+    if isinstance(result, CallToolResult):
+        for block in result.content:
+            if isinstance(block, TextContent):
+                block.text = make_encodable(block.text)
+        result.structured_content = _clean(result.structured_content)
+    return result
+
+
+def _clean(value: Any) -> Any:
+    if isinstance(value, str):
+        return make_encodable(value)
+    if isinstance(value, dict):
+        return {key: _clean(item) for key, item in value.items()}
+    return [_clean(item) for item in value] if isinstance(value, list) else value
 
 
 def _closed(arg_model: type[ArgModelBase]) -> type[ArgModelBase]:

@@ -9,7 +9,7 @@ import base64
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import anyio
 import anyio.to_thread
@@ -31,10 +31,13 @@ from drawthings_mcp.attachments import (
 )
 from drawthings_mcp.errors import InvalidInputError
 from drawthings_mcp.server.session import Session
-from drawthings_mcp.studio import Picture, Studio, load_room
+from drawthings_mcp.studio import Studio, load_room
 
 MAX_TEXT = 800
 """Characters of the text block of a result with pictures (contract §5)."""
+
+_MIN_NOTE = 60
+"""Characters below which the beginning of a note says nothing."""
 
 _RESERVED = count_result('"' * MAX_TEXT)
 """Characters that are kept free of pictures: the longest text there is, were each of its characters to be escaped."""
@@ -44,9 +47,23 @@ _RESERVED_FOR_DESCRIPTIONS = 6 * 2 * 1_000
 _LEAST_DESCRIBING, _MOST_DESCRIBING = 1.0, 30.0
 _FOR_THE_WAY = 5.0
 """Seconds that descriptions may take together, and before a client gives up when they have to be done."""
+_USUAL_SIZE = (1024, 1024)
+"""What is planned with for pictures whose size nobody told; they are shown as they are."""
 
 Describe: TypeAlias = Callable[[str], str]
 """The budget line → the text of the result."""
+
+
+class Showable(Protocol):
+    """A picture that may be shown."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def size(self) -> tuple[int, int]: ...
+    @property
+    def source(self) -> Any:
+        """A path, bytes or an array."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +99,8 @@ class Viewer:
         client: Client,
         describe: Describe,
         *,
-        inputs: Sequence[Picture] = (),
-        outputs: Sequence[Picture] = (),
+        inputs: Sequence[Showable] = (),
+        outputs: Sequence[Showable] = (),
         preview: PreviewMode | None = None,
         started: float | None = None,
         **limits: int,
@@ -140,12 +157,12 @@ class Viewer:
         return policy.with_preview(preview or self.studio.settings.preview)
 
     async def _encode(
-        self, inputs: Sequence[Picture], outputs: Sequence[Picture], policy: Policy, is_described: bool
+        self, inputs: Sequence[Showable], outputs: Sequence[Showable], policy: Policy, is_described: bool
     ) -> tuple[Plan, tuple[Attachment, ...]]:
         # What is only described is chosen and made small as what is shown.
         policy = policy.replace(shows_pictures=policy.shows_pictures or is_described)
         planned = plan(_list_candidates(inputs), _list_candidates(outputs), self._ledger, policy)
-        paths = {picture.id: picture.path for picture in (*inputs, *outputs)}
+        paths = {picture.id: picture.source for picture in (*inputs, *outputs)}
         room = await load_room("attachments.encoding")
         reserved = _RESERVED + (_RESERVED_FOR_DESCRIPTIONS if is_described else 0)
         encode = partial(room.encode, planned, paths, policy, reserved_characters=reserved)
@@ -178,17 +195,18 @@ def join_lines(before: Sequence[str], budget: str, after: Sequence[str]) -> str:
 
 
 def _take_lines(lines: Sequence[str], room: int) -> list[str]:
-    """Those that fit, each with the end of a line."""
+    """Those that fit, each with the end of a line; half a note is better than none."""
     taken = []
     for line in lines:
-        if len(line) < room:
-            room -= len(line) + 1
-            taken.append(line)
+        fitting = f"{line[: room - 2]}…" if line.startswith("note: ") and _MIN_NOTE <= room <= len(line) else line
+        if len(fitting) < room:
+            room -= len(fitting) + 1
+            taken.append(fitting)
     return taken
 
 
-def _list_candidates(pictures: Sequence[Picture]) -> list[Candidate]:
-    return [Candidate(picture.id, picture.size) for picture in pictures]
+def _list_candidates(pictures: Sequence[Showable]) -> list[Candidate]:
+    return [Candidate(picture.id, picture.size if all(picture.size) else _USUAL_SIZE) for picture in pictures]
 
 
 def _describe_sight(shown: Plan, seen: bool | None) -> str:

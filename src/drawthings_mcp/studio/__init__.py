@@ -4,12 +4,15 @@ from drawthings_mcp.studio.arguments import GenerateArguments, ImageFormat, Mode
 from drawthings_mcp.studio.background import load_room
 from drawthings_mcp.studio.dry_run import describe_dry_run
 from drawthings_mcp.studio.heartbeat import Report
+from drawthings_mcp.studio.hits import describe_hit, describe_page
 from drawthings_mcp.studio.results import (
     CatalogListing,
     CatalogRow,
     DryRun,
     FoundPictures,
     GenerationResult,
+    Hit,
+    HitPage,
     MadePicture,
     Original,
     Picture,
@@ -25,6 +28,8 @@ __all__ = [
     "FoundPictures",
     "GenerateArguments",
     "GenerationResult",
+    "Hit",
+    "HitPage",
     "ImageFormat",
     "MadePicture",
     "Mode",
@@ -34,6 +39,8 @@ __all__ = [
     "SavedVariant",
     "Studio",
     "describe_dry_run",
+    "describe_hit",
+    "describe_page",
     "load_room",
     "open_studio",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,6 @@ from drawthings_mcp.requests import load_known
 from drawthings_mcp.requests.abilities import RESTORATION_VERSIONS, needs_references, reads_references
 
 Mode = Literal["text2image", "image2image", "edit", "inpaint"]
-MODES = frozenset(get_args(Mode))
 
 _OPAQUE = 255
 
@@ -35,8 +34,13 @@ def list_modes(model: Model) -> frozenset[Mode]:
     return frozenset({"image2image"})
 
 
-def check_mode(model: Model, mode: str) -> None:
+def check_mode(model: Model, mode: str, preset: str = "") -> None:
     """Refuses a mode that a model does not serve.
+
+    Parameters
+    ----------
+    preset
+        Name of the preset that names the model; empty when the call does, or nobody.
 
     Raises
     ------
@@ -44,10 +48,10 @@ def check_mode(model: Model, mode: str) -> None:
         Says what the model does.
     """
     if mode not in list_modes(model):
-        raise InvalidInputError(
-            f"{model.file} does not do {mode} (it does: {describe_abilities(model)}). "
-            "Leave model out to have one chosen, or pick another with list_models."
-        )
+        done = f"{model.file} does not do {mode} (it does: {describe_abilities(model)})."
+        if preset:
+            raise InvalidInputError(f"The preset {preset!r} is not for {mode}: {done} Name another, or another mode.")
+        raise InvalidInputError(f"{done} Leave model out to have one chosen, or pick another with list_models.")
 
 
 def check_picture(mode: str, *, has_picture: bool) -> None:
@@ -60,6 +64,26 @@ def check_picture(mode: str, *, has_picture: bool) -> None:
     """
     if mode != "text2image" and not has_picture:
         raise InvalidInputError(f"{mode} needs a picture: give a canvas.")
+
+
+def check_text_only(mode: str, *, has_picture: bool, has_controls: bool) -> None:
+    """Refuses pictures where nothing would look at them.
+
+    Parameters
+    ----------
+    has_controls
+        Whether there are controls, which may look at them.
+
+    Raises
+    ------
+    InvalidInputError
+        Says which modes do.
+    """
+    if mode == "text2image" and has_picture and not has_controls:
+        raise InvalidInputError(
+            "text2image looks at no picture: use mode image2image to start from it, edit to change it, inpaint to "
+            "repaint what a mask marks; or leave canvas, moodboard and mask out."
+        )
 
 
 def check_mask(mode: str, canvas: NDArray[np.uint8] | None, *, has_mask: bool) -> None:

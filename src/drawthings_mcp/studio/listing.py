@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 import anyio.to_thread
 
 from drawthings_mcp.catalog import Catalog, CatalogEntry, Control, Embedding, LoRA, Model, Upscaler, find_entry
 from drawthings_mcp.limits import UNIT
-from drawthings_mcp.presets import Preset, PresetCollection, find_family, list_recipes, read_presets
+from drawthings_mcp.presets import (
+    Preset,
+    PresetCollection,
+    choose_variant,
+    find_family,
+    list_recipes,
+    match_family,
+    parse_cell_name,
+    read_presets,
+)
 from drawthings_mcp.presets.preset import Source
 from drawthings_mcp.requests import load_known
 from drawthings_mcp.settings import Settings
-from drawthings_mcp.studio.abilities import MODES, describe_abilities, list_modes
+from drawthings_mcp.studio.abilities import describe_abilities, list_modes
 from drawthings_mcp.studio.connection import Connection
 from drawthings_mcp.studio.results import CatalogListing, CatalogRow
 
@@ -44,6 +53,7 @@ async def list_catalog(
     presets = await anyio.to_thread.run_sync(read_presets, settings.custom_configs, settings.state_dir)
     catalog = connection.catalog
     known = catalog or await _ask_for_known_files(connection, presets)
+    family = match_family(family) or family
     sections = _SECTIONS.values() if kind == "all" else [_SECTIONS[kind]]
     rows = [row for section in sections for row in section(known, presets) if _matches(row, query, family, mode)]
     return CatalogListing(
@@ -57,16 +67,20 @@ async def list_catalog(
 
 
 async def _ask_for_known_files(connection: Connection, presets: PresetCollection) -> Catalog:
-    wanted = sorted({file for preset in presets.presets for file in preset.files})
+    variants = {file for recipe in list_recipes() for file in recipe.checkpoint.files}
+    wanted = sorted(variants.union(*(preset.files for preset in presets.presets)))
     existing = await connection.client.files_exist(wanted)
     files = frozenset(file for file, there in existing.items() if there)
-    models = {recipe.model: _known_model(recipe) for recipe in list_recipes() if recipe.model in files}
+    models = {model.file: model for recipe in list_recipes() for model in _list_known_models(recipe, files)}
     return Catalog(models=tuple(models.values()), files=files)
 
 
-def _known_model(recipe: Preset) -> Model:
-    checkpoint = recipe.checkpoint
-    return Model(recipe.model, recipe.name, checkpoint.version, default_scale=checkpoint.native_side // UNIT)
+def _list_known_models(recipe: Preset, files: Collection[str]) -> Iterator[Model]:
+    known, checkpoint = load_known().models, recipe.checkpoint
+    scale = checkpoint.native_side // UNIT
+    for file in checkpoint.files:
+        if file in files:
+            yield known.get(file) or Model(file, recipe.name, checkpoint.version, default_scale=scale)
 
 
 def _matches(row: CatalogRow, query: str, family: str, mode: str) -> bool:
@@ -108,8 +122,10 @@ def _describe_embedding(embedding: Embedding) -> str:
 
 def _preset_rows(catalog: Catalog, presets: PresetCollection) -> Iterator[CatalogRow]:
     for preset in presets.presets:
-        lacking = [file for file in preset.files if file not in catalog.files]
-        model = find_entry(catalog.models, preset.model) or load_known().models.get(preset.model)
+        found = _find_model(preset, catalog)
+        files = [file for file in preset.files if file != preset.model or found is None]
+        lacking = [file for file in files if file not in catalog.files]
+        model = found or load_known().models.get(preset.model)
         yield CatalogRow(
             kind="preset",
             name=preset.name,
@@ -121,6 +137,15 @@ def _preset_rows(catalog: Catalog, presets: PresetCollection) -> Iterator[Catalo
         )
 
 
+def _find_model(preset: Preset, catalog: Catalog) -> Model | None:
+    """The model that would be used for a preset: for ours another precision of it will do."""
+    found = find_entry(catalog.models, preset.model)
+    if found is not None or preset.is_own:
+        return found
+    variant = choose_variant(preset.model, {model.file for model in catalog.models})
+    return find_entry(catalog.models, variant) if variant is not None else None
+
+
 _ORIGINS: Mapping[Source, str] = {
     "own": "yours, in the presets folder",
     "app": "yours, from the app",
@@ -130,8 +155,8 @@ _ORIGINS: Mapping[Source, str] = {
 
 def _list_preset_modes(preset: Preset, model: Model | None) -> frozenset[str]:
     """The mode that the name of a preset of the user stands for, or else what its model does."""
-    mode = preset.name.lower().partition(".")[0]
-    if preset.is_own and mode in MODES:
+    mode, _ = parse_cell_name(preset.name)
+    if preset.is_own and mode:
         return frozenset({mode})
     return frozenset(list_modes(model)) if model else frozenset()
 

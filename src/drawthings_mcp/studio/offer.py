@@ -75,8 +75,13 @@ class Offer:
             nearest=nearest,
         )
 
-    async def choose_recipe(self, family: str, mode: str) -> Chosen:
+    async def choose_recipe(self, family: str, mode: str, within: frozenset[str] | None = None) -> Chosen:
         """The best recipe for a mode and family among those whose files the server has.
+
+        Parameters
+        ----------
+        within
+            LoRAs that will be applied in place of a recipe's, which may hence have no others; None when there are none.
 
         Raises
         ------
@@ -86,7 +91,7 @@ class Offer:
             The family does not serve the mode.
         """
         models, loras = await self._list_candidates(family, mode)
-        chosen = choose_recipe(models, loras, family, mode)
+        chosen = choose_recipe(models, loras if within is None else loras & within, family, mode)
         if chosen is None:
             wanted = ", ".join(map(label_file, list_preferred_models(family, mode)[:_SUGGESTED]))
             of_family = "" if family == "auto" else f" of {family}"

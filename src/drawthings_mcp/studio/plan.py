@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -11,17 +10,19 @@ from typing import TYPE_CHECKING
 import anyio.to_thread
 
 from drawthings_mcp.catalog import Catalog, Model
-from drawthings_mcp.errors import DrawThingsError, InvalidInputError
+from drawthings_mcp.errors import InvalidInputError
 from drawthings_mcp.generation import GenerationRequest, ImageGenerationConfig
 from drawthings_mcp.presets import read_presets
 from drawthings_mcp.requests import ComposedRequests, compose_requests, list_warnings
+from drawthings_mcp.requests.abilities import reads_canvas
 from drawthings_mcp.settings import Settings
-from drawthings_mcp.studio.abilities import check_mask, check_references
+from drawthings_mcp.studio.abilities import check_mask, check_references, check_text_only
 from drawthings_mcp.studio.arguments import GenerateArguments, Mode
 from drawthings_mcp.studio.choice import Choice, choose
 from drawthings_mcp.studio.offer import Offer
 from drawthings_mcp.studio.resolution import Resolution, resolve
 from drawthings_mcp.studio.sizes import Size
+from drawthings_mcp.studio.wording import refusals_reworded, reword
 from drawthings_mcp.tensors import ensure_pixels
 
 if TYPE_CHECKING:
@@ -29,9 +30,6 @@ if TYPE_CHECKING:
 
 _SAME_SHAPE = 0.95
 """Proportions that differ by less are the same to the eye; rounding to multiples of 64 makes that much."""
-_NAMES = {"input_image": "canvas", "mask_image": "mask", "hint_images": "control"}
-"""Arguments of the Python client, and what tools and commands call them."""
-_CLIENT_NAMES = re.compile("|".join(_NAMES))
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +95,10 @@ async def plan_generation(
     presets = await anyio.to_thread.run_sync(read_presets, settings.custom_configs, settings.state_dir)
     offer = Offer(client, catalog)
     choice = await choose(arguments, offer, presets)
-    check_references(choice.model, len(arguments.moodboard), has_controls=_may_have_controls(arguments, choice))
+    has_controls = _may_have_controls(arguments, choice)
+    has_picture = arguments.has_picture or arguments.mask is not None
+    check_text_only(choice.mode, has_picture=has_picture, has_controls=has_controls)
+    check_references(choice.model, len(arguments.moodboard), has_controls=has_controls)
     canvas = None if arguments.canvas is None else await anyio.to_thread.run_sync(ensure_pixels, arguments.canvas)
     check_mask(choice.mode, canvas, has_mask=arguments.mask is not None)
     canvas_size = None if canvas is None else (canvas.shape[1], canvas.shape[0])
@@ -118,19 +119,17 @@ async def plan_generation(
         catalog=catalog,
         files=files,
     )
-    try:
+    with refusals_reworded(choice.preset):
         composed = await anyio.to_thread.run_sync(compose)
-    except DrawThingsError as error:
-        error.args = (_name_arguments(str(error)),)
-        raise
-    warnings = map(_name_arguments, _drop_inherited(composed, resolution.inherited, catalog, files))
-    cropped = _explain_crop(canvas_size, resolution, arguments.fit)
-    return Plan(choice, resolution, composed.requests, notes=(*choice.notes, *presets.problems, *cropped, *warnings))
-
-
-def _name_arguments(text: str) -> str:
-    """What the Python client calls by its own names, by those of tools and commands."""
-    return _CLIENT_NAMES.sub(lambda match: _NAMES[match[0]], text)
+    left_open = replace(
+        composed.requests[0], configuration=resolution.inherited, negative_prompt=choice.negative_prompt
+    )
+    warnings = _drop_inherited(composed, left_open, catalog, files)
+    told = (
+        *_explain_crop(canvas_size, resolution, arguments.fit),
+        *_explain_strength(choice, resolution, has_controls=has_controls),
+    )
+    return Plan(choice, resolution, composed.requests, notes=(*choice.notes, *presets.problems, *told, *warnings))
 
 
 def _may_have_controls(arguments: GenerateArguments, choice: Choice) -> bool:
@@ -162,15 +161,30 @@ def _explain_crop(canvas_size: tuple[int, int] | None, resolution: Resolution, f
     )
 
 
+def _explain_strength(choice: Choice, resolution: Resolution, *, has_controls: bool) -> tuple[str, ...]:
+    """That a preset's strength leaves nothing of the canvas; one that the call gives is warned of as any other."""
+    origin = resolution.origins.get("strength", "")
+    if choice.mode != "image2image" or resolution.configuration.strength < 1 or not origin.startswith("preset"):
+        return ()
+    if has_controls or reads_canvas(choice.model.version, choice.model.modifier):
+        return ()
+    return (f"strength is 1 in {origin}, so that nothing of the canvas is used; give strength, about 0.6",)
+
+
 def _drop_inherited(
     composed: ComposedRequests,
-    inherited: ImageGenerationConfig,
+    left_open: GenerationRequest,
     catalog: Catalog | None,
     files: Mapping[str, bool] | None,
 ) -> tuple[str, ...]:
-    """The warnings that the caller can do something about: not those that preset, mode or recipe bring along."""
+    """The warnings that the caller can do something about: not those that preset, mode or recipe bring along.
+
+    Parameters
+    ----------
+    left_open
+        The request had the call given nothing but prompt and pictures.
+    """
     if not composed.warnings:
         return ()
-    request = composed.requests[0]
-    known = list_warnings(replace(request, configuration=inherited), catalog, files)
-    return tuple(warning for warning in composed.warnings if warning not in known)
+    known = list_warnings(left_open, catalog, files)
+    return tuple(reword(warning) for warning in composed.warnings if warning not in known)

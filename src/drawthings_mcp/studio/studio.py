@@ -16,6 +16,7 @@ from drawthings_mcp.studio.archive import Archive
 from drawthings_mcp.studio.arguments import GenerateArguments
 from drawthings_mcp.studio.background import background_tasks, load_room
 from drawthings_mcp.studio.connection import Connection, ServerConnection
+from drawthings_mcp.studio.finder import Finder
 from drawthings_mcp.studio.gallery import Gallery
 from drawthings_mcp.studio.heartbeat import Report, keep_alive
 from drawthings_mcp.studio.queue import Queue
@@ -36,7 +37,11 @@ async def say_nothing(fraction: float, message: str) -> None:
 
 @asynccontextmanager
 async def open_studio(
-    settings: Settings, heartbeat_seconds: float = HEARTBEAT_SECONDS, *, reads_anywhere: bool = False
+    settings: Settings,
+    heartbeat_seconds: float = HEARTBEAT_SECONDS,
+    *,
+    reads_anywhere: bool = False,
+    keeps_indexing: bool = True,
 ) -> AsyncIterator[Studio]:
     """A studio, which connects at its first call and closes everything when left.
 
@@ -44,11 +49,14 @@ async def open_studio(
     ----------
     reads_anywhere
         Whether paths of pictures may lead out of the input folders: for a person at a shell.
+    keeps_indexing
+        Whether indexing goes on after the answer to a search, as long as the studio is open.
     """
     archive = Archive(settings)
     async with background_tasks() as tasks:
         gallery = Gallery(settings, archive, reads_anywhere=reads_anywhere)
-        yield Studio(settings, ServerConnection(settings, tasks), archive, gallery, heartbeat_seconds)
+        finder = Finder(settings, gallery, tasks if keeps_indexing else None)
+        yield Studio(settings, ServerConnection(settings, tasks), archive, gallery, finder, heartbeat_seconds)
 
 
 class Studio:
@@ -58,6 +66,8 @@ class Studio:
     ----------
     gallery
         The pictures that there are.
+    finder
+        Finds them again.
     """
 
     def __init__(
@@ -66,10 +76,12 @@ class Studio:
         server: ServerConnection,
         archive: Archive,
         gallery: Gallery,
+        finder: Finder,
         heartbeat_seconds: float,
     ) -> None:
         self.settings = settings
         self.gallery = gallery
+        self.finder = finder
         self._server = server
         self._archive = archive
         self._heartbeat_seconds = heartbeat_seconds

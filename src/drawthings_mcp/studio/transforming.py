@@ -11,10 +11,12 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from drawthings_mcp.attachments import compose_sheet
 from drawthings_mcp.errors import InvalidInputError
 from drawthings_mcp.library import MADE_FOLDER, ImageCatalog, Parent, save_made
 from drawthings_mcp.studio import transform
 from drawthings_mcp.studio.results import Picture
+from drawthings_mcp.tensors import ImageLike
 
 Operation = Literal[
     "crop", "resize", "mask_rectangle", "mask_from_alpha", "invert_mask", "side_by_side", "contact_sheet"
@@ -43,6 +45,9 @@ class TransformArguments:
     height: int | None = None
 
 
+_SHEET_EDGE = 2048
+"""Longest side of a sheet for a person's screen."""
+
 Make: TypeAlias = Callable[[TransformArguments, Sequence[Picture]], NDArray[np.uint8]]
 
 
@@ -59,11 +64,23 @@ def make(arguments: TransformArguments, pictures: Sequence[Picture], catalog: Im
         wanted = f"{least}" if least == most else f"{least} to {most}"
         raise InvalidInputError(f"images: {arguments.operation} takes {wanted} different images, got {len(pictures)}.")
     pixels = _OPERATIONS[arguments.operation](arguments, pictures)
-    parents = tuple(Parent("source", picture.id) for picture in pictures)
+    return _keep(pixels, arguments.operation, [picture.id for picture in pictures], catalog, state_dir)
+
+
+def keep_sheet(labelled: Sequence[tuple[str, ImageLike]], catalog: ImageCatalog, state_dir: Path) -> Picture:
+    """A labelled sheet of pictures that may have no files of their own. Blocks."""
+    pixels = np.asarray(compose_sheet(labelled, _SHEET_EDGE))
+    return _keep(pixels, "contact_sheet", [name for name, _ in labelled], catalog, state_dir)
+
+
+def _keep(
+    pixels: NDArray[np.uint8], operation: str, sources: Sequence[str], catalog: ImageCatalog, state_dir: Path
+) -> Picture:
+    parents = tuple(Parent("source", name) for name in sources)
     folder = state_dir / MADE_FOLDER
     image_id = catalog.reserve("i", folder)
-    extra = {"id": image_id, "operation": arguments.operation, "parents": parents}
-    saved = save_made(pixels, folder, f"{image_id}_{arguments.operation}", extra=extra)
+    extra = {"id": image_id, "operation": operation, "parents": parents}
+    saved = save_made(pixels, folder, f"{image_id}_{operation}", extra=extra)
     catalog.add(
         "i",
         saved.path,

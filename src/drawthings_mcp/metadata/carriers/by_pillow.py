@@ -13,7 +13,7 @@ from drawthings_mcp.metadata.carriers.jpeg_segments import COMMENT_KEYWORD
 from drawthings_mcp.metadata.xmp import XMP_KEYWORD
 from drawthings_mcp.tensors.picture_files import list_formats
 
-_OWN = frozenset(("PNG", "JPEG", "MPO", "WEBP", "AVIF"))
+_OWN = frozenset(("PNG", "JPEG", "MPO", "WEBP", "AVIF", "HEIF"))
 """Formats that have readers of their own here."""
 
 

@@ -83,7 +83,10 @@ def has_idle_negative_prompt(case: Case) -> str | None:
     if _is_consistency_model(case) or any(_is_consistency(chosen.entry) for chosen in case.loras):
         return f"negative_prompt has no effect on the few steps of {case.model.file}. Say in the prompt what you want."
     if c.guidance_scale == 1:
-        return "negative_prompt has no effect at guidance_scale 1. Raise guidance_scale, or leave it out."
+        return (
+            "negative_prompt has no effect at guidance_scale 1. Say in the prompt what you want instead, or raise "
+            "guidance_scale."
+        )
     return None
 
 

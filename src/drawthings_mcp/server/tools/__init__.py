@@ -3,7 +3,14 @@
 from typing import Literal
 
 from drawthings_mcp.server.strict_tool import StrictTool
-from drawthings_mcp.server.tools import generate_image, list_models, review_image, transform_image
+from drawthings_mcp.server.tools import (
+    generate_image,
+    list_models,
+    review_image,
+    search_images,
+    tag_image,
+    transform_image,
+)
 
 
 def list_tools(tools: Literal["simple", "full"]) -> tuple[StrictTool, ...]:
@@ -14,4 +21,11 @@ def list_tools(tools: Literal["simple", "full"]) -> tuple[StrictTool, ...]:
     tools
         ``simple`` leaves out the arguments that a small model is better off without.
     """
-    return generate_image.build_tool(tools), list_models.TOOL, review_image.TOOL, transform_image.TOOL
+    return (
+        generate_image.build_tool(tools),
+        list_models.TOOL,
+        search_images.TOOL,
+        review_image.TOOL,
+        transform_image.TOOL,
+        tag_image.TOOL,
+    )

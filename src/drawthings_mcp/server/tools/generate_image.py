@@ -11,7 +11,7 @@ from mcp.types import CallToolResult, TextContent, ToolAnnotations
 from pydantic import Field
 
 from drawthings_mcp.errors import InvalidInputError
-from drawthings_mcp.limits import MAX_MOODBOARD, MAX_SEED, MAX_SIDE, MIN_SIDE
+from drawthings_mcp.limits import MAX_MOODBOARD, MAX_SEED, MAX_SIDE, MAX_VARIANTS, MIN_SIDE
 from drawthings_mcp.server.arguments import Reference, References
 from drawthings_mcp.server.content import describe_generation
 from drawthings_mcp.server.progress import ProgressNotifier
@@ -25,7 +25,7 @@ _DESCRIPTION = (
     "it as canvas. Leave out what the user did not ask for: mode, model, size and settings are chosen to fit. Returns "
     "one text block (id, file, size, seed of each variant), then previews. Takes seconds to minutes, reports progress. "
     "Keep the seed to change one detail. A draft becomes final with canvas=its id, mode=image2image, larger width and "
-    "height, same seed and prompt."
+    "height, same model, seed and prompt."
 )
 
 _MODEL_HELP = "auto, z-image, qwen-image, flux, custom, or a model's name (list_models)"
@@ -37,7 +37,7 @@ ModeName = Annotated[Mode, Field(description="auto: mask â†’ inpaint, picture â†
 ModelName = Annotated[str, Field(description=_MODEL_HELP)]
 Shape = Annotated[ImageFormat | None, Field(description="Shape at the model's native size.")]
 Side = Annotated[int | None, Field(ge=MIN_SIDE, le=MAX_SIDE, description="Pixels; wins over image_format.")]
-Variants = Annotated[int, Field(ge=1, le=4, description="How many pictures, each with a seed of its own.")]
+Variants = Annotated[int, Field(ge=1, le=MAX_VARIANTS, description="How many pictures, each with a seed of its own.")]
 Picture = Annotated[Reference, Field(description=_PICTURE_HELP)]
 Moodboard = Annotated[References, Field(max_length=MAX_MOODBOARD, description="Further references, in order.")]
 
@@ -59,13 +59,13 @@ async def generate_simple(
         GenerateArguments(
             prompt=prompt,
             mode=mode,
-            model=model,
+            model=_read_name(model),
             image_format=image_format,
             width=width,
             height=height,
             variants=variants,
-            canvas=canvas or None,
-            moodboard=tuple(moodboard),
+            canvas=_read_name(canvas) or None,
+            moodboard=_drop_empty(moodboard),
         ),
     )
 
@@ -98,7 +98,7 @@ async def generate_full(
         prompt=prompt,
         mode=mode,
         negative_prompt=negative_prompt,
-        model=model,
+        model=_read_name(model),
         image_format=image_format,
         width=width,
         height=height,
@@ -106,13 +106,13 @@ async def generate_full(
         seed=seed,
         steps=steps,
         guidance_scale=guidance_scale,
-        sampler=sampler or None,
+        sampler=_read_name(sampler) or None,
         strength=strength,
-        loras=tuple(map(_parse_lora, loras)),
-        preset=preset,
-        canvas=canvas or None,
-        moodboard=tuple(moodboard),
-        mask=mask or None,
+        loras=tuple(map(_parse_lora, _drop_empty(loras))),
+        preset=_read_name(preset),
+        canvas=_read_name(canvas) or None,
+        moodboard=_drop_empty(moodboard),
+        mask=_read_name(mask) or None,
         configuration=configuration,
     )
     if dry_run:
@@ -136,11 +136,23 @@ async def _generate(
     )
 
 
+def _read_name(text: str) -> str:
+    """A name or reference; "none" is how many models leave one out."""
+    return "" if text.strip().lower() == "none" else text
+
+
+def _drop_empty(texts: list[str]) -> tuple[str, ...]:
+    """Lists of nothing but an empty text are how some models leave a list out."""
+    return tuple(text for text in texts if text.strip())
+
+
 def _parse_lora(text: str) -> tuple[str, float | None]:
     """``name@weight``; the weight may be left out."""
     name, at, weight = text.rpartition("@")
     if not at:
         return text, None
+    if not name.strip():
+        raise InvalidInputError(f"loras: {text!r} names no LoRA; write it like name@0.8.")
     try:
         return name, float(weight)
     except ValueError as error:

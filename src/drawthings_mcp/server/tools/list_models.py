@@ -41,6 +41,7 @@ async def list_models(
             "total": listing.total,
             "offset": listing.offset,
             "rows": [row.to_json() for row in listing.rows],
+            "notes": list(listing.notes),
         },
     )
 

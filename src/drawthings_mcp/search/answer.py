@@ -1,0 +1,251 @@
+"""A query and an index that is up to date → one page of rows. Blocks: call it in a thread.
+
+Owns how words, looks and filters work together.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cache
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drawthings_mcp.errors import InvalidInputError, UnknownNameError
+from drawthings_mcp.library import ImageCatalog
+from drawthings_mcp.search import files
+from drawthings_mcp.search.arguments import SearchArguments, SearchResult
+from drawthings_mcp.search.database import Database
+from drawthings_mcp.search.entry import Source
+from drawthings_mcp.search.facets import root_facet
+from drawthings_mcp.search.fusion import fuse
+from drawthings_mcp.search.looking import count_unseen, source_key
+from drawthings_mcp.search.matching import Hit, Hits, find_pictures, keep_in_scope, list_in_scope
+from drawthings_mcp.search.meaning import Meanings
+from drawthings_mcp.search.projects import parse_reference
+from drawthings_mcp.search.query import Query
+from drawthings_mcp.search.rows import Shelf
+from drawthings_mcp.search.sources.fingerprint import fingerprint
+from drawthings_mcp.search.tags import change_tags, list_tags_of
+from drawthings_mcp.search.visual.colours import colour_words
+from drawthings_mcp.search.visual.gallery import SHORTLIST, Gallery
+from drawthings_mcp.search.visual.shrink import look_at
+from drawthings_mcp.search.words import fold_name
+from drawthings_mcp.tensors import ImageLike
+
+_FUSED = 200
+"""Hits by words that are put in order together with those by meaning."""
+_MEANT = 50
+"""Hits by meaning at most: there is always a nearest, however far."""
+_LEAST_SHARE = 0.85
+"""Share of the best hit's cosine that others need."""
+_MAX_NARROWED = 100_000
+"""Pictures that the words beside ``like`` may leave; of more, the newest are compared."""
+PROJECT_SCHEME = "project://"
+PROJECTS = "projects"
+_NO_PROJECTS = (
+    "No project files are in the folders that are searched. On a Mac the app keeps them in "
+    "~/Library/Containers/com.liuliu.draw-things/Data/Documents: index that folder once, or add it to "
+    "DRAWTHINGS_SEARCH_DIRS."
+)
+
+
+class Answerer:
+    """Answers from an index; keeps the looks of its pictures in memory once they were asked for."""
+
+    def __init__(self, index: Database, tags: Database, catalog: ImageCatalog, embedding_model: str = "") -> None:
+        self._index = index
+        self._tags = tags
+        self._catalog = catalog
+        self._gallery = Gallery()
+        self._meanings = Meanings(embedding_model)
+        self._lock = threading.Lock()
+
+    def answer(
+        self,
+        query: Query,
+        arguments: SearchArguments,
+        sources: Mapping[str, Source],
+        meaning: NDArray[np.float32] | None = None,
+    ) -> SearchResult:
+        """One page.
+
+        Parameters
+        ----------
+        meaning
+            ``(D,)``, of length 1: what the words mean, when somebody could tell.
+
+        Raises
+        ------
+        InvalidImageError
+            ``like`` cannot be read.
+        """
+        with self._index.read() as connection:
+            active = _list_active(connection, sources)
+            if not active:
+                return SearchResult((), 0, True, arguments.offset, notes=query.notes)
+            limiting = [] if _are_all(connection, active) else [root_facet(root) for root, _ in active]
+            shelf = Shelf(connection, dict(source for _, source in active), self._catalog)
+            if arguments.like is not None:
+                hits = self._find_alike(connection, query, arguments, limiting, shelf)
+            elif meaning is not None:
+                hits = self._find_meant(connection, query, arguments, limiting, shelf, meaning)
+            else:
+                hits = find_pictures(
+                    connection,
+                    query,
+                    offset=arguments.offset,
+                    limit=arguments.limit,
+                    roots=limiting,
+                    is_alive=shelf.is_alive,
+                )
+            rows = [row for hit in hits.page if (row := shelf.build_row(hit)) is not None]
+            pending = files.count_pending(connection, [root for root, _ in active])
+            notes = [*query.notes, *_note_unseen(connection, arguments)]
+            if not hits.total and arguments.source == PROJECTS and not _has_projects(connection):
+                notes.append(_NO_PROJECTS)
+        return SearchResult(tuple(rows), hits.total, hits.is_exact, arguments.offset, pending, tuple(notes))
+
+    def _find_alike(
+        self,
+        connection: sqlite3.Connection,
+        query: Query,
+        arguments: SearchArguments,
+        roots: Sequence[str],
+        shelf: Shelf,
+    ) -> Hits:
+        assert arguments.like is not None
+        look = look_at(arguments.like)
+        query, wishes = _split_wishes(query)
+        itself = _find_itself(connection, arguments.like)
+        among = None
+        if query.terms or query.phrases or query.excluded or query.conditions or query.since or query.until or roots:
+            among = np.array(list_in_scope(connection, query, roots, _MAX_NARROWED), np.int64)
+        with self._lock:
+            self._gallery.refresh(connection)
+            ranked = self._gallery.rank(connection, look, wishes=wishes, among=among)
+        found = [
+            Hit(alike.picture, "near-duplicate" if alike.is_near_duplicate else "visual")
+            for alike in ranked
+            if alike.picture != itself
+        ]
+        page = _take_page(found, arguments, shelf)
+        return Hits(page, len(found), len(ranked) < SHORTLIST)
+
+    def _find_meant(
+        self,
+        connection: sqlite3.Connection,
+        query: Query,
+        arguments: SearchArguments,
+        roots: Sequence[str],
+        shelf: Shelf,
+        meaning: NDArray[np.float32],
+    ) -> Hits:
+        count = max(_FUSED, arguments.offset + arguments.limit)
+        by_words = find_pictures(connection, query, offset=0, limit=count, roots=roots)
+        with self._lock:
+            self._meanings.refresh(connection)
+            near = self._meanings.find_nearest(connection, meaning, _MEANT)
+        least = _LEAST_SHARE * near[0].cosine if near else 0.0
+        meant = keep_in_scope(connection, query, roots, [one.picture for one in near if one.cosine >= least])
+        hits = fuse(by_words.page, meant)
+        more = len(hits) - len(by_words.page)
+        return Hits(_take_page(hits, arguments, shelf), by_words.total + more, by_words.is_exact)
+
+    def read_preview(self, place: str, sources: Mapping[str, Source]) -> ImageLike:
+        """What shows the picture at a place."""
+        path, key = split_place(place)
+        if not key:
+            return path
+        owners = [
+            source for source in sources.values() if source.kind == "projects" and path.is_relative_to(source.root)
+        ]
+        if not owners:
+            raise InvalidInputError(f"{path} is in none of the folders that are searched.")
+        return owners[0].read_preview(path, key)
+
+    def change_tags(self, place: str, add: Sequence[str] = (), remove: Sequence[str] = ()) -> list[str]:
+        """Add tags to a picture and take tags off; all that it has then."""
+        path, key = split_place(place)
+        with self._index.read() as connection:
+            content = _find_content(connection, path, key)
+        change_tags(self._tags, self._index, [content], add=add, remove=remove)
+        return list_tags_of(self._tags, content)
+
+
+def _take_page(hits: Sequence[Hit], arguments: SearchArguments, shelf: Shelf) -> tuple[Hit, ...]:
+    """The page that was asked for, of those hits that are still there."""
+    alive = (hit for hit in hits if shelf.is_alive(hit.picture))
+    return tuple(islice(alive, arguments.offset, arguments.offset + arguments.limit))
+
+
+def split_place(place: str) -> tuple[Path, str]:
+    """File and key of ``project://<file>#<key>``; of anything else, the path and no key."""
+    if not place.startswith(PROJECT_SCHEME):
+        return Path(place), ""
+    file, number = parse_reference(place)
+    return file, str(number)
+
+
+def _list_active(connection: sqlite3.Connection, sources: Mapping[str, Source]) -> list[tuple[int, tuple[str, Source]]]:
+    """Roots of the index that are searched and there now."""
+    rows = connection.execute("SELECT id, path, source FROM roots").fetchall()
+    keys = [(root, source_key(path, kind)) for root, path, kind in rows]
+    return [(root, (key, sources[key])) for root, key in keys if key in sources and sources[key].is_there()]
+
+
+def _are_all(connection: sqlite3.Connection, active: Sequence[object]) -> bool:
+    (count,) = connection.execute("SELECT count(*) FROM roots").fetchone()
+    return bool(count == len(active))
+
+
+def _note_unseen(connection: sqlite3.Connection, arguments: SearchArguments) -> list[str]:
+    unseen = count_unseen(connection) if arguments.like is not None else 0
+    return [f"{unseen} pictures have not been looked at yet; search again for them."] if unseen else []
+
+
+def _has_projects(connection: sqlite3.Connection) -> bool:
+    row = connection.execute("SELECT 1 FROM files WHERE name LIKE '%.sqlite3' LIMIT 1").fetchone()
+    return row is not None
+
+
+def _split_wishes(query: Query) -> tuple[Query, list[str]]:
+    """A query without its colours, and the colours."""
+    colours = _fold_colours()
+    wishes = [colours[name] for term in query.terms if (name := "".join(term)) in colours]
+    return replace(query, terms=tuple(term for term in query.terms if "".join(term) not in colours)), wishes
+
+
+@cache
+def _fold_colours() -> dict[str, str]:
+    return {fold_name(word): colour for word, colour in colour_words().items()}
+
+
+def _find_itself(connection: sqlite3.Connection, like: ImageLike) -> int | None:
+    """The picture that others should be like, when it is in the index itself."""
+    if not isinstance(like, str | Path) or not Path(like).is_file():
+        return None
+    with Path(like).open("rb") as file:
+        content = fingerprint(file)
+    row = connection.execute("SELECT id FROM pictures WHERE content = ?", (content,)).fetchone()
+    return None if row is None else int(row[0])
+
+
+def _find_content(connection: sqlite3.Connection, path: Path, key: str) -> str:
+    """The identity of the picture at a place, whether it is in the index or not."""
+    row = connection.execute(
+        "SELECT content FROM pictures JOIN places ON places.picture = pictures.id JOIN files ON files.id = places.file "
+        "JOIN folders ON folders.id = files.folder WHERE path = ? AND files.name = ? AND entry = ?",
+        (str(path.parent), path.name, key),
+    ).fetchone()
+    if row is not None:
+        return str(row[0])
+    if key or not path.is_file():
+        raise UnknownNameError(f"There is no picture at {path}.", name=str(path))
+    with path.open("rb") as file:
+        return fingerprint(file)

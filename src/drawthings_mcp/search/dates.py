@@ -1,0 +1,85 @@
+"""``2026-11``, ``yesterday``, ``7d`` → a span of time. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from drawthings_mcp.errors import InvalidInputError
+
+_DAY = timedelta(days=1)
+_TICK = timedelta(microseconds=1)
+_CALENDAR = re.compile(r"(\d{4})(?:-(\d{1,2}))?(?:-(\d{1,2}))?")
+_AGO = re.compile(r"(\d{1,4})\s*(h|d|w|m|y)[a-z]*(?: ago)?")
+_HOURS: Mapping[str, int] = {"h": 1, "d": 24, "w": 7 * 24, "m": 30 * 24, "y": 365 * 24}
+
+
+class Span(NamedTuple):
+    """First and last moment, time zone aware."""
+
+    start: datetime
+    end: datetime
+
+
+def parse_moment(key: str, value: str, now: datetime) -> Span:
+    """The span that a date stands for: ``2026`` is a year, ``2026-11-20`` a day, ``7d`` the moment seven days ago.
+
+    Parameters
+    ----------
+    key
+        What the date is for, for the refusal.
+    now
+        Time zone aware; dates without a zone are in its zone.
+
+    Raises
+    ------
+    InvalidInputError
+        It is no date.
+    """
+    text = value.strip().lower().replace("_", " ")
+    with suppress(ValueError, OverflowError):
+        return _parse_name(text, now) or _parse_ago(text, now) or _parse_calendar(text, now) or _parse_iso(text, now)
+    raise InvalidInputError(f"{key}: must be a date like 2026-11-20, 2026-11, today, yesterday or 7d, got {value!r}.")
+
+
+def _parse_name(text: str, now: datetime) -> Span | None:
+    build = _NAMES.get(text)
+    return None if build is None else build(now.replace(hour=0, minute=0, second=0, microsecond=0))
+
+
+_NAMES: Mapping[str, Callable[[datetime], Span]] = {
+    "today": lambda midnight: Span(midnight, midnight + _DAY - _TICK),
+    "yesterday": lambda midnight: Span(midnight - _DAY, midnight - _TICK),
+}
+
+
+def _parse_ago(text: str, now: datetime) -> Span | None:
+    match = _AGO.fullmatch(text)
+    if not match:
+        return None
+    moment = now - timedelta(hours=int(match[1]) * _HOURS[match[2]])
+    return Span(moment, moment)
+
+
+def _parse_calendar(text: str, now: datetime) -> Span | None:
+    match = _CALENDAR.fullmatch(text)
+    if not match:
+        return None
+    month, day = (int(part) if part else None for part in match.groups()[1:])
+    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    start = midnight.replace(year=int(match[1]), month=1 if month is None else month, day=1 if day is None else day)
+    if day:
+        return Span(start, start + _DAY - _TICK)
+    if month:
+        return Span(start, (start + 32 * _DAY).replace(day=1) - _TICK)
+    return Span(start, start.replace(year=start.year + 1) - _TICK)
+
+
+def _parse_iso(text: str, now: datetime) -> Span:
+    moment = datetime.fromisoformat(text.upper())
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=now.tzinfo)
+    return Span(moment, moment)

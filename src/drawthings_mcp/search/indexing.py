@@ -1,0 +1,285 @@
+"""One run of indexing: what changed in the sources → the index.
+
+Owns the order of things: every folder is listed first, so that it is known how much there is to do; then files are
+read, the newest first, a batch at a time. A run may be stopped or killed between any two steps and goes on where it
+was; two runs at once share the work. Blocks: call it in a thread.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import sqlite3
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TypeAlias
+
+from drawthings_mcp.databases import transaction
+from drawthings_mcp.errors import DrawThingsError, StorageError
+from drawthings_mcp.search import files
+from drawthings_mcp.search.database import Database
+from drawthings_mcp.search.entry import Entry, Source
+from drawthings_mcp.search.files import PendingFile
+from drawthings_mcp.search.pictures import PictureWriter, ReadTags
+from drawthings_mcp.search.sources.fingerprint import are_copies, tell_apart
+from drawthings_mcp.search.tags import open_reader
+
+_logger = logging.getLogger(__name__)
+
+_BATCH = 256
+"""Files that are read between two writes: a tenth of a second of work that a kill can undo."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run is.
+
+    Attributes
+    ----------
+    done, total
+        Files.
+    doing
+        ``reading`` what pictures say, then ``looking`` at them.
+    """
+
+    done: int
+    total: int
+    doing: str = "reading"
+
+
+Report: TypeAlias = Callable[[Progress], None]
+Stop: TypeAlias = Callable[[], bool]
+
+
+@dataclass(slots=True)
+class IndexReport:
+    """What a run did.
+
+    Attributes
+    ----------
+    read
+        Files whose pictures are in the index now.
+    pending
+        Files still to be read.
+    is_listed
+        Whether all folders were listed; if not, there are more files than is known.
+    problems
+        What could not be read, one sentence each; only what was not reported by an earlier run.
+    missing
+        Roots that are not there; their pictures are kept for the day when they are back.
+    """
+
+    read: int = 0
+    pending: int = 0
+    is_listed: bool = True
+    problems: list[str] = field(default_factory=list)
+    missing: list[Path] = field(default_factory=list)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing is left to do."""
+        return self.is_listed and not self.pending
+
+
+def never() -> bool:
+    """Says that a run need not stop."""
+    return False
+
+
+def run_indexing(
+    index: Database,
+    tags: Database,
+    sources: Sequence[Source],
+    *,
+    should_stop: Stop = never,
+    report: Report | None = None,
+) -> IndexReport:
+    """Bring the index in step with the sources.
+
+    Parameters
+    ----------
+    should_stop
+        Asked between batches.
+    report
+        Called from this thread, now and then.
+
+    Raises
+    ------
+    StorageError
+        The index cannot be written; what was written before stays.
+    """
+    result = IndexReport()
+    # One connection for all: the last one to close makes SQLite empty its log, which takes longer than a batch.
+    with open_reader(tags) as read_tags, index.read() as connection:
+        present: dict[int, Source] = {}
+        gone: list[int] = []
+        for source in sources:
+            if (root := _scan(connection, read_tags, source, result, gone, should_stop)) is not None:
+                present[root] = source
+        # After all folders were listed: what is gone from one may have been moved to another.
+        for start in range(0, len(gone), _BATCH):
+            with transaction(connection):
+                files.remove_gone(connection, read_tags, gone[start : start + _BATCH])
+        if present:
+            _read_pending(connection, read_tags, present, result, should_stop, report)
+    return result
+
+
+def _read_pending(
+    connection: sqlite3.Connection,
+    tags: ReadTags,
+    sources: dict[int, Source],
+    result: IndexReport,
+    should_stop: Stop,
+    report: Report | None,
+) -> None:
+    """Read the files that wait, a batch at a time."""
+    roots = list(sources)
+    owner = secrets.token_hex(8)
+    with transaction(connection):
+        files.try_again(connection, roots)
+    total = files.count_pending(connection, roots)
+    done = 0
+    while not should_stop():
+        with transaction(connection):
+            claimed = files.claim_files(connection, roots, owner, _BATCH)
+        if not claimed:
+            break
+        _read_batch(connection, tags, sources, claimed, result)
+        done += len(claimed)
+        if report is not None:
+            report(Progress(done, max(done, total)))
+    result.pending = files.count_pending(connection, roots)
+
+
+def _scan(
+    connection: sqlite3.Connection,
+    tags: ReadTags,
+    source: Source,
+    result: IndexReport,
+    gone: list[int],
+    should_stop: Stop,
+) -> int | None:
+    """Note what changed below a root; its number, or None when it is not there."""
+    with transaction(connection):
+        root = files.add_root(connection, source.root, source.kind)
+    listed: set[Path] = set()
+    closed: list[Path] = []
+    try:
+        for listing in source.list_folders():
+            listed.add(listing.folder)
+            if listing.problem:
+                closed.append(listing.folder)
+                result.problems.append(listing.problem)
+            elif files.differs(files.list_known(connection, root, listing.folder), listing):
+                with transaction(connection):
+                    gone += files.note_listing(connection, tags, root, listing)
+            if should_stop():
+                result.is_listed = False
+                return root
+    except OSError:
+        if source.root not in result.missing:
+            result.missing.append(source.root)
+        return None
+    # Below a folder that cannot be listed now, nothing is known to be gone.
+    vanished = [
+        folder
+        for folder in files.list_folders(connection, root)
+        if folder not in listed and not any(folder.is_relative_to(other) for other in closed)
+    ]
+    for folder in vanished:
+        numbers = [file.id for file in files.list_known(connection, root, folder).values()]
+        with transaction(connection):
+            if folder.is_dir():  # it belongs to another source now, or is hidden
+                files.remove_files(connection, tags, numbers)
+            else:
+                gone += numbers
+            files.forget_empty_folder(connection, root, folder)
+    return root
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What came of reading a file.
+
+    Attributes
+    ----------
+    problem
+        Why it could not be read.
+    passing
+        The problem may be gone the next time: the file is in use, or may not be read yet.
+    gone
+        There is no such file any more.
+    """
+
+    file: PendingFile
+    entries: tuple[Entry, ...] = ()
+    problem: str = ""
+    passing: bool = False
+    gone: bool = False
+
+
+def _read_batch(
+    connection: sqlite3.Connection,
+    tags: ReadTags,
+    sources: dict[int, Source],
+    claimed: list[PendingFile],
+    result: IndexReport,
+) -> None:
+    outcomes = [_read_file(sources[file.root], file) for file in claimed]
+    with transaction(connection):
+        writer = PictureWriter(connection, tags)
+        for outcome in outcomes:
+            # Another process may have been faster.
+            if files.is_still(connection, outcome.file):
+                _settle(connection, writer, outcome, result)
+        writer.finish()
+
+
+def _settle(connection: sqlite3.Connection, writer: PictureWriter, outcome: _Outcome, result: IndexReport) -> None:
+    file = outcome.file
+    if outcome.gone:
+        writer.remove_file(file.id)
+        return
+    if not outcome.passing:
+        writer.write_file(file.id, [_keep_apart(connection, file.path, entry) for entry in outcome.entries])
+    is_news = files.settle(connection, file, outcome.problem, passing=outcome.passing)
+    if outcome.problem and is_news:
+        result.problems.append(outcome.problem)
+    result.read += not outcome.problem
+
+
+def _read_file(source: Source, file: PendingFile) -> _Outcome:
+    try:
+        return _Outcome(file, tuple(source.read(file.path)))
+    except StorageError as error:
+        return _Outcome(file, problem=str(error), passing=True, gone=_is_gone(source, file))
+    except DrawThingsError as error:
+        return _Outcome(file, problem=str(error))
+    except OSError as error:
+        problem = f"{file.path} cannot be read: {error.strerror or error}."
+        return _Outcome(file, problem=problem, passing=True, gone=_is_gone(source, file))
+    except Exception as error:
+        _logger.warning("%s cannot be understood", file.path, exc_info=True)
+        return _Outcome(file, problem=f"{file.path} cannot be understood: {error!r}.")
+
+
+def _is_gone(source: Source, file: PendingFile) -> bool:
+    """Whether a file was deleted; not when its whole root vanished, which may come back."""
+    return not file.path.exists() and source.is_there()
+
+
+def _keep_apart(connection: sqlite3.Connection, path: Path, entry: Entry) -> Entry:
+    """An entry whose identity is that of no other picture."""
+    if entry.key:
+        return entry
+    row = connection.execute(
+        "SELECT path, files.name FROM pictures JOIN places ON places.picture = pictures.id "
+        "JOIN files ON files.id = places.file JOIN folders ON folders.id = files.folder "
+        "WHERE content = ? AND (path, files.name) != (?, ?) LIMIT 1",
+        (entry.content, str(path.parent), path.name),
+    ).fetchone()
+    if row is None or not (other := Path(*row)).exists() or are_copies(path, other):
+        return entry
+    return replace(entry, content=tell_apart(entry.content, path))

@@ -1,0 +1,299 @@
+"""A query → the pictures that match it, best tier first, newest first within a tier.
+
+Owns the tiers: exact phrase, all words, beginnings of words, typing errors forgiven, and, when nothing had them all,
+most words. Each tier is one look-up in the index in order of time, begun only when those before it did not fill the
+page, so that a search costs what its page costs and not what a million pictures cost.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from drawthings_mcp.search.facets import EVERY, list_source_facets, name_facet, seed_facet, size_facet, tag_facet
+from drawthings_mcp.search.pictures import SLOTS, number_of
+from drawthings_mcp.search.query import Condition, Match, Query, Term
+from drawthings_mcp.search.vocabulary import list_completions, list_corrections
+from drawthings_mcp.search.words import fold_name
+
+MAX_COUNTED, _MIN_COUNTED = 1000, 50
+"""Hits that are counted; beyond, a search says that there are at least so many."""
+_COUNTING = 50_000_000
+"""Hits to count times files known: counting takes the same time whatever the size of the collection."""
+_MAX_DEAD = 2000
+"""Pictures that are gone after which no more are asked for; the next run of indexing forgets them."""
+_MAX_NAMES = 200
+"""Models that one word of a filter stands for."""
+_MAX_DROPPED = 8
+"""Words of a query up to which each is left out in turn."""
+_ARTICLES = ("a", "an", "the", "of", "in", "on", "at", "with", "and", "or", "for", "to", "by", "from", "is", "are")
+_FILLERS = frozenset((*_ARTICLES, "my", "that", "this", "picture", "pictures", "image", "images", "photo"))
+"""Words that say nothing about a picture when there are others."""
+_FIRST, _LAST = -(1 << 63), (1 << 63) - 1
+
+
+class Hit(NamedTuple):
+    """A picture that was found."""
+
+    picture: int
+    match: Match
+
+
+@dataclass(frozen=True, slots=True)
+class Hits:
+    """What was found.
+
+    Attributes
+    ----------
+    page
+        Those that were asked for.
+    total
+        How many there are, or how many at least.
+    is_exact
+        Whether the total is the whole number.
+    """
+
+    page: tuple[Hit, ...]
+    total: int
+    is_exact: bool
+
+
+class Tier(NamedTuple):
+    """One look-up."""
+
+    match: Match
+    expression: str
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What every hit must fulfil, as the index puts it."""
+
+    required: tuple[str, ...]
+    excluded: tuple[str, ...]
+    first: int
+    last: int
+
+    @property
+    def is_narrow(self) -> bool:
+        """Whether there are pictures that are not in it."""
+        return bool(self.required or self.excluded) or (self.first, self.last) != (_FIRST, _LAST)
+
+    def build(self, *wanted: str) -> str:
+        """An expression of the index for pictures in scope that have everything that is wanted."""
+        parts = [part for part in (*wanted, *self.required) if part] or [_quote((EVERY,))]
+        without = f" NOT {_any_of(self.excluded)}" if self.excluded else ""
+        return f"({' AND '.join(parts)}){without}"
+
+
+def find_pictures(
+    connection: sqlite3.Connection,
+    query: Query,
+    *,
+    offset: int,
+    limit: int,
+    roots: Sequence[str] = (),
+    is_alive: Callable[[int], bool] = lambda _: True,
+) -> Hits:
+    """One page of what matches a query.
+
+    Parameters
+    ----------
+    roots
+        Facets; one of them is needed, unless there are none.
+    is_alive
+        Whether a picture is still there; asked for those up to the end of the page only.
+    """
+    scope = build_scope(connection, query, roots)
+    most = max(_limit_counting(connection), offset + limit + 1)
+    gathering = _Gathering(offset + limit, most, is_alive)
+    for tier in _list_useful(connection, query, scope):
+        if tier.match == "some words" and gathering.found:
+            break  # pictures that lack a word are of interest when there are no others
+        if gathering.is_full:
+            gathering.finished = False
+            break
+        for picture in _look_up(connection, tier.expression, scope):
+            if not gathering.add(picture, tier.match):
+                break
+    page = [Hit(picture, match) for picture, match in gathering.found.items()][offset : offset + limit]
+    return Hits(tuple(page), len(gathering.found) + len(gathering.rest), gathering.finished)
+
+
+class _Gathering:
+    """Hits as they come in: those up to the end of the page, and how many there are beyond."""
+
+    def __init__(self, end: int, most: int, is_alive: Callable[[int], bool]) -> None:
+        self.found: dict[int, Match] = {}
+        self.rest: set[int] = set()
+        self.finished = True
+        self._end = end
+        self._most = most
+        self._is_alive = is_alive
+        self._dead: set[int] = set()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether nothing more is needed for the page."""
+        return len(self.found) >= self._end
+
+    def add(self, picture: int, match: Match) -> bool:
+        """Take a hit in; whether there should be more."""
+        if picture in self.found or picture in self._dead:
+            return True
+        if self.is_full:
+            self.rest.add(picture)
+        elif self._is_alive(picture):
+            self.found[picture] = match
+        else:
+            self._dead.add(picture)
+        self.finished = len(self.found) + len(self.rest) < self._most and len(self._dead) < _MAX_DEAD
+        return self.finished
+
+
+def _limit_counting(connection: sqlite3.Connection) -> int:
+    (known,) = connection.execute("SELECT coalesce(max(id), 0) + 1 FROM files").fetchone()
+    return max(_MIN_COUNTED, min(MAX_COUNTED, _COUNTING // int(known)))
+
+
+def _list_useful(connection: sqlite3.Connection, query: Query, scope: Scope) -> Iterator[Tier]:
+    """The look-ups that can find something: none when nothing passes the filters, and none twice."""
+    if query.terms and scope.is_narrow and next(_look_up(connection, scope.build(), scope), None) is None:
+        return
+    seen = set()
+    for tier in list_tiers(connection, query, scope):
+        if tier.expression not in seen:
+            seen.add(tier.expression)
+            yield tier
+
+
+def list_in_scope(connection: sqlite3.Connection, query: Query, roots: Sequence[str], count: int) -> list[int]:
+    """The newest pictures that have the words of a query, ranked by nothing else."""
+    scope = build_scope(connection, query, roots)
+    found: dict[int, None] = {}
+    for tier in list_tiers(connection, query, scope):
+        if tier.match == "exact" and len(query.terms) > 1:
+            continue
+        for picture in _look_up(connection, tier.expression, scope):
+            found[picture] = None
+            if len(found) >= count:
+                return list(found)
+        if found and tier.match != "words":
+            break
+    return list(found)
+
+
+def keep_in_scope(
+    connection: sqlite3.Connection, query: Query, roots: Sequence[str], pictures: Sequence[int]
+) -> list[int]:
+    """Those of some pictures that fulfil a query's filters, whatever their words."""
+    scope = build_scope(connection, query, roots)
+    statement = "SELECT 1 FROM postings WHERE postings MATCH ? AND rowid = ?"
+    return [
+        picture
+        for picture in pictures
+        if scope.first <= picture <= scope.last
+        and connection.execute(statement, (scope.build(), picture)).fetchone() is not None
+    ]
+
+
+def build_scope(connection: sqlite3.Connection, query: Query, roots: Sequence[str]) -> Scope:
+    """The filters of a query."""
+    required = [_quote(phrase) for phrase in query.phrases]
+    excluded = [_quote(term) for term in query.excluded]
+    for condition in query.conditions:
+        facets = _list_facets(connection, condition)
+        if condition.negated:
+            excluded += facets
+        else:
+            required.append(_any_of(facets))
+    if roots:
+        required.append(_any_of([_quote((root,)) for root in roots]))
+    return Scope(
+        tuple(required),
+        tuple(excluded),
+        _FIRST if query.since is None else number_of(query.since),
+        _LAST if query.until is None else number_of(query.until) + SLOTS - 1,
+    )
+
+
+def list_tiers(connection: sqlite3.Connection, query: Query, scope: Scope) -> Iterator[Tier]:
+    """The look-ups of a query, best first."""
+    if not query.terms:
+        yield Tier("exact" if query.phrases else "recent", scope.build())
+        return
+    yield Tier("exact", scope.build(_quote(tuple(word for term in query.terms for word in term))))
+    terms = _drop_fillers(query.terms)
+    if terms != query.terms or len(terms) > 1:
+        yield Tier("words", scope.build(*map(_quote, terms)))
+    yield Tier("prefix", scope.build(*(_complete(connection, term) for term in terms)))
+    yield Tier("fuzzy", scope.build(*(_forgive(connection, term) for term in terms)))
+    if 1 < len(terms) <= _MAX_DROPPED:
+        forgiving = [_forgive(connection, term) for term in terms]
+        lacking = (scope.build(*forgiving[:at], *forgiving[at + 1 :]) for at in range(len(terms)))
+        yield Tier("some words", " OR ".join(f"({expression})" for expression in lacking))
+    if len(terms) > 2:
+        yield Tier("some words", scope.build(_any_of([_quote(term) for term in terms])))
+
+
+def _look_up(connection: sqlite3.Connection, expression: str, scope: Scope) -> Iterator[int]:
+    rows = connection.execute(
+        "SELECT rowid FROM postings WHERE postings MATCH ? AND rowid BETWEEN ? AND ? ORDER BY rowid DESC",
+        (expression, scope.first, scope.last),
+    )
+    try:
+        for (picture,) in rows:
+            yield picture
+    finally:
+        rows.close()
+
+
+def _list_facets(connection: sqlite3.Connection, condition: Condition) -> list[str]:
+    """The index's words for the values of a filter; one that no picture has when there are none."""
+    if condition.key in ("model", "lora"):
+        facets = [facet for value in condition.values for facet in _list_names(connection, condition.key, value)]
+        return [_quote((facet,)) for facet in facets[:_MAX_NAMES]] or [_quote((name_facet(0),))]
+    return [_quote((facet,)) for value in condition.values for facet in _SPELLINGS[condition.key](value)]
+
+
+_SPELLINGS: Mapping[str, Callable[[str], list[str]]] = {
+    "size": lambda value: [size_facet(value)],
+    "source": list_source_facets,
+    "tag": lambda value: [tag_facet(value)],
+    "seed": lambda value: [seed_facet(value)],
+}
+
+
+def _list_names(connection: sqlite3.Connection, kind: str, value: str) -> list[str]:
+    rows = connection.execute(
+        "SELECT id FROM names WHERE kind = ? AND instr(folded, ?) ORDER BY id DESC", (kind, fold_name(value))
+    )
+    return [name_facet(number) for (number,) in rows]
+
+
+def _drop_fillers(terms: tuple[Term, ...]) -> tuple[Term, ...]:
+    return tuple(term for term in terms if term[0] not in _FILLERS or len(term) > 1) or terms
+
+
+def _complete(connection: sqlite3.Connection, term: Term) -> str:
+    """A term, or what its last word may be the beginning of."""
+    words = dict.fromkeys([term[-1], *list_completions(connection, term[-1])])
+    return _any_of([_quote((*term[:-1], word)) for word in words])
+
+
+def _forgive(connection: sqlite3.Connection, term: Term) -> str:
+    """A term, completed, or what it was meant to be."""
+    spelled = [[word, *list_corrections(connection, word)] for word in term]
+    corrected = [_quote((*term[:at], word, *term[at + 1 :])) for at in range(len(term)) for word in spelled[at][1:]]
+    return _any_of([_complete(connection, term), *corrected])
+
+
+def _quote(words: Term) -> str:
+    """Words side by side. They consist of letters and digits only, so that nothing in them can mean anything."""
+    return f'"{" ".join(words)}"'
+
+
+def _any_of(expressions: Sequence[str]) -> str:
+    return f"({' OR '.join(expressions)})"

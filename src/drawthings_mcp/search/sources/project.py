@@ -1,0 +1,86 @@
+"""Draw Things' own project files: every picture of their histories (formats §5).
+
+Owns which files are looked into. Reading them is ``search/projects``'.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from drawthings_mcp.errors import InvalidImageError, InvalidInputError
+from drawthings_mcp.metadata import ImageFacts
+from drawthings_mcp.search.entry import Entry, Listing, Stamp
+from drawthings_mcp.search.projects import ProjectFile, format_reference
+from drawthings_mcp.search.sources.folder import walk
+from drawthings_mcp.tensors import ImageLike
+
+KIND = "projects"
+_SUFFIX = ".sqlite3"
+_DIGEST = 16
+_PATIENCE = 1.0
+"""Seconds to wait for the app; what it holds longer is tried again by the next run."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectSource:
+    """The projects in a folder."""
+
+    root: Path
+    skipped: frozenset[Path] = frozenset()
+
+    @property
+    def kind(self) -> str:
+        """``projects``."""
+        return KIND
+
+    def is_there(self) -> bool:
+        """Whether the folder is there."""
+        return self.root.is_dir()
+
+    def list_folders(self) -> Iterator[Listing]:
+        """Every folder and its databases."""
+        for listing in walk(self.root, {_SUFFIX}, self.skipped):
+            yield listing._replace(
+                files={name: _add_log(listing.folder / name, stamp) for name, stamp in listing.files.items()}
+            )
+
+    def read(self, path: Path) -> Iterator[Entry]:
+        """The pictures of a project; none of any other database."""
+        modified = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+        try:
+            with ProjectFile(path, _PATIENCE) as project:
+                for entry in project.list_entries():
+                    facts = entry.facts
+                    yield Entry(str(entry.id), _identify(entry.id, facts), path.stem, modified, facts)
+        except InvalidImageError:
+            raise
+        except InvalidInputError:
+            return  # other programs' databases have that suffix as well
+
+    def find_place(self, path: Path, key: str) -> str | None:
+        """The reference of a picture, when its project is still there."""
+        return format_reference(path, int(key)) if path.is_file() else None
+
+    def read_preview(self, path: Path, key: str) -> ImageLike:
+        """The thumbnail that the app kept, or else the picture."""
+        with ProjectFile(path) as project:
+            return project.read_thumbnail(int(key)) or project.read_image(int(key))
+
+
+def _add_log(path: Path, stamp: Stamp) -> Stamp:
+    """What was written last may still be in the log beside the file."""
+    try:
+        log = path.with_name(f"{path.name}-wal").stat()
+    except OSError:
+        return stamp
+    return Stamp(stamp.inode, stamp.size + log.st_size, max(stamp.mtime_ns, log.st_mtime_ns))
+
+
+def _identify(entry_id: int, facts: ImageFacts) -> str:
+    """The same in every copy of a project, wherever it lies."""
+    told = (entry_id, facts.created, facts.seed, facts.model, facts.width, facts.height, facts.steps, facts.prompt)
+    return f"project-{hashlib.blake2b(repr(told).encode(), digest_size=_DIGEST).hexdigest()}"

@@ -1,0 +1,113 @@
+"""Tags that people gave to pictures.
+
+Owns the file of tags, which outlives the index: a tag belongs to a picture's bytes, so that copies and moved files have
+it too. The index only carries copies, for filtering.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from drawthings_mcp.errors import InvalidInputError
+from drawthings_mcp.search.database import Database
+from drawthings_mcp.search.pictures import PictureWriter, ReadTags
+from drawthings_mcp.search.words import split_words
+
+MAX_TAG = 64
+
+
+def change_tags(
+    tags: Database, index: Database, contents: Sequence[str], *, add: Iterable[str] = (), remove: Iterable[str] = ()
+) -> None:
+    """Add tags to pictures and take tags off.
+
+    Raises
+    ------
+    InvalidInputError
+        A tag has no letter and no digit, or is too long.
+    StorageError
+        The tags cannot be written.
+    """
+    added = {_fold(tag): tag.strip() for tag in add}
+    removed = [_fold(tag) for tag in remove]
+    with tags.write() as connection:
+        for content in contents:
+            connection.executemany(
+                "INSERT INTO tags VALUES (?, ?, ?) ON CONFLICT (content, tag) DO UPDATE SET shown = excluded.shown",
+                [(content, tag, shown) for tag, shown in added.items()],
+            )
+            connection.executemany(
+                "DELETE FROM tags WHERE content = ? AND tag = ?", [(content, tag) for tag in removed]
+            )
+    _refresh(tags, index, contents)
+
+
+@contextmanager
+def open_reader(tags: Database) -> Iterator[ReadTags]:
+    """Reads the tags of many pictures over one connection."""
+    with tags.read() as connection:
+
+        def read(content: str) -> list[str]:
+            with tags.translate_errors():
+                return _list_tags(connection, content)
+
+        yield read
+
+
+def count_tags(tags: Database) -> Mapping[str, int]:
+    """Every tag and how many pictures have it, the most frequent first."""
+    with tags.read() as connection:
+        rows = connection.execute("SELECT min(shown), count(*) FROM tags GROUP BY tag ORDER BY count(*) DESC, tag")
+        return dict(rows.fetchall())
+
+
+def list_tags_of(tags: Database, content: str) -> list[str]:
+    """The tags of one picture."""
+    with tags.read() as connection:
+        return _list_tags(connection, content)
+
+
+def remember_folders(tags: Database, folders: Iterable[Path]) -> None:
+    """Search some folders from now on."""
+    with tags.write() as connection:
+        connection.executemany("INSERT OR IGNORE INTO folders VALUES (?)", [(str(folder),) for folder in folders])
+
+
+def forget_folders(tags: Database, folders: Iterable[Path]) -> None:
+    """Search some folders no more."""
+    with tags.write() as connection:
+        connection.executemany("DELETE FROM folders WHERE path = ?", [(str(folder),) for folder in folders])
+
+
+def list_remembered(tags: Database) -> list[Path]:
+    """Folders that were asked to be indexed, besides those of the settings."""
+    with tags.read() as connection:
+        return [Path(path) for (path,) in connection.execute("SELECT path FROM folders ORDER BY path")]
+
+
+def _refresh(tags: Database, index: Database, contents: Sequence[str]) -> None:
+    with open_reader(tags) as read_tags, index.write() as connection:
+        writer = PictureWriter(connection, read_tags)
+        for content in contents:
+            for picture in _find_pictures(connection, content):
+                writer.refresh(picture)
+        writer.finish()
+
+
+def _list_tags(connection: sqlite3.Connection, content: str) -> list[str]:
+    rows = connection.execute("SELECT shown FROM tags WHERE content = ? ORDER BY tag", (content,))
+    return [shown for (shown,) in rows]
+
+
+def _find_pictures(connection: sqlite3.Connection, content: str) -> list[int]:
+    return [picture for (picture,) in connection.execute("SELECT id FROM pictures WHERE content = ?", (content,))]
+
+
+def _fold(tag: str) -> str:
+    words = split_words(tag)
+    if not words or len(tag) > MAX_TAG:
+        raise InvalidInputError(f"tag: must be words of at most {MAX_TAG} characters in all, got {tag!r}.")
+    return " ".join(words)

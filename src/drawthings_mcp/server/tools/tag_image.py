@@ -1,0 +1,45 @@
+"""``tag_image``: words that the user gives to pictures, to find them by."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from mcp.server.mcpserver import Context
+from mcp.types import CallToolResult, TextContent, ToolAnnotations
+from pydantic import Field
+
+from drawthings_mcp.server.arguments import References
+from drawthings_mcp.server.session import Session, get_session
+from drawthings_mcp.server.strict_tool import StrictTool
+
+_DESCRIPTION = (
+    "Gives tags to pictures, takes them off, or lists all tags. search_images finds them with tag=…. A tag belongs to "
+    "the picture, wherever its file is moved or copied."
+)
+_Tags = Annotated[list[str], Field(max_length=20, description="Tags of a few words each.")]
+
+
+async def tag_image(
+    ctx: Context[Session, None],
+    images: Annotated[References, Field(max_length=25, description="Ids, paths; none lists all tags.")] = [],  # noqa: B006
+    add: _Tags = [],  # noqa: B006 - pydantic copies it
+    remove: _Tags = [],  # noqa: B006 - pydantic copies it
+) -> CallToolResult:
+    finder = get_session(ctx).studio.finder
+    if not images:
+        counts = await finder.list_tags()
+        lines = [f"{tag}: {count}" for tag, count in counts.items()] or ["There are no tags yet."]
+        return CallToolResult(content=[TextContent(text="\n".join(lines))])
+    tags = await finder.change_tags(images, add, remove)
+    lines = [f"{name}: {', '.join(of_one) or 'no tags'}" for name, of_one in tags.items()]
+    return CallToolResult(content=[TextContent(text="\n".join(lines))])
+
+
+TOOL = StrictTool.from_function(
+    tag_image,
+    title="Tag image",
+    description=_DESCRIPTION,
+    annotations=ToolAnnotations(
+        read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=False
+    ),
+)

@@ -1,0 +1,124 @@
+"""The engine as its callers have it: first searches, what goes on after them, and refusals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import anyio
+import pytest
+
+from drawthings_mcp.errors import InvalidInputError
+from drawthings_mcp.search import Progress, SearchArguments
+from tests.search.conftest import Desk, Picture
+
+pytestmark = pytest.mark.anyio
+
+
+def _write_many(desk: Desk, count: int) -> None:
+    for number in range(count):
+        Picture(f"herd number {number}").write(desk.pictures / f"{number}.png")
+
+
+async def test_the_first_search_answers_in_time_and_the_index_grows_after_it(desk: Desk) -> None:
+    _write_many(desk, 700)
+    async with anyio.create_task_group() as background:
+        engine = desk.engine(background=background, budget=0.0, fresh_for=3600.0)
+        first = await engine.search(SearchArguments("herd"))
+        assert any("still being indexed" in note for note in first.notes)
+    last = await engine.search(SearchArguments("herd"))
+    assert (last.total, last.pending, last.notes) == (700, 0, ())
+
+
+async def test_a_first_search_with_time_enough_has_everything(desk: Desk) -> None:
+    _write_many(desk, 50)
+    async with anyio.create_task_group() as background:
+        result = await desk.engine(background=background).search(SearchArguments("herd"))
+    assert (result.total, result.pending) == (50, 0)
+
+
+async def test_without_a_background_each_search_goes_on_where_the_last_one_stopped(desk: Desk) -> None:
+    _write_many(desk, 700)
+    assert (await desk.engine(budget=0.0).search(SearchArguments("herd"))).total == 0
+    assert (await desk.engine().search(SearchArguments("herd"))).total == 700
+
+
+async def test_the_end_of_the_background_ends_indexing(desk: Desk) -> None:
+    _write_many(desk, 300)
+    with anyio.fail_after(30):
+        async with anyio.create_task_group() as background:
+            await desk.engine(background=background, budget=0.0).search(SearchArguments())
+            background.cancel_scope.cancel()
+    assert (await desk.search("herd")).total == 300
+
+
+async def test_an_index_that_is_fresh_is_not_compared_again(desk: Desk) -> None:
+    Picture("a gnu").write(desk.pictures / "1.png")
+    async with anyio.create_task_group() as background:
+        engine = desk.engine(background=background, fresh_for=3600.0)
+        assert (await engine.search(SearchArguments("gnu"))).total == 1
+        background.cancel_scope.shield = False
+    Picture("a gnu too").write(desk.pictures / "2.png")
+    assert (await engine.search(SearchArguments("gnu"))).total == 1
+    assert (await desk.search("gnu")).total == 2
+
+
+async def test_indexing_tells_how_far_it_is(desk: Desk) -> None:
+    _write_many(desk, 600)
+    seen: list[Progress] = []
+    report = await desk.engine().index(report=seen.append)
+    assert (report.read, report.pending, report.is_listed) == (600, 0, True)
+    reading = [progress for progress in seen if progress.doing == "reading"]
+    assert [progress.total for progress in reading] == [600] * len(reading)
+    assert [progress.done for progress in reading] == sorted(progress.done for progress in reading)
+    assert reading[-1].done == 600
+    looking = [progress for progress in seen if progress.doing == "looking"]
+    assert (looking[-1].done, looking[-1].total) == (600, 600)
+
+
+async def test_arguments_and_words_of_the_query_narrow_alike(desk: Desk) -> None:
+    for number, model in enumerate(("flux1-dev.safetensors", "qwen_image.ckpt")):
+        picture = Picture("a gnu", model, seed=number, size=(512 + 256 * number, 512), lora=("ink", "grain")[number])
+        picture.write(desk.pictures / f"{number}.png")
+    for arguments in (
+        {"model": "FLUX.1 dev"},
+        {"lora": "ink"},
+        {"size": "512x512"},
+        {"size": "square"},
+        {"query": "gnu -size:landscape"},
+        {"query": "gnu seed:0"},
+        {"model": "flux", "query": "model:flux,qwen"},
+    ):
+        assert await desk.names(**arguments) == ["0.png"], arguments
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"size": "huge"}, "1024x768 or square, landscape, portrait"),
+        ({"since": "soonish"}, "2026-11-20"),
+        ({"until": "x"}, "until: must be a date"),
+        ({"tag": "!"}, "no letter"),
+        ({"source": "everywhere"}, "all, generated, folders, projects, web"),
+        ({"limit": 0}, "from 1 to 25"),
+        ({"limit": 26}, "from 1 to 25"),
+        ({"offset": -1}, "from 0 to 10000"),
+    ],
+)
+async def test_an_argument_that_cannot_be_used_is_refused_with_what_can(
+    desk: Desk, arguments: dict[str, object], words: str
+) -> None:
+    with pytest.raises(InvalidInputError, match=words):
+        await desk.search(**arguments)  # type: ignore[arg-type]
+
+
+async def test_a_row_tells_all_that_the_table_needs(desk: Desk) -> None:
+    path = Picture("a gnu", "flux.ckpt", seed=42, size=(640, 480), day="2025-03-04", lora="ink").write(
+        desk.pictures / "gnu.png"
+    )
+    (row,) = (await desk.search("gnu")).rows
+    assert row.created is not None
+    assert (row.id, row.match, row.source, row.place, row.path) == ("p1", "exact", "folders", str(path), path)
+    assert (row.model, row.loras, row.seed, row.width, row.height) == ("flux.ckpt", (("ink", 0.8),), 42, 640, 480)
+    assert row.created.astimezone().date().isoformat() == "2025-03-04"
+    assert desk.catalog.get("p1").path == path
+    assert await desk.engine().read_picture(row) == Path(path)

@@ -1,0 +1,171 @@
+"""Pictures are found by what is meant, by a real server that speaks the embeddings' protocol."""
+
+from __future__ import annotations
+
+import json
+from http.server import BaseHTTPRequestHandler
+from typing import Any
+
+import anyio
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from drawthings_mcp.search import SearchArguments, SearchEngine
+from drawthings_mcp.search.database import open_index
+from drawthings_mcp.search.meaning import Meanings
+from drawthings_mcp.search.meaning.vectors import encode_vector
+from tests.search.conftest import Desk, Picture
+from tests.web_servers import HttpService
+
+pytestmark = pytest.mark.anyio
+
+TOPICS = {
+    "animal": ("fox", "vixen", "cat", "pet", "creature"),
+    "building": ("castle", "cathedral", "fortress", "stronghold"),
+    "water": ("sea", "ocean", "harbour"),
+}
+"""Words that mean about the same."""
+
+
+def understand(text: str) -> list[float]:
+    """Topics, and a little of the words themselves."""
+    words = text.lower().split()
+    topics = [float(sum(word in known for word in words)) for known in TOPICS.values()]
+    own = np.zeros(64)
+    for word in words:
+        own[sum(word.encode()) % 64] += 0.2
+    return [*topics, *own.tolist(), -0.5]
+
+
+@pytest.fixture
+def brain(http_service: HttpService) -> HttpService:
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        _, _, _, body = http_service.requests[-1]
+        entries = [{"index": place, "embedding": understand(text)} for place, text in enumerate(body["input"])]
+        reply = json.dumps({"object": "list", "data": entries[::-1]}).encode()
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(len(reply)))
+        handler.end_headers()
+        handler.wfile.write(reply)
+
+    http_service.answers["/v1/embeddings"] = answer
+    return http_service
+
+
+@pytest.fixture
+def pictures(desk: Desk) -> Desk:
+    for name, prompt in {
+        "fox": "a fox in autumn",
+        "castle": "a castle at dusk",
+        "harbour": "a harbour in the rain",
+        "abstract": "lines and dots",
+    }.items():
+        Picture(prompt).write(desk.pictures / f"{name}.png")
+    return desk
+
+
+def _build(desk: Desk, brain: HttpService, model: str = "tiny", **options: Any) -> SearchEngine:
+    settings = desk.settings.model_copy(update={"embedding_url": brain.url, "embedding_model": model})
+    return SearchEngine(settings, desk.catalog, budget=60.0, fresh_for=0.0, **options)
+
+
+async def _find(engine: SearchEngine, query: str, **arguments: Any) -> list[tuple[str, str]]:
+    result = await engine.search(SearchArguments(query, **arguments))
+    return [(row.path.stem, row.match) for row in result.rows if row.path]
+
+
+async def test_a_picture_is_found_by_words_that_it_does_not_have(pictures: Desk, brain: HttpService) -> None:
+    engine = _build(pictures, brain)
+    await engine.index()
+    assert (await _find(engine, "stronghold"))[0] == ("castle", "meaning")
+    assert (await _find(engine, "creature"))[0] == ("fox", "meaning")
+    assert (await _find(engine, "harbour"))[0] == ("harbour", "exact")
+    assert ("castle", "meaning") not in await _find(engine, "stronghold -castle")
+    assert await _find(engine, "stronghold since:2030") == []
+    method, _, _, body = brain.requests[-1]
+    assert (method, body["model"], body["input"]) == ("POST", "tiny", ["stronghold"])
+
+
+async def test_each_text_is_sent_once(pictures: Desk, brain: HttpService) -> None:
+    engine = _build(pictures, brain)
+    await engine.index()
+    brain.requests.clear()
+    await engine.index()
+    assert brain.requests == []
+    Picture("a vixen").write(pictures.pictures / "new.png")
+    await engine.index()
+    assert [body["input"] for _, _, _, body in brain.requests] == [["a vixen"]]
+
+
+async def test_another_model_begins_anew(pictures: Desk, brain: HttpService) -> None:
+    await _build(pictures, brain).index()
+    other = _build(pictures, brain, model="other")
+    assert await _find(other, "stronghold") == []
+    await other.index()
+    assert (await _find(other, "stronghold"))[0] == ("castle", "meaning")
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        (500, {"error": {"message": "no model"}}),
+        (200, b"<html>"),
+        (200, {"data": []}),
+        (200, {"data": [{"embedding": "x"}]}),
+        (200, {"data": [{"embedding": [1.0, None]}]}),
+        (200, {"data": [{"embedding": [[1.0]]}]}),
+        (200, {"data": [{"embedding": [float("nan"), 1.0]}]}),
+        (200, {"data": [{"embedding": []}]}),
+        (200, {"data": {"embedding": [1.0]}}),
+        (200, [1, 2]),
+    ],
+)
+async def test_an_endpoint_that_does_not_serve_leaves_search_by_words(
+    pictures: Desk, http_service: HttpService, reply: tuple[int, Any]
+) -> None:
+    http_service.answers["/v1/embeddings"] = reply
+    engine = _build(pictures, http_service)
+    report = await engine.index()
+    assert report.pending == 0
+    result = await engine.search(SearchArguments("fox autumn"))
+    assert [row.match for row in result.rows] == ["words"]
+    assert result.notes == ()
+
+
+async def test_an_endpoint_that_went_away_leaves_search_by_words(pictures: Desk, brain: HttpService) -> None:
+    await _build(pictures, brain).index()
+    gone = pictures.settings.model_copy(update={"embedding_url": "http://127.0.0.1:9", "embedding_model": "tiny"})
+    engine = SearchEngine(gone, pictures.catalog, budget=60.0)
+    assert await _find(engine, "fox autumn") == [("fox", "words")]
+
+
+async def test_meanings_are_asked_for_in_the_background(pictures: Desk, brain: HttpService) -> None:
+    async with anyio.create_task_group() as background:
+        await _build(pictures, brain, background=background).search(SearchArguments("stronghold"))
+    assert (await _find(_build(pictures, brain), "stronghold"))[0] == ("castle", "meaning")
+
+
+def _make_unit(dice: np.random.Generator, count: int, dimensions: int) -> NDArray[np.float32]:
+    vectors = dice.normal(size=(count, dimensions)).astype(np.float32)
+    unit: NDArray[np.float32] = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return unit
+
+
+def test_the_nearest_of_many_are_those_of_a_full_comparison(desk: Desk) -> None:
+    dice = np.random.default_rng(4)
+    vectors = _make_unit(dice, 5000, 384)
+    index = open_index(desk.state)
+    with index.write() as connection:
+        connection.executemany(
+            "INSERT INTO meanings (picture, model, vector) VALUES (?, 'm', ?)",
+            [(number, encode_vector(vector)) for number, vector in enumerate(vectors)],
+        )
+    meanings = Meanings("m")
+    with index.read() as connection:
+        meanings.refresh(connection)
+        for number in range(0, 5000, 500):
+            wanted = _make_unit(dice, 1, 384)[0] * 0.7 + vectors[number]
+            wanted /= np.linalg.norm(wanted)
+            (first, *_rest) = meanings.find_nearest(connection, wanted, 5)
+            assert first.picture == number == int(np.argmax(vectors @ wanted))

@@ -1,0 +1,259 @@
+"""What is indexed, and what happens to it afterwards: moved, changed, copied, deleted."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from drawthings_mcp.metadata import ImageFacts
+from drawthings_mcp.search import SearchArguments, SearchEngine
+from drawthings_mcp.search.entry import Entry, Listing
+from drawthings_mcp.search.sources.folder import FolderSource
+from tests.search.conftest import Desk, Picture, paint
+
+pytestmark = pytest.mark.anyio
+
+
+@dataclass
+class Counting:
+    """A folder of pictures that remembers what was read of it."""
+
+    root: Path
+    kind: str = "folders"
+    read_names: list[str] = field(default_factory=list)
+
+    def is_there(self) -> bool:
+        return self.root.is_dir()
+
+    def list_folders(self) -> Iterator[Listing]:
+        return self._folder.list_folders()
+
+    def read(self, path: Path) -> Iterator[Entry]:
+        self.read_names.append(path.name)
+        return self._folder.read(path)
+
+    def find_place(self, path: Path, key: str) -> str | None:
+        return self._folder.find_place(path, key)
+
+    def read_preview(self, path: Path, key: str) -> Path:
+        return path
+
+    @property
+    def _folder(self) -> FolderSource:
+        return FolderSource("folders", self.root, lambda _, path: ImageFacts("plain", 8, 8, prompt=path.read_text()))
+
+
+async def test_only_what_is_new_or_changed_is_read(desk: Desk) -> None:
+    source = Counting(desk.pictures)
+    (desk.pictures / "fox.png").write_text("a fox")
+    (desk.pictures / "cat.png").write_text("a cat")
+    engine = desk.engine(sources=[source])
+    await engine.search(SearchArguments())
+    await engine.search(SearchArguments())
+    assert sorted(source.read_names) == ["cat.png", "fox.png"]
+    (desk.pictures / "cat.png").write_text("a striped tiger")
+    (desk.pictures / "dog.png").write_text("a dog")
+    source.read_names.clear()
+    assert (await engine.search(SearchArguments("tiger"))).total == 1
+    assert sorted(source.read_names) == ["cat.png", "dog.png"]
+    assert (await engine.search(SearchArguments("cat -tiger"))).total == 0
+
+
+async def test_a_moved_file_is_found_at_its_new_place_without_being_read_again(desk: Desk) -> None:
+    source = Counting(desk.pictures)
+    (desk.pictures / "fox.png").write_text("a vixen")
+    engine = desk.engine(sources=[source])
+    (before,) = (await engine.search(SearchArguments("vixen"))).rows
+    (desk.pictures / "2025").mkdir()
+    (desk.pictures / "fox.png").rename(desk.pictures / "2025" / "holiday.png")
+    source.read_names.clear()
+    (after,) = (await engine.search(SearchArguments("vixen holiday"))).rows
+    assert after.path == desk.pictures / "2025" / "holiday.png"
+    assert after.id == before.id
+    assert source.read_names == []
+    assert (await engine.search(SearchArguments('"fox pictures"'))).total == 0
+
+
+async def test_a_deleted_picture_is_gone_with_its_words(desk: Desk) -> None:
+    Picture("a quokka smiling").write(desk.pictures / "one.png")
+    Picture("a lemur").write(desk.pictures / "sub" / "two.png")
+    engine = desk.engine()
+    assert (await engine.search(SearchArguments())).total == 2
+    (desk.pictures / "one.png").unlink()
+    shutil.rmtree(desk.pictures / "sub")
+    assert (await engine.search(SearchArguments())).total == 0
+    # No correction leads to a word that is in no picture any more.
+    assert (await engine.search(SearchArguments("quoka"))).rows == ()
+
+
+async def test_a_picture_that_was_deleted_since_is_dropped_before_the_limit(desk: Desk) -> None:
+    for number in range(6):
+        Picture(f"walrus {number}", day=f"2025-01-0{number + 1}").write(desk.pictures / f"{number}.png")
+    await desk.engine().index()
+    for number in (5, 4, 2):
+        (desk.pictures / f"{number}.png").unlink()
+    engine = desk.engine(budget=0.0)
+    result = await engine.search(SearchArguments("walrus", limit=2))
+    assert [Path(row.place).name for row in result.rows] == ["3.png", "1.png"]
+    rest = await engine.search(SearchArguments("walrus", limit=2, offset=2))
+    assert [Path(row.place).name for row in rest.rows] == ["0.png"]
+
+
+async def test_copies_are_one_hit_until_the_last_is_gone(desk: Desk) -> None:
+    first = Picture("an axolotl").write(desk.pictures / "axolotl.png")
+    second = Path(shutil.copy(first, desk.pictures / "axolotl copy.png"))
+    result = await desk.search("axolotl")
+    assert [row.path for row in result.rows] == [first]
+    first.unlink()
+    again = await desk.search("axolotl")
+    assert [(row.path, row.id) for row in again.rows] == [(second, result.rows[0].id)]
+    second.unlink()
+    assert (await desk.search("axolotl")).total == 0
+
+
+async def test_files_that_differ_in_the_middle_only_are_two_pictures(desk: Desk) -> None:
+    source = Counting(desk.pictures)
+    for name in ("one", "two"):
+        (desk.pictures / f"{name}.png").write_text("x" * 50_000 + name + "x" * 50_000)
+    engine = desk.engine(sources=[source])
+    assert (await engine.search(SearchArguments())).total == 2
+    assert (await engine.search(SearchArguments())).total == 2
+
+
+async def test_a_generated_picture_keeps_its_own_id_wherever_it_is_found(desk: Desk) -> None:
+    path = Picture("a narwhal").write(desk.output / "narwhal.png")
+    record = desk.catalog.add("v", path, created=datetime.now(UTC), width=512, height=512)
+    shutil.copy(path, desk.pictures / "sent to me.png")
+    Picture("a beluga").write(desk.pictures / "beluga.png")
+    rows = (await desk.search()).rows
+    assert {(Path(row.place).name, row.id, row.source) for row in rows} == {
+        ("narwhal.png", record.id, "generated"),
+        ("beluga.png", "p1", "folders"),
+    }
+    assert await desk.names("narwhal", source="folders") == ["narwhal.png"]
+    assert await desk.names(source="generated") == ["narwhal.png"]
+
+
+async def test_the_same_picture_has_the_same_id_in_every_search(desk: Desk) -> None:
+    for number in range(5):
+        Picture(f"ibis {number}").write(desk.pictures / f"{number}.png")
+    ids = {row.place: row.id for row in (await desk.search("ibis")).rows}
+    Picture("ibis 9").write(desk.pictures / "9.png")
+    for query in ("ibis 3", "ibis", "ibis 1"):
+        for row in (await desk.search(query)).rows:
+            assert ids.setdefault(row.place, row.id) == row.id
+    assert len(set(ids.values())) == 6
+
+
+async def test_hidden_files_links_and_other_files_are_left_alone(desk: Desk, tmp_path: Path) -> None:
+    secret = Picture("secret").write(tmp_path / "elsewhere" / "secret.png")
+    Picture("secret").write(desk.pictures / ".hidden" / "one.png")
+    Picture("secret").write(desk.pictures / ".0123456789abcdef.part")
+    Picture("secret").write(desk.pictures / "notes.txt")
+    (desk.pictures / "link.png").symlink_to(secret)
+    (desk.pictures / "round").symlink_to(desk.pictures)
+    (desk.pictures / "out").symlink_to(secret.parent)
+    os.mkfifo(desk.pictures / "pipe.png")
+    (desk.pictures / "folder.png").mkdir()
+    Picture("open").write(desk.pictures / "one.PNG")
+    assert await desk.names() == ["one.PNG"]
+
+
+async def test_a_folder_within_another_is_searched_once(desk: Desk) -> None:
+    Picture("a heron").write(desk.pictures / "birds" / "heron.png")
+    desk.more += [desk.pictures / "birds", desk.pictures / "birds" / "..", desk.output]
+    Picture("a crane").write(desk.output / "crane.png")
+    result = await desk.search()
+    assert sorted((Path(row.place).name, row.source) for row in result.rows) == [
+        ("crane.png", "generated"),
+        ("heron.png", "folders"),
+    ]
+
+
+async def test_a_folder_that_becomes_a_source_of_its_own_changes_hands(desk: Desk) -> None:
+    Picture("a heron").write(desk.pictures / "own" / "heron.png")
+    assert [row.source for row in (await desk.search()).rows] == ["folders"]
+    settings = desk.settings.model_copy(update={"output_dir": desk.pictures / "own"})
+    engine = SearchEngine(settings, desk.catalog, budget=60.0)
+    assert [row.source for row in (await engine.search(SearchArguments())).rows] == ["generated"]
+    assert (await engine.search(SearchArguments(source="folders"))).total == 0
+
+
+async def test_a_folder_that_is_no_longer_searched_is_out_of_sight(desk: Desk, tmp_path: Path) -> None:
+    Picture("a stork").write(desk.pictures / "stork.png")
+    Picture("a swan").write(tmp_path / "more" / "swan.png")
+    desk.more.append(tmp_path / "more")
+    assert (await desk.search()).total == 2
+    desk.more.clear()
+    assert await desk.names() == ["stork.png"]
+
+
+async def test_a_folder_that_was_indexed_once_is_searched_until_it_is_forgotten(desk: Desk, tmp_path: Path) -> None:
+    Picture("a swan").write(tmp_path / "more" / "swan.png")
+    await desk.engine().index([tmp_path / "more"])
+    assert await desk.names("swan") == ["swan.png"]
+    await desk.engine().forget([tmp_path / "more"])
+    assert await desk.names("swan") == []
+
+
+async def test_outputs_of_comfyui_are_told_from_its_other_folders(desk: Desk, tmp_path: Path) -> None:
+    home = tmp_path / "ComfyUI"
+    for part in ("custom_nodes", "models", "input"):
+        Picture("not an output").write(home / part / "example.png")
+    Picture("a ziggurat").write(home / "output" / "2025" / "ComfyUI_00001_.png")
+    desk.more.append(home)
+    (row,) = (await desk.search()).rows
+    assert (row.prompt, row.source) == ("a ziggurat", "comfyui")
+    assert await desk.names("source:comfyui") == await desk.names(source="folders") == ["ComfyUI_00001_.png"]
+    assert await desk.names("ziggurat -source:comfyui") == []
+
+
+async def test_attachments_of_lm_studio_are_found_by_their_original_names(desk: Desk, tmp_path: Path) -> None:
+    home = tmp_path / ".lmstudio"
+    (home / "conversations").mkdir(parents=True)
+    attachment = paint(home / "user-files" / "1770514213626 - 185.png", np.zeros((8, 8, 3), np.uint8))
+    described = {"type": "image", "originalName": "Grandmother's garden.png", "fileIdentifier": attachment.name}
+    attachment.with_name(f"{attachment.name}.metadata.json").write_text(json.dumps(described))
+    for broken in ("{", "[]", '{"originalName": 3}', "\ud800".encode("utf-8", "surrogatepass").decode("latin-1")):
+        other = paint(home / "user-files" / f"{abs(hash(broken))}.png", np.full((8, 8, 3), len(broken), np.uint8))
+        other.with_name(f"{other.name}.metadata.json").write_text(broken)
+    paint(home / "working-directories" / "123" / "result.png", np.full((8, 8, 3), 99, np.uint8))
+    desk.more.append(home)
+    (row,) = (await desk.search("grandmother garden")).rows
+    assert (row.path, row.source) == (attachment, "lm-studio")
+    assert (await desk.search(source="folders")).total == 6
+
+
+async def test_photos_without_words_are_found_by_name_folder_and_date(desk: Desk) -> None:
+    photo = paint(desk.pictures / "Lisbon 2019" / "DSC_0042.jpg", np.zeros((8, 8, 3), np.uint8))
+    when = datetime(2019, 5, 4, 12).timestamp()
+    os.utime(photo, (when, when))
+    for query in ("lisbon", "dsc 0042", "DSC_0042", "since:2019-05-04 until:2019-05-04", "lisbon until:2019"):
+        assert await desk.names(query) == ["DSC_0042.jpg"], query
+    assert await desk.names("since:2019-05-05") == []
+
+
+async def test_a_video_is_one_hit_and_not_its_frames(desk: Desk) -> None:
+    for number in range(1, 6):
+        Picture(f"a running gnu {number}").write(desk.output / f"2025-06-01_gnu_s1-{number:04}.png")
+    Picture("a gnu in 1985").write(desk.output / "gnu-1985.png")
+    Picture("a gnu").write(desk.pictures / "gnu-0001.png")
+    Picture("a gnu too").write(desk.pictures / "gnu-0002.png")
+    assert sorted(await desk.names("gnu")) == [
+        "2025-06-01_gnu_s1-0001.png",
+        "gnu-0001.png",
+        "gnu-0002.png",
+        "gnu-1985.png",
+    ]
+
+
+async def test_who_looks_for_projects_is_told_where_they_are(desk: Desk) -> None:
+    assert "com.liuliu.draw-things" in (await desk.search(source="projects")).notes[0]

@@ -1,0 +1,168 @@
+"""Pictures found again by a chat model, and used at once."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import anyio
+import numpy as np
+import pytest
+from mcp import Client
+from mcp.types import CallToolResult, ImageContent, TextContent
+from PIL import Image, PngImagePlugin
+
+from tests.search.projects.builder import Builder
+
+pytestmark = pytest.mark.anyio
+
+
+async def call(client: Client, tool: str, **arguments: Any) -> CallToolResult:
+    with anyio.fail_after(60):
+        result = await client.call_tool(tool, arguments)
+    assert not result.is_error, text_of(result)
+    return result
+
+
+def text_of(result: CallToolResult) -> str:
+    first = result.content[0]
+    assert isinstance(first, TextContent)
+    return first.text
+
+
+def images_of(result: CallToolResult) -> list[Image.Image]:
+    blocks = [block for block in result.content if isinstance(block, ImageContent)]
+    return [Image.open(io.BytesIO(base64.b64decode(block.data))) for block in blocks]
+
+
+def ids_of(result: CallToolResult) -> list[str]:
+    return re.findall(r"^([avpi]\d+) • ", text_of(result), re.M)
+
+
+def paint(path: Path, colour: tuple[int, int, int], parameters: str) -> Path:
+    info = PngImagePlugin.PngInfo()
+    info.add_text("parameters", parameters)
+    noise = np.random.default_rng(sum(colour)).integers(0, 40, (96, 96, 3))
+    pixels = np.clip(np.array(colour) - 20 + noise, 0, 255).astype(np.uint8)
+    Image.fromarray(pixels).save(path, pnginfo=info)
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path: Path, server_environment: dict[str, str]) -> Path:
+    folder = tmp_path / "pictures of years"
+    folder.mkdir()
+    server_environment["DRAWTHINGS_SEARCH_DIRS"] = str(folder)
+    paint(
+        folder / "a.png",
+        (200, 40, 40),
+        "an okapi in red fog <lora:film:0.7>\nSteps: 20, Sampler: Euler a, Seed: 5, Model: dream_9",
+    )
+    paint(folder / "b.png", (40, 40, 200), "an okapi in blue fog\nSteps: 20, Sampler: Euler a, Seed: 6, Model: dream_9")
+    paint(folder / "c.png", (40, 160, 40), "a meadow\nSteps: 20, Sampler: Euler a, Seed: 7, Model: other_1")
+    return folder
+
+
+@pytest.fixture
+def project(folder: Path) -> Iterator[Builder]:
+    builder = Builder(folder / "app.sqlite3")
+    yield builder
+    builder.close()
+
+
+async def test_hits_are_compact_rows_with_one_labelled_sheet(over_stdio: Any, folder: Path) -> None:
+    async with over_stdio("--server", "demo") as client:
+        await call(client, "generate_image", prompt="an okapi in snow", width=256, height=256)
+        found = await call(client, "search_images", query="okapi")
+        again = await call(client, "search_images", query="red okapi")
+        one = await call(client, "search_images", query="okapi -fog", limit=1)
+    lines = text_of(found).splitlines()
+    assert lines[0].startswith("v1 • an okapi in snow • 256×256 • z_image_turbo_1.0_q8p • ")
+    (red,) = [line for line in lines if "red fog" in line]
+    assert re.fullmatch(
+        r"p\d • an okapi in red fog • 96×96 • dream_9 • film@0\.7 • \w+ • folders • \d{4}-\d\d-\d\d", red
+    )
+    assert re.search(rf"^shown: outputs \[sheet of {' '.join(ids_of(found))}\] \(1/1\)", text_of(found), re.M)
+    (sheet,) = images_of(found)
+    assert max(sheet.size) <= 1024
+    assert ids_of(again)[0] == red.partition(" ")[0]  # the same picture, the same id
+    assert (ids_of(one), len(images_of(one))) == (["v1"], 1)
+
+
+async def test_a_hit_is_canvas_moodboard_or_reviewed_at_once(over_stdio: Any, folder: Path) -> None:
+    async with over_stdio("--server", "demo") as client:
+        (red,) = ids_of(await call(client, "search_images", query="red okapi", limit=1))
+        (alike, *_) = ids_of(await call(client, "search_images", like=red, query="blue"))
+        edited = await call(
+            client, "generate_image", prompt="put them together", canvas=red, moodboard=[alike], width=128, height=128
+        )
+        reviewed = await call(client, "review_image", images=[alike])
+    assert text_of(edited).startswith(f"from canvas {red}, moodboard {alike}")
+    pixels = np.asarray(images_of(reviewed)[0].convert("RGB")).reshape(-1, 3).mean(axis=0)
+    assert pixels[2] > pixels[0] + 80  # the blue one
+
+
+async def test_a_picture_of_a_project_becomes_a_file_when_it_is_used(
+    over_stdio: Any, folder: Path, project: Builder
+) -> None:
+    pixels = np.full((128, 192, 3), (10, 200, 30), np.uint8)
+    project.add_node(0, 1, slot_98=("str", "a turtle of jade"), slot_40=("i32", 1))
+    project.add_layer(0, 1, 0, 100_000_000, (192, 128))
+    project.add_tensor(100_000_000, (pixels / 127.5 - 1).astype(np.float16)[np.newaxis])
+    before = project.path.read_bytes()
+    async with over_stdio("--server", "demo") as client:
+        found = await call(client, "search_images", query="jade turtle")
+        (turtle,) = ids_of(found)
+        (shown,) = images_of(await call(client, "review_image", images=[turtle]))
+        edited = await call(client, "generate_image", prompt="x", canvas=turtle, width=128, height=128)
+    assert " • projects • " in text_of(found)
+    assert shown.size == (192, 128)
+    assert np.asarray(shown.convert("RGB")).reshape(-1, 3).mean(axis=0) == pytest.approx((10, 200, 30), abs=4)
+    assert text_of(edited).startswith(f"from canvas {turtle}")
+    assert project.path.read_bytes() == before
+
+
+async def test_tags_are_given_taken_off_listed_and_searched_for(over_stdio: Any, folder: Path) -> None:
+    async with over_stdio("--server", "demo") as client:
+        empty = await call(client, "tag_image")
+        (meadow,) = ids_of(await call(client, "search_images", query="meadow"))
+        given = await call(client, "tag_image", images=[meadow], add=["best of", "green"])
+        listed = await call(client, "tag_image")
+        found = await call(client, "search_images", tag="best of")
+        taken = await call(client, "tag_image", images=[meadow], remove=["best of"])
+        gone = await call(client, "search_images", tag="best of")
+    assert text_of(empty) == "There are no tags yet."
+    assert text_of(given) == f"{meadow}: best of, green"
+    assert set(text_of(listed).splitlines()) == {"best of: 1", "green: 1"}
+    assert ids_of(found) == [meadow]
+    assert text_of(taken) == f"{meadow}: green"
+    assert text_of(gone).startswith("Nothing was found.")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"source": "disk"}, "source: must be 'all'"),
+        ({"limit": 26}, "limit: must be from 1 to 25, got 26"),
+        ({"like": "v9"}, "There is no picture 'v9'"),
+        ({"quary": "fox"}, "quary: there is no such argument. Did you mean 'query'"),
+    ],
+)
+async def test_what_cannot_be_searched_for_gets_one_sentence(
+    over_stdio: Any, folder: Path, arguments: dict[str, Any], words: str
+) -> None:
+    async with over_stdio("--server", "demo") as client:
+        with anyio.fail_after(60):
+            result = await client.call_tool("search_images", arguments)
+    assert result.is_error
+    assert words in text_of(result)
+
+
+async def test_no_query_is_an_error(over_stdio: Any, folder: Path) -> None:
+    async with over_stdio("--server", "demo") as client:
+        for query in ('" OR 1=1 --', "NEAR(a b)", "*", "a AND", "'); DROP TABLE pictures;--", "漢字", "size:", "-"):
+            await call(client, "search_images", query=query)
