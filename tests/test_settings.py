@@ -53,6 +53,8 @@ def test_a_home_folder_is_expanded() -> None:
         ({"ca_file": 5}, {}, "must be a path, got 5"),
         ({}, {"DRAWTHINGS_VISION_URL": "localhost:1234"}, "DRAWTHINGS_VISION_URL: vision_url: must begin with http"),
         ({"input_dirs": 5}, {}, "must be folders"),
+        ({}, {"DRAWTHINGS_ATTACHMENTS": "max_edg=5"}, "there is no limit 'max_edg'. Did you mean 'max_edge'"),
+        ({}, {"DRAWTHINGS_ATTACHMENTS": "quality=100"}, "quality must be a whole number from 1 to 95, got '100'"),
     ],
 )
 def test_a_wrong_value_is_refused_with_its_origin(
@@ -79,6 +81,14 @@ def test_the_apps_presets_can_be_switched_off_or_looked_for_elsewhere() -> None:
         return load_settings(environment={"DRAWTHINGS_CUSTOM_CONFIGS": value}).custom_configs
 
     assert (load("None"), load("~/c.json"), load("")) == ("none", Path.home() / "c.json", None)
+
+
+def test_limits_of_a_result_are_pairs_or_a_table_in_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text("[attachments]\nmax_edge = 512\n")
+    assert load_settings(environment={}, config_file=file).attachments == {"max_edge": 512}
+    environment = {"DRAWTHINGS_ATTACHMENTS": "max_edge=768, max_outputs=2"}
+    assert load_settings(environment=environment).attachments == {"max_edge": 768, "max_outputs": 2}
 
 
 def test_a_variable_that_other_programs_share_keeps_its_name() -> None:

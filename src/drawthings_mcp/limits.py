@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 UNIT = 64
 """Pixels per unit of a canvas or tile size on the wire (protocol §2.1, ``u64px``)."""
 
@@ -22,6 +24,18 @@ MAX_VARIANTS = 4
 
 MAX_MOODBOARD = 8
 """References beside the canvas: no model that edits was made for more than a few, and each costs time and memory."""
+
+ATTACHMENT_LIMITS: Mapping[str, tuple[int, int]] = {
+    "max_inputs": (0, 100),
+    "max_outputs": (0, 100),
+    "max_sheet": (2, 100),
+    "max_characters": (0, 100_000_000),
+    "max_edge": (64, 8192),
+    "quality": (1, 95),
+    "pixels_per_token": (1, 1_000_000),
+    "timeout": (1, 86_400),
+}
+"""What a policy of attachments limits, with the least and the most that makes sense; see ``attachments.Policy``."""
 
 SIMULATED_HEADER = "drawthings-simulated"
 """Response header in which the simulator tells clients that look for it what it is, so that a simulated picture can

@@ -17,6 +17,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, V
 
 from drawthings_mcp.address import parse_address
 from drawthings_mcp.errors import InvalidInputError
+from drawthings_mcp.limits import ATTACHMENT_LIMITS
 from drawthings_mcp.validation import explain, suggest
 
 _logger = logging.getLogger(__name__)
@@ -75,9 +76,30 @@ def _check_url(value: Any) -> Any:
     return value.strip().rstrip("/") if isinstance(value, str) else value
 
 
+def _parse_attachments(value: Any) -> Any:
+    """Limits from ``max_edge=768, max_outputs=2``, as the environment has them, or from a table, as a file has them."""
+    if isinstance(value, str):
+        pairs = (part.partition("=") for part in value.replace(",", " ").split())
+        value = {name: number for name, _, number in pairs}
+    if not isinstance(value, Mapping):
+        raise ValueError(f"must be limits like max_edge=768, got {value!r}")
+    return {name: _parse_limit(name, number) for name, number in value.items()}
+
+
+def _parse_limit(name: str, value: object) -> int:
+    if name not in ATTACHMENT_LIMITS:
+        raise ValueError(f"there is no limit {name!r}.{suggest(name, ATTACHMENT_LIMITS)}")
+    least, most = ATTACHMENT_LIMITS[name]
+    text = str(value).strip()
+    if not text.isdecimal() or not least <= int(text) <= most:
+        raise ValueError(f"{name} must be a whole number from {least} to {most}, got {value!r}")
+    return int(text)
+
+
 ExpandedPath = Annotated[Path, BeforeValidator(_expand)]
 SwitchablePath = Annotated[Path | Literal["none"], BeforeValidator(_parse_switchable_path)]
 Folders = Annotated[tuple[Path, ...], BeforeValidator(_split_folders)]
+AttachmentLimits = Annotated[Mapping[str, int], BeforeValidator(_parse_attachments)]
 Url = Annotated[str, BeforeValidator(_check_url)]
 Servers = Annotated[str, BeforeValidator(_split)]
 
@@ -110,6 +132,8 @@ class Settings(BaseModel):
         Folders to index for search; empty for the output folder.
     preview
         Whether pictures are returned as vision content.
+    attachments
+        Limits of a result that are to be others than those for the client, by the names of ``attachments.Policy``.
     tools
         ``simple`` offers the few arguments that a small model needs, ``full`` all of them.
     vision_url, vision_model, vision_key
@@ -134,6 +158,7 @@ class Settings(BaseModel):
     input_dirs: Folders = Field(default_factory=lambda: (Path.home(),))
     search_dirs: Folders = ()
     preview: Literal["auto", "always", "never"] = "auto"
+    attachments: AttachmentLimits = Field(default_factory=dict)
     tools: Literal["simple", "full"] = "full"
     vision_url: Url = ""
     vision_model: str = ""

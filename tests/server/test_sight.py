@@ -175,6 +175,14 @@ async def test_the_user_can_ask_for_pictures_all_the_same(server_environment: di
     assert [type(block) for block in result.content] == [TextContent, ImageContent]
 
 
+async def test_settings_outvote_what_is_known_of_a_client(server_environment: dict[str, str]) -> None:
+    server_environment["DRAWTHINGS_ATTACHMENTS"] = "max_edge=100 max_outputs=1"
+    async with chat_as("claude-ai", server_environment) as client:
+        result = await call(client, "generate_image", prompt="a fox", width=256, height=256, variants=2)
+    assert max(image_of(result).size) == 100
+    assert "outputs [sheet of v1 v2] (1/1)" in texts_of(result)[0]
+
+
 async def test_what_is_shown_to_the_user_only_is_not_said_to_be_shown_to_the_model(
     server_environment: dict[str, str],
 ) -> None:

@@ -12,22 +12,12 @@ from functools import cache
 from typing import Any, Literal, TypeAlias
 
 from drawthings_mcp.errors import InvalidInputError
+from drawthings_mcp.limits import ATTACHMENT_LIMITS
 from drawthings_mcp.packaged import read_packaged
 from drawthings_mcp.validation import suggest
 
 PreviewMode: TypeAlias = Literal["auto", "always", "never"]
 """What the setting and the argument ``preview`` take: what is known of the client decides, or the user did."""
-
-_LIMITS: Mapping[str, tuple[float, float]] = {
-    "max_inputs": (0, 100),
-    "max_outputs": (0, 100),
-    "max_sheet": (2, 100),
-    "max_characters": (0, 100_000_000),
-    "max_edge": (64, 8192),
-    "quality": (1, 95),
-    "pixels_per_token": (1, 1_000_000),
-    "timeout": (1, 86_400),
-}
 
 _CLIENTS = "clients.json"
 _BRIDGE = re.compile(r"\s*\(via [^)]*\)\s*$")
@@ -74,7 +64,7 @@ class Policy:
     timeout: float = 60.0
 
     def __post_init__(self) -> None:
-        for name, (least, most) in _LIMITS.items():
+        for name, (least, most) in ATTACHMENT_LIMITS.items():
             value = getattr(self, name)
             if not least <= value <= most:
                 raise InvalidInputError(f"{name}: must be from {least} to {most}, got {value}.")

@@ -151,7 +151,7 @@ class Viewer:
 
     def _choose_policy(self, client: Client, seen: bool | None, preview: PreviewMode | None) -> Policy:
         """What is known of the client, after what its model proved, after what the user said."""
-        policy = find_policy(client.name, client.version)
+        policy = find_policy(client.name, client.version).replace(**self.studio.settings.attachments)
         if seen:
             policy = policy.replace(shows_pictures=True, model_sees=True)
         return policy.with_preview(preview or self.studio.settings.preview)

@@ -37,6 +37,8 @@ def _show(value: object) -> str | None:
     secret = getattr(value, "get_secret_value", None)
     if secret is not None:
         return "set" if secret() else None
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name}={limit}" for name, limit in value.items()) or None
     if isinstance(value, tuple | list):
         return ", ".join(map(str, value)) or None
     return None if value is None or value == "" else str(value)
