@@ -11,16 +11,18 @@ import json
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import anyio
 from mcp import Client, StdioServerParameters
-from mcp.types import CallToolResult, ImageContent, TextContent
+from mcp.types import ImageContent, TextContent
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
 OUTPUT = ROOT / "build" / "demo"
 COMMAND = Path(sys.executable).with_name("drawthings-mcp")
 PROMPT = "a red fox in fresh snow, pine forest, golden morning light"
+CHANGE = "make it a moonlit night; keep the fox"
 
 
 async def show_progress(progress: float, total: float | None, message: str | None) -> None:
@@ -34,23 +36,29 @@ def list_paths(text: str) -> list[Path]:
     return [Path(path) for path in re.findall(r"^v\d+: (.+\.png) \d+×\d+", text, re.MULTILINE)]
 
 
-def show_result(result: CallToolResult) -> list[Path]:
+async def call(client: Client, tool: str, **arguments: Any) -> list[Path]:
+    """Calls a tool, prints what the model gets, and gives the files that the result names."""
+    print(f"{tool}({', '.join(f'{name}={value!r}' for name, value in arguments.items())})\n")
+    result = await client.call_tool(tool, arguments, progress_callback=show_progress)
     texts = [block.text for block in result.content if isinstance(block, TextContent)]
     previews = [block for block in result.content if isinstance(block, ImageContent)]
     if result.is_error:
-        sys.exit(f"generate_image failed: {' '.join(texts)}")
+        sys.exit(f"{tool} failed: {' '.join(texts)}")
+    if not previews:
+        sys.exit("the model was shown no picture")
     print("\nThe text that the model reads:\n")
     print("\n".join(f"  {line}" for line in texts[0].splitlines()))
     print("\nand what it sees beside it:\n")
     for block in previews:
         print(f"  {block.mime_type}, {len(base64.b64decode(block.data)) / 1000:.0f} kB")
+    print()
     return list_paths(texts[0])
 
 
 def check_pictures(paths: list[Path]) -> None:
     """Opens every picture, so that the demo fails when one is not what it should be."""
-    if len(paths) != 2:
-        sys.exit(f"expected two pictures, got {paths}")
+    if len(paths) != 3:
+        sys.exit(f"expected three pictures, got {paths}")
     for path in paths:
         with Image.open(path) as picture:
             picture.load()
@@ -70,18 +78,12 @@ async def main() -> None:
     async with Client(server) as client:
         tools = (await client.list_tools()).tools
         print(f"Connected over stdio. The server offers: {', '.join(tool.name for tool in tools)}\n")
-        print(f"generate_image(prompt={PROMPT!r}, variants=2)\n")
-        result = await client.call_tool(
-            "generate_image",
-            {"prompt": PROMPT, "width": 1024, "height": 1024, "variants": 2},
-            progress_callback=show_progress,
-        )
-        paths = show_result(result)
-    if not any(isinstance(block, ImageContent) for block in result.content):
-        sys.exit("the model was shown no picture")
-    check_pictures(paths)
-    print("\nThe pictures, 1024×1024, with all settings inside:\n")
-    print("\n".join(f"  {path}" for path in paths))
+        drafts = await call(client, "generate_image", prompt=PROMPT, width=1024, height=1024, variants=2)
+        edits = await call(client, "generate_image", prompt=CHANGE, canvas="latest")
+        await call(client, "search_images", query="fox snow")
+    check_pictures([*drafts, *edits])
+    print("The pictures, 1024×1024, with all settings inside:\n")
+    print("\n".join(f"  {path}" for path in [*drafts, *edits]))
     entry = {"mcpServers": {"drawthings": {"command": str(COMMAND), "args": ["--server", "localhost:7859"]}}}
     print(
         "\nThese were drawn by the simulator. For real ones, switch on Draw Things' API server (Advanced settings →\n"
