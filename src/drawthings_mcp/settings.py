@@ -136,6 +136,8 @@ class Settings(BaseModel):
         Limits of a result that are to be others than those for the client, by the names of ``attachments.Policy``.
     tools
         ``simple`` offers the few arguments that a small model needs, ``full`` all of them.
+    max_wait
+        Seconds that a tool call waits for a render before it hands back a job.
     vision_url, vision_model, vision_key
         OpenAI-compatible endpoint that describes pictures for clients that cannot show them to their model.
     embedding_url, embedding_model, embedding_key
@@ -160,6 +162,7 @@ class Settings(BaseModel):
     preview: Literal["auto", "always", "never"] = "auto"
     attachments: AttachmentLimits = Field(default_factory=dict)
     tools: Literal["simple", "full"] = "full"
+    max_wait: float = Field(default=50, ge=0, le=86_400, allow_inf_nan=False)
     vision_url: Url = ""
     vision_model: str = ""
     vision_key: SecretStr = SecretStr("")

@@ -34,6 +34,8 @@ async def test_descriptions_and_schemas_are_short_flat_and_closed(over_stdio: An
         "review_image",
         "transform_image",
         "tag_image",
+        "get_job",
+        "cancel_job",
     ]
     assert 200 < len(instructions) <= 1024
     for tool in tools:

@@ -14,7 +14,7 @@ from drawthings_mcp.server.completion import add_completion
 from drawthings_mcp.server.late_server import LateServer
 from drawthings_mcp.server.session import Session
 from drawthings_mcp.settings import APP_NAME, Settings
-from drawthings_mcp.studio import HEARTBEAT_SECONDS, open_studio
+from drawthings_mcp.studio import HEARTBEAT_SECONDS, background_tasks, open_studio
 
 INSTRUCTIONS = """\
 Makes pictures on the user's own machine with Draw Things.
@@ -46,8 +46,8 @@ def build_server(settings: Settings, *, heartbeat_seconds: float = HEARTBEAT_SEC
 
     @asynccontextmanager
     async def lifespan(_: MCPServer[Session]) -> AsyncIterator[Session]:
-        async with open_studio(settings, heartbeat_seconds) as studio:
-            yield Session(studio)
+        async with open_studio(settings, heartbeat_seconds) as studio, background_tasks() as tasks:
+            yield Session(studio, tasks)
 
     server = LateServer(
         build_tools=partial(_build_tools, settings),

@@ -1,10 +1,11 @@
 """One generation from arguments to saved images: model, settings, guard, queue, run, save."""
 
 from drawthings_mcp.studio.arguments import GenerateArguments, ImageFormat, Mode
-from drawthings_mcp.studio.background import load_room
+from drawthings_mcp.studio.background import background_tasks, load_room
 from drawthings_mcp.studio.dry_run import describe_dry_run
 from drawthings_mcp.studio.heartbeat import Report
 from drawthings_mcp.studio.hits import describe_hit, describe_page
+from drawthings_mcp.studio.jobs import Job, JobCancelledError, Jobs
 from drawthings_mcp.studio.results import (
     CatalogListing,
     CatalogRow,
@@ -31,6 +32,9 @@ __all__ = [
     "Hit",
     "HitPage",
     "ImageFormat",
+    "Job",
+    "JobCancelledError",
+    "Jobs",
     "MadePicture",
     "Mode",
     "Original",
@@ -38,6 +42,7 @@ __all__ = [
     "Report",
     "SavedVariant",
     "Studio",
+    "background_tasks",
     "describe_dry_run",
     "describe_hit",
     "describe_page",

@@ -4,7 +4,9 @@ from typing import Literal
 
 from drawthings_mcp.server.strict_tool import StrictTool
 from drawthings_mcp.server.tools import (
+    cancel_job,
     generate_image,
+    get_job,
     list_models,
     review_image,
     search_images,
@@ -28,4 +30,6 @@ def list_tools(tools: Literal["simple", "full"]) -> tuple[StrictTool, ...]:
         review_image.TOOL,
         transform_image.TOOL,
         tag_image.TOOL,
+        get_job.TOOL,
+        cancel_job.TOOL,
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Annotated, Any, Literal
 
 import anyio
@@ -13,12 +12,12 @@ from pydantic import Field
 from drawthings_mcp.errors import InvalidInputError
 from drawthings_mcp.limits import MAX_MOODBOARD, MAX_SEED, MAX_SIDE, MAX_VARIANTS, MIN_SIDE
 from drawthings_mcp.server.arguments import Reference, References
-from drawthings_mcp.server.content import describe_generation
 from drawthings_mcp.server.progress import ProgressNotifier
+from drawthings_mcp.server.rendering import Render, answer_render
 from drawthings_mcp.server.session import Session, get_session
 from drawthings_mcp.server.strict_tool import StrictTool
 from drawthings_mcp.server.viewer import identify
-from drawthings_mcp.studio import GenerateArguments, ImageFormat, Mode, describe_dry_run
+from drawthings_mcp.studio import GenerateArguments, ImageFormat, Mode, Report, describe_dry_run
 
 _DESCRIPTION = (
     "Makes or changes pictures on the user's machine and shows them to you. Give a prompt; to change a picture, give "
@@ -124,16 +123,18 @@ async def generate_full(
 async def _generate(
     ctx: Context[Session, None], arguments: GenerateArguments, preview: PreviewMode | None = None
 ) -> CallToolResult:
-    session, client, started = get_session(ctx), identify(ctx), anyio.current_time()
-    result = await session.studio.generate(arguments, report=ProgressNotifier(ctx))
-    return await session.viewer.show(
-        client,
-        partial(describe_generation, result),
-        inputs=result.inputs,
-        outputs=result.pictures,
-        preview=preview,
-        started=started,
-    )
+    session, client = get_session(ctx), identify(ctx)
+
+    async def render(report: Report) -> Render:
+        return Render(await session.studio.generate(arguments, report), preview)
+
+    job = session.jobs.start(render)
+    try:
+        return await answer_render(session, client, job, ProgressNotifier(ctx), session.studio.settings.max_wait)
+    except anyio.get_cancelled_exc_class():
+        # Who cancels the call does not want the picture.
+        await job.cancel()
+        raise
 
 
 def _read_name(text: str) -> str:

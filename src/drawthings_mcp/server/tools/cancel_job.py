@@ -1,0 +1,34 @@
+"""``cancel_job``: ends a render that goes on behind."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from mcp.server.mcpserver import Context
+from mcp.types import CallToolResult, TextContent, ToolAnnotations
+from pydantic import Field
+
+from drawthings_mcp.server.session import Session, get_session
+from drawthings_mcp.server.strict_tool import StrictTool
+
+_DESCRIPTION = "Ends a render that generate_image handed back as a job. Pictures that it had finished stay saved."
+
+
+async def cancel_job(
+    ctx: Context[Session, None], job: Annotated[str, Field(description="The job's id, e.g. j1.")]
+) -> CallToolResult:
+    found = get_session(ctx).jobs.get(job)
+    if found.is_done:
+        return CallToolResult(content=[TextContent(text=f"{found.id} has ended already; get_job tells how.")])
+    await found.cancel()
+    return CallToolResult(content=[TextContent(text=f"{found.id} was cancelled. What it had finished is saved.")])
+
+
+TOOL = StrictTool.from_function(
+    cancel_job,
+    title="Cancel job",
+    description=_DESCRIPTION,
+    annotations=ToolAnnotations(
+        read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=False
+    ),
+)

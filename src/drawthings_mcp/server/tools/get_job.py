@@ -1,0 +1,37 @@
+"""``get_job``: a render that outlasted the call that began it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from mcp.server.mcpserver import Context
+from mcp.types import CallToolResult, ToolAnnotations
+from pydantic import Field
+
+from drawthings_mcp.server.progress import ProgressNotifier
+from drawthings_mcp.server.rendering import answer_render
+from drawthings_mcp.server.session import Session, get_session
+from drawthings_mcp.server.strict_tool import StrictTool
+from drawthings_mcp.server.viewer import identify
+
+_DESCRIPTION = (
+    "Waits for a render that generate_image handed back as a job, and returns what generate_image would have: the "
+    "pictures, or how far it is. Call it again until the pictures come; do not start the same render anew."
+)
+
+
+async def get_job(
+    ctx: Context[Session, None],
+    job: Annotated[str, Field(description="The job's id, e.g. j1.")],
+    wait: Annotated[int, Field(ge=0, le=45, description="Seconds to wait at most.")] = 45,
+) -> CallToolResult:
+    session = get_session(ctx)
+    return await answer_render(session, identify(ctx), session.jobs.get(job), ProgressNotifier(ctx), wait)
+
+
+TOOL = StrictTool.from_function(
+    get_job,
+    title="Get job",
+    description=_DESCRIPTION,
+    annotations=ToolAnnotations(read_only_hint=True, open_world_hint=False),
+)

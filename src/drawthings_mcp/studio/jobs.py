@@ -1,0 +1,147 @@
+"""Work that outlasts the patience of who asked for it: it goes on, and is asked for again.
+
+Owns which jobs there are and how they end. Knows nothing of what they do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
+
+import anyio
+from anyio.abc import TaskGroup
+
+from drawthings_mcp.errors import DrawThingsError, UnknownNameError
+from drawthings_mcp.studio.heartbeat import Report
+
+ResultT = TypeVar("ResultT")
+
+_KEPT = 50
+"""Finished jobs that can still be asked for; their pictures are found by other ways too."""
+
+
+class JobCancelledError(DrawThingsError):
+    """A job was cancelled before it was done."""
+
+
+class Job(Generic[ResultT]):
+    """One piece of work.
+
+    Attributes
+    ----------
+    id
+        ``j1``, counted from the start of the process.
+    fraction, message
+        How far it is, 0 to 1, and what it does.
+    listener
+        Told of every step while somebody waits.
+    """
+
+    def __init__(self, job_id: str) -> None:
+        self.id = job_id
+        self.fraction = 0.0
+        self.message = "Waiting"
+        self.listener: Report | None = None
+        self._started = anyio.current_time()
+        self._done = anyio.Event()
+        self._scope = anyio.CancelScope()
+        self._result: ResultT | None = None
+        self._error: Exception | None = None
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it has ended, well or not."""
+        return self._done.is_set()
+
+    @property
+    def seconds(self) -> float:
+        """Since it was started."""
+        return anyio.current_time() - self._started
+
+    async def run(self, work: Callable[[Report], Awaitable[ResultT]]) -> None:
+        """Does the work; never raises but when it is cancelled from outside."""
+        try:
+            with self._scope:
+                self._result = await work(self._report)
+        except Exception as error:
+            self._error = error
+        finally:
+            if self._result is None and self._error is None:
+                self._error = JobCancelledError(f"{self.id} was cancelled. What it had finished before is saved.")
+            self._done.set()
+
+    async def wait(self, seconds: float) -> bool:
+        """Waits for the end, at most so long; whether it came."""
+        with anyio.move_on_after(seconds):
+            await self._done.wait()
+        return self.is_done
+
+    async def cancel(self) -> None:
+        """Ends it, and waits until it has cleaned up."""
+        self._scope.cancel()
+        with anyio.CancelScope(shield=True):
+            await self._done.wait()
+
+    def get_result(self) -> ResultT:
+        """What came of it.
+
+        Raises
+        ------
+        Exception
+            What it ended with.
+        """
+        if self._error is not None:
+            raise self._error
+        assert self._result is not None
+        return self._result
+
+    async def _report(self, fraction: float, message: str) -> None:
+        self.fraction, self.message = fraction, message
+        if self.listener is not None:
+            await self.listener(fraction, message)
+
+
+class Jobs(Generic[ResultT]):
+    """The jobs of one server.
+
+    Parameters
+    ----------
+    tasks
+        Where they run; they end with it.
+    """
+
+    def __init__(self, tasks: TaskGroup) -> None:
+        self._tasks = tasks
+        self._jobs: dict[str, Job[ResultT]] = {}
+        self._count = 0
+
+    def start(self, work: Callable[[Report], Awaitable[ResultT]]) -> Job[ResultT]:
+        """Begins a piece of work, which is told where to report its progress."""
+        self._count += 1
+        job: Job[ResultT] = Job(f"j{self._count}")
+        finished = [known.id for known in self._jobs.values() if known.is_done]
+        for old in finished[: max(0, len(finished) - _KEPT)]:
+            del self._jobs[old]
+        self._jobs[job.id] = job
+        self._tasks.start_soon(job.run, work)
+        return job
+
+    def get(self, job_id: str) -> Job[ResultT]:
+        """The job with an id, in any case.
+
+        Raises
+        ------
+        UnknownNameError
+            There is none; says which there are.
+        """
+        job = self._jobs.get(job_id.strip().lower())
+        if job is None:
+            running = [known.id for known in self._jobs.values() if not known.is_done]
+            there = f"Running: {', '.join(running)}." if running else "None is running."
+            raise UnknownNameError(
+                f"There is no job {job_id!r} in this session. {there} Pictures of earlier jobs are saved: latest, or "
+                "search_images.",
+                name=job_id,
+                nearest=running,
+            )
+        return job

@@ -1,0 +1,98 @@
+"""Renders that outlast the patience of a client."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from mcp import Client
+from mcp.types import CallToolResult, ImageContent, TextContent
+
+from drawthings_mcp.simulator import Simulator
+
+pytestmark = pytest.mark.anyio
+
+SMALL = {"prompt": "a fox", "width": 128, "height": 128}
+
+
+def text_of(result: CallToolResult) -> str:
+    first = result.content[0]
+    assert isinstance(first, TextContent)
+    return first.text
+
+
+async def call(client: Client, tool: str, **arguments: Any) -> CallToolResult:
+    with anyio.fail_after(60):
+        return await client.call_tool(tool, arguments)
+
+
+@pytest.fixture
+def impatient(server_environment: dict[str, str]) -> None:
+    server_environment["DRAWTHINGS_MAX_WAIT"] = "0.2"
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_long_render_is_handed_back_and_asked_for_again(
+    over_stdio: Any, server_environment: dict[str, str]
+) -> None:
+    async with Simulator(step_seconds=0.05) as simulator, over_stdio("--server", simulator.address) as client:
+        handed = await call(client, "generate_image", **SMALL, steps=30)
+        running = await call(client, "get_job", job="J1", wait=0)
+        done = await call(client, "get_job", job="j1")
+        again = await call(client, "get_job", job="j1")
+    assert not handed.is_error
+    assert re.match(r"j1 goes on: .+, \d+% after \d+ s\.", text_of(handed))
+    assert 'get_job(job="j1")' in text_of(handed)
+    assert text_of(running).startswith("j1 goes on: ")
+    (file,) = Path(server_environment["DRAWTHINGS_OUTPUT_DIR"]).glob("*.png")
+    for result in (done, again):
+        assert text_of(result).startswith(f"v1: {file} 128×128")
+        assert isinstance(result.content[1], ImageContent)
+    assert len(simulator.requests) == 1
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_cancelled_job_stops_the_server_so_that_the_next_one_is_served(over_stdio: Any) -> None:
+    async with Simulator(step_seconds=0.2) as simulator, over_stdio("--server", simulator.address) as client:
+        await call(client, "generate_image", **SMALL, steps=150)  # 30 s
+        ended = await call(client, "cancel_job", job="j1")
+        told = await call(client, "get_job", job="j1")
+        twice = await call(client, "cancel_job", job="j1")
+        await call(client, "generate_image", **SMALL, steps=1)
+        with anyio.fail_after(20):
+            after = await client.call_tool("get_job", {"job": "j2"})
+    assert text_of(ended) == "j1 was cancelled. What it had finished is saved."
+    assert told.is_error
+    assert "j1 was cancelled" in text_of(told)
+    assert "has ended already" in text_of(twice)
+    assert text_of(after).startswith("v1: ")
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_job_that_fails_says_why_when_it_is_asked_for(over_stdio: Any) -> None:
+    async with over_stdio("--server", "demo") as client:
+        await call(client, "generate_image", **SMALL, model="nothing like it")
+        refused = await call(client, "get_job", job="j1")
+        unknown = await call(client, "get_job", job="j9")
+    assert refused.is_error
+    assert "There is no model" in text_of(refused)
+    assert unknown.is_error
+    assert text_of(unknown).startswith("There is no job 'j9' in this session. None is running.")
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_jobs_end_with_the_server_and_keep_what_was_finished(
+    over_stdio: Any, server_environment: dict[str, str]
+) -> None:
+    async with Simulator(step_seconds=0.1) as simulator:
+        async with over_stdio("--server", simulator.address) as client:
+            await call(client, "generate_image", **SMALL, variants=2, steps=5, seed=1)
+            while not list(Path(server_environment["DRAWTHINGS_OUTPUT_DIR"]).glob("*.png")):
+                await call(client, "get_job", job="j1", wait=0)
+        with anyio.fail_after(20):
+            async with over_stdio("--server", simulator.address) as client:
+                text = text_of(await call(client, "review_image", images=["v1"]))
+    assert text.startswith("v1: ")
