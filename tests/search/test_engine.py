@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import anyio
+import numpy as np
 import pytest
 
 from drawthings_mcp.errors import InvalidInputError
+from drawthings_mcp.metadata import read_facts_from
 from drawthings_mcp.search import Progress, SearchArguments
-from tests.search.conftest import Desk, Picture
+from drawthings_mcp.search.sources.folder import FolderSource
+from tests.search.conftest import PATIENT, Desk, Picture
 
 pytestmark = pytest.mark.anyio
 
@@ -60,6 +64,43 @@ async def test_an_index_that_is_fresh_is_not_compared_again(desk: Desk) -> None:
     Picture("a gnu too").write(desk.pictures / "2.png")
     assert (await engine.search(SearchArguments("gnu"))).total == 1
     assert (await desk.search("gnu")).total == 2
+
+
+class _Slow(FolderSource):
+    """A folder whose pictures cannot be looked at until somebody lets go."""
+
+    gate = threading.Event()
+
+    def read_preview(self, path: Path, key: str) -> Path | bytes:
+        assert self.gate.wait(PATIENT)
+        return path
+
+
+async def test_new_pictures_are_found_while_others_are_still_looked_at(desk: Desk) -> None:
+    Picture("a gnu").write(desk.pictures / "1.png")
+    source = _Slow("folders", desk.pictures, lambda file, path: read_facts_from(file, name=str(path)))
+    async with anyio.create_task_group() as background:
+        engine = desk.engine(background=background, sources=[source])
+        assert (await engine.search(SearchArguments("gnu"))).total == 1
+        Picture("a gnu too").write(desk.pictures / "2.png")
+        assert (await engine.search(SearchArguments("gnu"))).total == 2
+        source.gate.set()
+    assert (await desk.search(like=np.zeros((8, 8, 3), np.uint8))).notes == ()
+
+
+class _Mistaken(FolderSource):
+    """A folder whose pictures cannot be looked at for a reason that nobody thought of."""
+
+    def read_preview(self, path: Path, key: str) -> Path | bytes:
+        raise ZeroDivisionError
+
+
+async def test_a_mistake_in_the_background_ends_no_search(desk: Desk) -> None:
+    Picture("a gnu").write(desk.pictures / "1.png")
+    source = _Mistaken("folders", desk.pictures, lambda file, path: read_facts_from(file, name=str(path)))
+    async with anyio.create_task_group() as background:
+        await desk.engine(background=background, sources=[source]).search(SearchArguments("gnu"))
+    assert (await desk.search("gnu")).total == 1
 
 
 async def test_indexing_tells_how_far_it_is(desk: Desk) -> None:

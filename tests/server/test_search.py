@@ -166,3 +166,11 @@ async def test_no_query_is_an_error(over_stdio: Any, folder: Path) -> None:
     async with over_stdio("--server", "demo") as client:
         for query in ('" OR 1=1 --', "NEAR(a b)", "*", "a AND", "'); DROP TABLE pictures;--", "漢字", "size:", "-"):
             await call(client, "search_images", query=query)
+
+
+async def test_what_was_just_generated_is_found(over_stdio: Any, folder: Path) -> None:
+    async with over_stdio("--server", "demo") as client:
+        before = await call(client, "search_images", query="platypus")
+        await call(client, "generate_image", prompt="a purple platypus", width=128, height=128)
+        after = await call(client, "search_images", query="platypus")
+    assert (ids_of(before), ids_of(after)) == ([], ["v1"])

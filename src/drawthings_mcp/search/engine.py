@@ -88,6 +88,7 @@ class SearchEngine:
         self._tags = open_tags(settings.state_dir)
         self._budget = budget
         self._freshness = Freshness(self._run_reading, self._run_looking, self._run_meaning, background, fresh_for)
+        self._newest_own = ""
         self._told: set[str] = set()
         self._endpoint = _find_endpoint(settings)
         self._answerer = Answerer(self._index, self._tags, catalog, settings.embedding_model)
@@ -166,6 +167,7 @@ class SearchEngine:
     async def _freshen(self, *, with_looks: bool) -> tuple[IndexReport | None, list[str]]:
         """Bring the index up to date as far as it gets; what its reader should know."""
         try:
+            await self._notice_own()
             report = await self._freshness.refresh(self._budget, with_looks=with_looks)
         except StorageError as error:
             # A disk that is full can still be read.
@@ -174,6 +176,13 @@ class SearchEngine:
         if self._freshness.is_reading:
             notes.append("Pictures are still being indexed; search again for more.")
         return report, notes
+
+    async def _notice_own(self) -> None:
+        """A picture of our own that is new is found at once, whichever process made it."""
+        newest = await self._in_thread(self._catalog.find_latest)
+        if newest is not None and newest.id != self._newest_own:
+            self._newest_own = newest.id
+            self._freshness.expire()
 
     def _list_news(self, report: IndexReport | None) -> list[str]:
         """What a run of indexing met that its reader should know; problems once."""
