@@ -122,7 +122,7 @@ class Answerer:
         assert arguments.like is not None
         look = look_at(arguments.like)
         query, wishes = _split_wishes(query)
-        itself = _find_itself(connection, arguments.like)
+        itself = self._find_itself(connection, arguments.like)
         among = None
         if query.terms or query.phrases or query.excluded or query.conditions or query.since or query.until or roots:
             among = np.array(list_in_scope(connection, query, roots, _MAX_NARROWED), np.int64)
@@ -173,9 +173,27 @@ class Answerer:
         """Add tags to a picture and take tags off; all that it has then."""
         path, key = split_place(place)
         with self._index.read() as connection:
-            content = _find_content(connection, path, key)
+            content = self._find_origin(connection, path) or _find_content(connection, path, key)
         change_tags(self._tags, self._index, [content], add=add, remove=remove)
         return list_tags_of(self._tags, content)
+
+    def _find_itself(self, connection: sqlite3.Connection, like: ImageLike) -> int | None:
+        """The picture that others should be like, when it is in the index itself."""
+        if not isinstance(like, str | Path) or not Path(like).is_file():
+            return None
+        content = self._find_origin(connection, Path(like))
+        if content is None:
+            with Path(like).open("rb") as file:
+                content = fingerprint(file)
+        row = connection.execute("SELECT id FROM pictures WHERE content = ?", (content,)).fetchone()
+        return None if row is None else int(row[0])
+
+    def _find_origin(self, connection: sqlite3.Connection, path: Path) -> str | None:
+        """The identity of the project's picture that a file was made from; None for other files."""
+        record = self._catalog.find_by_path(path)
+        if record is None or not record.origin.startswith(PROJECT_SCHEME):
+            return None
+        return _find_indexed(connection, *split_place(record.origin))
 
 
 def _take_page(hits: Sequence[Hit], arguments: SearchArguments, shelf: Shelf) -> tuple[Hit, ...]:
@@ -226,26 +244,20 @@ def _fold_colours() -> dict[str, str]:
     return {fold_name(word): colour for word, colour in colour_words().items()}
 
 
-def _find_itself(connection: sqlite3.Connection, like: ImageLike) -> int | None:
-    """The picture that others should be like, when it is in the index itself."""
-    if not isinstance(like, str | Path) or not Path(like).is_file():
-        return None
-    with Path(like).open("rb") as file:
-        content = fingerprint(file)
-    row = connection.execute("SELECT id FROM pictures WHERE content = ?", (content,)).fetchone()
-    return None if row is None else int(row[0])
-
-
 def _find_content(connection: sqlite3.Connection, path: Path, key: str) -> str:
     """The identity of the picture at a place, whether it is in the index or not."""
+    if (content := _find_indexed(connection, path, key)) is not None:
+        return content
+    if key or not path.is_file():
+        raise UnknownNameError(f"There is no picture at {path}.", name=str(path))
+    with path.open("rb") as file:
+        return fingerprint(file)
+
+
+def _find_indexed(connection: sqlite3.Connection, path: Path, key: str) -> str | None:
     row = connection.execute(
         "SELECT content FROM pictures JOIN places ON places.picture = pictures.id JOIN files ON files.id = places.file "
         "JOIN folders ON folders.id = files.folder WHERE path = ? AND files.name = ? AND entry = ?",
         (str(path.parent), path.name, key),
     ).fetchone()
-    if row is not None:
-        return str(row[0])
-    if key or not path.is_file():
-        raise UnknownNameError(f"There is no picture at {path}.", name=str(path))
-    with path.open("rb") as file:
-        return fingerprint(file)
+    return None if row is None else str(row[0])
