@@ -73,7 +73,6 @@ def _replace(connection: sqlite3.Connection, picture: int, model: str, data: byt
     """With a new number, by which those that have read the table see that it is new."""
     connection.execute("DELETE FROM meanings WHERE picture = ?", (picture,))
     connection.execute(
-        "INSERT INTO meanings (number, picture, model, vector) "
-        "SELECT (SELECT coalesce(max(number), 0) + 1 FROM meanings), id, ?, ? FROM pictures WHERE id = ?",
+        "INSERT INTO meanings (picture, model, vector) SELECT id, ?, ? FROM pictures WHERE id = ?",
         (model, data, picture),
     )

@@ -13,6 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from drawthings_mcp.search.database import find_last_number
+
 SHORTLIST = 256
 """Candidates whose numbers are compared."""
 _CHUNK = 1 << 16
@@ -46,8 +48,7 @@ class Meanings:
 
     def refresh(self, connection: sqlite3.Connection) -> None:
         """Read the meanings that were added since; all of them when the index was made anew."""
-        (last,) = connection.execute("SELECT coalesce(max(number), 0) FROM meanings").fetchone()
-        if last < self._last:
+        if find_last_number(connection, "meanings") < self._last:
             self.__init__(self._model)  # type: ignore[misc]
         rows = connection.execute(
             "SELECT number, picture, vector FROM meanings WHERE number > ? AND model = ? ORDER BY number",
