@@ -25,7 +25,7 @@ from drawthings_mcp.search.entry import Source
 from drawthings_mcp.search.facets import root_facet
 from drawthings_mcp.search.fusion import fuse
 from drawthings_mcp.search.looking import count_unseen, source_key
-from drawthings_mcp.search.matching import Hit, Hits, find_pictures, keep_in_scope, list_in_scope
+from drawthings_mcp.search.matching import FILLERS, Hit, Hits, find_pictures, keep_in_scope, list_in_scope
 from drawthings_mcp.search.meaning import Meanings
 from drawthings_mcp.search.projects import parse_reference
 from drawthings_mcp.search.query import Query
@@ -46,6 +46,27 @@ _LEAST_SHARE = 0.85
 """Share of the best hit's cosine that others need."""
 _MAX_NARROWED = 100_000
 """Pictures that the words beside ``like`` may leave; of more, the newest are compared."""
+_JOINTS = FILLERS.union(
+    ("similar", "like", "but", "same", "more", "less", "only", "instead", "make", "it", "one", "ones", "very", "bit"),
+    ("look", "looks", "looking", "version", "variant", "tone", "tones", "colour", "colours", "color", "colors"),
+    (
+        "ahnlich",
+        "wie",
+        "aber",
+        "nur",
+        "similaire",
+        "comme",
+        "mais",
+        "parecido",
+        "pero",
+        "simile",
+        "ma",
+        "похожее",
+        "но",
+    ),
+)
+"""What people say between a picture and what should be other: ``similar but blue``."""
+_NO_WORDS = "No picture has the words of the query; pictures were compared by their looks alone."
 PROJECT_SCHEME = "project://"
 PROJECTS = "projects"
 _NO_PROJECTS = (
@@ -106,7 +127,7 @@ class Answerer:
                 )
             rows = [row for hit in hits.page if (row := shelf.build_row(hit)) is not None]
             pending = files.count_pending(connection, [root for root, _ in active])
-            notes = [*query.notes, *_note_unseen(connection, arguments)]
+            notes = [*query.notes, *hits.notes, *_note_unseen(connection, arguments)]
             if not hits.total and arguments.source == PROJECTS and not _has_projects(connection):
                 notes.append(_NO_PROJECTS)
         return SearchResult(tuple(rows), hits.total, hits.is_exact, arguments.offset, pending, tuple(notes))
@@ -123,19 +144,21 @@ class Answerer:
         look = look_at(arguments.like)
         query, wishes = _split_wishes(query)
         itself = self._find_itself(connection, arguments.like)
-        among = None
-        if query.terms or query.phrases or query.excluded or query.conditions or query.since or query.until or roots:
-            among = np.array(list_in_scope(connection, query, roots, _MAX_NARROWED), np.int64)
+        among = _narrow(connection, query, roots)
+        has_no_words = among == [] and bool(query.terms)
+        if has_no_words:
+            among = _narrow(connection, replace(query, terms=()), roots)
+        chosen = None if among is None else np.array(among, np.int64)
         with self._lock:
             self._gallery.refresh(connection)
-            ranked = self._gallery.rank(connection, look, wishes=wishes, among=among)
+            ranked = self._gallery.rank(connection, look, wishes=wishes, among=chosen)
         found = [
             Hit(alike.picture, "near-duplicate" if alike.is_near_duplicate else "visual")
             for alike in ranked
             if alike.picture != itself
         ]
         page = _take_page(found, arguments, shelf)
-        return Hits(page, len(found), len(ranked) < SHORTLIST)
+        return Hits(page, len(found), len(ranked) < SHORTLIST, (_NO_WORDS,) if has_no_words else ())
 
     def _find_meant(
         self,
@@ -232,11 +255,20 @@ def _has_projects(connection: sqlite3.Connection) -> bool:
     return row is not None
 
 
+def _narrow(connection: sqlite3.Connection, query: Query, roots: Sequence[str]) -> list[int] | None:
+    """The pictures that words and filters leave; None for all."""
+    if query.terms or query.phrases or query.excluded or query.conditions or query.since or query.until or roots:
+        return list_in_scope(connection, query, roots, _MAX_NARROWED)
+    return None
+
+
 def _split_wishes(query: Query) -> tuple[Query, list[str]]:
-    """A query without its colours, and the colours."""
+    """A query without its colours and what joins them to the picture, and the colours."""
     colours = _fold_colours()
-    wishes = [colours[name] for term in query.terms if (name := "".join(term)) in colours]
-    return replace(query, terms=tuple(term for term in query.terms if "".join(term) not in colours)), wishes
+    names = [("".join(term), term) for term in query.terms]
+    wishes = [colours[name] for name, _ in names if name in colours]
+    terms = tuple(term for name, term in names if name not in colours and name not in _JOINTS)
+    return replace(query, terms=terms), wishes
 
 
 @cache

@@ -29,7 +29,7 @@ _MAX_NAMES = 200
 _MAX_DROPPED = 8
 """Words of a query up to which each is left out in turn."""
 _ARTICLES = ("a", "an", "the", "of", "in", "on", "at", "with", "and", "or", "for", "to", "by", "from", "is", "are")
-_FILLERS = frozenset((*_ARTICLES, "my", "that", "this", "picture", "pictures", "image", "images", "photo"))
+FILLERS = frozenset((*_ARTICLES, "my", "that", "this", "picture", "pictures", "image", "images", "photo"))
 """Words that say nothing about a picture when there are others."""
 _FIRST, _LAST = -(1 << 63), (1 << 63) - 1
 
@@ -53,11 +53,14 @@ class Hits:
         How many there are, or how many at least.
     is_exact
         Whether the total is the whole number.
+    notes
+        What the reader should know, one sentence each.
     """
 
     page: tuple[Hit, ...]
     total: int
     is_exact: bool
+    notes: tuple[str, ...] = ()
 
 
 class Tier(NamedTuple):
@@ -274,7 +277,7 @@ def _list_names(connection: sqlite3.Connection, kind: str, value: str) -> list[s
 
 
 def _drop_fillers(terms: tuple[Term, ...]) -> tuple[Term, ...]:
-    return tuple(term for term in terms if term[0] not in _FILLERS or len(term) > 1) or terms
+    return tuple(term for term in terms if term[0] not in FILLERS or len(term) > 1) or terms
 
 
 def _complete(connection: sqlite3.Connection, term: Term) -> str:
