@@ -152,6 +152,13 @@ async def test_an_argument_that_cannot_be_used_is_refused_with_what_can(
         await desk.search(**arguments)  # type: ignore[arg-type]
 
 
+async def test_a_range_of_time_that_ends_before_it_begins_is_told(desk: Desk) -> None:
+    Picture("a gnu").write(desk.pictures / "1.png")
+    for arguments in ({"since": "2026", "until": "2025"}, {"query": "gnu since:2026 until:2025"}):
+        result = await desk.search(**arguments)
+        assert (result.rows, result.notes) == ((), ("since is later than until, so that there can be no picture.",))
+
+
 async def test_a_row_tells_all_that_the_table_needs(desk: Desk) -> None:
     path = Picture("a gnu", "flux.ckpt", seed=42, size=(640, 480), day="2025-03-04", lora="ink").write(
         desk.pictures / "gnu.png"

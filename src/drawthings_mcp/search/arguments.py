@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -135,6 +135,8 @@ def build_query(arguments: SearchArguments, now: datetime) -> Query:
             query = narrow(query, name, value, now)
     if arguments.source not in ("all", WEB):
         query = narrow(query, "source", arguments.source, now)
+    if query.since and query.until and query.since > query.until:
+        return replace(query, notes=(*query.notes, "since is later than until, so that there can be no picture."))
     return query
 
 
