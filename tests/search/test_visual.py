@@ -11,7 +11,11 @@ from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
 
 from drawthings_mcp.errors import InvalidImageError
+from drawthings_mcp.metadata import read_facts_from
 from drawthings_mcp.search import SearchArguments
+from drawthings_mcp.search.database import open_index
+from drawthings_mcp.search.looking import run_looking, source_key
+from drawthings_mcp.search.sources import choose_sources
 from drawthings_mcp.search.visual.colours import COLOURS, measure_colours
 from tests.search.conftest import Desk, paint
 
@@ -160,6 +164,19 @@ async def test_a_picture_that_comes_back_is_one_hit(gallery: Desk) -> None:
         path.write_bytes(data)
         os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
     assert [row.place for row in (await engine.search(arguments)).rows].count(str(path)) == 1
+
+
+async def test_looking_stops_after_any_picture(gallery: Desk) -> None:
+    await gallery.search()
+    sources = choose_sources(gallery.output, [gallery.pictures], lambda file, path: read_facts_from(file))
+    asked = iter([False, False, False])
+    run_looking(
+        open_index(gallery.state),
+        {source_key(source.root, source.kind): source for source in sources},
+        should_stop=lambda: next(asked, True),
+    )
+    with open_index(gallery.state).read() as connection:
+        assert connection.execute("SELECT count(*) FROM looks").fetchone() == (2,)
 
 
 @pytest.mark.parametrize(
