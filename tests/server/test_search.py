@@ -161,6 +161,16 @@ async def test_tags_are_given_taken_off_listed_and_searched_for(over_stdio: Any,
     assert text_of(gone).startswith("Nothing was found.")
 
 
+async def test_a_full_page_says_how_to_go_on(over_stdio: Any, folder: Path) -> None:
+    async with over_stdio("--server", "demo") as client:
+        first = await call(client, "search_images", query="okapi", limit=2)
+        newest = await call(client, "search_images", limit=2)
+        last = await call(client, "search_images", offset=2, limit=2)
+    assert text_of(first).splitlines()[-1] == "These are the best 2, perhaps there are more; go on with offset=2"
+    assert text_of(newest).splitlines()[-1] == "2 of 3; go on with offset=2"
+    assert "go on" not in text_of(last)
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
