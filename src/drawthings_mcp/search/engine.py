@@ -133,7 +133,13 @@ class SearchEngine:
         return result
 
     async def forget(self, dirs: Iterable[Path]) -> None:
-        """Search some folders no more that ``index`` was told of."""
+        """Search some folders no more that ``index`` was told of.
+
+        Raises
+        ------
+        UnknownNameError
+            It was not told of one of them.
+        """
         await self._in_thread(partial(tag_file.forget_folders, self._tags, [path.resolve() for path in dirs]))
 
     async def tag(self, place: str, tags: Sequence[str]) -> list[str]:

@@ -75,6 +75,10 @@ class Finder:
         """Brings the whole index up to date; see ``search.SearchEngine.index``."""
         return await (await self._open()).index(folders, report)
 
+    async def forget(self, folders: Sequence[Path]) -> None:
+        """Searches folders no more that were indexed; see ``search.SearchEngine.forget``."""
+        await (await self._open()).forget(folders)
+
     async def change_tags(
         self, references: Sequence[str], add: Sequence[str], remove: Sequence[str]
     ) -> dict[str, list[str]]:
