@@ -257,3 +257,6 @@ async def test_a_video_is_one_hit_and_not_its_frames(desk: Desk) -> None:
 
 async def test_who_looks_for_projects_is_told_where_they_are(desk: Desk) -> None:
     assert "com.liuliu.draw-things" in (await desk.search(source="projects")).notes[0]
+    desk.pictures.rmdir()
+    desk.output.rmdir()
+    assert "com.liuliu.draw-things" in " ".join((await desk.search(source="projects")).notes)

@@ -109,7 +109,9 @@ class Answerer:
         with self._index.read() as connection:
             active = _list_active(connection, sources)
             if not active:
-                return SearchResult((), 0, True, arguments.offset, notes=query.notes)
+                return SearchResult(
+                    (), 0, True, arguments.offset, notes=(*query.notes, *_list_hints(connection, arguments))
+                )
             limiting = [] if _are_all(connection, active) else [root_facet(root) for root, _ in active]
             shelf = Shelf(connection, dict(source for _, source in active), self._catalog)
             if arguments.like is not None:
@@ -128,8 +130,8 @@ class Answerer:
             rows = [row for hit in hits.page if (row := shelf.build_row(hit)) is not None]
             pending = files.count_pending(connection, [root for root, _ in active])
             notes = [*query.notes, *hits.notes, *_note_unseen(connection, arguments)]
-            if not hits.total and arguments.source == PROJECTS and not _has_projects(connection):
-                notes.append(_NO_PROJECTS)
+            if not hits.total:
+                notes += _list_hints(connection, arguments)
         return SearchResult(tuple(rows), hits.total, hits.is_exact, arguments.offset, pending, tuple(notes))
 
     def _find_alike(
@@ -250,9 +252,12 @@ def _note_unseen(connection: sqlite3.Connection, arguments: SearchArguments) -> 
     return [f"{unseen} pictures have not been looked at yet; search again for them."] if unseen else []
 
 
-def _has_projects(connection: sqlite3.Connection) -> bool:
+def _list_hints(connection: sqlite3.Connection, arguments: SearchArguments) -> list[str]:
+    """Where what was not found may be."""
+    if arguments.source != PROJECTS:
+        return []
     row = connection.execute("SELECT 1 FROM files WHERE name LIKE '%.sqlite3' LIMIT 1").fetchone()
-    return row is not None
+    return [_NO_PROJECTS] if row is None else []
 
 
 def _narrow(connection: sqlite3.Connection, query: Query, roots: Sequence[str]) -> list[int] | None:

@@ -134,5 +134,6 @@ async def _build_hit(row: Any, engine: SearchEngine) -> Hit:
         kind=row.source,
         created=row.created,
         page=row.page,
-        licence=row.licence or row.attribution,
+        licence=row.licence,
+        attribution=row.attribution,
     )

@@ -24,7 +24,7 @@ def describe_hit(hit: Hit) -> str:
         hit.match,
         hit.kind,
         f"{hit.created:%Y-%m-%d}" if hit.created else "",
-        hit.licence,
+        hit.licence or hit.attribution,
         hit.page,
     )
     return " • ".join(filter(None, parts))
