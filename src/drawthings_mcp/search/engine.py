@@ -7,6 +7,7 @@ background. The parts are elsewhere; nothing here knows SQL, MCP or the terminal
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -45,6 +46,9 @@ FIRST_BUDGET = 5.0
 
 _PATIENCE = 5.0
 """Seconds that an endpoint has to tell what a query means."""
+
+_SILENCE = 30.0
+"""Seconds for which an endpoint that did not serve is not asked again: its patience is the caller's time."""
 
 _logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -90,6 +94,7 @@ class SearchEngine:
         self._freshness = Freshness(self._run_reading, self._run_looking, self._run_meaning, background, fresh_for)
         self._newest_own = ""
         self._told: set[str] = set()
+        self._silent_until = float("-inf")
         self._endpoint = _find_endpoint(settings)
         self._answerer = Answerer(self._index, self._tags, catalog, settings.embedding_model)
 
@@ -222,12 +227,13 @@ class SearchEngine:
 
     async def _embed(self, text: str) -> NDArray[np.float32] | None:
         """What a text means; None when nobody can tell now."""
-        if self._endpoint is None:
+        if self._endpoint is None or time.monotonic() < self._silent_until:
             return None
         try:
             vectors = await embed_texts(self._endpoint, [text], timeout=_PATIENCE)
         except EndpointError as error:
             _logger.info("searching by words only: %s", error)
+            self._silent_until = time.monotonic() + _SILENCE
             return None
         first: NDArray[np.float32] = vectors[0]
         return first

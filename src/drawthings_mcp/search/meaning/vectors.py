@@ -17,6 +17,8 @@ from drawthings_mcp.search.database import find_last_number
 
 SHORTLIST = 256
 """Candidates whose numbers are compared."""
+VALUE_SIZE = 2
+"""Bytes of a kept number."""
 _CHUNK = 1 << 16
 _WORD = 64
 _GROWTH = 1.5
@@ -32,7 +34,7 @@ class Nearness(NamedTuple):
 class Meanings:
     """Meanings read from an index; ``refresh`` reads those that are new.
 
-    Those of other models, and of other lengths than the first, are left out. Not for several threads at once.
+    Those of other models, and of other lengths than the newest, are left out. Not for several threads at once.
     """
 
     def __init__(self, model: str) -> None:
@@ -87,7 +89,10 @@ class Meanings:
         return apart
 
     def _append(self, meanings: list[tuple[int, NDArray[np.float32]]]) -> None:
-        self._dimensions = self._dimensions or len(meanings[0][1])
+        newest = len(meanings[-1][1])
+        if newest != self._dimensions:  # another model answers under the same name
+            self._count, self._dimensions = 0, newest
+            self._grow(0)
         kept = [(picture, vector) for picture, vector in meanings if len(vector) == self._dimensions]
         end = self._count + len(kept)
         if end > len(self._pictures):
@@ -113,7 +118,7 @@ def encode_vector(vector: NDArray[np.float32]) -> bytes:
 
 def decode_vector(data: bytes) -> NDArray[np.float32]:
     """As it was; empty when it cannot be one."""
-    return np.frombuffer(data[: len(data) // 2 * 2], "<f2").astype(np.float32)
+    return np.frombuffer(data[: len(data) // VALUE_SIZE * VALUE_SIZE], "<f2").astype(np.float32)
 
 
 def _pack_signs(vectors: NDArray[np.float32]) -> NDArray[np.uint64]:
