@@ -167,6 +167,16 @@ async def test_hidden_files_links_and_other_files_are_left_alone(desk: Desk, tmp
     assert await desk.names() == ["one.PNG"]
 
 
+async def test_a_picture_that_becomes_a_link_is_gone(desk: Desk, tmp_path: Path) -> None:
+    secret = Picture("secret").write(tmp_path / "elsewhere" / "secret.png")
+    path = Picture("an emu").write(desk.pictures / "emu.png")
+    engine = desk.engine(fresh_for=3600.0)
+    assert (await engine.search(SearchArguments("emu"))).total == 1
+    path.unlink()
+    path.symlink_to(secret)
+    assert (await engine.search(SearchArguments("emu"))).rows == ()
+
+
 async def test_a_folder_within_another_is_searched_once(desk: Desk) -> None:
     Picture("a heron").write(desk.pictures / "birds" / "heron.png")
     desk.more += [desk.pictures / "birds", desk.pictures / "birds" / "..", desk.output]
