@@ -42,6 +42,7 @@ class Meanings:
         self._last = 0
         self._count = 0
         self._dimensions = 0
+        self._expected = 0
         self._pictures = np.zeros(0, np.int64)
         self._signs = np.zeros((0, 0), np.uint64)
 
@@ -50,8 +51,11 @@ class Meanings:
 
     def refresh(self, connection: sqlite3.Connection) -> None:
         """Read the meanings that were added since; all of them when the index was made anew."""
-        if find_last_number(connection, "meanings") < self._last:
+        last = find_last_number(connection, "meanings")
+        if last < self._last:
             self.__init__(self._model)  # type: ignore[misc]
+        # Memory that is never written to costs nothing, growing a copy.
+        self._expected = self._count + last - self._last
         rows = connection.execute(
             "SELECT number, picture, vector FROM meanings WHERE number > ? AND model = ? ORDER BY number",
             (self._last, self._model),
@@ -96,7 +100,7 @@ class Meanings:
         kept = [(picture, vector) for picture, vector in meanings if len(vector) == self._dimensions]
         end = self._count + len(kept)
         if end > len(self._pictures):
-            self._grow(int(end * _GROWTH))
+            self._grow(max(int(end * _GROWTH), self._expected))
         if kept:
             self._pictures[self._count : end] = [picture for picture, _ in kept]
             self._signs[self._count : end] = _pack_signs(np.stack([vector for _, vector in kept]))
