@@ -66,6 +66,22 @@ async def test_an_index_that_is_fresh_is_not_compared_again(desk: Desk) -> None:
     assert (await desk.search("gnu")).total == 2
 
 
+async def test_a_search_tells_how_far_indexing_is(desk: Desk) -> None:
+    _write_many(desk, 3)
+    seen: list[Progress] = []
+    await desk.engine().search(SearchArguments(like=np.zeros((8, 8, 3), np.uint8)), seen.append)
+    assert [(progress.doing, progress.done, progress.total) for progress in seen] == [
+        ("reading", 3, 3),
+        ("looking", 3, 3),
+    ]
+
+
+async def test_a_query_without_words_is_told(desk: Desk) -> None:
+    Picture("a gnu").write(desk.pictures / "1.png")
+    assert (await desk.search("🦊")).notes == ("The query has no letter and no digit; these are the newest.",)
+    assert (await desk.search("")).notes == (await desk.search("-gnu")).notes == ()
+
+
 class _Slow(FolderSource):
     """A folder whose pictures cannot be looked at until somebody lets go."""
 

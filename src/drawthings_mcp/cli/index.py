@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
 
+from drawthings_mcp.cli.indexing_bar import progress_bar
 from drawthings_mcp.cli.options import read_settings, reported_errors, server_options
 from drawthings_mcp.cli.output import print_json, print_text, say
 from drawthings_mcp.settings import Settings
 from drawthings_mcp.studio import open_studio
-
-_BAR_UNITS = 1000
 
 
 @click.command()
@@ -55,22 +51,5 @@ async def _forget(settings: Settings, folders: tuple[Path, ...]) -> None:
 
 async def _index(settings: Settings, folders: tuple[Path, ...]) -> Any:
     async with open_studio(settings, reads_anywhere=True, keeps_indexing=False) as studio:
-        with _progress_bar() as report:
+        with progress_bar() as report:
             return await studio.finder.index(folders, report)
-
-
-@contextmanager
-def _progress_bar() -> Iterator[Any]:
-    """A bar on stderr for each phase in turn; nothing when stderr is no terminal."""
-    with click.progressbar(
-        length=_BAR_UNITS,
-        file=sys.stderr,
-        item_show_func=lambda message: message,
-        hidden=not sys.stderr.isatty(),
-    ) as bar:
-
-        def report(progress: Any) -> None:
-            reached = round(progress.done / max(progress.total, 1) * _BAR_UNITS)
-            bar.update(reached - bar.pos, f"{progress.doing} {progress.done} of {progress.total}")
-
-        yield report

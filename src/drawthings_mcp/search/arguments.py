@@ -130,6 +130,8 @@ def build_query(arguments: SearchArguments, now: datetime) -> Query:
     """
     _check(arguments)
     query = parse_query(arguments.query, now)
+    if arguments.query.strip() and query == Query():
+        query = Query(notes=("The query has no letter and no digit; these are the newest.",))
     for name in _FILTERS:
         if value := getattr(arguments, name).strip():
             query = narrow(query, name, value, now)

@@ -124,12 +124,31 @@ def run_indexing(
                 present[root] = source
         # After all folders were listed: what is gone from one may have been moved to another.
         for start in range(0, len(gone), _BATCH):
+            if should_stop():
+                break  # the next run finds them missing again
             with transaction(connection):
                 files.remove_gone(connection, read_tags, gone[start : start + _BATCH])
         result.listing_seconds = time.monotonic() - start
         if present:
             _read_pending(connection, read_tags, present, result, should_stop, report)
     return result
+
+
+def drop_folder(index: Database, tags: Database, folder: Path) -> None:
+    """Have nothing of a folder in the index any more.
+
+    Raises
+    ------
+    StorageError
+        The index cannot be written.
+    """
+    with open_reader(tags) as read_tags, index.read() as connection:
+        for root in files.list_roots_below(connection, folder):
+            while numbers := files.list_files(connection, root, _BATCH):
+                with transaction(connection):
+                    files.remove_files(connection, read_tags, numbers)
+            with transaction(connection):
+                files.forget_root(connection, root)
 
 
 def _read_pending(
