@@ -29,6 +29,8 @@ _MAX_NAMES = 200
 """Models that one word of a filter stands for."""
 _MAX_DROPPED = 8
 """Words of a query up to which each is left out in turn."""
+_MAX_TOGETHER = 5
+"""Rarest words of a query that are looked for together; more are together nowhere."""
 _ARTICLES = ("a", "an", "the", "of", "in", "on", "at", "with", "and", "or", "for", "to", "by", "from", "is", "are")
 FILLERS = frozenset((*_ARTICLES, "my", "that", "this", "picture", "pictures", "image", "images", "photo"))
 """Words that say nothing about a picture when there are others."""
@@ -237,10 +239,14 @@ def list_tiers(connection: sqlite3.Connection, query: Query, scope: Scope) -> It
     if not query.terms:
         yield Tier("exact" if query.phrases else "recent", scope.build())
         return
-    yield Tier("exact", scope.build(_quote(tuple(word for term in query.terms for word in term))))
     terms = _drop_fillers(query.terms)
-    if terms != query.terms or len(terms) > 1:
-        yield Tier("words", scope.build(*map(_quote, terms)))
+    exact = Tier("exact", scope.build(_quote(tuple(word for term in query.terms for word in term))))
+    words = Tier("words", scope.build(*map(_quote, terms)))
+    # Where words are nowhere together, they are nowhere in a row: a long row takes as long to look for as all of them.
+    if len(query.terms) == 1:
+        yield exact
+    elif next(_look_up(connection, words.expression, scope), None) is not None:
+        yield from (exact, words)
     yield Tier("prefix", scope.build(*(_complete(connection, term) for term in terms)))
     yield Tier("fuzzy", scope.build(*(_forgive(connection, term) for term in terms)))
     yield from _list_resorts(connection, terms, scope)
@@ -257,7 +263,7 @@ def _list_resorts(connection: sqlite3.Connection, terms: tuple[Term, ...], scope
             yield Tier("some words", scope.build(*others), 1)
     if len(terms) > 2:
         rarest = sorted((term for term in counts if counts[term]), key=lambda term: counts[term])
-        for last in range(len(rarest), 0, -1):
+        for last in range(min(len(rarest), _MAX_TOGETHER), 0, -1):
             yield Tier("some words", scope.build(*map(_quote, rarest[:last])), 2)
         yield Tier("some words", scope.build(_any_of([_quote(term) for term in terms])), 2)
 
@@ -320,4 +326,4 @@ def _quote(words: Term) -> str:
 
 
 def _any_of(expressions: Sequence[str]) -> str:
-    return f"({' OR '.join(expressions)})"
+    return expressions[0] if len(expressions) == 1 else f"({' OR '.join(expressions)})"
