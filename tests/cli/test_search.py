@@ -56,5 +56,23 @@ async def test_tags_are_kept_and_searched_for(run: Any, pictures: Path) -> None:
 
 
 async def test_a_folder_that_does_not_exist_is_wrong_usage(invoke: Any, tmp_path: Path) -> None:
-    outcome = invoke("index", str(tmp_path / "nowhere"))
-    assert outcome.code == 2
+    assert invoke("index", str(tmp_path / "nowhere")).code == 2
+    assert invoke("index", "--forget").code == 2
+
+
+async def test_a_folder_that_is_forgotten_is_searched_no_more_even_when_it_is_gone(run: Any, pictures: Path) -> None:
+    await run("index", str(pictures))
+    pictures.rename(pictures.with_name("moved"))
+    forgotten = await run("index", "--forget", str(pictures))
+    found = await run("search", "okapi")
+    again = await run("index", "--forget", str(pictures))
+    assert (forgotten.code, forgotten.stdout) == (0, "0 files read, 0 left\n")
+    assert "is not there" not in found.stderr
+    assert again.code == 1
+    assert f"{pictures} was not added to what is searched (added: none)" in again.stderr
+
+
+async def test_a_picture_of_a_project_is_named_as_search_prints_it(run: Any) -> None:
+    outcome = await run("tag", "project:///nowhere/app.sqlite3#3", "--add", "x")
+    assert outcome.code == 1
+    assert "search_images finds pictures of projects" in outcome.stderr

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import anyio
+import numpy as np
 import pytest
 
 from drawthings_mcp.errors import InvalidInputError
+from drawthings_mcp.metadata import read_facts_from
 from drawthings_mcp.search import Progress, SearchArguments
-from tests.search.conftest import Desk, Picture
+from drawthings_mcp.search.sources.folder import FolderSource
+from tests.search.conftest import PATIENT, Desk, Picture
 
 pytestmark = pytest.mark.anyio
 
@@ -62,6 +66,59 @@ async def test_an_index_that_is_fresh_is_not_compared_again(desk: Desk) -> None:
     assert (await desk.search("gnu")).total == 2
 
 
+async def test_a_search_tells_how_far_indexing_is(desk: Desk) -> None:
+    _write_many(desk, 3)
+    seen: list[Progress] = []
+    await desk.engine().search(SearchArguments(like=np.zeros((8, 8, 3), np.uint8)), seen.append)
+    assert [(progress.doing, progress.done, progress.total) for progress in seen] == [
+        ("reading", 3, 3),
+        ("looking", 3, 3),
+    ]
+
+
+async def test_a_query_without_words_is_told(desk: Desk) -> None:
+    Picture("a gnu").write(desk.pictures / "1.png")
+    assert (await desk.search("🦊")).notes == ("The query has no letter and no digit; these are the newest.",)
+    assert (await desk.search("")).notes == (await desk.search("-gnu")).notes == ()
+
+
+class _Slow(FolderSource):
+    """A folder whose pictures cannot be looked at until somebody lets go."""
+
+    gate = threading.Event()
+
+    def read_preview(self, path: Path, key: str) -> Path | bytes:
+        assert self.gate.wait(PATIENT)
+        return path
+
+
+async def test_new_pictures_are_found_while_others_are_still_looked_at(desk: Desk) -> None:
+    Picture("a gnu").write(desk.pictures / "1.png")
+    source = _Slow("folders", desk.pictures, lambda file, path: read_facts_from(file, name=str(path)))
+    async with anyio.create_task_group() as background:
+        engine = desk.engine(background=background, sources=[source])
+        assert (await engine.search(SearchArguments("gnu"))).total == 1
+        Picture("a gnu too").write(desk.pictures / "2.png")
+        assert (await engine.search(SearchArguments("gnu"))).total == 2
+        source.gate.set()
+    assert (await desk.search(like=np.zeros((8, 8, 3), np.uint8))).notes == ()
+
+
+class _Mistaken(FolderSource):
+    """A folder whose pictures cannot be looked at for a reason that nobody thought of."""
+
+    def read_preview(self, path: Path, key: str) -> Path | bytes:
+        raise ZeroDivisionError
+
+
+async def test_a_mistake_in_the_background_ends_no_search(desk: Desk) -> None:
+    Picture("a gnu").write(desk.pictures / "1.png")
+    source = _Mistaken("folders", desk.pictures, lambda file, path: read_facts_from(file, name=str(path)))
+    async with anyio.create_task_group() as background:
+        await desk.engine(background=background, sources=[source]).search(SearchArguments("gnu"))
+    assert (await desk.search("gnu")).total == 1
+
+
 async def test_indexing_tells_how_far_it_is(desk: Desk) -> None:
     _write_many(desk, 600)
     seen: list[Progress] = []
@@ -109,6 +166,13 @@ async def test_an_argument_that_cannot_be_used_is_refused_with_what_can(
 ) -> None:
     with pytest.raises(InvalidInputError, match=words):
         await desk.search(**arguments)  # type: ignore[arg-type]
+
+
+async def test_a_range_of_time_that_ends_before_it_begins_is_told(desk: Desk) -> None:
+    Picture("a gnu").write(desk.pictures / "1.png")
+    for arguments in ({"since": "2026", "until": "2025"}, {"query": "gnu since:2026 until:2025"}):
+        result = await desk.search(**arguments)
+        assert (result.rows, result.notes) == ((), ("since is later than until, so that there can be no picture.",))
 
 
 async def test_a_row_tells_all_that_the_table_needs(desk: Desk) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler
 from typing import Any
 
@@ -28,21 +29,41 @@ TOPICS = {
 """Words that mean about the same."""
 
 
-def understand(text: str) -> list[float]:
+def understand(text: str, own_size: int = 64) -> list[float]:
     """Topics, and a little of the words themselves."""
     words = text.lower().split()
     topics = [float(sum(word in known for word in words)) for known in TOPICS.values()]
-    own = np.zeros(64)
+    own = np.zeros(own_size)
     for word in words:
-        own[sum(word.encode()) % 64] += 0.2
+        own[sum(word.encode()) % own_size] += 0.2
     return [*topics, *own.tolist(), -0.5]
 
 
+@dataclass
+class Brain:
+    """A server of embeddings, whose model can be changed for another."""
+
+    service: HttpService
+    own_size: int = 64
+
+    @property
+    def url(self) -> str:
+        return self.service.url
+
+    @property
+    def requests(self) -> list[Any]:
+        return self.service.requests
+
+
 @pytest.fixture
-def brain(http_service: HttpService) -> HttpService:
+def brain(http_service: HttpService) -> Brain:
+    made = Brain(http_service)
+
     def answer(handler: BaseHTTPRequestHandler) -> None:
         _, _, _, body = http_service.requests[-1]
-        entries = [{"index": place, "embedding": understand(text)} for place, text in enumerate(body["input"])]
+        entries = [
+            {"index": place, "embedding": understand(text, made.own_size)} for place, text in enumerate(body["input"])
+        ]
         reply = json.dumps({"object": "list", "data": entries[::-1]}).encode()
         handler.send_response(200)
         handler.send_header("Content-Length", str(len(reply)))
@@ -50,7 +71,7 @@ def brain(http_service: HttpService) -> HttpService:
         handler.wfile.write(reply)
 
     http_service.answers["/v1/embeddings"] = answer
-    return http_service
+    return made
 
 
 @pytest.fixture
@@ -65,7 +86,7 @@ def pictures(desk: Desk) -> Desk:
     return desk
 
 
-def _build(desk: Desk, brain: HttpService, model: str = "tiny", **options: Any) -> SearchEngine:
+def _build(desk: Desk, brain: Brain | HttpService, model: str = "tiny", **options: Any) -> SearchEngine:
     settings = desk.settings.model_copy(update={"embedding_url": brain.url, "embedding_model": model})
     return SearchEngine(settings, desk.catalog, budget=60.0, fresh_for=0.0, **options)
 
@@ -75,7 +96,7 @@ async def _find(engine: SearchEngine, query: str, **arguments: Any) -> list[tupl
     return [(row.path.stem, row.match) for row in result.rows if row.path]
 
 
-async def test_a_picture_is_found_by_words_that_it_does_not_have(pictures: Desk, brain: HttpService) -> None:
+async def test_a_picture_is_found_by_words_that_it_does_not_have(pictures: Desk, brain: Brain) -> None:
     engine = _build(pictures, brain)
     await engine.index()
     assert (await _find(engine, "stronghold"))[0] == ("castle", "meaning")
@@ -87,7 +108,7 @@ async def test_a_picture_is_found_by_words_that_it_does_not_have(pictures: Desk,
     assert (method, body["model"], body["input"]) == ("POST", "tiny", ["stronghold"])
 
 
-async def test_each_text_is_sent_once(pictures: Desk, brain: HttpService) -> None:
+async def test_each_text_is_sent_once(pictures: Desk, brain: Brain) -> None:
     engine = _build(pictures, brain)
     await engine.index()
     brain.requests.clear()
@@ -98,12 +119,24 @@ async def test_each_text_is_sent_once(pictures: Desk, brain: HttpService) -> Non
     assert [body["input"] for _, _, _, body in brain.requests] == [["a vixen"]]
 
 
-async def test_another_model_begins_anew(pictures: Desk, brain: HttpService) -> None:
+async def test_another_model_begins_anew(pictures: Desk, brain: Brain) -> None:
     await _build(pictures, brain).index()
     other = _build(pictures, brain, model="other")
     assert await _find(other, "stronghold") == []
     await other.index()
     assert (await _find(other, "stronghold"))[0] == ("castle", "meaning")
+
+
+async def test_another_model_under_the_same_name_begins_anew(pictures: Desk, brain: Brain) -> None:
+    engine = _build(pictures, brain, model="")
+    await engine.index()
+    assert (await _find(engine, "stronghold"))[0] == ("castle", "meaning")
+    brain.own_size = 96
+    assert ("castle", "meaning") not in await _find(engine, "stronghold")
+    Picture("a vixen").write(pictures.pictures / "new.png")
+    for _ in range(2):  # what is older than the new one follows with the next run
+        await engine.index()
+    assert (await _find(engine, "stronghold"))[0] == ("castle", "meaning")
 
 
 @pytest.mark.parametrize(
@@ -133,14 +166,25 @@ async def test_an_endpoint_that_does_not_serve_leaves_search_by_words(
     assert result.notes == ()
 
 
-async def test_an_endpoint_that_went_away_leaves_search_by_words(pictures: Desk, brain: HttpService) -> None:
+async def test_an_endpoint_that_does_not_serve_is_not_asked_at_every_search(
+    pictures: Desk, http_service: HttpService
+) -> None:
+    http_service.answers["/v1/embeddings"] = (503, {"error": "loading"})
+    engine = _build(pictures, http_service)
+    await engine.search(SearchArguments())
+    for _ in range(3):
+        await engine.search(SearchArguments("fox autumn"))
+    assert len(http_service.requests) == 1
+
+
+async def test_an_endpoint_that_went_away_leaves_search_by_words(pictures: Desk, brain: Brain) -> None:
     await _build(pictures, brain).index()
     gone = pictures.settings.model_copy(update={"embedding_url": "http://127.0.0.1:9", "embedding_model": "tiny"})
     engine = SearchEngine(gone, pictures.catalog, budget=60.0)
     assert await _find(engine, "fox autumn") == [("fox", "words")]
 
 
-async def test_meanings_are_asked_for_in_the_background(pictures: Desk, brain: HttpService) -> None:
+async def test_meanings_are_asked_for_in_the_background(pictures: Desk, brain: Brain) -> None:
     async with anyio.create_task_group() as background:
         await _build(pictures, brain, background=background).search(SearchArguments("stronghold"))
     assert (await _find(_build(pictures, brain), "stronghold"))[0] == ("castle", "meaning")

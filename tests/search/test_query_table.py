@@ -84,6 +84,10 @@ TABLE: list[tuple[str, list[str]]] = [
     ("hedgehgo", ["lora"]),
     # One word that no picture has does not hide the others.
     ("giraffe supermarket trolley quixotically", ["astronaut"]),
+    # Words that few pictures have tell more than those that many have.
+    ("zeppelin watercolour", ["square"]),
+    ("an oil painting of a knitted hedgehog that looks at the sea on a cinematic summer night, soft", ["lora"]),
+    ("a detailed wide photo of an astronaut with a giraffe on a winter morning, cinematic portrait", ["astronaut"]),
     # Filters, as arguments of the query.
     ("fox model:flux", ["fox"]),
     ("fox model:z-image", ["fox-blurry"]),

@@ -13,9 +13,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from drawthings_mcp.metadata import ImageFacts
+from drawthings_mcp.metadata import ImageFacts, read_facts_from
 from drawthings_mcp.search import SearchArguments, SearchEngine
+from drawthings_mcp.search.database import open_index, open_tags
 from drawthings_mcp.search.entry import Entry, Listing
+from drawthings_mcp.search.indexing import run_indexing
+from drawthings_mcp.search.sources import choose_sources
 from drawthings_mcp.search.sources.folder import FolderSource
 from tests.search.conftest import Desk, Picture, paint
 
@@ -167,6 +170,16 @@ async def test_hidden_files_links_and_other_files_are_left_alone(desk: Desk, tmp
     assert await desk.names() == ["one.PNG"]
 
 
+async def test_a_picture_that_becomes_a_link_is_gone(desk: Desk, tmp_path: Path) -> None:
+    secret = Picture("secret").write(tmp_path / "elsewhere" / "secret.png")
+    path = Picture("an emu").write(desk.pictures / "emu.png")
+    engine = desk.engine(fresh_for=3600.0)
+    assert (await engine.search(SearchArguments("emu"))).total == 1
+    path.unlink()
+    path.symlink_to(secret)
+    assert (await engine.search(SearchArguments("emu"))).rows == ()
+
+
 async def test_a_folder_within_another_is_searched_once(desk: Desk) -> None:
     Picture("a heron").write(desk.pictures / "birds" / "heron.png")
     desk.more += [desk.pictures / "birds", desk.pictures / "birds" / "..", desk.output]
@@ -202,6 +215,26 @@ async def test_a_folder_that_was_indexed_once_is_searched_until_it_is_forgotten(
     assert await desk.names("swan") == ["swan.png"]
     await desk.engine().forget([tmp_path / "more"])
     assert await desk.names("swan") == []
+    with open_index(desk.state).read() as connection:
+        for table in ("pictures", "places", "files", "vocabulary"):
+            assert connection.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,), table
+
+
+async def test_a_run_that_removes_what_is_gone_can_be_stopped(desk: Desk) -> None:
+    for number in range(300):
+        Picture(f"herd {number}").write(desk.pictures / f"{number}.png")
+    await desk.engine().index()
+    for path in desk.pictures.iterdir():
+        path.unlink()
+    index, tags = open_index(desk.state), open_tags(desk.state)
+    sources = choose_sources(desk.output, [desk.pictures], lambda file, path: read_facts_from(file, name=str(path)))
+    asked = iter([False] * (len(sources) + 1))
+    run_indexing(index, tags, sources, should_stop=lambda: next(asked, True))
+    with index.read() as connection:
+        assert connection.execute("SELECT count(*) FROM files").fetchone() == (44,)
+    run_indexing(index, tags, sources)
+    with index.read() as connection:
+        assert connection.execute("SELECT count(*) FROM files").fetchone() == (0,)
 
 
 async def test_outputs_of_comfyui_are_told_from_its_other_folders(desk: Desk, tmp_path: Path) -> None:
@@ -257,3 +290,6 @@ async def test_a_video_is_one_hit_and_not_its_frames(desk: Desk) -> None:
 
 async def test_who_looks_for_projects_is_told_where_they_are(desk: Desk) -> None:
     assert "com.liuliu.draw-things" in (await desk.search(source="projects")).notes[0]
+    desk.pictures.rmdir()
+    desk.output.rmdir()
+    assert "com.liuliu.draw-things" in " ".join((await desk.search(source="projects")).notes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,11 @@ from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
 
 from drawthings_mcp.errors import InvalidImageError
+from drawthings_mcp.metadata import read_facts_from
 from drawthings_mcp.search import SearchArguments
+from drawthings_mcp.search.database import open_index
+from drawthings_mcp.search.looking import run_looking, source_key
+from drawthings_mcp.search.sources import choose_sources
 from drawthings_mcp.search.visual.colours import COLOURS, measure_colours
 from tests.search.conftest import Desk, paint
 
@@ -73,6 +78,19 @@ async def test_like_with_a_colour_is_the_same_scene_in_that_colour(gallery: Desk
     assert await gallery.names("grün", like=gallery.pictures / "red-4.png", limit=1) == ["green-4.png"]
 
 
+@pytest.mark.parametrize("words", ["similar but blue", "like this one, only in blue", "the same in blue", "more blue"])
+async def test_a_wish_is_said_as_people_say_it(gallery: Desk, words: str) -> None:
+    result = await gallery.search(words, like=gallery.pictures / "red-4.png", limit=1)
+    assert ([Path(row.place).name for row in result.rows], result.notes) == (["blue-4.png"], ())
+
+
+async def test_words_that_no_picture_has_leave_the_looks(gallery: Desk) -> None:
+    result = await gallery.search("blue zeppelin", like=gallery.pictures / "red-4.png", limit=1)
+    assert [Path(row.place).name for row in result.rows] == ["blue-4.png"]
+    assert result.notes == ("No picture has the words of the query; pictures were compared by their looks alone.",)
+    assert await gallery.names("zeppelin model:none", like=gallery.pictures / "red-4.png") == []
+
+
 async def test_words_and_filters_narrow_what_is_alike(gallery: Desk) -> None:
     like = gallery.pictures / "red-4.png"
     found = await gallery.names("odd", like=like, limit=25)
@@ -120,6 +138,45 @@ async def test_new_and_deleted_pictures_are_noticed(gallery: Desk) -> None:
     new.unlink()
     (after,) = (await engine.search(arguments)).rows
     assert after == before
+
+
+async def test_a_picture_that_takes_the_place_of_another_is_looked_at(gallery: Desk) -> None:
+    engine = gallery.engine()
+    await engine.search(SearchArguments(like=draw_scene(88, GREEN)))
+    path = paint(gallery.pictures / "new.png", draw_scene(77, RED))
+    await engine.search(SearchArguments(like=draw_scene(88, GREEN)))
+    paint(path, draw_scene(88, GREEN))
+    (found,) = (await engine.search(SearchArguments(like=draw_scene(88, GREEN), limit=1))).rows
+    assert (found.path, found.match) == (path, "near-duplicate")
+
+
+async def test_a_picture_that_comes_back_is_one_hit(gallery: Desk) -> None:
+    engine = gallery.engine()
+    arguments = SearchArguments(like=draw_scene(3, GREEN), limit=25)
+    path = gallery.pictures / "green-3.png"
+    os.utime(path, (2_000_000_000, 2_000_000_000))  # alone in its second
+    for _ in range(2):
+        found = [row.place for row in (await engine.search(arguments)).rows]
+        assert found.count(str(path)) == 1
+        data, status = path.read_bytes(), path.stat()
+        path.unlink()
+        await engine.search(arguments)
+        path.write_bytes(data)
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert [row.place for row in (await engine.search(arguments)).rows].count(str(path)) == 1
+
+
+async def test_looking_stops_after_any_picture(gallery: Desk) -> None:
+    await gallery.search()
+    sources = choose_sources(gallery.output, [gallery.pictures], lambda file, path: read_facts_from(file))
+    asked = iter([False, False, False])
+    run_looking(
+        open_index(gallery.state),
+        {source_key(source.root, source.kind): source for source in sources},
+        should_stop=lambda: next(asked, True),
+    )
+    with open_index(gallery.state).read() as connection:
+        assert connection.execute("SELECT count(*) FROM looks").fetchone() == (2,)
 
 
 @pytest.mark.parametrize(

@@ -155,12 +155,35 @@ async def test_searxng_is_asked_page_by_page(ask: Callable[..., Any], speak: Spe
     assert not result.is_exact
 
 
+async def test_pages_that_overlap_make_no_hit_twice(
+    ask: Callable[..., Any], speak: Speak, plain_web: WebServer
+) -> None:
+    entries = [{"title": str(number), "img_src": f"https://example.org/{number}"} for number in range(4)]
+    speak("/search", lambda question: (200, {"results": entries[int(question["pageno"]) - 1 :][:2]}))
+    assert [row.title for row in (await ask(SearXNG(plain_web.url("")), limit=6)).rows] == ["0", "1", "2", "3"]
+
+
+async def test_only_addresses_of_the_web_are_taken_over(
+    ask: Callable[..., Any], speak: Speak, plain_web: WebServer
+) -> None:
+    entries = [
+        {"title": "good", "img_src": "//example.org/1.png", "url": "javascript:alert(1)"},
+        {"title": "bad", "img_src": "file:///etc/passwd", "url": "https://example.org"},
+        {"title": "worse", "img_src": "project:///home/x.sqlite3#1"},
+    ]
+    speak("/search", (200, {"results": entries}))
+    (row,) = (await ask(SearXNG(plain_web.url("")))).rows
+    assert (row.place, row.page) == ("https://example.org/1.png", "")
+
+
 @pytest.mark.parametrize(
     ("provider", "path", "status", "hint"),
     [
         (Openverse, "/v1/images/", 429, "DRAWTHINGS_SEARXNG_URL"),
         (SearXNG, "/search", 403, "search.formats"),
         (SearXNG, "/search", 500, "try again later"),
+        (SearXNG, "/search", 302, "leads elsewhere"),
+        (SearXNG, "/search", 422, "check its address"),
         (lambda base: Brave("k", base), "/res/v1/images/search", 401, "BRAVE_API_KEY"),
         (lambda base: Brave("k", base), "/res/v1/images/search", 429, "wait"),
     ],

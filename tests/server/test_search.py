@@ -126,6 +126,24 @@ async def test_a_picture_of_a_project_becomes_a_file_when_it_is_used(
     assert project.path.read_bytes() == before
 
 
+async def test_a_picture_of_a_project_is_tagged_and_is_not_like_itself(
+    over_stdio: Any, folder: Path, project: Builder
+) -> None:
+    pixels = np.full((128, 192, 3), (10, 200, 30), np.uint8)
+    project.add_node(0, 1, slot_98=("str", "a turtle of jade"), slot_40=("i32", 1))
+    project.add_layer(0, 1, 0, 100_000_000, (192, 128))
+    project.add_tensor(100_000_000, (pixels / 127.5 - 1).astype(np.float16)[np.newaxis])
+    async with over_stdio("--server", "demo") as client:
+        (turtle,) = ids_of(await call(client, "search_images", query="jade turtle"))
+        tagged = await call(client, "tag_image", images=[turtle], add=["best"])
+        found = await call(client, "search_images", tag="best")
+        alike = await call(client, "search_images", like=turtle)
+    assert text_of(tagged) == f"{turtle}: best"
+    assert ids_of(found) == [turtle]
+    assert len(ids_of(alike)) == 3
+    assert turtle not in ids_of(alike)
+
+
 async def test_tags_are_given_taken_off_listed_and_searched_for(over_stdio: Any, folder: Path) -> None:
     async with over_stdio("--server", "demo") as client:
         empty = await call(client, "tag_image")
@@ -141,6 +159,16 @@ async def test_tags_are_given_taken_off_listed_and_searched_for(over_stdio: Any,
     assert ids_of(found) == [meadow]
     assert text_of(taken) == f"{meadow}: green"
     assert text_of(gone).startswith("Nothing was found.")
+
+
+async def test_a_full_page_says_how_to_go_on(over_stdio: Any, folder: Path) -> None:
+    async with over_stdio("--server", "demo") as client:
+        first = await call(client, "search_images", query="okapi", limit=2)
+        newest = await call(client, "search_images", limit=2)
+        last = await call(client, "search_images", offset=2, limit=2)
+    assert text_of(first).splitlines()[-1] == "These are the best 2, perhaps there are more; go on with offset=2"
+    assert text_of(newest).splitlines()[-1] == "2 of 3; go on with offset=2"
+    assert "go on" not in text_of(last)
 
 
 @pytest.mark.parametrize(
@@ -166,3 +194,11 @@ async def test_no_query_is_an_error(over_stdio: Any, folder: Path) -> None:
     async with over_stdio("--server", "demo") as client:
         for query in ('" OR 1=1 --', "NEAR(a b)", "*", "a AND", "'); DROP TABLE pictures;--", "漢字", "size:", "-"):
             await call(client, "search_images", query=query)
+
+
+async def test_what_was_just_generated_is_found(over_stdio: Any, folder: Path) -> None:
+    async with over_stdio("--server", "demo") as client:
+        before = await call(client, "search_images", query="platypus")
+        await call(client, "generate_image", prompt="a purple platypus", width=128, height=128)
+        after = await call(client, "search_images", query="platypus")
+    assert (ids_of(before), ids_of(after)) == ([], ["v1"])

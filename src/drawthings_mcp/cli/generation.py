@@ -71,7 +71,7 @@ class PictureType(click.ParamType[Any]):
     """A file, or another reference to a picture: an id, ``latest``, a URL."""
 
     name = "FILE|ID"
-    _reference = re.compile(r"[avpi]\d+|latest(:[avpi])?|(https|file|data|image):.+", re.IGNORECASE)
+    _reference = re.compile(r"[avpi]\d+|latest(:[avpi])?|(https|file|data|image|project):.+", re.IGNORECASE)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         path = Path(value).expanduser()

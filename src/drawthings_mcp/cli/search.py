@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from drawthings_mcp.cli.generation import PICTURE
+from drawthings_mcp.cli.indexing_bar import progress_bar
 from drawthings_mcp.cli.options import SERVER_NAMES, read_settings, reported_errors, server_options
 from drawthings_mcp.cli.output import print_json, print_text, say
 from drawthings_mcp.settings import Settings
@@ -57,5 +58,6 @@ def search(context: click.Context, /, as_json: bool, is_opened: bool, **options:
 
 async def _search(settings: Settings, wanted: dict[str, Any], is_opened: bool) -> tuple[HitPage, Path | None]:
     async with open_studio(settings, reads_anywhere=True, keeps_indexing=False) as studio:
-        page = await studio.finder.search(**wanted)
+        with progress_bar() as report:
+            page = await studio.finder.search(**wanted, report=report)
         return page, await studio.finder.draw_sheet(page) if is_opened and page.hits else None

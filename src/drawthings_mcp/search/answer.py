@@ -25,7 +25,7 @@ from drawthings_mcp.search.entry import Source
 from drawthings_mcp.search.facets import root_facet
 from drawthings_mcp.search.fusion import fuse
 from drawthings_mcp.search.looking import count_unseen, source_key
-from drawthings_mcp.search.matching import Hit, Hits, find_pictures, keep_in_scope, list_in_scope
+from drawthings_mcp.search.matching import FILLERS, Hit, Hits, find_pictures, keep_in_scope, list_in_scope
 from drawthings_mcp.search.meaning import Meanings
 from drawthings_mcp.search.projects import parse_reference
 from drawthings_mcp.search.query import Query
@@ -46,6 +46,27 @@ _LEAST_SHARE = 0.85
 """Share of the best hit's cosine that others need."""
 _MAX_NARROWED = 100_000
 """Pictures that the words beside ``like`` may leave; of more, the newest are compared."""
+_JOINTS = FILLERS.union(
+    ("similar", "like", "but", "same", "more", "less", "only", "instead", "make", "it", "one", "ones", "very", "bit"),
+    ("look", "looks", "looking", "version", "variant", "tone", "tones", "colour", "colours", "color", "colors"),
+    (
+        "ahnlich",
+        "wie",
+        "aber",
+        "nur",
+        "similaire",
+        "comme",
+        "mais",
+        "parecido",
+        "pero",
+        "simile",
+        "ma",
+        "похожее",
+        "но",
+    ),
+)
+"""What people say between a picture and what should be other: ``similar but blue``."""
+_NO_WORDS = "No picture has the words of the query; pictures were compared by their looks alone."
 PROJECT_SCHEME = "project://"
 PROJECTS = "projects"
 _NO_PROJECTS = (
@@ -88,7 +109,9 @@ class Answerer:
         with self._index.read() as connection:
             active = _list_active(connection, sources)
             if not active:
-                return SearchResult((), 0, True, arguments.offset, notes=query.notes)
+                return SearchResult(
+                    (), 0, True, arguments.offset, notes=(*query.notes, *_list_hints(connection, arguments))
+                )
             limiting = [] if _are_all(connection, active) else [root_facet(root) for root, _ in active]
             shelf = Shelf(connection, dict(source for _, source in active), self._catalog)
             if arguments.like is not None:
@@ -106,9 +129,9 @@ class Answerer:
                 )
             rows = [row for hit in hits.page if (row := shelf.build_row(hit)) is not None]
             pending = files.count_pending(connection, [root for root, _ in active])
-            notes = [*query.notes, *_note_unseen(connection, arguments)]
-            if not hits.total and arguments.source == PROJECTS and not _has_projects(connection):
-                notes.append(_NO_PROJECTS)
+            notes = [*query.notes, *hits.notes, *_note_unseen(connection, arguments)]
+            if not hits.total:
+                notes += _list_hints(connection, arguments)
         return SearchResult(tuple(rows), hits.total, hits.is_exact, arguments.offset, pending, tuple(notes))
 
     def _find_alike(
@@ -122,20 +145,22 @@ class Answerer:
         assert arguments.like is not None
         look = look_at(arguments.like)
         query, wishes = _split_wishes(query)
-        itself = _find_itself(connection, arguments.like)
-        among = None
-        if query.terms or query.phrases or query.excluded or query.conditions or query.since or query.until or roots:
-            among = np.array(list_in_scope(connection, query, roots, _MAX_NARROWED), np.int64)
+        itself = self._find_itself(connection, arguments.like)
+        among = _narrow(connection, query, roots)
+        has_no_words = among == [] and bool(query.terms)
+        if has_no_words:
+            among = _narrow(connection, replace(query, terms=()), roots)
+        chosen = None if among is None else np.array(among, np.int64)
         with self._lock:
             self._gallery.refresh(connection)
-            ranked = self._gallery.rank(connection, look, wishes=wishes, among=among)
+            ranked = self._gallery.rank(connection, look, wishes=wishes, among=chosen)
         found = [
             Hit(alike.picture, "near-duplicate" if alike.is_near_duplicate else "visual")
             for alike in ranked
             if alike.picture != itself
         ]
         page = _take_page(found, arguments, shelf)
-        return Hits(page, len(found), len(ranked) < SHORTLIST)
+        return Hits(page, len(found), len(ranked) < SHORTLIST, (_NO_WORDS,) if has_no_words else ())
 
     def _find_meant(
         self,
@@ -173,9 +198,27 @@ class Answerer:
         """Add tags to a picture and take tags off; all that it has then."""
         path, key = split_place(place)
         with self._index.read() as connection:
-            content = _find_content(connection, path, key)
+            content = self._find_origin(connection, path) or _find_content(connection, path, key)
         change_tags(self._tags, self._index, [content], add=add, remove=remove)
         return list_tags_of(self._tags, content)
+
+    def _find_itself(self, connection: sqlite3.Connection, like: ImageLike) -> int | None:
+        """The picture that others should be like, when it is in the index itself."""
+        if not isinstance(like, str | Path) or not Path(like).is_file():
+            return None
+        content = self._find_origin(connection, Path(like))
+        if content is None:
+            with Path(like).open("rb") as file:
+                content = fingerprint(file)
+        row = connection.execute("SELECT id FROM pictures WHERE content = ?", (content,)).fetchone()
+        return None if row is None else int(row[0])
+
+    def _find_origin(self, connection: sqlite3.Connection, path: Path) -> str | None:
+        """The identity of the project's picture that a file was made from; None for other files."""
+        record = self._catalog.find_by_path(path)
+        if record is None or not record.origin.startswith(PROJECT_SCHEME):
+            return None
+        return _find_indexed(connection, *split_place(record.origin))
 
 
 def _take_page(hits: Sequence[Hit], arguments: SearchArguments, shelf: Shelf) -> tuple[Hit, ...]:
@@ -209,16 +252,28 @@ def _note_unseen(connection: sqlite3.Connection, arguments: SearchArguments) -> 
     return [f"{unseen} pictures have not been looked at yet; search again for them."] if unseen else []
 
 
-def _has_projects(connection: sqlite3.Connection) -> bool:
+def _list_hints(connection: sqlite3.Connection, arguments: SearchArguments) -> list[str]:
+    """Where what was not found may be."""
+    if arguments.source != PROJECTS:
+        return []
     row = connection.execute("SELECT 1 FROM files WHERE name LIKE '%.sqlite3' LIMIT 1").fetchone()
-    return row is not None
+    return [_NO_PROJECTS] if row is None else []
+
+
+def _narrow(connection: sqlite3.Connection, query: Query, roots: Sequence[str]) -> list[int] | None:
+    """The pictures that words and filters leave; None for all."""
+    if query.terms or query.phrases or query.excluded or query.conditions or query.since or query.until or roots:
+        return list_in_scope(connection, query, roots, _MAX_NARROWED)
+    return None
 
 
 def _split_wishes(query: Query) -> tuple[Query, list[str]]:
-    """A query without its colours, and the colours."""
+    """A query without its colours and what joins them to the picture, and the colours."""
     colours = _fold_colours()
-    wishes = [colours[name] for term in query.terms if (name := "".join(term)) in colours]
-    return replace(query, terms=tuple(term for term in query.terms if "".join(term) not in colours)), wishes
+    names = [("".join(term), term) for term in query.terms]
+    wishes = [colours[name] for name, _ in names if name in colours]
+    terms = tuple(term for name, term in names if name not in colours and name not in _JOINTS)
+    return replace(query, terms=terms), wishes
 
 
 @cache
@@ -226,26 +281,20 @@ def _fold_colours() -> dict[str, str]:
     return {fold_name(word): colour for word, colour in colour_words().items()}
 
 
-def _find_itself(connection: sqlite3.Connection, like: ImageLike) -> int | None:
-    """The picture that others should be like, when it is in the index itself."""
-    if not isinstance(like, str | Path) or not Path(like).is_file():
-        return None
-    with Path(like).open("rb") as file:
-        content = fingerprint(file)
-    row = connection.execute("SELECT id FROM pictures WHERE content = ?", (content,)).fetchone()
-    return None if row is None else int(row[0])
-
-
 def _find_content(connection: sqlite3.Connection, path: Path, key: str) -> str:
     """The identity of the picture at a place, whether it is in the index or not."""
+    if (content := _find_indexed(connection, path, key)) is not None:
+        return content
+    if key or not path.is_file():
+        raise UnknownNameError(f"There is no picture at {path}.", name=str(path))
+    with path.open("rb") as file:
+        return fingerprint(file)
+
+
+def _find_indexed(connection: sqlite3.Connection, path: Path, key: str) -> str | None:
     row = connection.execute(
         "SELECT content FROM pictures JOIN places ON places.picture = pictures.id JOIN files ON files.id = places.file "
         "JOIN folders ON folders.id = files.folder WHERE path = ? AND files.name = ? AND entry = ?",
         (str(path.parent), path.name, key),
     ).fetchone()
-    if row is not None:
-        return str(row[0])
-    if key or not path.is_file():
-        raise UnknownNameError(f"There is no picture at {path}.", name=str(path))
-    with path.open("rb") as file:
-        return fingerprint(file)
+    return None if row is None else str(row[0])

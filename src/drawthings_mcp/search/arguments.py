@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -130,11 +130,15 @@ def build_query(arguments: SearchArguments, now: datetime) -> Query:
     """
     _check(arguments)
     query = parse_query(arguments.query, now)
+    if arguments.query.strip() and query == Query():
+        query = Query(notes=("The query has no letter and no digit; these are the newest.",))
     for name in _FILTERS:
         if value := getattr(arguments, name).strip():
             query = narrow(query, name, value, now)
     if arguments.source not in ("all", WEB):
         query = narrow(query, "source", arguments.source, now)
+    if query.since and query.until and query.since > query.until:
+        return replace(query, notes=(*query.notes, "since is later than until, so that there can be no picture."))
     return query
 
 

@@ -98,6 +98,12 @@ class Database:
         ) from error
 
 
+def find_last_number(connection: sqlite3.Connection, table: str) -> int:
+    """The highest number that a table ever gave to a row; lower than one that was seen when the index is another."""
+    row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = ?", (table,)).fetchone()
+    return 0 if row is None else int(row[0])
+
+
 def open_index(state_dir: Path) -> Database:
     """The index of a state folder."""
     return Database(state_dir / INDEX_NAME, INDEX, "search index", disposable=True)

@@ -13,8 +13,15 @@ from drawthings_mcp.errors import InvalidInputError
 _DAY = timedelta(days=1)
 _TICK = timedelta(microseconds=1)
 _CALENDAR = re.compile(r"(\d{4})(?:-(\d{1,2}))?(?:-(\d{1,2}))?")
-_AGO = re.compile(r"(\d{1,4})\s*(h|d|w|m|y)[a-z]*(?: ago)?")
-_HOURS: Mapping[str, int] = {"h": 1, "d": 24, "w": 7 * 24, "m": 30 * 24, "y": 365 * 24}
+_AGO = re.compile(r"(\d{1,4})\s*(min|h|d|w|m|y)[a-z]*(?: ago)?")
+_UNITS: Mapping[str, timedelta] = {
+    "min": timedelta(minutes=1),
+    "h": timedelta(hours=1),
+    "d": _DAY,
+    "w": 7 * _DAY,
+    "m": 30 * _DAY,
+    "y": 365 * _DAY,
+}
 
 
 class Span(NamedTuple):
@@ -53,6 +60,12 @@ def _parse_name(text: str, now: datetime) -> Span | None:
 _NAMES: Mapping[str, Callable[[datetime], Span]] = {
     "today": lambda midnight: Span(midnight, midnight + _DAY - _TICK),
     "yesterday": lambda midnight: Span(midnight - _DAY, midnight - _TICK),
+    "this week": lambda midnight: _span_week(midnight),
+    "last week": lambda midnight: _span_week(midnight - 7 * _DAY),
+    "this month": lambda midnight: _span_month(midnight),
+    "last month": lambda midnight: _span_month(midnight.replace(day=1) - _DAY),
+    "this year": lambda midnight: _span_year(midnight),
+    "last year": lambda midnight: _span_year(midnight.replace(year=midnight.year - 1, day=1)),
 }
 
 
@@ -60,7 +73,7 @@ def _parse_ago(text: str, now: datetime) -> Span | None:
     match = _AGO.fullmatch(text)
     if not match:
         return None
-    moment = now - timedelta(hours=int(match[1]) * _HOURS[match[2]])
+    moment = now - int(match[1]) * _UNITS[match[2]]
     return Span(moment, moment)
 
 
@@ -73,9 +86,22 @@ def _parse_calendar(text: str, now: datetime) -> Span | None:
     start = midnight.replace(year=int(match[1]), month=1 if month is None else month, day=1 if day is None else day)
     if day:
         return Span(start, start + _DAY - _TICK)
-    if month:
-        return Span(start, (start + 32 * _DAY).replace(day=1) - _TICK)
-    return Span(start, start.replace(year=start.year + 1) - _TICK)
+    return _span_month(start) if month else _span_year(start)
+
+
+def _span_week(day: datetime) -> Span:
+    monday = day - day.weekday() * _DAY
+    return Span(monday, monday + 7 * _DAY - _TICK)
+
+
+def _span_month(day: datetime) -> Span:
+    first = day.replace(day=1)
+    return Span(first, (first + 32 * _DAY).replace(day=1) - _TICK)
+
+
+def _span_year(day: datetime) -> Span:
+    first = day.replace(month=1, day=1)
+    return Span(first, first.replace(year=first.year + 1) - _TICK)
 
 
 def _parse_iso(text: str, now: datetime) -> Span:

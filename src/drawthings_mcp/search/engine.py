@@ -7,6 +7,7 @@ background. The parts are elsewhere; nothing here knows SQL, MCP or the terminal
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -30,7 +31,7 @@ from drawthings_mcp.search.arguments import WEB, SearchArguments, SearchResult, 
 from drawthings_mcp.search.database import DamagedIndexError, open_index, open_tags
 from drawthings_mcp.search.entry import Source
 from drawthings_mcp.search.freshness import Freshness
-from drawthings_mcp.search.indexing import IndexReport, Report, Stop, never, run_indexing
+from drawthings_mcp.search.indexing import IndexReport, Report, Stop, drop_folder, never, run_indexing
 from drawthings_mcp.search.internet import WebSearch, choose_provider
 from drawthings_mcp.search.looking import run_looking, source_key
 from drawthings_mcp.search.meaning import embed_texts, run_meaning
@@ -45,6 +46,9 @@ FIRST_BUDGET = 5.0
 
 _PATIENCE = 5.0
 """Seconds that an endpoint has to tell what a query means."""
+
+_SILENCE = 30.0
+"""Seconds for which an endpoint that did not serve is not asked again: its patience is the caller's time."""
 
 _logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -87,13 +91,27 @@ class SearchEngine:
         self._index = open_index(settings.state_dir)
         self._tags = open_tags(settings.state_dir)
         self._budget = budget
-        self._freshness = Freshness(self._run_reading, self._run_looking, self._run_meaning, background, fresh_for)
+        self._freshness = Freshness(
+            partial(self._within_search, self._run_reading),
+            partial(self._within_search, self._run_looking),
+            self._run_meaning,
+            background,
+            fresh_for,
+        )
+        self._report: Report | None = None
+        self._newest_own = ""
         self._told: set[str] = set()
+        self._silent_until = float("-inf")
         self._endpoint = _find_endpoint(settings)
         self._answerer = Answerer(self._index, self._tags, catalog, settings.embedding_model)
 
-    async def search(self, arguments: SearchArguments) -> SearchResult:
+    async def search(self, arguments: SearchArguments, report: Report | None = None) -> SearchResult:
         """One page of the pictures that match.
+
+        Parameters
+        ----------
+        report
+            Told from another thread how far indexing is, when there is no background in which it could go on.
 
         Raises
         ------
@@ -108,12 +126,13 @@ class SearchEngine:
         if arguments.source == WEB:
             web = self._web or WebSearch(choose_provider(self._settings))
             return await answer_from_web(web, self._catalog, query, arguments, _now())
-        report, notes = await self._freshen(with_looks=arguments.like is not None)
+        self._report = report
+        news, notes = await self._freshen(with_looks=arguments.like is not None)
         sources = await self._in_thread(self._choose_sources)
         meaning = await self._embed(query.text) if query.terms and arguments.like is None else None
         result = await self._in_thread(partial(self._answerer.answer, query, arguments, sources, meaning))
         notes = [*result.notes, *notes]
-        return replace(result, pending=report.pending if report else result.pending, notes=tuple(notes))
+        return replace(result, pending=news.pending if news else result.pending, notes=tuple(notes))
 
     async def index(self, dirs: Iterable[Path] = (), report: Report | None = None) -> IndexReport:
         """Bring the whole index up to date, looks and meanings included.
@@ -132,8 +151,17 @@ class SearchEngine:
         return result
 
     async def forget(self, dirs: Iterable[Path]) -> None:
-        """Search some folders no more that ``index`` was told of."""
-        await self._in_thread(partial(tag_file.forget_folders, self._tags, [path.resolve() for path in dirs]))
+        """Search some folders no more that ``index`` was told of, and keep nothing of them but tags.
+
+        Raises
+        ------
+        UnknownNameError
+            It was not told of one of them.
+        """
+        folders = [path.resolve() for path in dirs]
+        await self._in_thread(partial(tag_file.forget_folders, self._tags, folders))
+        for folder in folders:
+            await self._in_thread(partial(drop_folder, self._index, self._tags, folder))
 
     async def tag(self, place: str, tags: Sequence[str]) -> list[str]:
         """Add tags to a picture; all that it has then.
@@ -166,6 +194,7 @@ class SearchEngine:
     async def _freshen(self, *, with_looks: bool) -> tuple[IndexReport | None, list[str]]:
         """Bring the index up to date as far as it gets; what its reader should know."""
         try:
+            await self._notice_own()
             report = await self._freshness.refresh(self._budget, with_looks=with_looks)
         except StorageError as error:
             # A disk that is full can still be read.
@@ -174,6 +203,13 @@ class SearchEngine:
         if self._freshness.is_reading:
             notes.append("Pictures are still being indexed; search again for more.")
         return report, notes
+
+    async def _notice_own(self) -> None:
+        """A picture of our own that is new is found at once, whichever process made it."""
+        newest = await self._in_thread(self._catalog.find_latest)
+        if newest is not None and newest.id != self._newest_own:
+            self._newest_own = newest.id
+            self._freshness.expire()
 
     def _list_news(self, report: IndexReport | None) -> list[str]:
         """What a run of indexing met that its reader should know; problems once."""
@@ -189,6 +225,9 @@ class SearchEngine:
         if len(problems) > 1:
             notes.append(f"{len(problems)} files cannot be read, the first: {problems[0]}")
         return notes if len(problems) > 1 else notes + problems
+
+    def _within_search(self, run: Callable[[Stop, Report | None], T], should_stop: Stop) -> T:
+        return run(should_stop, self._report)
 
     def _run_reading(self, should_stop: Stop = never, report: Report | None = None) -> IndexReport:
         sources = list(self._choose_sources().values())
@@ -207,12 +246,13 @@ class SearchEngine:
 
     async def _embed(self, text: str) -> NDArray[np.float32] | None:
         """What a text means; None when nobody can tell now."""
-        if self._endpoint is None:
+        if self._endpoint is None or time.monotonic() < self._silent_until:
             return None
         try:
             vectors = await embed_texts(self._endpoint, [text], timeout=_PATIENCE)
         except EndpointError as error:
             _logger.info("searching by words only: %s", error)
+            self._silent_until = time.monotonic() + _SILENCE
             return None
         first: NDArray[np.float32] = vectors[0]
         return first

@@ -97,6 +97,26 @@ def remove_files(connection: sqlite3.Connection, tags: ReadTags, numbers: Sequen
     writer.finish()
 
 
+def list_roots_below(connection: sqlite3.Connection, folder: Path) -> list[int]:
+    """The numbers of the roots that are a folder or lie in it."""
+    rows = connection.execute("SELECT id, path FROM roots").fetchall()
+    return [number for number, path in rows if Path(path).is_relative_to(folder)]
+
+
+def list_files(connection: sqlite3.Connection, root: int, count: int) -> list[int]:
+    """Some files of a root."""
+    rows = connection.execute(
+        "SELECT files.id FROM files JOIN folders ON folders.id = folder WHERE root = ? LIMIT ?", (root, count)
+    )
+    return [number for (number,) in rows]
+
+
+def forget_root(connection: sqlite3.Connection, root: int) -> None:
+    """Forget a root that has no file any more."""
+    connection.execute("DELETE FROM folders WHERE root = ?", (root,))
+    connection.execute("DELETE FROM roots WHERE id = ?", (root,))
+
+
 def list_folders(connection: sqlite3.Connection, root: int) -> list[Path]:
     """The folders of a root that have files."""
     return [Path(path) for (path,) in connection.execute("SELECT path FROM folders WHERE root = ?", (root,))]

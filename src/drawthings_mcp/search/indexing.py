@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import secrets
 import sqlite3
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -68,6 +69,8 @@ class IndexReport:
         What could not be read, one sentence each; only what was not reported by an earlier run.
     missing
         Roots that are not there; their pictures are kept for the day when they are back.
+    listing_seconds
+        What it took to find out what there is: a run costs so much even when nothing has changed.
     """
 
     read: int = 0
@@ -75,6 +78,7 @@ class IndexReport:
     is_listed: bool = True
     problems: list[str] = field(default_factory=list)
     missing: list[Path] = field(default_factory=list)
+    listing_seconds: float = 0.0
 
     @property
     def is_complete(self) -> bool:
@@ -110,6 +114,7 @@ def run_indexing(
         The index cannot be written; what was written before stays.
     """
     result = IndexReport()
+    start = time.monotonic()
     # One connection for all: the last one to close makes SQLite empty its log, which takes longer than a batch.
     with open_reader(tags) as read_tags, index.read() as connection:
         present: dict[int, Source] = {}
@@ -119,11 +124,31 @@ def run_indexing(
                 present[root] = source
         # After all folders were listed: what is gone from one may have been moved to another.
         for start in range(0, len(gone), _BATCH):
+            if should_stop():
+                break  # the next run finds them missing again
             with transaction(connection):
                 files.remove_gone(connection, read_tags, gone[start : start + _BATCH])
+        result.listing_seconds = time.monotonic() - start
         if present:
             _read_pending(connection, read_tags, present, result, should_stop, report)
     return result
+
+
+def drop_folder(index: Database, tags: Database, folder: Path) -> None:
+    """Have nothing of a folder in the index any more.
+
+    Raises
+    ------
+    StorageError
+        The index cannot be written.
+    """
+    with open_reader(tags) as read_tags, index.read() as connection:
+        for root in files.list_roots_below(connection, folder):
+            while numbers := files.list_files(connection, root, _BATCH):
+                with transaction(connection):
+                    files.remove_files(connection, read_tags, numbers)
+            with transaction(connection):
+                files.forget_root(connection, root)
 
 
 def _read_pending(

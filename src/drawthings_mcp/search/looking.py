@@ -52,7 +52,8 @@ def run_looking(
             if not rows:
                 break
             last = rows[-1][0]
-            looks = [(picture, _look(connection, sources, picture)) for (picture,) in rows]
+            # A large picture takes a second: each is a chance to stop.
+            looks = [(picture, _look(connection, sources, picture)) for (picture,) in rows if not should_stop()]
             with transaction(connection):
                 connection.executemany(
                     "INSERT OR IGNORE INTO looks (picture, features) SELECT id, ? FROM pictures WHERE id = ?",

@@ -1,8 +1,9 @@
 """A query → the pictures that match it, best tier first, newest first within a tier.
 
-Owns the tiers: exact phrase, all words, beginnings of words, typing errors forgiven, and, when nothing had them all,
-most words. Each tier is one look-up in the index in order of time, begun only when those before it did not fill the
-page, so that a search costs what its page costs and not what a million pictures cost.
+Owns the tiers: exact phrase, all words, beginnings of words, typing errors forgiven; when nothing had them all, all but
+one; when nothing had those either, the rarest words, which tell most. Each tier is one look-up in the index in order of
+time, begun only when those before it did not fill the page, so that a search costs what its page costs and not what a
+million pictures cost.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import NamedTuple
 from drawthings_mcp.search.facets import EVERY, list_source_facets, name_facet, seed_facet, size_facet, tag_facet
 from drawthings_mcp.search.pictures import SLOTS, number_of
 from drawthings_mcp.search.query import Condition, Match, Query, Term
-from drawthings_mcp.search.vocabulary import list_completions, list_corrections
+from drawthings_mcp.search.vocabulary import count_pictures, list_completions, list_corrections
 from drawthings_mcp.search.words import fold_name
 
 MAX_COUNTED, _MIN_COUNTED = 1000, 50
@@ -28,8 +29,10 @@ _MAX_NAMES = 200
 """Models that one word of a filter stands for."""
 _MAX_DROPPED = 8
 """Words of a query up to which each is left out in turn."""
+_MAX_TOGETHER = 5
+"""Rarest words of a query that are looked for together; more are together nowhere."""
 _ARTICLES = ("a", "an", "the", "of", "in", "on", "at", "with", "and", "or", "for", "to", "by", "from", "is", "are")
-_FILLERS = frozenset((*_ARTICLES, "my", "that", "this", "picture", "pictures", "image", "images", "photo"))
+FILLERS = frozenset((*_ARTICLES, "my", "that", "this", "picture", "pictures", "image", "images", "photo"))
 """Words that say nothing about a picture when there are others."""
 _FIRST, _LAST = -(1 << 63), (1 << 63) - 1
 
@@ -53,18 +56,28 @@ class Hits:
         How many there are, or how many at least.
     is_exact
         Whether the total is the whole number.
+    notes
+        What the reader should know, one sentence each.
     """
 
     page: tuple[Hit, ...]
     total: int
     is_exact: bool
+    notes: tuple[str, ...] = ()
 
 
 class Tier(NamedTuple):
-    """One look-up."""
+    """One look-up.
+
+    Attributes
+    ----------
+    resort
+        How far it is from what was asked for; of no interest when one that is less far found something.
+    """
 
     match: Match
     expression: str
+    resort: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +122,11 @@ def find_pictures(
     scope = build_scope(connection, query, roots)
     most = max(_limit_counting(connection), offset + limit + 1)
     gathering = _Gathering(offset + limit, most, is_alive)
+    resort = 0
     for tier in _list_useful(connection, query, scope):
-        if tier.match == "some words" and gathering.found:
-            break  # pictures that lack a word are of interest when there are no others
+        if gathering.found and tier.resort > resort:
+            break
+        resort = tier.resort
         if gathering.is_full:
             gathering.finished = False
             break
@@ -224,18 +239,33 @@ def list_tiers(connection: sqlite3.Connection, query: Query, scope: Scope) -> It
     if not query.terms:
         yield Tier("exact" if query.phrases else "recent", scope.build())
         return
-    yield Tier("exact", scope.build(_quote(tuple(word for term in query.terms for word in term))))
     terms = _drop_fillers(query.terms)
-    if terms != query.terms or len(terms) > 1:
-        yield Tier("words", scope.build(*map(_quote, terms)))
+    exact = Tier("exact", scope.build(_quote(tuple(word for term in query.terms for word in term))))
+    words = Tier("words", scope.build(*map(_quote, terms)))
+    # Where words are nowhere together, they are nowhere in a row: a long row takes as long to look for as all of them.
+    if len(query.terms) == 1:
+        yield exact
+    elif next(_look_up(connection, words.expression, scope), None) is not None:
+        yield from (exact, words)
     yield Tier("prefix", scope.build(*(_complete(connection, term) for term in terms)))
     yield Tier("fuzzy", scope.build(*(_forgive(connection, term) for term in terms)))
+    yield from _list_resorts(connection, terms, scope)
+
+
+def _list_resorts(connection: sqlite3.Connection, terms: tuple[Term, ...], scope: Scope) -> Iterator[Tier]:
+    """Without one word, the most frequent first; then the rarest words, fewer and fewer; at last any of them."""
+    counts = {term: min(count_pictures(connection, word) for word in term) for term in terms}
     if 1 < len(terms) <= _MAX_DROPPED:
-        forgiving = [_forgive(connection, term) for term in terms]
-        lacking = (scope.build(*forgiving[:at], *forgiving[at + 1 :]) for at in range(len(terms)))
-        yield Tier("some words", " OR ".join(f"({expression})" for expression in lacking))
+        forgiving = {term: _forgive(connection, term) for term in terms}
+        # A word that no picture has tells least of all.
+        for dropped in sorted(counts, key=lambda term: (counts[term] > 0, -counts[term])):
+            others = (forgiving[term] for term in terms if term != dropped)
+            yield Tier("some words", scope.build(*others), 1)
     if len(terms) > 2:
-        yield Tier("some words", scope.build(_any_of([_quote(term) for term in terms])))
+        rarest = sorted((term for term in counts if counts[term]), key=lambda term: counts[term])
+        for last in range(min(len(rarest), _MAX_TOGETHER), 0, -1):
+            yield Tier("some words", scope.build(*map(_quote, rarest[:last])), 2)
+        yield Tier("some words", scope.build(_any_of([_quote(term) for term in terms])), 2)
 
 
 def _look_up(connection: sqlite3.Connection, expression: str, scope: Scope) -> Iterator[int]:
@@ -274,7 +304,7 @@ def _list_names(connection: sqlite3.Connection, kind: str, value: str) -> list[s
 
 
 def _drop_fillers(terms: tuple[Term, ...]) -> tuple[Term, ...]:
-    return tuple(term for term in terms if term[0] not in _FILLERS or len(term) > 1) or terms
+    return tuple(term for term in terms if term[0] not in FILLERS or len(term) > 1) or terms
 
 
 def _complete(connection: sqlite3.Connection, term: Term) -> str:
@@ -296,4 +326,4 @@ def _quote(words: Term) -> str:
 
 
 def _any_of(expressions: Sequence[str]) -> str:
-    return f"({' OR '.join(expressions)})"
+    return expressions[0] if len(expressions) == 1 else f"({' OR '.join(expressions)})"

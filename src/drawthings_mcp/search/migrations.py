@@ -71,17 +71,17 @@ INDEX: tuple[tuple[str, ...], ...] = (
         "CREATE TABLE vocabulary (word TEXT PRIMARY KEY, pictures INTEGER NOT NULL) WITHOUT ROWID",
         "CREATE TABLE trigrams (trigram TEXT NOT NULL, length INTEGER NOT NULL, word TEXT NOT NULL, "
         "PRIMARY KEY (trigram, length, word)) WITHOUT ROWID",
-        # How pictures look; the number tells which are new.
+        # How pictures look; the number, which is never given again, tells which are new.
         """
         CREATE TABLE looks (
-            number INTEGER PRIMARY KEY,
+            number INTEGER PRIMARY KEY AUTOINCREMENT,
             picture INTEGER UNIQUE NOT NULL,
             features BLOB NOT NULL
         )
         """,
         """
         CREATE TABLE meanings (
-            number INTEGER PRIMARY KEY,
+            number INTEGER PRIMARY KEY AUTOINCREMENT,
             picture INTEGER UNIQUE NOT NULL,
             model TEXT NOT NULL,
             vector BLOB NOT NULL

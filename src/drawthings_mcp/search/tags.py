@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from drawthings_mcp.errors import InvalidInputError
+from drawthings_mcp.errors import InvalidInputError, UnknownNameError
 from drawthings_mcp.search.database import Database
 from drawthings_mcp.search.pictures import PictureWriter, ReadTags
 from drawthings_mcp.search.words import split_words
@@ -76,8 +76,24 @@ def remember_folders(tags: Database, folders: Iterable[Path]) -> None:
         connection.executemany("INSERT OR IGNORE INTO folders VALUES (?)", [(str(folder),) for folder in folders])
 
 
-def forget_folders(tags: Database, folders: Iterable[Path]) -> None:
-    """Search some folders no more."""
+def forget_folders(tags: Database, folders: Sequence[Path]) -> None:
+    """Search some folders no more.
+
+    Raises
+    ------
+    UnknownNameError
+        One of them is not among those that are remembered; carries these.
+    """
+    known = list_remembered(tags)
+    for folder in folders:
+        if folder not in known:
+            others = ", ".join(map(str, known)) or "none"
+            raise UnknownNameError(
+                f"{folder} was not added to what is searched (added: {others}); the folders of DRAWTHINGS_SEARCH_DIRS "
+                "are taken out there.",
+                name=str(folder),
+                nearest=list(map(str, known)),
+            )
     with tags.write() as connection:
         connection.executemany("DELETE FROM folders WHERE path = ?", [(str(folder),) for folder in folders])
 

@@ -32,7 +32,7 @@ _LAST = "\U0010ffff"
 
 def count_words(connection: sqlite3.Connection, changes: Counter[str]) -> None:
     """Keep the numbers of pictures per word; words that no picture has any more are forgotten."""
-    known = {word for word in changes if _get_count(connection, word) > 0}
+    known = {word for word in changes if count_pictures(connection, word) > 0}
     connection.executemany(
         "INSERT INTO vocabulary VALUES (?, ?) ON CONFLICT (word) DO UPDATE SET pictures = pictures + excluded.pictures",
         sorted(changes.items()),
@@ -41,12 +41,18 @@ def count_words(connection: sqlite3.Connection, changes: Counter[str]) -> None:
         "INSERT OR IGNORE INTO trigrams VALUES (?, ?, ?)",
         [(gram, len(word), word) for word in changes if word not in known for gram in _list_corrected_by(word)],
     )
-    for word in [word for word, change in changes.items() if change < 0 and _get_count(connection, word) <= 0]:
+    for word in [word for word, change in changes.items() if change < 0 and count_pictures(connection, word) <= 0]:
         connection.execute("DELETE FROM vocabulary WHERE word = ?", (word,))
         connection.executemany(
             "DELETE FROM trigrams WHERE trigram = ? AND length = ? AND word = ?",
             [(gram, len(word), word) for gram in _list_corrected_by(word)],
         )
+
+
+def count_pictures(connection: sqlite3.Connection, word: str) -> int:
+    """How many pictures have a word."""
+    row = connection.execute("SELECT pictures FROM vocabulary WHERE word = ?", (word,)).fetchone()
+    return int(row[0]) if row else 0
 
 
 def list_completions(connection: sqlite3.Connection, beginning: str) -> list[str]:
@@ -63,7 +69,7 @@ def list_completions(connection: sqlite3.Connection, beginning: str) -> list[str
 
 def list_corrections(connection: sqlite3.Connection, word: str) -> list[str]:
     """What a word may have been meant to be, the nearest and most frequent first; empty for a word that is in use."""
-    count = _get_count(connection, word)
+    count = count_pictures(connection, word)
     if count > _RARE or not _is_corrected(word):
         return []
     allowed = 2 if len(word) >= _LONG_WORD else 1
@@ -89,12 +95,7 @@ def _list_candidates(connection: sqlite3.Connection, word: str, allowed: int) ->
         (*grams, len(word) - allowed, len(word) + allowed, needed),
     ).fetchall()
     swaps = [word[:at] + word[at + 1] + word[at] + word[at + 2 :] for at in range(len(word) - 1)]
-    return [*shared, *((swap, count) for swap in set(swaps) if (count := _get_count(connection, swap)))]
-
-
-def _get_count(connection: sqlite3.Connection, word: str) -> int:
-    row = connection.execute("SELECT pictures FROM vocabulary WHERE word = ?", (word,)).fetchone()
-    return int(row[0]) if row else 0
+    return [*shared, *((swap, count) for swap in set(swaps) if (count := count_pictures(connection, swap)))]
 
 
 def _list_corrected_by(word: str) -> list[str]:

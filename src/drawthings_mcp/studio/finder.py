@@ -37,13 +37,15 @@ class Finder:
         self._opening = anyio.Lock()
         self._engine: SearchEngine | None = None
 
-    async def search(self, *, like: str = "", **wanted: Any) -> HitPage:
+    async def search(self, *, like: str = "", report: Any = None, **wanted: Any) -> HitPage:
         """One page of hits, each with an id under which it can be used at once.
 
         Parameters
         ----------
         like
             A reference to a picture that hits should look like.
+        report
+            Told how far indexing is; see ``search.SearchEngine.search``.
         **wanted
             The other fields of ``search.SearchArguments``.
 
@@ -56,7 +58,7 @@ class Finder:
         engine = await self._open()
         found = await self._gallery.find([like]) if like else FoundPictures(())
         alike = found.pictures[0].path if found.pictures else None
-        result = await engine.search(room.SearchArguments(**wanted, like=alike))
+        result = await engine.search(room.SearchArguments(**wanted, like=alike), report)
         notes = found.notes
         hits = [await _build_hit(row, engine) for row in result.rows]
         return HitPage(
@@ -74,6 +76,10 @@ class Finder:
     async def index(self, folders: Sequence[Path], report: Any = None) -> Any:
         """Brings the whole index up to date; see ``search.SearchEngine.index``."""
         return await (await self._open()).index(folders, report)
+
+    async def forget(self, folders: Sequence[Path]) -> None:
+        """Searches folders no more that were indexed; see ``search.SearchEngine.forget``."""
+        await (await self._open()).forget(folders)
 
     async def change_tags(
         self, references: Sequence[str], add: Sequence[str], remove: Sequence[str]
@@ -130,5 +136,6 @@ async def _build_hit(row: Any, engine: SearchEngine) -> Hit:
         kind=row.source,
         created=row.created,
         page=row.page,
-        licence=row.licence or row.attribution,
+        licence=row.licence,
+        attribution=row.attribution,
     )

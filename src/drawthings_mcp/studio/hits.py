@@ -24,7 +24,7 @@ def describe_hit(hit: Hit) -> str:
         hit.match,
         hit.kind,
         f"{hit.created:%Y-%m-%d}" if hit.created else "",
-        hit.licence,
+        hit.licence or hit.attribution,
         hit.page,
     )
     return " • ".join(filter(None, parts))
@@ -38,8 +38,10 @@ def describe_page(page: HitPage) -> Iterator[str]:
         yield f"There are {at_least}{page.total} hits; offset={page.offset} is past the last."
     elif not page.hits:
         yield "Nothing was found. Use fewer or other words, leave filters out, or search another source."
-    elif shown < page.total or not page.is_exact:
+    elif shown < page.total:
         yield f"{shown} of {at_least}{page.total}; go on with offset={shown}"
+    elif not page.is_exact:
+        yield f"These are the best {shown}, perhaps there are more; go on with offset={shown}"
     if page.pending:
         yield f"{page.pending} files are not indexed yet; search again in a while."
     yield from (f"note: {note}" for note in page.notes)

@@ -51,7 +51,7 @@ class Hit:
         Names with weights.
     match
         How it was found: ``exact``, ``words``, ``prefix``, ``fuzzy``, ``visual``, ``meaning``.
-    page, licence
+    page, licence, attribution
         Of a picture on the web.
     """
 
@@ -68,6 +68,7 @@ class Hit:
     created: datetime | None
     page: str = ""
     licence: str = ""
+    attribution: str = ""
 
     def to_json(self) -> dict[str, object]:
         """For programs."""
@@ -85,6 +86,7 @@ class Hit:
             "place": self.place,
             "page": self.page,
             "licence": self.licence,
+            "attribution": self.attribution,
         }
 
 

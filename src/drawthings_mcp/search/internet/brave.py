@@ -13,6 +13,7 @@ from drawthings_mcp.search.internet.provider import (
     read_entries,
     read_number,
     read_text,
+    read_url,
 )
 
 BASE = "https://api.search.brave.com"
@@ -55,15 +56,15 @@ class Brave:
 
 
 def _parse_entry(entry: Any) -> WebImage | None:
-    thumbnail = read_text(entry, "thumbnail", "src")
-    image = read_text(entry, "properties", "url") or thumbnail
+    thumbnail = read_url(entry, "thumbnail", "src")
+    image = read_url(entry, "properties", "url") or thumbnail
     if not image:
         return None
     return WebImage(
         title=read_text(entry, "title"),
         image=image,
         thumbnail=thumbnail or image,
-        page=read_text(entry, "url"),
+        page=read_url(entry, "url"),
         source=read_text(entry, "source"),
         width=read_number(entry, "properties", "width"),
         height=read_number(entry, "properties", "height"),

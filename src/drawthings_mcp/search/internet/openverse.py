@@ -13,6 +13,7 @@ from drawthings_mcp.search.internet.provider import (
     read_entries,
     read_number,
     read_text,
+    read_url,
 )
 
 BASE = "https://api.openverse.org"
@@ -50,14 +51,14 @@ class Openverse:
 
 
 def _parse_entry(entry: Any) -> WebImage | None:
-    image = read_text(entry, "url")
+    image = read_url(entry, "url")
     if not image:
         return None
     return WebImage(
         title=read_text(entry, "title"),
         image=image,
-        thumbnail=read_text(entry, "thumbnail") or image,
-        page=read_text(entry, "foreign_landing_url"),
+        thumbnail=read_url(entry, "thumbnail") or image,
+        page=read_url(entry, "foreign_landing_url"),
         source=read_text(entry, "source") or read_text(entry, "provider"),
         width=read_number(entry, "width"),
         height=read_number(entry, "height"),

@@ -93,6 +93,13 @@ def read_text(entry: Any, *path: str) -> str:
     return entry.strip() if isinstance(entry, str) else ""
 
 
+def read_url(entry: Any, *path: str) -> str:
+    """An address of the web in nested objects; empty when there is none. It may leave out its scheme."""
+    url = read_text(entry, *path)
+    url = f"https:{url}" if url.startswith("//") else url
+    return url if url.lower().startswith(("http://", "https://")) else ""
+
+
 def read_number(entry: Any, *path: str) -> int:
     """A whole number in nested objects; 0 when there is none."""
     for key in path:

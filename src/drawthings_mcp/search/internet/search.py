@@ -35,7 +35,7 @@ _MAX_THUMBNAIL = 4 << 20
 _MAX_REQUESTS = 3
 """Pages that are asked for to fill one of ours."""
 _AT_ONCE = 6
-_OK = 200
+_OK, _REFUSED, _FAILED = 200, 400, 500
 
 
 class Fetch(Protocol):
@@ -78,15 +78,17 @@ class WebSearch:
             raise InvalidInputError("query: the web is searched by words; give some.")
         size = self.provider.page_size
         page, skipped = (offset // size + 1, offset % size) if size else (1, offset)
-        found: list[WebImage] = []
+        found: dict[str, WebImage] = {}  # pages may overlap
         total: int | None = None
         for number in range(page, min(page + _MAX_REQUESTS, self.provider.last_page + 1)):
             answer = self.provider.parse(await self._ask(self.provider.build_request(text, number)))
-            found += answer.images
+            before = len(found)
+            found.update({image.image: image for image in answer.images if image.image not in found})
             total = answer.total
-            if len(answer.images) < max(size, 1) or len(found) >= skipped + limit:
+            is_last = len(answer.images) < max(size, 1) or len(found) == before
+            if is_last or len(found) >= skipped + limit:
                 break
-        return WebAnswer(tuple(found[skipped : skipped + limit]), total)
+        return WebAnswer(tuple(found.values())[skipped : skipped + limit], total)
 
     async def fetch_thumbnails(self, images: tuple[WebImage, ...]) -> list[bytes | None]:
         """The thumbnails of some pictures; None for those that cannot be had."""
@@ -124,12 +126,18 @@ class WebSearch:
                 f"{name} cannot be reached ({type(error).__name__}); check the connection and the address."
             ) from error
         if status != _OK:
-            hint = self.provider.refusals.get(status, "try again later.")
-            raise WebError(f"{name} answered {status}: {hint}")
+            raise WebError(f"{name} answered {status}: {self.provider.refusals.get(status) or _advise(status)}")
         try:
             return json.loads(data)
         except (ValueError, RecursionError) as error:
             raise WebError(f"{name} answered something else than JSON; check its address.") from error
+
+
+def _advise(status: int) -> str:
+    """What to do about a status that the provider does not explain."""
+    if status < _REFUSED:
+        return "it leads elsewhere; give the address where it is."
+    return "it refuses the request; check its address and settings." if status < _FAILED else "try again later."
 
 
 async def _get(request: WebRequest) -> tuple[int, bytes]:

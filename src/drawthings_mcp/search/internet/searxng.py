@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from drawthings_mcp.search.internet.provider import WebAnswer, WebImage, WebRequest, read_entries, read_text
+from drawthings_mcp.search.internet.provider import WebAnswer, WebImage, WebRequest, read_entries, read_text, read_url
 
 _RESOLUTION = re.compile(r"(\d{1,5})\s*[x×]\s*(\d{1,5})")
 
@@ -40,23 +40,18 @@ class SearXNG:
 
 
 def _parse_entry(entry: Any) -> WebImage | None:
-    image = _complete(read_text(entry, "img_src"))
+    image = read_url(entry, "img_src")
     if not image:
         return None
-    thumbnail = _complete(read_text(entry, "thumbnail_src") or read_text(entry, "thumbnail")) or image
+    thumbnail = read_url(entry, "thumbnail_src") or read_url(entry, "thumbnail") or image
     size = _RESOLUTION.search(read_text(entry, "resolution"))
     return WebImage(
         title=read_text(entry, "title"),
         image=image,
         thumbnail=thumbnail,
-        page=read_text(entry, "url"),
+        page=read_url(entry, "url"),
         source=read_text(entry, "source") or read_text(entry, "engine"),
         width=int(size[1]) if size else 0,
         height=int(size[2]) if size else 0,
         attribution=read_text(entry, "author"),
     )
-
-
-def _complete(url: str) -> str:
-    """URLs may leave out their scheme."""
-    return f"https:{url}" if url.startswith("//") else url

@@ -17,7 +17,7 @@ from drawthings_mcp.errors import EndpointError
 from drawthings_mcp.search.database import Database
 from drawthings_mcp.search.indexing import Progress, Report, Stop, never
 from drawthings_mcp.search.meaning.embedding import embed_texts
-from drawthings_mcp.search.meaning.vectors import encode_vector
+from drawthings_mcp.search.meaning.vectors import VALUE_SIZE, encode_vector
 from drawthings_mcp.web.endpoint import Endpoint
 
 _logger = logging.getLogger(__name__)
@@ -65,15 +65,24 @@ def _list_next(index: Database, last: int, model: str) -> list[tuple[int, str]]:
 
 def _keep(index: Database, model: str, pictures: list[int], vectors: NDArray[np.float32]) -> None:
     with index.write() as connection:
+        _forget_other_lengths(connection, model, vectors.shape[1])
         for picture, vector in zip(pictures, vectors, strict=True):
             _replace(connection, picture, model, encode_vector(vector))
+
+
+def _forget_other_lengths(connection: sqlite3.Connection, model: str, dimensions: int) -> None:
+    """All of a model, when another one answers under its name: meanings of two models cannot be compared."""
+    row = connection.execute(
+        "SELECT length(vector) FROM meanings WHERE model = ? ORDER BY number DESC LIMIT 1", (model,)
+    ).fetchone()
+    if row is not None and row[0] != dimensions * VALUE_SIZE:
+        connection.execute("DELETE FROM meanings WHERE model = ?", (model,))
 
 
 def _replace(connection: sqlite3.Connection, picture: int, model: str, data: bytes) -> None:
     """With a new number, by which those that have read the table see that it is new."""
     connection.execute("DELETE FROM meanings WHERE picture = ?", (picture,))
     connection.execute(
-        "INSERT INTO meanings (number, picture, model, vector) "
-        "SELECT (SELECT coalesce(max(number), 0) + 1 FROM meanings), id, ?, ? FROM pictures WHERE id = ?",
+        "INSERT INTO meanings (picture, model, vector) SELECT id, ?, ? FROM pictures WHERE id = ?",
         (model, data, picture),
     )

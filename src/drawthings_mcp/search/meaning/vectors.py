@@ -13,8 +13,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from drawthings_mcp.search.database import find_last_number
+
 SHORTLIST = 256
 """Candidates whose numbers are compared."""
+VALUE_SIZE = 2
+"""Bytes of a kept number."""
 _CHUNK = 1 << 16
 _WORD = 64
 _GROWTH = 1.5
@@ -30,7 +34,7 @@ class Nearness(NamedTuple):
 class Meanings:
     """Meanings read from an index; ``refresh`` reads those that are new.
 
-    Those of other models, and of other lengths than the first, are left out. Not for several threads at once.
+    Those of other models, and of other lengths than the newest, are left out. Not for several threads at once.
     """
 
     def __init__(self, model: str) -> None:
@@ -38,6 +42,7 @@ class Meanings:
         self._last = 0
         self._count = 0
         self._dimensions = 0
+        self._expected = 0
         self._pictures = np.zeros(0, np.int64)
         self._signs = np.zeros((0, 0), np.uint64)
 
@@ -46,9 +51,11 @@ class Meanings:
 
     def refresh(self, connection: sqlite3.Connection) -> None:
         """Read the meanings that were added since; all of them when the index was made anew."""
-        (last,) = connection.execute("SELECT coalesce(max(number), 0) FROM meanings").fetchone()
+        last = find_last_number(connection, "meanings")
         if last < self._last:
             self.__init__(self._model)  # type: ignore[misc]
+        # Memory that is never written to costs nothing, growing a copy.
+        self._expected = self._count + last - self._last
         rows = connection.execute(
             "SELECT number, picture, vector FROM meanings WHERE number > ? AND model = ? ORDER BY number",
             (self._last, self._model),
@@ -86,11 +93,14 @@ class Meanings:
         return apart
 
     def _append(self, meanings: list[tuple[int, NDArray[np.float32]]]) -> None:
-        self._dimensions = self._dimensions or len(meanings[0][1])
+        newest = len(meanings[-1][1])
+        if newest != self._dimensions:  # another model answers under the same name
+            self._count, self._dimensions = 0, newest
+            self._grow(0)
         kept = [(picture, vector) for picture, vector in meanings if len(vector) == self._dimensions]
         end = self._count + len(kept)
         if end > len(self._pictures):
-            self._grow(int(end * _GROWTH))
+            self._grow(max(int(end * _GROWTH), self._expected))
         if kept:
             self._pictures[self._count : end] = [picture for picture, _ in kept]
             self._signs[self._count : end] = _pack_signs(np.stack([vector for _, vector in kept]))
@@ -112,7 +122,7 @@ def encode_vector(vector: NDArray[np.float32]) -> bytes:
 
 def decode_vector(data: bytes) -> NDArray[np.float32]:
     """As it was; empty when it cannot be one."""
-    return np.frombuffer(data[: len(data) // 2 * 2], "<f2").astype(np.float32)
+    return np.frombuffer(data[: len(data) // VALUE_SIZE * VALUE_SIZE], "<f2").astype(np.float32)
 
 
 def _pack_signs(vectors: NDArray[np.float32]) -> NDArray[np.uint64]:

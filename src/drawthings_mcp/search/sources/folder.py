@@ -67,6 +67,11 @@ def _list_folder(folder: Path, suffixes: Collection[str]) -> tuple[Listing, list
     return Listing(folder, files), below
 
 
+def is_plain_file(path: Path) -> bool:
+    """Whether there is a file that is no link: one may lead out of the folders that the user allowed."""
+    return path.is_file() and not path.is_symlink()
+
+
 def _is_text(name: str) -> bool:
     """Whether a name can be written down; those that some other system made are bytes."""
     try:
@@ -139,7 +144,7 @@ class FolderSource:
 
     def find_place(self, path: Path, key: str) -> str | None:
         """Its path, when it is still there."""
-        return str(path) if path.is_file() else None
+        return str(path) if is_plain_file(path) else None
 
     def read_preview(self, path: Path, key: str) -> Path | bytes:
         """The file itself."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from drawthings_mcp.search.entry import Entry, Listing
-from drawthings_mcp.search.sources.folder import SUFFIXES, ReadFacts, read_picture, walk
+from drawthings_mcp.search.sources.folder import SUFFIXES, ReadFacts, is_plain_file, read_picture, walk
 
 ATTACHMENTS = "user-files"
 """Where attachments are, beside a file that describes each of them."""
@@ -45,7 +45,7 @@ class LMStudioSource:
 
     def find_place(self, path: Path, key: str) -> str | None:
         """Its path, when it is still there."""
-        return str(path) if path.is_file() else None
+        return str(path) if is_plain_file(path) else None
 
     def read_preview(self, path: Path, key: str) -> Path | bytes:
         """The file itself."""

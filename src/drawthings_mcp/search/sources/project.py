@@ -15,7 +15,7 @@ from drawthings_mcp.errors import InvalidImageError, InvalidInputError
 from drawthings_mcp.metadata import ImageFacts
 from drawthings_mcp.search.entry import Entry, Listing, Stamp
 from drawthings_mcp.search.projects import ProjectFile, format_reference
-from drawthings_mcp.search.sources.folder import walk
+from drawthings_mcp.search.sources.folder import is_plain_file, walk
 from drawthings_mcp.tensors import ImageLike
 
 KIND = "projects"
@@ -63,7 +63,7 @@ class ProjectSource:
 
     def find_place(self, path: Path, key: str) -> str | None:
         """The reference of a picture, when its project is still there."""
-        return format_reference(path, int(key)) if path.is_file() else None
+        return format_reference(path, int(key)) if is_plain_file(path) else None
 
     def read_preview(self, path: Path, key: str) -> ImageLike:
         """The thumbnail that the app kept, or else the picture."""

@@ -5,7 +5,7 @@ Owns the colours, their borders and their words.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,11 +35,6 @@ _DARK, _LIGHT, _PALE = 0.16, 0.85, 0.14
 """Values below which all is black, above which what is pale is white, and saturation below which all is pale."""
 _BROWN_VALUE = 0.65
 """Value below which orange is brown."""
-
-
-def list_colours(words: Iterable[str], fold: Mapping[str, str]) -> list[str]:
-    """The colours among some words."""
-    return [fold[word] for word in words if word in fold]
 
 
 def colour_words() -> Mapping[str, str]:

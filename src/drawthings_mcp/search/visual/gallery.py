@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from drawthings_mcp.search.database import find_last_number
 from drawthings_mcp.search.visual.colours import COLOURS
 from drawthings_mcp.search.visual.look import LOOK_SIZE, Look, decode_grid
 
@@ -24,6 +25,7 @@ _NEAR_DUPLICATE = 8
 _SAME_COLOURS = 190
 """Share of colours (1/255) that they have in common at least."""
 _HEAD = np.dtype([("hash", "<u8"), ("colours", "u1", (len(COLOURS),)), ("brightness", "u1"), ("aspect", "u1")])
+_HASH_SIZE = _HEAD["hash"].itemsize
 _GROWTH = 1.5
 
 _HASH_WEIGHT, _COLOUR_WEIGHT, _GRID_WEIGHT = 8, 3, 1
@@ -85,8 +87,7 @@ class Gallery:
 
     def refresh(self, connection: sqlite3.Connection) -> None:
         """Read the looks that were measured since; all of them when the index was made anew."""
-        (last,) = connection.execute("SELECT coalesce(max(number), 0) FROM looks").fetchone()
-        if last < self._last:
+        if find_last_number(connection, "looks") < self._last:
             self.__init__()  # type: ignore[misc]
         rows = connection.execute(
             "SELECT number, picture, features FROM looks WHERE number > ? ORDER BY number", (self._last,)
@@ -150,17 +151,22 @@ class Gallery:
         points: NDArray[np.uint16],
         wishes: Sequence[str],
     ) -> list[Likeness]:
-        """In order, with the tiny pictures compared as well; those that the index has no more are left out."""
-        found = []
+        """In order, with the tiny pictures compared as well; looks that the index has no more are left out."""
+        found: dict[int, Likeness] = {}
         grid = look.grid.ravel().astype(np.int16)
         for number, point in zip(numbers.tolist(), points.tolist(), strict=True):
             picture = int(self._columns.pictures[number])
             row = connection.execute("SELECT features FROM looks WHERE picture = ?", (picture,)).fetchone()
-            if row is None or len(row[0]) != LOOK_SIZE:
+            if row is None or not self._is_current(number, row[0]):
                 continue
             apart = 0.0 if wishes else float(np.abs(decode_grid(row[0]) - grid).mean())
-            found.append(Likeness(picture, point + apart * _GRID_WEIGHT, self._is_version(number, look)))
-        return sorted(found, key=lambda likeness: (likeness.distance, -likeness.picture))
+            # A picture that was gone for a while is in memory twice.
+            found[picture] = Likeness(picture, point + apart * _GRID_WEIGHT, self._is_version(number, look))
+        return sorted(found.values(), key=lambda likeness: (likeness.distance, -likeness.picture))
+
+    def _is_current(self, number: int, data: bytes) -> bool:
+        """Whether a look in memory is still the one that is kept of its picture."""
+        return len(data) == LOOK_SIZE and int.from_bytes(data[:_HASH_SIZE], "little") == self._columns.hashes[number]
 
     def _is_version(self, number: int, look: Look) -> bool:
         """Whether a picture shows the same in the same colours; flat pictures have the same hash in all colours."""
