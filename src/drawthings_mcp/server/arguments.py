@@ -13,7 +13,7 @@ from pydantic import BeforeValidator
 
 _IDS = re.compile(r"\s*[avpi]\d+(?:\s*[,;\s]\s*[avpi]\d+)+\s*", re.IGNORECASE)
 _ID = re.compile(r"[avpi]\d+", re.IGNORECASE)
-_NOTHING = frozenset({"none", "null"})
+_NOTHING = frozenset({"", "none", "null"})
 """What models write into an argument that they mean to leave out."""
 _NUMBER = re.compile(r"-?\d*\.?\d+")
 _EDGES = ("left", "top", "right", "bottom")
@@ -64,9 +64,9 @@ def _find_numbers(text: str) -> Iterator[float]:
     return (float(number) for number in _NUMBER.findall(text))
 
 
-Reference: TypeAlias = Annotated[str, BeforeValidator(_unwrap)]
-"""What names one picture."""
-References: TypeAlias = Annotated[list[str], BeforeValidator(_split)]
+Name: TypeAlias = Annotated[str, BeforeValidator(_unwrap)]
+"""What names one thing: a picture, a model, a preset."""
+Names: TypeAlias = Annotated[list[str], BeforeValidator(_split)]
 """What names several."""
 Boxes: TypeAlias = Annotated[list[list[float]], BeforeValidator(_list_boxes)]
 """Left, top, right and bottom of several rectangles."""

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from drawthings_mcp.errors import InvalidInputError
 from drawthings_mcp.limits import MAX_MOODBOARD, MAX_SEED, MAX_SIDE, MAX_VARIANTS, MIN_SIDE
-from drawthings_mcp.server.arguments import Reference, References
+from drawthings_mcp.server.arguments import Name, Names
 from drawthings_mcp.server.progress import ProgressNotifier
 from drawthings_mcp.server.rendering import Render, answer_render
 from drawthings_mcp.server.session import Session, get_session
@@ -33,12 +33,12 @@ _PICTURE_HELP = "id (v3, a1), latest, path or URL"
 PreviewMode = Literal["auto", "always", "never"]
 Prompt = Annotated[str, Field(min_length=1, max_length=10_000, description="What to make, or what to change.")]
 ModeName = Annotated[Mode, Field(description="auto: mask → inpaint, picture → edit, none → text2image")]
-ModelName = Annotated[str, Field(description=_MODEL_HELP)]
+ModelName = Annotated[Name, Field(description=_MODEL_HELP)]
 Shape = Annotated[ImageFormat | None, Field(description="Shape at the model's native size.")]
 Side = Annotated[int | None, Field(ge=MIN_SIDE, le=MAX_SIDE, description="Pixels; wins over image_format.")]
 Variants = Annotated[int, Field(ge=1, le=MAX_VARIANTS, description="How many pictures, each with a seed of its own.")]
-Picture = Annotated[Reference, Field(description=_PICTURE_HELP)]
-Moodboard = Annotated[References, Field(max_length=MAX_MOODBOARD, description="Further references, in order.")]
+Picture = Annotated[Name, Field(description=_PICTURE_HELP)]
+Moodboard = Annotated[Names, Field(max_length=MAX_MOODBOARD, description="Further references, in order.")]
 
 
 async def generate_simple(
@@ -58,13 +58,13 @@ async def generate_simple(
         GenerateArguments(
             prompt=prompt,
             mode=mode,
-            model=_read_name(model),
+            model=model,
             image_format=image_format,
             width=width,
             height=height,
             variants=variants,
-            canvas=_read_name(canvas) or None,
-            moodboard=_drop_empty(moodboard),
+            canvas=canvas or None,
+            moodboard=tuple(moodboard),
         ),
     )
 
@@ -76,7 +76,7 @@ async def generate_full(
     model: ModelName = "auto",
     canvas: Picture = "",
     moodboard: Moodboard = [],  # noqa: B006 - pydantic copies it
-    mask: Annotated[Reference, Field(description="White is repainted, black kept.")] = "",
+    mask: Annotated[Name, Field(description="White is repainted, black kept.")] = "",
     negative_prompt: Annotated[str, Field(max_length=10_000, description="What to avoid; many models ignore it.")] = "",
     image_format: Shape = None,
     width: Side = None,
@@ -86,9 +86,9 @@ async def generate_full(
     steps: Annotated[int | None, Field(ge=1, le=150, description="Default: by model.")] = None,
     guidance_scale: Annotated[float | None, Field(ge=0, le=50, description="Default: by model.")] = None,
     strength: Annotated[float | None, Field(ge=0, le=1, description="1 ignores the canvas's pixels.")] = None,
-    sampler: Annotated[str, Field(description="E.g. Euler A Trailing.")] = "",
-    loras: Annotated[list[str], Field(max_length=16, description="name@weight, added to the preset's.")] = [],  # noqa: B006
-    preset: Annotated[str, Field(description="Name from list_models(kind=presets).")] = "",
+    sampler: Annotated[Name, Field(description="E.g. Euler A Trailing.")] = "",
+    loras: Annotated[Names, Field(max_length=16, description="name@weight, added to the preset's.")] = [],  # noqa: B006
+    preset: Annotated[Name, Field(description="Name from list_models(kind=presets).")] = "",
     configuration: Annotated[dict[str, Any], Field(description="Keys of the app's configuration JSON.")] = {},  # noqa: B006
     dry_run: Annotated[bool, Field(description="Only tell every setting and its origin.")] = False,
     preview: Annotated[PreviewMode | None, Field(description="Show you the pictures.")] = None,
@@ -97,7 +97,7 @@ async def generate_full(
         prompt=prompt,
         mode=mode,
         negative_prompt=negative_prompt,
-        model=_read_name(model),
+        model=model,
         image_format=image_format,
         width=width,
         height=height,
@@ -105,13 +105,13 @@ async def generate_full(
         seed=seed,
         steps=steps,
         guidance_scale=guidance_scale,
-        sampler=_read_name(sampler) or None,
+        sampler=sampler or None,
         strength=strength,
-        loras=tuple(map(_parse_lora, _drop_empty(loras))),
-        preset=_read_name(preset),
-        canvas=_read_name(canvas) or None,
-        moodboard=_drop_empty(moodboard),
-        mask=_read_name(mask) or None,
+        loras=tuple(map(_parse_lora, loras)),
+        preset=preset,
+        canvas=canvas or None,
+        moodboard=tuple(moodboard),
+        mask=mask or None,
         configuration=configuration,
     )
     if dry_run:
@@ -135,16 +135,6 @@ async def _generate(
         # Who cancels the call does not want the picture.
         await job.cancel()
         raise
-
-
-def _read_name(text: str) -> str:
-    """A name or reference; "none" is how many models leave one out."""
-    return "" if text.strip().lower() == "none" else text
-
-
-def _drop_empty(texts: list[str]) -> tuple[str, ...]:
-    """Lists of nothing but an empty text are how some models leave a list out."""
-    return tuple(text for text in texts if text.strip())
 
 
 def _parse_lora(text: str) -> tuple[str, float | None]:

@@ -10,7 +10,7 @@ from mcp.types import CallToolResult, TextContent, ToolAnnotations
 from pydantic import Field
 
 from drawthings_mcp.errors import InvalidInputError
-from drawthings_mcp.server.arguments import References
+from drawthings_mcp.server.arguments import Names
 from drawthings_mcp.server.content import describe_found
 from drawthings_mcp.server.session import Session, get_session
 from drawthings_mcp.server.sight import SIGHT, answer_sight, show_sight
@@ -28,7 +28,7 @@ _MAX_IMAGES = 5
 async def review_image(
     ctx: Context[Session, None],
     images: Annotated[
-        References, Field(max_length=_MAX_IMAGES, description="1 to 5 ids, paths or URLs; or sight alone.")
+        Names, Field(max_length=_MAX_IMAGES, description="1 to 5 ids, paths or URLs; or sight alone.")
     ] = [],  # noqa: B006 - pydantic copies it
     max_edge: Annotated[int, Field(ge=256, le=1568, description="Longest side of each picture in pixels.")] = 1024,
     sight: Annotated[str, Field(max_length=100, description="The signs that you read in the test picture.")] = "",

@@ -8,7 +8,7 @@ from mcp.server.mcpserver import Context
 from mcp.types import CallToolResult, ToolAnnotations
 from pydantic import Field
 
-from drawthings_mcp.server.arguments import Reference
+from drawthings_mcp.server.arguments import Name
 from drawthings_mcp.server.session import Session, get_session
 from drawthings_mcp.server.strict_tool import StrictTool
 from drawthings_mcp.server.viewer import identify
@@ -27,9 +27,7 @@ async def search_images(
     ctx: Context[Session, None],
     query: Annotated[str, Field(max_length=1000, description="Words; empty lists the newest.")] = "",
     source: Annotated[_Source, Field(description="Where to look.")] = "all",
-    like: Annotated[
-        Reference, Field(description="A picture (id, path) to find similar ones; words may add: blue.")
-    ] = "",
+    like: Annotated[Name, Field(description="A picture (id, path) to find similar ones; words may add: blue.")] = "",
     model: Annotated[str, Field(max_length=200, description="Part of a model's name.")] = "",
     lora: Annotated[str, Field(max_length=200, description="Part of a LoRA's name.")] = "",
     size: Annotated[str, Field(max_length=40, description="E.g. 1024x1024.")] = "",

@@ -8,7 +8,7 @@ from mcp.server.mcpserver import Context
 from mcp.types import CallToolResult, TextContent, ToolAnnotations
 from pydantic import Field
 
-from drawthings_mcp.server.arguments import References
+from drawthings_mcp.server.arguments import Names
 from drawthings_mcp.server.session import Session, get_session
 from drawthings_mcp.server.strict_tool import StrictTool
 
@@ -21,7 +21,7 @@ _Tags = Annotated[list[str], Field(max_length=20, description="Tags of a few wor
 
 async def tag_image(
     ctx: Context[Session, None],
-    images: Annotated[References, Field(max_length=25, description="Ids, paths; none lists all tags.")] = [],  # noqa: B006
+    images: Annotated[Names, Field(max_length=25, description="Ids, paths; none lists all tags.")] = [],  # noqa: B006
     add: _Tags = [],  # noqa: B006 - pydantic copies it
     remove: _Tags = [],  # noqa: B006 - pydantic copies it
 ) -> CallToolResult:

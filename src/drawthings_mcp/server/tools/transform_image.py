@@ -9,7 +9,7 @@ from mcp.types import CallToolResult, ToolAnnotations
 from pydantic import Field
 
 from drawthings_mcp.limits import MAX_SIDE
-from drawthings_mcp.server.arguments import Boxes, References
+from drawthings_mcp.server.arguments import Boxes, Names
 from drawthings_mcp.server.content import describe_made
 from drawthings_mcp.server.session import Session, get_session
 from drawthings_mcp.server.strict_tool import StrictTool
@@ -30,7 +30,7 @@ _Edge = Annotated[int | None, Field(ge=1, le=MAX_SIDE, description="For resize; 
 async def transform_image(
     ctx: Context[Session, None],
     operation: Annotated[_Operation, Field(description="What to do.")],
-    images: Annotated[References, Field(min_length=1, max_length=25, description="Ids, latest, paths or URLs.")],
+    images: Annotated[Names, Field(min_length=1, max_length=25, description="Ids, latest, paths or URLs.")],
     boxes: Annotated[
         Boxes,
         Field(
