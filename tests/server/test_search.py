@@ -163,12 +163,17 @@ async def test_tags_are_given_taken_off_listed_and_searched_for(over_stdio: Any,
 
 async def test_a_full_page_says_how_to_go_on(over_stdio: Any, folder: Path) -> None:
     async with over_stdio("--server", "demo") as client:
-        first = await call(client, "search_images", query="okapi", limit=2)
+        all_of_them = await call(client, "search_images", query="okapi", limit=2)
         newest = await call(client, "search_images", limit=2)
         last = await call(client, "search_images", offset=2, limit=2)
-    assert text_of(first).splitlines()[-1] == "These are the best 2, perhaps there are more; go on with offset=2"
+        paint(folder / "d.png", (90, 90, 90), "two okapis\nSteps: 20, Sampler: Euler a, Seed: 8, Model: dream_9")
+        await call(client, "generate_image", prompt="a gnu", width=128, height=128)  # has the folders compared again
+        best = await call(client, "search_images", query="okapi", limit=2)
+        other = await call(client, "search_images", query="okapi", limit=2, offset=2)
     assert text_of(newest).splitlines()[-1] == "2 of 3; go on with offset=2"
-    assert "go on" not in text_of(last)
+    assert "go on" not in text_of(all_of_them) + text_of(last)
+    assert text_of(best).splitlines()[-1] == "These are the best 2, perhaps there are more; go on with offset=2"
+    assert " • two okapis • " in text_of(other)
 
 
 @pytest.mark.parametrize(

@@ -46,8 +46,9 @@ def run_looking(
     """
     done, last = 0, _ALL
     with index.read() as connection:
-        total = count_unseen(connection) if report else 0
-        while not should_stop():
+        # Not to pass a million pictures that were all looked at.
+        total = count_unseen(connection)
+        while total and not should_stop():
             rows = connection.execute(f"{_UNSEEN} ORDER BY id DESC LIMIT ?", (last, _BATCH)).fetchall()
             if not rows:
                 break
