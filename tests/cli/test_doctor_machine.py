@@ -137,9 +137,10 @@ def test_people_get_groups_with_words_and_the_remedy_below(doctor: Invoke, close
     outcome = doctor()
     lines = outcome.stdout.splitlines()
     assert outcome.code == 1
-    assert [line for line in lines if line and not line.startswith(" ")][:3] == [
+    assert [line for line in lines if line and not line.startswith(" ")][:4] == [
         "Settings",
         "This machine",
+        "What you added",
         f"Server {closed_port}",
     ]
     place = next(place for place, line in enumerate(lines) if line.startswith("  ✗ problem  address "))

@@ -22,6 +22,7 @@ TIMEOUT = 10.0
 """Seconds for each question to a server: a busy machine on a wireless network answers in less."""
 
 MACHINE = "This machine"
+EXTRAS = "What you added"
 
 _RENDERING = " and making a tiny picture there; loading the model may take a minute"
 
@@ -77,7 +78,8 @@ async def diagnose(
         Told what is being done.
     """
     scope = _Scope(timeout, render, report)
-    examinations = [_examine_machine(settings), *(_examine_server(name, settings, scope) for name in settings.servers)]
+    servers = (_examine_server(name, settings, scope) for name in settings.servers)
+    examinations = [_examine_machine(settings), _examine_extras(settings), *servers]
     groups = await _run_all(examinations)
     return Diagnosis(tuple(_excuse_spare_servers([finding for group in groups for finding in group])))
 
@@ -100,6 +102,16 @@ async def _examine_machine(settings: Settings) -> list[Finding]:
     except Exception as error:
         return [_confess(error).name("installation", MACHINE)]
     return await anyio.to_thread.run_sync(_put_all, room.MACHINE_CHECKS, settings, MACHINE)
+
+
+async def _examine_extras(settings: Settings) -> list[Finding]:
+    try:
+        room = await load_room("studio.diagnosis.extras")
+    except Exception as error:
+        return [_confess(error).name("extras", EXTRAS)]
+    findings = await anyio.to_thread.run_sync(_put_all, room.EXTRA_CHECKS, settings, EXTRAS)
+    endpoints = await room.check_endpoints(settings)
+    return [*findings, *(verdict.name(name, EXTRAS) for name, verdict in endpoints.items())]
 
 
 async def _examine_server(address: str, settings: Settings, scope: _Scope) -> list[Finding]:

@@ -1,0 +1,52 @@
+"""What the doctor says about presets, folders and endpoints of the user's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.web_servers import HttpService
+
+Invoke = Callable[..., Any]
+
+
+@pytest.fixture
+def doctor(invoke: Invoke, closed_port: str) -> Invoke:
+    """``doctor(**variables)``: the findings, with no server."""
+    return lambda **variables: invoke("doctor", "--json", "--server", closed_port, **variables).findings
+
+
+def test_presets_of_the_user_are_counted_and_a_broken_file_is_told(doctor: Invoke, tmp_path: Path) -> None:
+    file = tmp_path / "custom_configs.json"
+    file.write_text('[{"name": "edit.flux", "configuration": {"steps": 4}}]')
+    found = doctor(DRAWTHINGS_CUSTOM_CONFIGS=str(file))["presets"]
+    assert (found.status, found.detail) == ("ok", "1 of your own, 57 built in")
+    file.write_text('[{"name": "edit.fl')
+    broken = doctor(DRAWTHINGS_CUSTOM_CONFIGS=str(file))["presets"]
+    assert broken.status == "warning"
+    assert f"{file} is not whole JSON" in broken.detail
+    assert "DRAWTHINGS_CUSTOM_CONFIGS" in broken.remedy
+
+
+def test_folders_that_are_not_there_are_named_with_their_setting(doctor: Invoke, tmp_path: Path) -> None:
+    found = doctor(DRAWTHINGS_SEARCH_DIRS=str(tmp_path / "nowhere"))["folders"]
+    assert found.status == "warning"
+    assert found.detail == f"not there: {tmp_path / 'nowhere'} (DRAWTHINGS_SEARCH_DIRS)"
+
+
+def test_endpoints_are_asked_for_their_models(doctor: Invoke, http_service: HttpService, closed_port: str) -> None:
+    http_service.answers = {"/v1/models": (200, {"data": [{"id": "tiny-vision"}]})}
+    findings = doctor(DRAWTHINGS_VISION_URL=http_service.url, DRAWTHINGS_EMBEDDING_URL=f"http://{closed_port}")
+    assert (findings["vision endpoint"].status, findings["vision endpoint"].detail) == ("ok", "it serves tiny-vision")
+    assert findings["embeddings"].status == "warning"
+    named = doctor(DRAWTHINGS_VISION_URL=http_service.url, DRAWTHINGS_VISION_MODEL="other")["vision endpoint"]
+    assert named.status == "warning"
+    assert "does not list other; it has: tiny-vision" in named.detail
+
+
+def test_what_is_not_set_is_in_order(doctor: Invoke) -> None:
+    findings = doctor()
+    assert (findings["presets"].status, findings["vision endpoint"].status) == ("ok", "ok")
