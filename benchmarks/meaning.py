@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -21,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.measurement import Measurement, time_once
+from benchmarks.measurement import Measurement, measure_peak, time_once
 from drawthings_mcp.databases import transaction
 from drawthings_mcp.search.database import open_index
 from drawthings_mcp.search.meaning import Meanings
@@ -108,9 +107,7 @@ def serve(folder: Path) -> None:
             found.append([near.picture for near in meanings.find_nearest(connection, vector, _ASKED)])
 
         times = [time_once(partial(ask, vector)) * 1e3 for vector in wanted]
-    unit = 1 << 20 if sys.platform == "darwin" else 1 << 10
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
-    print(json.dumps({"seconds": seconds, "times": times, "found": found, "memory": memory}))
+    print(json.dumps({"seconds": seconds, "times": times, "found": found, "memory": measure_peak()}))
 
 
 if __name__ == "__main__":

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import gc
+import resource
 import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,3 +104,12 @@ def time_once(work: Callable[[], object], clock: Callable[[], float] = time.perf
     start = clock()
     work()
     return clock() - start
+
+
+def measure_peak() -> float:
+    """MiB that this process took at its peak, without what it inherited from the one that started it."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        lines = (line.split() for line in status.read_text().splitlines())
+        return next(int(words[1]) for words in lines if words[0] == "VmHWM:") / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import resource
 import statistics
 import subprocess
 import sys
@@ -24,7 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.collection import COMMON, MadeUpSource, make_rare_words
-from benchmarks.measurement import Measurement, time_once
+from benchmarks.measurement import Measurement, measure_peak, time_once
 from drawthings_mcp.databases import transaction
 from drawthings_mcp.generation import GeneratedImage, ImageGenerationConfig
 from drawthings_mcp.library import ImageCatalog
@@ -146,24 +145,18 @@ def serve(folder: Path, sizes: Sequence[int]) -> None:
     before, indexing = 0, 0.0
     for size in sizes:
         seconds = time_once(lambda size=size: run_indexing(index, tags, [MadeUpSource(0, size)]))  # type: ignore[misc]
-        indexing = _measure_memory()
+        indexing = measure_peak()
         _add_looks(index)
         times = {kind: [_time(ask) for ask in asks] for kind, asks in _list_questions(index, folder, gallery, size)}
         note = f"{(size - before) / seconds:.0f} a second, {index.path.stat().st_size / 1e6 / size * 1000:.2f} KB each"
         _tell({"ms_per_row": seconds / (size - before) * 1e3, "note": note, "times": times})
         sys.stdin.readline()
         before = size
-    _tell({"indexing": indexing, "all": _measure_memory()})
+    _tell({"indexing": indexing, "all": measure_peak()})
 
 
 def _tell(report: object) -> None:
     print(json.dumps(report), flush=True)
-
-
-def _measure_memory() -> float:
-    """The most that this process has had, in MiB."""
-    unit = 1 << 20 if sys.platform == "darwin" else 1 << 10
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 
 def _time(ask: Callable[[], object]) -> float:
