@@ -108,7 +108,9 @@ async def test_lineage_is_kept_in_files_and_catalog(
     async with over_stdio("--server", "demo") as client:
         chat = Chat(client)
         await chat.call("generate_image", prompt="night", canvas=photos[0], width=256, height=256)
-        await chat.call("generate_image", prompt="dawn", canvas="latest", width=256, height=256)
+        await chat.call("generate_image", prompt="dawn", canvas="latest", width=256, height=256, seed=7)
+        reviewed = text_of(await chat.call("review_image", images=["v2", "a1"]))
+    assert reviewed.splitlines()[-1] == 'v2: "dawn" seed 7 from canvas v1'
     (dawn,) = Path(server_environment["DRAWTHINGS_OUTPUT_DIR"]).glob("*dawn*.png")
     metadata = read_metadata(dawn)
     assert metadata is not None

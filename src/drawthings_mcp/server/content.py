@@ -41,9 +41,11 @@ def describe_made(made: MadePicture, operation: str, budget: str) -> str:
 
 
 def describe_found(found: FoundPictures, verdict: str, budget: str) -> str:
-    """Which pictures these are, and where; before that the outcome of a test of sight, if there was one."""
+    """Which pictures these are, where, and how they came about; first the outcome of a test of sight, if any."""
     rows = [(picture.id, picture.path, _describe_size(picture.size)) for picture in found.pictures]
-    return join_lines([*filter(None, [verdict]), *_describe_files(rows)], budget, _describe_notes(found.notes))
+    stories = [f"{picture.id}: {picture.story}" for picture in found.pictures if picture.story]
+    before = [*filter(None, [verdict]), *_describe_files(rows)]
+    return join_lines(before, budget, [*stories, *_describe_notes(found.notes)])
 
 
 def _describe_variants(variants: Sequence[SavedVariant]) -> list[str]:

@@ -16,6 +16,7 @@ from drawthings_mcp.errors import DrawThingsError, InvalidImageError, StorageErr
 from drawthings_mcp.settings import Settings
 from drawthings_mcp.studio.archive import Archive
 from drawthings_mcp.studio.background import load_room
+from drawthings_mcp.studio.lineage import tell_story
 from drawthings_mcp.studio.results import FoundPictures, MadePicture, Original, Picture
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class Gallery:
             record = resolved.record
             # Some pictures are recorded without a size: those that were found, and those of damaged catalogs.
             size = (record.width, record.height) if record.width else await self._measure(record)
-            found[record.id] = Picture(record.id, record.path, size)
+            found[record.id] = Picture(record.id, record.path, size, tell_story(record))
             notes += resolved.notes
         return FoundPictures(tuple(found.values()), tuple(dict.fromkeys(notes)))
 

@@ -11,6 +11,7 @@ from drawthings_mcp.errors import DrawThingsError
 from drawthings_mcp.intake import IntakePolicy, read_pixels, resolve_reference
 from drawthings_mcp.library import ImageCatalog, Parent, Role
 from drawthings_mcp.studio.arguments import GenerateArguments
+from drawthings_mcp.studio.lineage import list_sources
 from drawthings_mcp.studio.results import Picture
 
 if TYPE_CHECKING:
@@ -41,9 +42,7 @@ class Inputs:
     @property
     def sources(self) -> tuple[str, ...]:
         """``canvas a1``, ``moodboard a2 v3``: each role once."""
-        roles = dict.fromkeys(parent.role for parent in self.parents)
-        ids = {role: [parent.id for parent in self.parents if parent.role == role] for role in roles}
-        return tuple(f"{role} {' '.join(names)}" for role, names in ids.items())
+        return list_sources(self.parents)
 
 
 async def resolve_inputs(arguments: GenerateArguments, catalog: ImageCatalog, policy: IntakePolicy) -> Inputs:

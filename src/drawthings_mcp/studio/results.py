@@ -21,11 +21,14 @@ class Picture:
         Media id such as ``a1``.
     size
         Width and height in pixels, upright.
+    story
+        How it came about; empty when nothing is known, or told elsewhere.
     """
 
     id: str
     path: Path
     size: tuple[int, int]
+    story: str = ""
 
     @property
     def source(self) -> Path:
