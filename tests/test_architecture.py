@@ -15,6 +15,7 @@ PACKAGE = Path(__file__).parents[1] / "src" / "drawthings_mcp"
 ROWS = {
     "address": 1,
     "errors": 0,
+    "late": 0,
     "limits": 0,
     "packaged": 0,
     "databases": 1,

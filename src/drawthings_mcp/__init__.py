@@ -5,8 +5,9 @@ The names below are loaded when they are first used, so that importing the packa
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from drawthings_mcp.late import import_late
 
 if TYPE_CHECKING:
     from drawthings_mcp.client import AsyncDrawThingsClient, DrawThingsClient, generate_image
@@ -26,22 +27,21 @@ if TYPE_CHECKING:
     from drawthings_mcp.metadata import read_metadata
 
 _HOMES = {
-    "AsyncDrawThingsClient": "client",
-    "DrawThingsClient": "client",
-    "DrawThingsError": "errors",
-    "DrawThingsWarning": "errors",
-    "ControlInputType": "generation",
-    "ControlMode": "generation",
-    "ControlNetConfig": "generation",
-    "GeneratedImage": "generation",
-    "GenerationRequest": "generation",
-    "ImageGenerationConfig": "generation",
-    "LoRAConfig": "generation",
-    "LoRAMode": "generation",
-    "SamplerType": "generation",
-    "SeedMode": "generation",
-    "generate_image": "client",
-    "read_metadata": "metadata",
+    "client": ("AsyncDrawThingsClient", "DrawThingsClient", "generate_image"),
+    "errors": ("DrawThingsError", "DrawThingsWarning"),
+    "generation": (
+        "ControlInputType",
+        "ControlMode",
+        "ControlNetConfig",
+        "GeneratedImage",
+        "GenerationRequest",
+        "ImageGenerationConfig",
+        "LoRAConfig",
+        "LoRAMode",
+        "SamplerType",
+        "SeedMode",
+    ),
+    "metadata": ("read_metadata",),
 }
 
 __all__ = [
@@ -63,11 +63,7 @@ __all__ = [
     "read_metadata",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+__getattr__ = import_late(__name__, _HOMES)
 
 
 def __dir__() -> list[str]:

@@ -6,8 +6,9 @@ What is listed here is imported when it is first used: planning does without Pil
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from drawthings_mcp.late import import_late
 
 if TYPE_CHECKING:
     from drawthings_mcp.attachments.budget import Candidate, Hidden, Place, Plan, Reason, Role, plan
@@ -59,15 +60,8 @@ _HOMES = {
     "sight": ("check_sight", "draw_sight", "new_code"),
     "wording": ("describe_budget",),
 }
-_MODULES = {name: module for module, names in _HOMES.items() for name in names}
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
-    globals()[name] = value
-    return value
+__getattr__ = import_late(__name__, _HOMES)
 
 
 def __dir__() -> list[str]:

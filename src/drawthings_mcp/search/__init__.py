@@ -5,8 +5,9 @@ Owns its index and the tags. What is listed here is imported when it is first us
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from drawthings_mcp.late import import_late
 
 if TYPE_CHECKING:
     from drawthings_mcp.search.arguments import SearchArguments, SearchResult, SearchRow
@@ -16,16 +17,9 @@ if TYPE_CHECKING:
 __all__ = ["IndexReport", "Progress", "SearchArguments", "SearchEngine", "SearchResult", "SearchRow"]
 
 _HOMES = {
-    "IndexReport": "indexing",
-    "Progress": "indexing",
-    "SearchArguments": "arguments",
-    "SearchEngine": "engine",
-    "SearchResult": "arguments",
-    "SearchRow": "arguments",
+    "arguments": ("SearchArguments", "SearchResult", "SearchRow"),
+    "engine": ("SearchEngine",),
+    "indexing": ("IndexReport", "Progress"),
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+__getattr__ = import_late(__name__, _HOMES)

@@ -6,8 +6,9 @@ when it is first used: a process that only decodes fpzip streams does without Pi
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from drawthings_mcp.late import import_late
 
 if TYPE_CHECKING:
     from drawthings_mcp.tensors.audio import decode_audio, encode_audio
@@ -97,15 +98,8 @@ _HOMES = {
     "scale": ("pixels_to_tensor", "tensor_to_pixels"),
     "tensor": ("decode_tensor", "encode_tensor"),
 }
-_MODULES = {name: module for module, names in _HOMES.items() for name in names}
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
-    globals()[name] = value
-    return value
+__getattr__ = import_late(__name__, _HOMES)
 
 
 def __dir__() -> list[str]:
