@@ -28,7 +28,7 @@ from drawthings_mcp.errors import (
 )
 from drawthings_mcp.generation import GeneratedImage, ImageGenerationConfig
 from drawthings_mcp.intake import IntakePolicy, Resolved, build_policy, hash_pixels, read_pixels, resolve_reference
-from drawthings_mcp.library import ImageCatalog, ImageRecord, save_original
+from drawthings_mcp.library import ImageCatalog, ImageRecord, save_image
 from drawthings_mcp.search.projects import format_reference
 from drawthings_mcp.settings import Settings
 from drawthings_mcp.tensors import ensure_pixels
@@ -178,9 +178,9 @@ async def test_our_own_picture_without_a_row_gets_one_when_it_is_named(
 ) -> None:
     image = GeneratedImage(np.zeros((8, 8, 3), np.uint8), "fox", "", ImageGenerationConfig(model="m", seed=9))
     elsewhere = catalog.reserve("v", tmp_path / "elsewhere")
-    saved = save_original(image, tmp_path / "elsewhere", "x", extra={"id": elsewhere, "mode": "text2image"})
-    unknown = save_original(image, settings.output_dir, "x", extra={"id": "v700", "mode": "text2image"})
-    friends = save_original(image, folder, "x", extra={"id": "v800", "mode": "text2image"})
+    saved = save_image(image, tmp_path / "elsewhere", "x", extra={"id": elsewhere, "mode": "text2image"})
+    unknown = save_image(image, settings.output_dir, "x", extra={"id": "v700", "mode": "text2image"})
+    friends = save_image(image, folder, "x", extra={"id": "v800", "mode": "text2image"})
     with pytest.raises(InvalidImageError, match="outside the folders"):
         await resolve(str(saved.path))
     found = (await resolve(str(unknown.path))).record

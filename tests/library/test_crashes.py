@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 import numpy as np
 from drawthings_mcp.generation import GeneratedImage, ImageGenerationConfig
-from drawthings_mcp.library import ImageCatalog, keep_input, open_catalog, save_original
+from drawthings_mcp.library import ImageCatalog, keep_input, open_catalog, save_image
 from drawthings_mcp.metadata import encode_png
 
 state, output = Path(folder) / "state", Path(folder) / "output"
@@ -28,7 +28,7 @@ def make_picture(catalog, number):
     pixels = np.full((8, 8, 3), number % 256, np.uint8)
     image = GeneratedImage(pixels, f"fox {number}", "", configuration.replace(seed=number))
     image_id = catalog.reserve("v", output)
-    saved = save_original(image, output, "fox", extra={"id": image_id, "mode": "text2image"})
+    saved = save_image(image, output, "fox", extra={"id": image_id, "mode": "text2image"})
     return catalog.add(
         "v", saved.path, reserved=image_id, created=datetime.now(UTC), width=8, height=8, prompt=image.prompt,
         seed=number, sha256=saved.sha256, size_bytes=saved.size_bytes, format=saved.format,

@@ -26,7 +26,7 @@ def test_a_picture_is_saved_with_pixels_and_metadata(image: GeneratedImage, tmp_
         server="mac:7859",
         requested_size=(1000, 1000),
         extra={"mode": "edit"},
-    )
+    ).path
     assert path == tmp_path / "new" / "folder" / "fox.png"
     with Image.open(path) as picture:
         assert np.array_equal(np.asarray(picture), image.pixels)
@@ -42,7 +42,7 @@ def test_a_picture_is_saved_with_pixels_and_metadata(image: GeneratedImage, tmp_
 def test_nothing_is_ever_overwritten(image: GeneratedImage, tmp_path: Path) -> None:
     (tmp_path / "fox.png").write_text("mine")
     (tmp_path / "fox-2.png").symlink_to("nowhere")
-    assert save_image(image, tmp_path, "fox") == tmp_path / "fox-3.png"
+    assert save_image(image, tmp_path, "fox").path == tmp_path / "fox-3.png"
     assert (tmp_path / "fox.png").read_text() == "mine"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["fox-2.png", "fox-3.png", "fox.png"]
 
@@ -51,7 +51,7 @@ def test_a_relative_folder_gives_an_absolute_path(
     image: GeneratedImage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert save_image(image, Path("pictures"), "fox") == tmp_path / "pictures" / "fox.png"
+    assert save_image(image, Path("pictures"), "fox").path == tmp_path / "pictures" / "fox.png"
 
 
 SAVE_MANY = """
@@ -63,7 +63,7 @@ image = GeneratedImage(np.zeros((8, 8, 3), np.uint8), "fox", "", ImageGeneration
 print("ready", flush=True)
 sys.stdin.readline()
 for _ in range(40):
-    print(save_image(image, Path(folder), "fox").name)
+    print(save_image(image, Path(folder), "fox").path.name)
 """
 
 
@@ -83,7 +83,7 @@ def test_disks_without_hard_links_are_as_safe(
 ) -> None:
     monkeypatch.setattr(os, "link", _refuse_links)
     (tmp_path / "fox.png").write_text("mine")
-    assert save_image(image, tmp_path, "fox") == tmp_path / "fox-2.png"
+    assert save_image(image, tmp_path, "fox").path == tmp_path / "fox-2.png"
     assert read_metadata(tmp_path / "fox-2.png")
     assert (tmp_path / "fox.png").read_text() == "mine"
     assert len(list(tmp_path.iterdir())) == 2

@@ -21,8 +21,8 @@ from drawthings_mcp.library import (
     SavedFile,
     open_catalog,
     reconcile,
+    save_image,
     save_made,
-    save_original,
 )
 from drawthings_mcp.library.database import FILE_NAME
 from drawthings_mcp.library.journal import FILE_NAME as JOURNAL_NAME
@@ -48,7 +48,7 @@ def save(image: GeneratedImage, output: Path) -> Save:
     def write(image_id: str = "", seed: int = 42, **extra: Any) -> SavedFile:
         picture = replace(image, configuration=image.configuration.replace(seed=seed))
         own = {"id": image_id} if image_id else {}
-        return save_original(picture, output, "fox", extra={**own, "mode": "text2image", **extra})
+        return save_image(picture, output, "fox", extra={**own, "mode": "text2image", **extra})
 
     return write
 
@@ -160,7 +160,7 @@ def test_without_a_journal_the_files_keep_their_ids(
 
 def test_only_our_pictures_are_picked_up(image: GeneratedImage, save: Save, state: Path, output: Path) -> None:
     save("v5")
-    save_original(image, output, "of-the-library")
+    save_image(image, output, "of-the-library")
     Image.new("RGB", (4, 4)).save(output / "foreign.png")
     (output / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     (output / "folder.png").mkdir()

@@ -210,6 +210,8 @@ async def test_left_to_auto_a_family_that_does_not_edit_starts_from_the_picture(
     async with Simulator() as simulator, studio_at(simulator.address, custom_configs="none") as studio:
         run = await studio.resolve(GenerateArguments("a red fox", model="z-image", canvas=PICTURE))
     assert (run.mode, run.model_file) == ("image2image", Z_IMAGE)
+    assert "does not edit" in run.notes[0]
+    assert run.notes[0].endswith("use model qwen-image or flux")
 
 
 @pytest.mark.parametrize("mode", ["text2image", "image2image", "edit", "inpaint"])

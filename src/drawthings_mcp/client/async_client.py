@@ -244,4 +244,4 @@ class AsyncDrawThingsClient(AskingClient):
         """
         folder = check_target(output_dir, prefix)
         save = partial(save_image, server=str(self.address))
-        return [await anyio.to_thread.run_sync(save, image, folder, prefix) for image in images]
+        return [(await anyio.to_thread.run_sync(save, image, folder, prefix)).path for image in images]

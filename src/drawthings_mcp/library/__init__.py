@@ -8,7 +8,7 @@ from drawthings_mcp.library.inputs import keep_input
 from drawthings_mcp.library.naming import file_stem
 from drawthings_mcp.library.new_files import check_folder
 from drawthings_mcp.library.opening import hash_file, open_original, open_unchanged
-from drawthings_mcp.library.originals import SavedFile, save_image, save_made, save_original
+from drawthings_mcp.library.originals import SavedFile, save_image, save_made
 from drawthings_mcp.library.rebuild import MADE_FOLDER, RESCUE_FOLDER, OpenedCatalog, open_catalog
 from drawthings_mcp.library.records import ImageFacts, ImageRecord, Kind, Parent, Role, parse_id
 from drawthings_mcp.library.recovery import read_own, reconcile, recover_file
@@ -45,5 +45,4 @@ __all__ = [
     "save_frames",
     "save_image",
     "save_made",
-    "save_original",
 ]

@@ -44,7 +44,7 @@ def save_image(
     requested_size: tuple[int, int] | None = None,
     kind: ModelKind | None = None,
     extra: Mapping[str, Any] | None = None,
-) -> Path:
+) -> SavedFile:
     """Write a picture with its metadata under a name that nobody had.
 
     The file is ``<stem>.png``, or ``<stem>-2.png`` and so on when that exists. It appears whole or not at
@@ -59,11 +59,6 @@ def save_image(
     server, requested_size, kind, extra
         For the metadata: see ``metadata.build_metadata``.
 
-    Returns
-    -------
-    Path
-        Absolute.
-
     Raises
     ------
     StorageError
@@ -71,20 +66,6 @@ def save_image(
     InvalidInputError
         The image's seed is not the one that was used.
     """
-    return save_original(image, folder, stem, server=server, requested_size=requested_size, kind=kind, extra=extra).path
-
-
-def save_original(
-    image: GeneratedImage,
-    folder: Path,
-    stem: str,
-    *,
-    server: str = "",
-    requested_size: tuple[int, int] | None = None,
-    kind: ModelKind | None = None,
-    extra: Mapping[str, Any] | None = None,
-) -> SavedFile:
-    """As ``save_image``, and tells what the catalog wants to know of the file."""
     packet = build_metadata(image, server=server, requested_size=requested_size, kind=kind, extra=extra)
     return _save(image.pixels, packet, folder, stem)
 

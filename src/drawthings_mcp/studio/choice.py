@@ -112,6 +112,8 @@ async def choose(arguments: GenerateArguments, offer: Offer, presets: PresetColl
         choice = await _choose_by_family(arguments, family, named, offer, presets)
     check_mode(choice.model, choice.mode, choice.model_preset)
     check_picture(choice.mode, has_picture=arguments.has_picture)
+    if arguments.mode == "auto" and arguments.resolved_mode == "edit" and choice.mode == "image2image":
+        choice = replace(choice, notes=(*choice.notes, _explain_start(choice.model)))
     return _add_recommended(choice, offer, arguments)
 
 
@@ -239,6 +241,15 @@ def _find_best(mode: str, family: str, loras: frozenset[str] | None) -> Preset:
     """The recipe that would be followed if the server had everything."""
     recipes = list_recipes_for(mode, family)
     return next((recipe for recipe in recipes if loras is None or recipe.loras <= loras), recipes[0])
+
+
+def _explain_start(model: Model) -> str:
+    """That a prompt for an edit was not understood as one."""
+    families = " or ".join(family for family in list_families("edit") if family not in {"auto", CUSTOM})
+    return (
+        f"{model.name} does not edit, so the picture was drawn anew along the canvas: the prompt describes the whole "
+        f"picture. To change a part only, use model {families}"
+    )
 
 
 def _explain_fallback(chosen: Chosen, best: Preset) -> tuple[str, ...]:

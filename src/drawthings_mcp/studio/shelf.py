@@ -22,7 +22,7 @@ from drawthings_mcp.library import (
     SavedFile,
     check_folder,
     file_stem,
-    save_original,
+    save_image,
 )
 from drawthings_mcp.limits import MAX_UPSCALE_FACTOR
 from drawthings_mcp.metadata import ModelKind
@@ -161,7 +161,7 @@ class Shelf:
 
     def _write(self, image: GeneratedImage, folder: Path, stem: str, image_id: str) -> SavedFile:
         own = {"id": image_id} if image_id else {}
-        return save_original(
+        return save_image(
             image,
             folder,
             stem,
