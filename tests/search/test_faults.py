@@ -169,7 +169,7 @@ async def test_a_damaged_index_is_made_anew(desk: Desk, damage: str) -> None:
 
 async def test_tags_survive_a_damaged_index(desk: Desk) -> None:
     _write_many(desk, 60)
-    await desk.engine().tag(str(desk.pictures / "0" / "0000.png"), ["keep"])
+    await desk.engine().change_tags(str(desk.pictures / "0" / "0000.png"), add=["keep"])
     await desk.search()
     index = _take_index(desk)
     data = index.read_bytes()
@@ -189,7 +189,7 @@ async def test_the_index_of_a_newer_version_is_left_alone(desk: Desk) -> None:
 
 async def test_damaged_tags_are_told_and_never_thrown_away(desk: Desk) -> None:
     Picture("a gnu").write(desk.pictures / "gnu.png")
-    await desk.engine().tag(str(desk.pictures / "gnu.png"), ["mine"])
+    await desk.engine().change_tags(str(desk.pictures / "gnu.png"), add=["mine"])
     tags = desk.state / TAGS_NAME
     for companion in ("-wal", "-shm"):
         tags.with_name(TAGS_NAME + companion).unlink(missing_ok=True)

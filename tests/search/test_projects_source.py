@@ -46,7 +46,7 @@ async def test_a_picture_of_a_project_is_found_by_all_that_is_known_of_it(desk: 
     assert desk.catalog.get("p1").origin == row.place
     (alike,) = (await engine.search(SearchArguments("blue", like=Image.new("RGB", (9, 9), "blue"), limit=1))).rows
     assert alike.id == "p1"
-    await engine.tag(row.place, ["rare"])
+    await engine.change_tags(row.place, add=["rare"])
     assert [found.id for found in (await engine.search(SearchArguments(tag="rare"))).rows] == ["p1"]
 
 

@@ -194,12 +194,13 @@ class Answerer:
             raise InvalidInputError(f"{path} is in none of the folders that are searched.")
         return owners[0].read_preview(path, key)
 
-    def change_tags(self, place: str, add: Sequence[str] = (), remove: Sequence[str] = ()) -> list[str]:
+    def change_tags(self, place: str, add: Sequence[str], remove: Sequence[str]) -> list[str]:
         """Add tags to a picture and take tags off; all that it has then."""
         path, key = split_place(place)
         with self._index.read() as connection:
             content = self._find_origin(connection, path) or _find_content(connection, path, key)
-        change_tags(self._tags, self._index, [content], add=add, remove=remove)
+        if add or remove:
+            change_tags(self._tags, self._index, [content], add=add, remove=remove)
         return list_tags_of(self._tags, content)
 
     def _find_itself(self, connection: sqlite3.Connection, like: ImageLike) -> int | None:

@@ -163,19 +163,15 @@ class SearchEngine:
         for folder in folders:
             await self._in_thread(partial(drop_folder, self._index, self._tags, folder))
 
-    async def tag(self, place: str, tags: Sequence[str]) -> list[str]:
-        """Add tags to a picture; all that it has then.
+    async def change_tags(self, place: str, *, add: Sequence[str] = (), remove: Sequence[str] = ()) -> list[str]:
+        """Add tags to a picture and take tags off; all that it has then.
 
         Parameters
         ----------
         place
             Its path or ``project://<file>#<key>``.
         """
-        return await self._change_tags(place, add=tags)
-
-    async def untag(self, place: str, tags: Sequence[str]) -> list[str]:
-        """Take tags off a picture; those that it still has."""
-        return await self._change_tags(place, remove=tags)
+        return await self._in_thread(partial(self._answerer.change_tags, place, add, remove))
 
     async def list_tags(self) -> dict[str, int]:
         """Every tag and how many pictures have it, the most frequent first."""
@@ -187,9 +183,6 @@ class SearchEngine:
             return row.thumbnail
         sources = await self._in_thread(self._choose_sources)
         return await self._in_thread(partial(self._answerer.read_preview, row.place, sources))
-
-    async def _change_tags(self, place: str, **changes: Sequence[str]) -> list[str]:
-        return await self._in_thread(partial(self._answerer.change_tags, place, **changes))
 
     async def _freshen(self, *, with_looks: bool) -> tuple[IndexReport | None, list[str]]:
         """Bring the index up to date as far as it gets; what its reader should know."""

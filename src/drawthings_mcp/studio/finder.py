@@ -96,8 +96,7 @@ class Finder:
         tags: dict[str, list[str]] = {}
         for picture in found.pictures:
             place = str(picture.path)
-            tags[picture.id] = await engine.untag(place, remove)
-            tags[picture.id] = await engine.tag(place, add)
+            tags[picture.id] = await engine.change_tags(place, add=add, remove=remove)
         return tags
 
     async def list_tags(self) -> dict[str, int]:
