@@ -6,7 +6,7 @@ Owns the thread with the event loop in which the async client runs; has no logic
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -28,6 +28,9 @@ from drawthings_mcp.requests import ComposedRequests, Pictures
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+_MAX_WAIT_SECONDS = 1.0
+"""A Ctrl-C that arrives just before a wait begins is noticed only when that wait ends."""
 
 
 class ClientOptions(TypedDict, total=False):
@@ -145,6 +148,8 @@ class DrawThingsClient:
             raise InvalidInputError("The client is not open. Use it inside `with DrawThingsClient(...) as client:`.")
         future: Future[T] = self._portal.start_task_soon(partial(method, *args, **kwargs))
         try:
+            while not future.done():
+                wait([future], timeout=_MAX_WAIT_SECONDS)
             return future.result()
         except BaseException:
             # Ctrl-C ends the waiting here, not the run there.
