@@ -135,6 +135,13 @@ TABLE: list[tuple[str, list[str]]] = [
     ("drop table", ["code"]),
 ]
 
+WITHOUT: list[tuple[str, str, str]] = [
+    ("red fox -blurry", "fox", "fox-blurry"),
+    ('fox -"deep snow"', "fox-apart", "fox"),
+    ("red fox -model:flux", "fox-blurry", "fox"),
+    ("fox snow -sleeping", "fox", "fox-apart"),
+]
+
 HOSTILE = [
     "'; DROP TABLE pictures; --",
     '"',
@@ -212,6 +219,14 @@ async def test_a_picture_is_found_by_what_is_remembered_of_it(
     result = await engine.search(SearchArguments(query, limit=3))
     found = [Path(row.place).stem for row in result.rows]
     assert set(expected) <= set(found)
+
+
+@pytest.mark.parametrize(("query", "kept", "left_out"), WITHOUT, ids=[query for query, _, _ in WITHOUT])
+async def test_what_is_not_wanted_is_not_found(engine: SearchEngine, query: str, kept: str, left_out: str) -> None:
+    result = await engine.search(SearchArguments(query, limit=25))
+    found = [Path(row.place).stem for row in result.rows]
+    assert kept in found
+    assert left_out not in found
 
 
 @pytest.mark.parametrize("query", HOSTILE, ids=range(len(HOSTILE)))

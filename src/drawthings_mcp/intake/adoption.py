@@ -92,7 +92,7 @@ def adopt_bytes(data: bytes, name: str, origin: str, catalog: ImageCatalog, poli
     if known is None and (shown := _find_shown(catalog, file, info)) is not None:
         return Resolved(shown)
     path = keep_input(policy.state_dir, data, info.format)
-    if known is not None and known.sha256 == sha256:
+    if known is not None:
         return Resolved(catalog.relocate(known.id, path))
     return _adopt(catalog, path, sha256, len(data), info, origin)
 
@@ -139,11 +139,11 @@ def check_place(path: Path, policy: IntakePolicy) -> Path:
 
 
 def _find_known(catalog: ImageCatalog, sha256: str, path: Path | None = None) -> ImageRecord | None:
-    """The picture with these bytes, or the one that a preview with these bytes shows."""
+    """The picture with these bytes; when its file is gone, ``path`` is where it is now."""
     known = catalog.find_by_hash(sha256)
-    if known is None:
-        return catalog.find_by_preview(sha256)
-    return known if path is None or is_in_place(known) else catalog.relocate(known.id, path)
+    if known is None or path is None or is_in_place(known):
+        return known
+    return catalog.relocate(known.id, path)
 
 
 def _find_own(catalog: ImageCatalog, path: Path, policy: IntakePolicy) -> ImageRecord | None:

@@ -194,12 +194,12 @@ class ImageCatalog:
         return self._list(statement, image_id.strip().lower())
 
     def record_preview(self, sha256: str, image_id: str) -> None:
-        """Remember that a preview with these bytes shows a picture, to know it again when it comes back."""
+        """Remember that a preview with these pixels shows a picture, to know it again when it comes back."""
         with self._database.write() as connection:
             connection.execute("INSERT OR REPLACE INTO previews VALUES (?, ?)", (sha256, image_id))
 
     def find_by_preview(self, sha256: str) -> ImageRecord | None:
-        """The picture that a preview with these bytes shows; None when it is none of ours."""
+        """The picture that a preview with these pixels shows; None when it is none of ours."""
         with self._database.open() as connection:
             row = connection.execute("SELECT image FROM previews WHERE sha256 = ?", (sha256,)).fetchone()
             return None if row is None else _find(connection, _THE_ONE, *_split(row["image"]))

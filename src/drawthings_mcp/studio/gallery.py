@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -144,7 +143,6 @@ class Gallery:
             for image_id, data in previews:
                 if parse_id(image_id) is None:
                     continue  # saved, but not in the catalog
-                catalog.record_preview(hashlib.sha256(data).hexdigest(), image_id)
                 catalog.record_preview(intake.hash_pixels(ensure_pixels(data)), image_id)
         except DrawThingsError:
             # The picture was shown all the same.
