@@ -8,10 +8,10 @@ TOOLS := $(VENV)/.tools
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test check format generate build bench lock clean
+.PHONY: demo test check ci format generate build bench lock clean
 
 demo: $(READY)
-	@$(BIN)/python examples/demo.py
+	@$(BIN)/python docs/demo.py
 
 test: $(TESTING)
 	$(BIN)/python -m pytest -n 2
@@ -20,14 +20,16 @@ check: $(TOOLS)
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
-	$(BIN)/python tools/generate.py --check
+	$(BIN)/python proto/generate.py --check
+
+ci: check test
 
 format: $(TOOLS)
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
 generate: $(TOOLS)
-	$(BIN)/python tools/generate.py
+	$(BIN)/python proto/generate.py
 
 build: $(TOOLS)
 	$(BIN)/python -m build

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).parents[1] / "src" / "drawthings_mcp"
+PACKAGE = Path(__file__).parents[1] / "drawthings_mcp"
 
 ROWS = {
     "address": 1,

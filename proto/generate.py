@@ -1,4 +1,4 @@
-"""Writes ``src/drawthings_mcp/_generated`` from ``proto/`` and ``fbs/``.
+"""Writes ``drawthings_mcp/_generated`` from ``proto/`` and ``fbs/``.
 
 Run by ``make generate``; ``--check`` compares instead of writing and is part of ``make check``.
 """
@@ -17,7 +17,7 @@ import grpc_tools
 from grpc_tools import protoc
 
 ROOT = Path(__file__).resolve().parents[1]
-GENERATED = ROOT / "src" / "drawthings_mcp" / "_generated"
+GENERATED = ROOT / "drawthings_mcp" / "_generated"
 PACKAGE = "drawthings_mcp/_generated"
 
 
