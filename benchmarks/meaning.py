@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from benchmarks.measurement import Measurement, measure_peak, time_once
 from drawthings_mcp.databases import transaction
 from drawthings_mcp.search.database import open_index
-from drawthings_mcp.search.meaning import Meanings
-from drawthings_mcp.search.meaning.vectors import decode_vector, encode_vector
+from drawthings_mcp.search.embeddings import Meanings
+from drawthings_mcp.search.embeddings.vectors import decode_vector, encode_vector
 
 _ROWS, _DIMENSIONS, _TOPICS = 1_000_000, 768, 2000
 _QUERIES, _NEAREST, _ASKED = 40, 10, 50

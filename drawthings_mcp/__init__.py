@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from drawthings_mcp.late import import_late
 
 if TYPE_CHECKING:
-    from drawthings_mcp.client import AsyncDrawThingsClient, DrawThingsClient, generate_image
+    from drawthings_mcp.api import AsyncDrawThingsClient, DrawThingsClient, generate_image
     from drawthings_mcp.errors import DrawThingsError, DrawThingsWarning
     from drawthings_mcp.generation import (
         ControlInputType,
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from drawthings_mcp.metadata import read_metadata
 
 _HOMES = {
-    "client": ("AsyncDrawThingsClient", "DrawThingsClient", "generate_image"),
+    "api": ("AsyncDrawThingsClient", "DrawThingsClient", "generate_image"),
     "errors": ("DrawThingsError", "DrawThingsWarning"),
     "generation": (
         "ControlInputType",

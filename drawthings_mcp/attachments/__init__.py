@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from drawthings_mcp.attachments.budget import Candidate, Hidden, Place, Plan, Reason, Role, plan
     from drawthings_mcp.attachments.describe import Description, describe_attachments
     from drawthings_mcp.attachments.encoding import Attachment, encode
-    from drawthings_mcp.attachments.ladder import Preview, count_result
     from drawthings_mcp.attachments.ledger import Ledger
     from drawthings_mcp.attachments.policy import Policy, PreviewMode, find_policy
     from drawthings_mcp.attachments.preview import encode_preview
     from drawthings_mcp.attachments.sheet import compose_sheet
-    from drawthings_mcp.attachments.sight import check_sight, draw_sight, new_code
+    from drawthings_mcp.attachments.size_steps import Preview, count_result
+    from drawthings_mcp.attachments.vision_check import check_sight, draw_sight, new_code
     from drawthings_mcp.attachments.wording import describe_budget
 
 __all__ = [

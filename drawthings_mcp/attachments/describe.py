@@ -15,7 +15,7 @@ from typing import Any
 import anyio
 
 from drawthings_mcp.attachments.encoding import Attachment
-from drawthings_mcp.attachments.ladder import Preview
+from drawthings_mcp.attachments.size_steps import Preview
 from drawthings_mcp.errors import DrawThingsError, EndpointError
 from drawthings_mcp.web.endpoint import Endpoint, get_json, post_json
 

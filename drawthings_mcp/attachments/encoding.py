@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 from PIL import Image
 
 from drawthings_mcp.attachments.budget import Place, Plan, Reason
-from drawthings_mcp.attachments.ladder import Preview, Rung, descend
 from drawthings_mcp.attachments.policy import Policy
 from drawthings_mcp.attachments.preview import encode_rung, open_small
 from drawthings_mcp.attachments.sheet import compose_sheet
+from drawthings_mcp.attachments.size_steps import Preview, Rung, descend
 from drawthings_mcp.errors import InvalidImageError
 from drawthings_mcp.tensors import ImageLike
 

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from drawthings_mcp.attachments.grid import fit_size
-from drawthings_mcp.attachments.ladder import Preview, Rung, list_rungs
+from drawthings_mcp.attachments.size_steps import Preview, Rung, list_rungs
 from drawthings_mcp.errors import InvalidInputError
 from drawthings_mcp.tensors import ImageLike, ensure_pixels
 

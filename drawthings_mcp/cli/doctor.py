@@ -14,7 +14,7 @@ import click
 
 from drawthings_mcp.cli.options import read_settings, server_options
 from drawthings_mcp.cli.output import can_print, format_table, measure, pad, print_json, print_text, say
-from drawthings_mcp.studio.diagnosis import Diagnosis, Finding, SettingValue, Status, diagnose, list_values
+from drawthings_mcp.doctor import Diagnosis, Finding, SettingValue, Status, diagnose, list_values
 
 _SYMBOLS: Mapping[Status, str] = {"ok": "✓", "warning": "!", "problem": "✗", "skipped": "–"}
 _COLOURS: Mapping[Status, str] = {"ok": "green", "warning": "yellow", "problem": "red", "skipped": "bright_black"}

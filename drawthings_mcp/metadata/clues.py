@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from drawthings_mcp.metadata.carriers.carried import Carried
-from drawthings_mcp.metadata.carriers.jpeg_segments import COMMENT_KEYWORD
+from drawthings_mcp.metadata.containers.carried import Carried
+from drawthings_mcp.metadata.containers.jpeg_segments import COMMENT_KEYWORD
 from drawthings_mcp.metadata.exif import MAKER_NOTE, SOFTWARE, USER_COMMENT, decode_user_comment
 from drawthings_mcp.metadata.tiff import Tags, parse_tags
 from drawthings_mcp.metadata.xmp import XMP_KEYWORD, Packet, parse_packet

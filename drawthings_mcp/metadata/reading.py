@@ -12,10 +12,10 @@ from typing import BinaryIO, TypeAlias
 
 from drawthings_mcp.errors import InvalidImageError
 from drawthings_mcp.metadata.a1111 import parse_a1111
-from drawthings_mcp.metadata.carriers import read_carried, read_carried_from
-from drawthings_mcp.metadata.carriers.carried import Carried
 from drawthings_mcp.metadata.clues import Clues, gather_clues
 from drawthings_mcp.metadata.comfyui import parse_comfyui
+from drawthings_mcp.metadata.containers import read_carried, read_carried_from
+from drawthings_mcp.metadata.containers.carried import Carried
 from drawthings_mcp.metadata.draw_things_facts import parse_description, parse_exif_comment, parse_xmp_comment
 from drawthings_mcp.metadata.exif import find_time, is_turned, parse_photo
 from drawthings_mcp.metadata.facts import ImageFacts

@@ -21,12 +21,12 @@ from drawthings_mcp.library import ImageCatalog
 from drawthings_mcp.search import files
 from drawthings_mcp.search.arguments import SearchArguments, SearchResult
 from drawthings_mcp.search.database import Database
+from drawthings_mcp.search.embeddings import Meanings
 from drawthings_mcp.search.entry import Source
 from drawthings_mcp.search.facets import root_facet
 from drawthings_mcp.search.fusion import fuse
 from drawthings_mcp.search.looking import count_unseen, source_key
 from drawthings_mcp.search.matching import FILLERS, Hit, Hits, find_pictures, keep_in_scope, list_in_scope
-from drawthings_mcp.search.meaning import Meanings
 from drawthings_mcp.search.projects import parse_reference
 from drawthings_mcp.search.query import Query
 from drawthings_mcp.search.rows import Shelf

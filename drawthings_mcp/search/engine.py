@@ -29,12 +29,12 @@ from drawthings_mcp.search import tags as tag_file
 from drawthings_mcp.search.answer import Answerer
 from drawthings_mcp.search.arguments import WEB, SearchArguments, SearchResult, SearchRow, build_query
 from drawthings_mcp.search.database import DamagedIndexError, open_index, open_tags
+from drawthings_mcp.search.embeddings import embed_texts, run_meaning
 from drawthings_mcp.search.entry import Source
 from drawthings_mcp.search.freshness import Freshness
 from drawthings_mcp.search.indexing import IndexReport, Report, Stop, drop_folder, never, run_indexing
-from drawthings_mcp.search.internet import WebSearch, choose_provider
 from drawthings_mcp.search.looking import run_looking, source_key
-from drawthings_mcp.search.meaning import embed_texts, run_meaning
+from drawthings_mcp.search.providers import WebSearch, choose_provider
 from drawthings_mcp.search.sources import choose_sources
 from drawthings_mcp.search.web_answer import answer_from_web
 from drawthings_mcp.settings import Settings

@@ -10,7 +10,7 @@ import anyio.to_thread
 from drawthings_mcp.library import ImageCatalog
 from drawthings_mcp.search.arguments import SearchArguments, SearchResult, SearchRow
 from drawthings_mcp.search.identity import identify_origin
-from drawthings_mcp.search.internet import WebImage, WebSearch
+from drawthings_mcp.search.providers import WebImage, WebSearch
 from drawthings_mcp.search.query import Query
 
 

@@ -11,7 +11,7 @@ from mcp.server import MCPServer
 from mcp.server.mcpserver.tools import Tool
 
 from drawthings_mcp.server.completion import add_completion
-from drawthings_mcp.server.late_server import LateServer
+from drawthings_mcp.server.lazy_server import LateServer
 from drawthings_mcp.server.session import Session
 from drawthings_mcp.settings import APP_NAME, Settings
 from drawthings_mcp.studio import HEARTBEAT_SECONDS, background_tasks, open_studio

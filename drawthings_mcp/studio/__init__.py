@@ -1,6 +1,6 @@
 """One generation from arguments to saved images: model, settings, guard, queue, run, save."""
 
-from drawthings_mcp.studio.arguments import GenerateArguments, ImageFormat, Mode
+from drawthings_mcp.params import GenerateArguments, ImageFormat, Mode
 from drawthings_mcp.studio.background import background_tasks, load_room
 from drawthings_mcp.studio.dry_run import describe_dry_run
 from drawthings_mcp.studio.heartbeat import Report

@@ -18,7 +18,7 @@ from drawthings_mcp.studio.background import load_room
 
 if TYPE_CHECKING:
     from drawthings_mcp.catalog import Catalog
-    from drawthings_mcp.client import AsyncDrawThingsClient, ServerInfo
+    from drawthings_mcp.client import ServerClient, ServerInfo
 
 _DEMO_STEP_SECONDS = 0.05
 """Slow enough to watch the progress, fast enough for a first try."""
@@ -38,7 +38,7 @@ class Connection:
         Ends the client when cancelled.
     """
 
-    client: AsyncDrawThingsClient
+    client: ServerClient
     address: str
     info: ServerInfo
     scope: anyio.CancelScope
@@ -118,7 +118,7 @@ class ServerConnection:
         return self._connection
 
     async def _keep_client(
-        self, address: str, scope: anyio.CancelScope, *, task_status: TaskStatus[AsyncDrawThingsClient]
+        self, address: str, scope: anyio.CancelScope, *, task_status: TaskStatus[ServerClient]
     ) -> None:
         # One task enters and leaves these contexts, whichever tool call came first: cancel scopes demand it.
         with scope:
@@ -126,14 +126,14 @@ class ServerConnection:
                 task_status.started(await self._enter_client(address, stack))
                 await anyio.sleep_forever()
 
-    async def _enter_client(self, address: str, stack: AsyncExitStack) -> AsyncDrawThingsClient:
+    async def _enter_client(self, address: str, stack: AsyncExitStack) -> ServerClient:
         client_room = await load_room("client")
         tls, ca_file = self._settings.tls, self._settings.ca_file
         if address == DEMO_SERVER:
             simulator_room = await load_room("simulator")
             simulator = await stack.enter_async_context(simulator_room.Simulator(step_seconds=_DEMO_STEP_SECONDS))
             address, tls, ca_file = simulator.address, "off", None
-        client: AsyncDrawThingsClient = client_room.AsyncDrawThingsClient(
+        client: ServerClient = client_room.ServerClient(
             address,
             tls=tls,
             ca_file=ca_file,

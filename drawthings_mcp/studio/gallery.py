@@ -19,8 +19,8 @@ from drawthings_mcp.studio.lineage import tell_story
 from drawthings_mcp.studio.results import FoundPictures, MadePicture, Original, Picture
 
 if TYPE_CHECKING:
-    from drawthings_mcp.intake import IntakePolicy
     from drawthings_mcp.library import ImageCatalog
+    from drawthings_mcp.references import IntakePolicy
     from drawthings_mcp.studio.transforming import TransformArguments
 
 _MIME_TYPES: Mapping[str, str] = {"JPEG": "image/jpeg", "MPO": "image/jpeg", "HEIF": "image/heic"}
@@ -47,7 +47,7 @@ class Gallery:
 
     async def build_policy(self) -> IntakePolicy:
         """What may come in, and from where."""
-        intake = await load_room("intake")
+        intake = await load_room("references")
         policy: IntakePolicy = await anyio.to_thread.run_sync(intake.build_policy, self._settings)
         return replace(policy, folders=(Path("/"),)) if self._reads_anywhere else policy
 
@@ -59,7 +59,7 @@ class Gallery:
         DrawThingsError
             A reference leads nowhere, or to what cannot be shown.
         """
-        intake = await load_room("intake")
+        intake = await load_room("references")
         catalog, policy = await self.open_catalog(), await self.build_policy()
         found: dict[str, Picture] = {}
         notes: list[str] = []
@@ -73,7 +73,7 @@ class Gallery:
         return FoundPictures(tuple(found.values()), tuple(dict.fromkeys(notes)))
 
     async def _measure(self, record: Any) -> tuple[int, int]:
-        intake = await load_room("intake")
+        intake = await load_room("references")
         pixels = await anyio.to_thread.run_sync(intake.read_pixels, record)
         return pixels.shape[1], pixels.shape[0]
 
@@ -132,7 +132,7 @@ class Gallery:
         """Notes what a preview shows, to know it again when a client gives it back as a file of its own."""
         if previews:
             await anyio.to_thread.run_sync(
-                self._remember, await load_room("intake"), await self.open_catalog(), previews
+                self._remember, await load_room("references"), await self.open_catalog(), previews
             )
 
     def _remember(self, intake: Any, catalog: ImageCatalog, previews: Sequence[tuple[str, bytes]]) -> None:

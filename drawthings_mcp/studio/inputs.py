@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import anyio.to_thread
 
 from drawthings_mcp.errors import DrawThingsError
-from drawthings_mcp.intake import IntakePolicy, read_pixels, resolve_reference
 from drawthings_mcp.library import ImageCatalog, Parent, Role
-from drawthings_mcp.studio.arguments import GenerateArguments
+from drawthings_mcp.params import GenerateArguments
+from drawthings_mcp.references import IntakePolicy, read_pixels, resolve_reference
 from drawthings_mcp.studio.lineage import list_sources
 from drawthings_mcp.studio.results import Picture
 

@@ -8,6 +8,8 @@ import anyio.to_thread
 
 from drawthings_mcp.catalog import Catalog, CatalogEntry, Control, Embedding, LoRA, Model, Upscaler, find_entry
 from drawthings_mcp.limits import UNIT
+from drawthings_mcp.planning import load_known
+from drawthings_mcp.planning.modes import describe_abilities, list_modes
 from drawthings_mcp.presets import (
     Preset,
     PresetCollection,
@@ -19,9 +21,7 @@ from drawthings_mcp.presets import (
     read_presets,
 )
 from drawthings_mcp.presets.preset import Source
-from drawthings_mcp.requests import load_known
 from drawthings_mcp.settings import Settings
-from drawthings_mcp.studio.abilities import describe_abilities, list_modes
 from drawthings_mcp.studio.connection import Connection
 from drawthings_mcp.studio.results import CatalogListing, CatalogRow
 

@@ -8,18 +8,18 @@ from dataclasses import dataclass
 
 import anyio.to_thread
 
-from drawthings_mcp.client import AsyncDrawThingsClient
+from drawthings_mcp.client import ServerClient
 from drawthings_mcp.errors import DrawThingsError, ServerDiedError, TensorError, TruncatedTransferError
 from drawthings_mcp.events import Event, ImageReceived, RemoteDownload, Sampling, StageReached, TransferAnnounced
 from drawthings_mcp.generation import GenerationRequest
+from drawthings_mcp.planning.plan import Plan
 from drawthings_mcp.studio.heartbeat import Report
-from drawthings_mcp.studio.plan import Plan
 from drawthings_mcp.studio.results import SavedVariant
 from drawthings_mcp.studio.shelf import Shelf
 from drawthings_mcp.tensors import prestart
 
 
-async def run_plan(plan: Plan, client: AsyncDrawThingsClient, shelf: Shelf, report: Report) -> None:
+async def run_plan(plan: Plan, client: ServerClient, shelf: Shelf, report: Report) -> None:
     """Sends the requests of a plan in turn; what they yield stands in ``shelf.variants``.
 
     The decoder's process starts while the server still works on the first picture.
@@ -40,9 +40,7 @@ async def run_plan(plan: Plan, client: AsyncDrawThingsClient, shelf: Shelf, repo
             raise
 
 
-async def _run_request(
-    request: GenerationRequest, client: AsyncDrawThingsClient, shelf: Shelf, narrator: _Narrator
-) -> None:
+async def _run_request(request: GenerationRequest, client: ServerClient, shelf: Shelf, narrator: _Narrator) -> None:
     await narrator.say(0.0, "Waiting for the server")
     try:
         async with client.stream(request) as events:

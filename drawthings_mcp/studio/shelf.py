@@ -26,11 +26,11 @@ from drawthings_mcp.library import (
 )
 from drawthings_mcp.limits import MAX_UPSCALE_FACTOR
 from drawthings_mcp.metadata import ModelKind
+from drawthings_mcp.planning.plan import Plan
+from drawthings_mcp.planning.sizes import Size
 from drawthings_mcp.settings import Settings
 from drawthings_mcp.studio.connection import Connection
-from drawthings_mcp.studio.plan import Plan
 from drawthings_mcp.studio.results import SavedVariant
-from drawthings_mcp.studio.sizes import Size
 from drawthings_mcp.tensors import decode_image
 
 _logger = logging.getLogger(__name__)

@@ -11,9 +11,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from drawthings_mcp.params import GenerateArguments
 from drawthings_mcp.settings import Settings
 from drawthings_mcp.studio.archive import Archive
-from drawthings_mcp.studio.arguments import GenerateArguments
 from drawthings_mcp.studio.background import background_tasks, load_room
 from drawthings_mcp.studio.connection import Connection, ServerConnection
 from drawthings_mcp.studio.finder import Finder
@@ -23,8 +23,8 @@ from drawthings_mcp.studio.queue import Queue
 from drawthings_mcp.studio.results import CatalogListing, DryRun, GenerationResult
 
 if TYPE_CHECKING:
+    from drawthings_mcp.planning.plan import Plan
     from drawthings_mcp.studio.inputs import Inputs
-    from drawthings_mcp.studio.plan import Plan
     from drawthings_mcp.studio.shelf import Shelf
 
 HEARTBEAT_SECONDS = 5.0
@@ -156,7 +156,7 @@ class Studio:
         return inputs
 
     async def _plan(self, inputs: Inputs, connection: Connection) -> Plan:
-        room = await load_room("studio.plan")
+        room = await load_room("planning.plan")
         plan: Plan = await room.plan_generation(inputs.arguments, self.settings, connection.client, connection.catalog)
         return plan
 

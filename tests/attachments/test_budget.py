@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from drawthings_mcp.attachments import Candidate, Ledger, Plan, Policy, Preview, Reason, Role, count_result, plan
 from drawthings_mcp.attachments.budget import Place
-from drawthings_mcp.attachments.ladder import Rung, descend
+from drawthings_mcp.attachments.size_steps import Rung, descend
 
 SIZE = (1024, 768)
 

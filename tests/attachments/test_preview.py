@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms, PngImagePlugin
 
 from drawthings_mcp.attachments import Preview, encode_preview
-from drawthings_mcp.attachments.ladder import Rung, count_base64, list_rungs
 from drawthings_mcp.attachments.preview import encode_rung
+from drawthings_mcp.attachments.size_steps import Rung, count_base64, list_rungs
 from drawthings_mcp.errors import InvalidImageError, InvalidInputError
 
 MakePixels = Callable[..., Any]

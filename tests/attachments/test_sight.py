@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from drawthings_mcp.attachments import check_sight, draw_sight, new_code
 from drawthings_mcp.attachments.preview import encode_preview
-from drawthings_mcp.attachments.sight import ALPHABET
+from drawthings_mcp.attachments.vision_check import ALPHABET
 from drawthings_mcp.errors import InvalidInputError
 
 CODES = st.text(ALPHABET, min_size=4, max_size=4)

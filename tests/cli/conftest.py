@@ -23,8 +23,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 from drawthings_mcp.cli import main
+from drawthings_mcp.doctor import Finding, diagnose
 from drawthings_mcp.settings import load_settings
-from drawthings_mcp.studio.diagnosis import Finding, diagnose
 
 
 @dataclass(frozen=True)

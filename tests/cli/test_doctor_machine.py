@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
+from drawthings_mcp.doctor import Finding
+from drawthings_mcp.doctor.finding import Verdict
+from drawthings_mcp.doctor.machine import MACHINE_CHECKS
 from drawthings_mcp.library import ImageCatalog
-from drawthings_mcp.studio.diagnosis import Finding
-from drawthings_mcp.studio.diagnosis.finding import Verdict
-from drawthings_mcp.studio.diagnosis.machine import MACHINE_CHECKS
 
 Examine = Callable[..., Awaitable[dict[str, Finding]]]
 Invoke = Callable[..., Any]
@@ -120,7 +120,7 @@ def test_a_check_that_fails_itself_hides_no_other(doctor: Invoke, monkeypatch: p
 
 @pytest.mark.parametrize(
     ("module", "finding"),
-    [("drawthings_mcp.studio.diagnosis.machine", "installation"), ("drawthings_mcp.studio.diagnosis.server", "server")],
+    [("drawthings_mcp.doctor.machine", "installation"), ("drawthings_mcp.doctor.server", "server")],
 )
 def test_a_broken_installation_is_a_finding(
     doctor: Invoke, monkeypatch: pytest.MonkeyPatch, module: str, finding: str

@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from drawthings_mcp.doctor import Finding
 from drawthings_mcp.presets import list_preferred_models
 from drawthings_mcp.simulator import Simulator
-from drawthings_mcp.studio.diagnosis import Finding
 
 pytestmark = pytest.mark.anyio
 

@@ -18,8 +18,8 @@ from anyio.abc import ByteStream
 from drawthings_mcp._generated import image_service_pb2 as pb
 from drawthings_mcp._generated import image_service_pb2_grpc as pb_grpc
 from drawthings_mcp.client.certificate import parse_certificate
+from drawthings_mcp.doctor import Finding
 from drawthings_mcp.simulator import Simulator
-from drawthings_mcp.studio.diagnosis import Finding
 
 pytestmark = pytest.mark.anyio
 

@@ -20,7 +20,8 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
-from drawthings_mcp.client import AsyncDrawThingsClient, Security
+from drawthings_mcp.api import AsyncDrawThingsClient
+from drawthings_mcp.client import Security
 from drawthings_mcp.errors import StorageError
 from drawthings_mcp.simulator import keep_certificate
 

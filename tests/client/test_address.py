@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from drawthings_mcp.client import Address, parse_address
+from drawthings_mcp.address import Address, parse_address
 from drawthings_mcp.errors import InvalidInputError
 
 

@@ -12,7 +12,8 @@ import anyio.to_thread
 import pytest
 from anyio.abc import ByteStream
 
-from drawthings_mcp.client import Speaks, parse_address, probe
+from drawthings_mcp.address import parse_address
+from drawthings_mcp.client import Speaks, probe
 
 pytestmark = pytest.mark.anyio
 

@@ -13,7 +13,9 @@ import anyio
 import pytest
 from anyio.abc import ByteStream
 
-from drawthings_mcp.client import Address, AsyncDrawThingsClient, ProbeResult, Security, ServerInfo, Speaks
+from drawthings_mcp.address import Address
+from drawthings_mcp.api import AsyncDrawThingsClient
+from drawthings_mcp.client import ProbeResult, Security, ServerInfo, Speaks
 from drawthings_mcp.client.certificate import parse_certificate
 from drawthings_mcp.client.options import build_policy
 from drawthings_mcp.errors import (

@@ -12,7 +12,7 @@ from PIL import Image
 
 from drawthings_mcp.errors import InvalidImageError, StorageError
 from drawthings_mcp.metadata import read_metadata
-from drawthings_mcp.metadata.carriers import read_carried
+from drawthings_mcp.metadata.containers import read_carried
 
 MakePng = Callable[..., Path]
 MIB = 1024 * 1024

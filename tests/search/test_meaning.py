@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from drawthings_mcp.search import SearchArguments, SearchEngine
 from drawthings_mcp.search.database import open_index
-from drawthings_mcp.search.meaning import Meanings
-from drawthings_mcp.search.meaning.vectors import encode_vector
+from drawthings_mcp.search.embeddings import Meanings
+from drawthings_mcp.search.embeddings.vectors import encode_vector
 from tests.search.conftest import Desk, Picture
 from tests.web_servers import HttpService
 

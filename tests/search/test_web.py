@@ -15,10 +15,10 @@ from pydantic import SecretStr
 
 from drawthings_mcp.errors import InvalidInputError, WebError
 from drawthings_mcp.search import SearchArguments, SearchResult
-from drawthings_mcp.search.internet import Provider, WebSearch, choose_provider
-from drawthings_mcp.search.internet.brave import Brave
-from drawthings_mcp.search.internet.openverse import Openverse
-from drawthings_mcp.search.internet.searxng import SearXNG
+from drawthings_mcp.search.providers import Provider, WebSearch, choose_provider
+from drawthings_mcp.search.providers.brave import Brave
+from drawthings_mcp.search.providers.openverse import Openverse
+from drawthings_mcp.search.providers.searxng import SearXNG
 from drawthings_mcp.settings import Settings
 from drawthings_mcp.web import fetch_public
 from tests.search.conftest import Desk

@@ -21,7 +21,7 @@ from mcp.types import CallToolResult, ImageContent, Implementation, TextContent
 from numpy.typing import NDArray
 from PIL import Image
 
-from drawthings_mcp.attachments.sight import _INKS, ALPHABET, _draw_glyph
+from drawthings_mcp.attachments.vision_check import _INKS, ALPHABET, _draw_glyph
 from drawthings_mcp.server.viewer import Client as ChatClient
 from drawthings_mcp.server.viewer import Viewer
 from drawthings_mcp.settings import load_settings

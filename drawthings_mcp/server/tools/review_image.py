@@ -13,9 +13,9 @@ from drawthings_mcp.errors import InvalidInputError
 from drawthings_mcp.server.arguments import Names
 from drawthings_mcp.server.content import describe_found
 from drawthings_mcp.server.session import Session, get_session
-from drawthings_mcp.server.sight import SIGHT, answer_sight, show_sight
 from drawthings_mcp.server.strict_tool import StrictTool
 from drawthings_mcp.server.viewer import Client, Viewer, identify
+from drawthings_mcp.server.vision_check import SIGHT, answer_sight, show_sight
 
 _DESCRIPTION = (
     "Shows you pictures again, whatever was shown before: any ids (a1, v3, p2, i1), latest, paths or URLs. Use it for "

@@ -1,0 +1,167 @@
+"""The asynchronous client: composing, running, decoding and saving on top of one connection."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Unpack
+
+import anyio.to_thread
+
+from drawthings_mcp.api.collect import EventCallback, collect_images
+from drawthings_mcp.api.results import check_target
+from drawthings_mcp.api.videos import SavedVideo, VideoRecorder
+from drawthings_mcp.client.server_client import ServerClient
+from drawthings_mcp.errors import DrawThingsWarning
+from drawthings_mcp.generation import GeneratedImage, GenerationRequest, ImageGenerationConfig
+from drawthings_mcp.library import save_image
+from drawthings_mcp.planning import ComposedRequests, Pictures, compose_requests
+
+
+class AsyncDrawThingsClient(ServerClient):
+    """A client of one server with everything a program needs, used inside ``async with``; on asyncio only, as gRPC is.
+
+    For parameters and errors see ``ServerClient``, which connects, asks and streams; on top of that this class composes
+    requests, decodes and saves.
+    """
+
+    async def generate(self, request: GenerationRequest, on_event: EventCallback | None = None) -> list[GeneratedImage]:
+        """Runs one pass and gives its images, or the frames of its video.
+
+        Parameters
+        ----------
+        on_event
+            Called with every event, in order; the run waits for it. May be a coroutine function.
+
+        Raises
+        ------
+        DrawThingsError
+            As ``stream``; or ``TensorError`` when an image cannot be decoded.
+        """
+        async with self.stream(request) as events:
+            images = await collect_images(events, request, on_event)
+        return [replace(image, simulated=self.simulated) for image in images]
+
+    async def generate_image(
+        self,
+        prompt: str,
+        config: ImageGenerationConfig,
+        *,
+        on_event: EventCallback | None = None,
+        **pictures: Unpack[Pictures],
+    ) -> list[GeneratedImage]:
+        """Runs all passes that the configuration asks for and gives their images in order.
+
+        The server is asked for its files first; what it would crash on is refused, what it would silently do otherwise
+        is refused or warned about with ``DrawThingsWarning``.
+
+        Parameters
+        ----------
+        config
+            A seed of -1 is drawn; ``batch_count`` passes are run, each with the next seeds.
+        on_event
+            Called with the events of all passes; ``fraction`` begins anew with each.
+        **pictures
+            ``negative_prompt``, ``input_image``, ``mask_image``, ``moodboard``, ``hint_images`` and ``fit``; see
+            ``requests.compose_requests``.
+
+        Raises
+        ------
+        UnknownNameError
+            The server lacks a file that the configuration names; carries the nearest three.
+        InvalidInputError
+            A picture cannot be used, or the server would not survive the request.
+        DrawThingsError
+            As ``generate``.
+        """
+        composed = await self.compose(prompt, config, **pictures)
+        images: list[GeneratedImage] = []
+        for request in composed.requests:
+            images += await self.generate(request, on_event)
+        return images
+
+    async def generate_video(
+        self,
+        prompt: str,
+        config: ImageGenerationConfig,
+        *,
+        output_dir: str | Path = "output",
+        prefix: str = "video",
+        on_event: EventCallback | None = None,
+        **pictures: Unpack[Pictures],
+    ) -> SavedVideo:
+        """Runs one pass of a model that makes videos and saves frames, sound and one file that moves.
+
+        However long the video is, at most two decoded frames are in memory. Nothing is ever overwritten.
+
+        Parameters
+        ----------
+        output_dir
+            Made when it is missing.
+        prefix
+            The beginning of all names.
+        **pictures
+            As for ``generate_image``; ``input_image`` is the first frame for models that begin with one.
+
+        Raises
+        ------
+        InvalidInputError
+            The model makes pictures, or ``batch_count`` is above 1; or as ``generate_image``.
+        StorageError
+            A file cannot be written; frames before it stay.
+        DrawThingsError
+            As ``generate_image``.
+        """
+        folder = check_target(output_dir, prefix)
+        composed = await self.compose(prompt, config, **pictures)
+        recorder = VideoRecorder(composed, folder, prefix, str(self.address))
+        async with self.stream(recorder.request) as events:
+            return await recorder.record(events, lambda: self.simulated, on_event)
+
+    async def compose(
+        self, prompt: str, config: ImageGenerationConfig, **pictures: Unpack[Pictures]
+    ) -> ComposedRequests:
+        """The requests that ``generate_image`` would send, one per pass, ready for ``stream``.
+
+        Warns with ``DrawThingsWarning`` about what the server would silently do otherwise.
+
+        Parameters
+        ----------
+        **pictures
+            As for ``generate_image``.
+
+        Raises
+        ------
+        DrawThingsError
+            As ``generate_image``, but nothing is run.
+        """
+        catalog, files = await self.look_up(config)
+        compose = partial(compose_requests, prompt, config, **pictures, catalog=catalog, files=files)
+        composed = await anyio.to_thread.run_sync(compose)
+        for warning in composed.warnings:
+            warnings.warn(warning, DrawThingsWarning, stacklevel=2)
+        return composed
+
+    async def save_images(
+        self, images: Sequence[GeneratedImage], output_dir: str | Path = "output", prefix: str = "image"
+    ) -> list[Path]:
+        """Writes images as PNG with their metadata: ``prefix.png``, ``prefix-2.png``, …, never over a file that exists.
+
+        Parameters
+        ----------
+        output_dir
+            Made when it is missing.
+
+        Raises
+        ------
+        InvalidInputError
+            The prefix is not the beginning of a file's name.
+        StorageError
+            A file cannot be written.
+        """
+        folder = check_target(output_dir, prefix)
+        save = partial(save_image, server=str(self.address))
+        return [(await anyio.to_thread.run_sync(save, image, folder, prefix)).path for image in images]

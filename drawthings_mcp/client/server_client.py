@@ -1,0 +1,263 @@
+"""A connection to one Draw Things server: what it can be asked, and the events of its runs."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from contextlib import aclosing, asynccontextmanager, contextmanager
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import anyio.to_thread
+
+from drawthings_mcp._generated import image_service_pb2 as pb
+from drawthings_mcp.address import Address, parse_address
+from drawthings_mcp.catalog import Catalog
+from drawthings_mcp.client.channel import receive
+from drawthings_mcp.client.connection import Connection
+from drawthings_mcp.client.info import ServerInfo, is_simulated
+from drawthings_mcp.client.options import build_policy
+from drawthings_mcp.client.probe import CONNECT_TIMEOUT
+from drawthings_mcp.client.retry import Run, ask_again, read_persistently
+from drawthings_mcp.client.status import may_be_a_wrong_secret, translated_errors
+from drawthings_mcp.client.trust import Security, TlsMode
+from drawthings_mcp.errors import (
+    RequestRefusedError,
+    ServerDiedError,
+    ServerError,
+    SharedSecretError,
+    UnsupportedRequestError,
+)
+from drawthings_mcp.events import Event
+from drawthings_mcp.generation import GenerationRequest, ImageGenerationConfig
+from drawthings_mcp.planning import list_files
+from drawthings_mcp.wire import ResponseReader, build_request, parse_catalog
+
+USER = "drawthings-mcp"
+"""Name under which a server knows its caller."""
+
+REPLY_TIMEOUT = 4 * 3600.0
+"""Seconds for everything but a run: four hours. A server may hold a reply back until the runs before it are done
+(protocol §8.1); whoever wants an answer sooner cancels. Runs have no limit at all (protocol §6.4)."""
+
+
+class ServerClient:
+    """A connection to one server, used inside ``async with``; on asyncio only, as gRPC is.
+
+    The connection is made at the first call and renewed when the server was restarted. One client serves any
+    number of tasks of its event loop; a server renders one request at a time.
+
+    Parameters
+    ----------
+    address
+        ``host``, ``host:port``, ``[IPv6]:port``; the port is 7859 by default.
+    insecure
+        True for plaintext (``tls="off"``), False for TLS (``tls="on"``).
+    verify_ssl
+        False accepts any certificate within its dates that holds a name, since gRPC takes no other, and neither reads
+        nor writes pins.
+    tls
+        ``auto``: TLS, and plaintext only if the server is on this machine; ``on``: TLS; ``off``: plaintext.
+    ca_file
+        PEM of a CA's or the server's certificate: then chain and host name are verified. Without it Draw Things'
+        shared certificate is accepted, which proves no identity, and any other is pinned at first use.
+    shared_secret
+        The server's, if it has one.
+    state_dir
+        Folder of the pins; the user's data folder by default.
+    connect_timeout
+        Seconds for finding out what speaks at the address, and again for connecting.
+
+    Raises
+    ------
+    InvalidInputError
+        The address is not one, or options contradict each other.
+    """
+
+    def __init__(
+        self,
+        address: str = "localhost:7859",
+        *,
+        insecure: bool | None = None,
+        verify_ssl: bool = True,
+        tls: TlsMode = "auto",
+        ca_file: str | Path | None = None,
+        shared_secret: str = "",
+        state_dir: str | Path | None = None,
+        connect_timeout: float = CONNECT_TIMEOUT,
+    ) -> None:
+        self.address: Address = parse_address(address)
+        policy = build_policy(insecure=insecure, verify_ssl=verify_ssl, tls=tls, ca_file=ca_file, state_dir=state_dir)
+        self.simulated = False
+        """Whether the server turned out to be the simulator, known from its first answer on."""
+        self._shared_secret = shared_secret
+        self._connection = Connection(self.address, policy, connect_timeout)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self.address)!r})"
+
+    @property
+    def security(self) -> Security | None:
+        """How the connection is protected; None before the first call."""
+        return self._connection.security
+
+    async def __aenter__(self) -> Self:
+        await self._connection.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._connection.__aexit__(kind, error, traceback)
+
+    async def look_up(self, config: ImageGenerationConfig) -> tuple[Catalog | None, dict[str, bool] | None]:
+        """What the server says of the files that a configuration names: its catalog or, without browsing, single files.
+
+        Both are None for a server that answers neither question.
+
+        Raises
+        ------
+        ServerError
+            The server, or the way to it, failed.
+        """
+        try:
+            catalog = (await ask_again(self.echo, self._connection)).catalog
+            files = None if catalog is not None else await self.files_exist(list_files(config))
+        except UnsupportedRequestError:
+            return None, None
+        return catalog, files
+
+    async def echo(self) -> ServerInfo:
+        """What the server says of itself.
+
+        Raises
+        ------
+        SharedSecretError
+            It wants a shared secret, or another one.
+        ServerError
+            The server, or the way to it, failed.
+        """
+        with self._translated_errors():
+            stub = await self._connection.get_stub()
+            request = pb.EchoRequest(name=USER, sharedSecret=self._shared_secret or None)
+            call = stub.Echo(request, timeout=REPLY_TIMEOUT)
+            reply: pb.EchoReply = await receive(call)
+            self.simulated = is_simulated(await call.initial_metadata())
+        if reply.sharedSecretMissing:
+            problem = "another shared secret than the one given" if self._shared_secret else "a shared secret"
+            raise SharedSecretError(
+                f"{self.address} wants {problem}. Set the one that the server was started with: --shared-secret or "
+                "DRAWTHINGS_SHARED_SECRET."
+            )
+        return ServerInfo(reply.message, reply.serverIdentifier, parse_catalog(reply), self.simulated)
+
+    async def catalog(self) -> Catalog:
+        """Models, LoRAs, controls, upscalers and embeddings that the server offers.
+
+        Raises
+        ------
+        UnsupportedRequestError
+            The server does not let its models be browsed.
+        ServerError
+            As ``echo``.
+        """
+        info = await self.echo()
+        if info.catalog is None:
+            raise UnsupportedRequestError(
+                f"{self.address} does not list its models. Switch model browsing on (Advanced settings → API Server, "
+                "or --model-browser of the stand-alone server); file names can be used and checked without it."
+            )
+        return info.catalog
+
+    async def files_exist(self, names: Sequence[str]) -> dict[str, bool]:
+        """Which files are in the server's model folders, in the order of the names.
+
+        Raises
+        ------
+        ServerError
+            The server, or the way to it, failed.
+        """
+        async with self._explained_errors():
+            stub = await self._connection.get_stub()
+            request = pb.FileListRequest(files=names, sharedSecret=self._shared_secret or None)
+            reply: pb.FileExistenceResponse = await receive(stub.FilesExist(request, timeout=REPLY_TIMEOUT))
+        if len(reply.existences) != len(names):
+            raise RequestRefusedError(
+                f"{self.address} answered for {len(reply.existences)} of {len(names)} files. Update Draw Things."
+            )
+        return dict(zip(names, reply.existences, strict=True))
+
+    @asynccontextmanager
+    async def stream(self, request: GenerationRequest) -> AsyncGenerator[AsyncIterator[Event]]:
+        """Sends a request and gives its events as they come; leaving the context stops the run.
+
+        Examples
+        --------
+        >>> async with client.stream(request) as events:
+        ...     async for event in events:
+        ...         print(event.fraction)
+
+        Raises
+        ------
+        InvalidInputError
+            The request cannot be sent; see ``wire.build_request``.
+        ServerError
+            The server, or the way to it, failed; also raised by the iterator.
+        GenerationError
+            From the iterator: the run ended without what it was asked for.
+        """
+        build = partial(build_request, request, shared_secret=self._shared_secret, user=USER)
+        message = await anyio.to_thread.run_sync(build)
+        run = Run(self._connection, message)
+        async with self._explained_errors():
+            await run.send()
+        try:
+            async with aclosing(read_persistently(partial(self._read_events, run), run.send_again)) as events:
+                yield events
+        finally:
+            # Leaving the iterator alone would let the server render on.
+            run.call.cancel()
+
+    async def _read_events(self, run: Run) -> AsyncGenerator[Event]:
+        reader = ResponseReader()
+        try:
+            async with self._explained_errors():
+                self.simulated = is_simulated(await receive(run.call.initial_metadata()))
+                async for message in run.call:
+                    for event in reader.feed(message):
+                        yield event
+        except ServerDiedError as error:
+            error.complete = reader.complete
+            raise
+        for event in reader.finish():
+            yield event
+
+    @asynccontextmanager
+    async def _explained_errors(self) -> AsyncGenerator[None]:
+        """Translates gRPC's errors, and finds out whether a refusal means a wrong secret."""
+        try:
+            with self._translated_errors():
+                yield
+        except RequestRefusedError as error:
+            if may_be_a_wrong_secret(error):
+                await self._check_secret(error)
+            raise
+
+    @contextmanager
+    def _translated_errors(self) -> Iterator[None]:
+        try:
+            with translated_errors(str(self.address)):
+                yield
+        except ServerDiedError:
+            self._connection.forget_channel()
+            raise
+
+    async def _check_secret(self, refusal: RequestRefusedError) -> None:
+        """Raises when the secret is the reason of a refusal: only the reply to an echo says so."""
+        try:
+            await self.echo()
+        except SharedSecretError as error:
+            raise error from refusal.__cause__
+        except ServerError:
+            return

@@ -1,0 +1,152 @@
+"""Questions about this machine: the installation, the folders, the catalog. None leaves anything behind."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+
+from drawthings_mcp.doctor.finding import Verdict, blame, ok, problem, warning
+from drawthings_mcp.errors import DrawThingsError
+from drawthings_mcp.library import ImageCatalog
+from drawthings_mcp.library.database import FILE_NAME
+from drawthings_mcp.settings import NAMES, Settings, config_path, variable
+from drawthings_mcp.tensors import Codec, decode_tensor, encode_tensor
+from drawthings_mcp.validation import suggest
+
+Check: TypeAlias = Callable[[Settings], Verdict]
+
+_DISTRIBUTION = "drawthings-mcp"
+_REINSTALL = f"Install it anew: pip install --force-reinstall {_DISTRIBUTION} (or: uv tool install --force ...)."
+_PREFIX = "DRAWTHINGS_"
+_NAME = re.compile(r"[A-Za-z0-9._-]+")
+
+_LOW_SPACE = 5_000_000_000
+_NO_SPACE = 200_000_000
+"""Bytes below which the disk is called low, and full; a picture takes 1 to 10 MB."""
+
+_MAC_FOLDERS = "On a Mac also see System Settings → Privacy & Security → Files and Folders."
+
+
+def check_settings(_: Settings) -> Verdict:
+    """Whether every variable that looks like a setting is one."""
+    known = {variable(name) for name in NAMES}
+    strange = sorted(name for name in os.environ if name.startswith(_PREFIX) and name not in known)
+    if strange:
+        names = ", ".join(strange)
+        return warning(f"nothing reads {names}", f"Check the spelling.{suggest(strange[0], known)}")
+    path = config_path()
+    return ok(f"every {_PREFIX} variable is known; {path} {'was read' if path.exists() else 'is not there'}")
+
+
+def check_python(_: Settings) -> Verdict:
+    """Which Python runs this."""
+    return ok(f"{'.'.join(map(str, sys.version_info[:3]))} at {sys.executable}")
+
+
+def check_packages(_: Settings) -> Verdict:
+    """Whether everything that the package needs is there, in which versions."""
+    names = [_DISTRIBUTION, *_list_requirements()]
+    versions = {name: _find_version(name) for name in names}
+    if missing := [name for name, version in versions.items() if version is None]:
+        return problem(f"missing: {', '.join(missing)}", _REINSTALL)
+    return ok(", ".join(f"{name} {version}" for name, version in versions.items()))
+
+
+def _list_requirements() -> list[str]:
+    required = metadata.requires(_DISTRIBUTION) or []
+    return [_NAME.match(line)[0] for line in required if "extra ==" not in line]  # type: ignore[index]
+
+
+def _find_version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def check_decoder(_: Settings) -> Verdict:
+    """Whether compressed pictures can be decoded, in the process that is there for it."""
+    ramp = np.linspace(-1, 1, 64 * 64 * 3, dtype=np.float16).reshape(1, 64, 64, 3)
+    try:
+        decoded = decode_tensor(encode_tensor(ramp, codec=Codec.FPZIP))
+    except DrawThingsError as error:
+        return blame(error, _REINSTALL)
+    if not np.array_equal(decoded, ramp):
+        return problem("fpzip decodes to other values than were encoded", _REINSTALL)
+    return ok("compressed pictures (fpzip) are decoded in a process of their own")
+
+
+def check_output_dir(settings: Settings) -> Verdict:
+    """Whether originals can be saved."""
+    return _check_folder(settings.output_dir, "DRAWTHINGS_OUTPUT_DIR")
+
+
+def check_state_dir(settings: Settings) -> Verdict:
+    """Whether catalog and pins can be kept."""
+    return _check_folder(settings.state_dir, "DRAWTHINGS_STATE_DIR")
+
+
+def _check_folder(folder: Path, variable: str) -> Verdict:
+    remedy = f"Change its permissions, or set {variable} to a folder of yours. {_MAC_FOLDERS}"
+    try:
+        existing = _find_existing(folder)
+        if not existing.is_dir():
+            return problem(f"{existing} is a file, not a folder", f"Move it away, or set {variable} to a folder.")
+        with tempfile.NamedTemporaryFile(dir=existing, prefix=".doctor-"):
+            pass
+    except OSError as error:
+        return problem(f"{folder} cannot be written: {error.strerror}", remedy)
+    return ok(f"{folder} {'can be written' if existing == folder else 'is not there yet; it can be made when needed'}")
+
+
+def _find_existing(folder: Path) -> Path:
+    """The folder itself, or the nearest one above it that exists."""
+    return next(path for path in (folder, *folder.absolute().parents) if path.exists())
+
+
+def check_space(settings: Settings) -> Verdict:
+    """Whether the disk has room for pictures."""
+    try:
+        free = shutil.disk_usage(_find_existing(settings.output_dir)).free
+    except OSError as error:
+        return warning(f"cannot be told: {error.strerror}", "Check the disk of the output folder.")
+    detail = f"{free / 1e9:.1f} GB free where pictures are saved"
+    remedy = "Free some space, or set DRAWTHINGS_OUTPUT_DIR to a folder on another disk."
+    if free < _NO_SPACE:
+        return problem(detail, remedy)
+    return ok(detail) if free >= _LOW_SPACE else warning(detail, remedy)
+
+
+def check_catalog(settings: Settings) -> Verdict:
+    """Whether the catalog of pictures can be opened and is sound."""
+    path = settings.state_dir / FILE_NAME
+    try:
+        if not path.exists():
+            return ok(f"{path} is not there yet; the first picture will make it")
+        count = ImageCatalog(settings.state_dir).check()
+    except OSError as error:
+        return problem(f"{path} cannot be read: {error.strerror}", "Change its permissions.")
+    except DrawThingsError as error:
+        return blame(error)
+    return ok(f"sound, {count} picture{'' if count == 1 else 's'}: {path}")
+
+
+MACHINE_CHECKS: Mapping[str, Check] = {
+    "settings": check_settings,
+    "Python": check_python,
+    "packages": check_packages,
+    "decoder": check_decoder,
+    "output folder": check_output_dir,
+    "state folder": check_state_dir,
+    "disk space": check_space,
+    "catalog": check_catalog,
+}

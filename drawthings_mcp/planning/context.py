@@ -1,0 +1,225 @@
+"""A request together with everything that is known of the files it names: what rules look at.
+
+Owns the look-ups and what follows from them. Judges nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Generic, TypeVar
+
+from drawthings_mcp.catalog import Catalog, CatalogEntry, Control, LoRA, Model
+from drawthings_mcp.generation import (
+    ControlNetConfig,
+    GenerationRequest,
+    HintType,
+    ImageGenerationConfig,
+    LoRAConfig,
+)
+from drawthings_mcp.planning.abilities import CASCADE, LAYERED, MODEL_HINTS, STARTING_VERSIONS, reads_references
+from drawthings_mcp.planning.installed import Installed
+from drawthings_mcp.planning.known import KnownFiles, VersionFacts, load_known
+from drawthings_mcp.planning.overrides import REQUIRED_KEYS, is_whole
+from drawthings_mcp.planning.sources import IMAGE, Source, find_kind, list_sources
+from drawthings_mcp.wire.catalog import parse_control, parse_lora, parse_model
+
+SettingT = TypeVar("SettingT")
+EntryT = TypeVar("EntryT", bound=CatalogEntry)
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen(Generic[SettingT, EntryT]):
+    """What a configuration says of a file, and what is known of it: None when nothing is."""
+
+    setting: SettingT
+    entry: EntryT | None
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A request and its surroundings.
+
+    Attributes
+    ----------
+    model, refiner
+        None when nothing is known of the file, or no refiner is named.
+    loras, controls
+        As in the configuration, those without effect included.
+    """
+
+    request: GenerationRequest
+    installed: Installed
+    known: KnownFiles
+    model: Model | None
+    refiner: Model | None
+    loras: tuple[Chosen[LoRAConfig, LoRA], ...]
+    controls: tuple[Chosen[ControlNetConfig, Control], ...]
+
+    def with_request(self, **changes: Any) -> Case:
+        """The same with other pictures in the request; its configuration must stay."""
+        return replace(self, request=replace(self.request, **changes))
+
+    @property
+    def configuration(self) -> ImageGenerationConfig:
+        """That of the request."""
+        return self.request.configuration
+
+    @property
+    def version(self) -> str:
+        """The model's version; empty when it is not known."""
+        return self.model.version if self.model else ""
+
+    @property
+    def facts(self) -> VersionFacts | None:
+        """What is known of the model's version."""
+        return self.known.versions.get(self.version)
+
+    @property
+    def makes_video(self) -> bool:
+        """Whether a run is known to return frames."""
+        return self.facts is not None and self.facts.makes_video
+
+    @property
+    def modifier(self) -> str:
+        """The model's modifier; that of the first LoRA that has one when the model has none (protocol §5.4)."""
+        entries = (self.model, *(chosen.entry for chosen in self.loras))
+        return next((entry.modifier for entry in entries if entry and entry.modifier not in {"", "none"}), "none")
+
+    @property
+    def reads_references(self) -> bool:
+        """Whether the model reads the moodboard by itself."""
+        return reads_references(self.version, self.modifier)
+
+    @property
+    def has_alpha_decoder(self) -> bool:
+        """Whether results are transparent, which changes what a mask means (protocol §4.2)."""
+        entries = [chosen.entry for chosen in self.loras if chosen.entry]
+        versions = [entry.specification.get("alternative_decoder_version") for entry in entries]
+        return self.modifier == LAYERED or "transparent" in versions
+
+    @property
+    def knows_all_of_model(self) -> bool:
+        """Whether all that a server knows of the model is known here."""
+        return self.model is not None and is_whole("models", self.model.specification)
+
+    @property
+    def overridden_files(self) -> frozenset[str]:
+        """Files for which the request carries a specification that a server can use."""
+        return frozenset(_list_overriding(self.request.override, *REQUIRED_KEYS))
+
+    @property
+    def starts_from_canvas(self) -> bool:
+        """Whether the run begins with the canvas rather than with noise (protocol §6.2)."""
+        return self.request.canvas is not None and (
+            self.configuration.strength < 1 or self.request.mask is not None or self.version in STARTING_VERSIONS
+        )
+
+    @property
+    def first_pass(self) -> tuple[int, int] | None:
+        """Width and height of the first of two passes; None when hires fix has no effect (protocol §2.4)."""
+        c = self.configuration
+        width, height = c.hires_fix_width, c.hires_fix_height
+        if not c.hires_fix or self.version == CASCADE or self.starts_from_canvas:
+            return None
+        return (width, height) if 0 < width < c.width and 0 < height < c.height else None
+
+    @property
+    def active_controls(self) -> list[Chosen[ControlNetConfig, Control]]:
+        """Controls that a server does not skip, as far as is known (protocol §2.3)."""
+        return [chosen for chosen in self.controls if chosen.setting.weight > 0 and self._fits(chosen.entry)]
+
+    @property
+    def has_unknown_control(self) -> bool:
+        """Whether a control is in effect of which nothing is known: it could read anything."""
+        return any(chosen.entry is None for chosen in self.active_controls)
+
+    @property
+    def has_unknown_reader(self) -> bool:
+        """Whether such a control is in effect, or a LoRA that may bring a modifier along (protocol §5.4)."""
+        brings_unknown = any(chosen.entry is None and chosen.setting.weight for chosen in self.loras)
+        return self.has_unknown_control or (self.modifier == "none" and brings_unknown)
+
+    @property
+    def sources(self) -> frozenset[Source]:
+        """The sources that are there."""
+        hints: frozenset[Source] = frozenset(hint.type for hint in self.request.hints)
+        return hints | {IMAGE} if self.request.canvas is not None else hints
+
+    def find_kind(self, chosen: Chosen[ControlNetConfig, Control]) -> str:
+        """What a control reads; empty when nothing is known of it."""
+        return find_kind(chosen.entry, chosen.setting) if chosen.entry else ""
+
+    def list_sources(self, chosen: Chosen[ControlNetConfig, Control]) -> tuple[Source, ...]:
+        """What a control looks at, in order."""
+        return list_sources(chosen.entry, self.find_kind(chosen)) if chosen.entry else ()
+
+    def find_source(self, chosen: Chosen[ControlNetConfig, Control]) -> Source | None:
+        """What a control will take its input from; None when there is nothing for it."""
+        return next((source for source in self.list_sources(chosen) if source in self.sources), None)
+
+    @property
+    def sources_in_use(self) -> frozenset[Source]:
+        """The sources that some control or the model itself takes its input from."""
+        used = {self.find_source(chosen) for chosen in self.active_controls}
+        used |= {HintType.Shuffle} if self.reads_references else set()
+        used |= {HintType(MODEL_HINTS[self.modifier])} if self._model_reads_hint() else set()
+        return frozenset(source for source in used if source in self.sources)
+
+    def _model_reads_hint(self) -> bool:
+        # A canny model looks at the canvas first, a depth model at its hint (protocol §5.5).
+        return self.modifier == "depth" or (self.modifier == "canny" and IMAGE not in self.sources)
+
+    def _fits(self, entry: CatalogEntry | None) -> bool:
+        return entry is None or not self.version or entry.version == self.version
+
+
+def examine(request: GenerationRequest, catalog: Catalog | None, files: Mapping[str, bool] | None = None) -> Case:
+    """Looks up every file that a request names: in its override, then in the catalog, then among the known files.
+
+    Parameters
+    ----------
+    catalog
+        What the server lists; None when it does not let its models be browsed.
+    files
+        Whether the server has single files, as ``files_exist`` says.
+    """
+    known = load_known()
+    configuration = request.configuration
+    models = _Shelf(request, "models", parse_model, catalog.models if catalog else (), known.models)
+    loras = _Shelf(request, "loras", parse_lora, catalog.loras if catalog else (), known.loras)
+    controls = _Shelf(request, "controlNets", parse_control, catalog.controls if catalog else (), known.controls)
+    return Case(
+        request=request,
+        installed=Installed(catalog, files or {}),
+        known=known,
+        model=models.find(configuration.model),
+        refiner=models.find(configuration.refiner_model),
+        loras=tuple(Chosen(lora, loras.find(lora.file)) for lora in configuration.loras),
+        controls=tuple(Chosen(control, controls.find(control.file)) for control in configuration.controls),
+    )
+
+
+class _Shelf(Generic[EntryT]):
+    """All that is known of one kind of file."""
+
+    def __init__(
+        self,
+        request: GenerationRequest,
+        kind: str,
+        parse: Callable[[Mapping[str, Any]], EntryT],
+        listed: Sequence[EntryT],
+        known: Mapping[str, EntryT],
+    ) -> None:
+        self._overriding = {file: parse(spec) for file, spec in _list_overriding(request.override, kind).items()}
+        self._listed = {entry.file: entry for entry in listed}
+        self._known = known
+
+    def find(self, file: str) -> EntryT | None:
+        return self._overriding.get(file) or self._listed.get(file) or self._known.get(file)
+
+
+def _list_overriding(override: Mapping[str, list[dict[str, Any]]], *kinds: str) -> dict[str, dict[str, Any]]:
+    # Of two entries for one file the first counts (protocol §6.3).
+    entries = [(kind, spec) for kind in kinds for spec in reversed(override.get(kind, ()))]
+    return {spec["file"]: spec for kind, spec in entries if is_whole(kind, spec)}

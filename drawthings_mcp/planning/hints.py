@@ -1,0 +1,244 @@
+"""Ready maps for controls → hints in the form that a server reads (protocol §5.1 to §5.3).
+
+Owns the polarity, range and size of each kind of map. That some control looks at them is checked here by the kind that
+the caller names; what a control prefers to look at is a rule's concern.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drawthings_mcp.errors import InvalidImageError, InvalidInputError, UnknownNameError
+from drawthings_mcp.generation import ControlInputType, Hint, HintTensor, HintType
+from drawthings_mcp.planning.abilities import MODEL_HINTS
+from drawthings_mcp.planning.context import Case
+from drawthings_mcp.tensors import Fit, ImageLike, ensure_pixels, fit_pixels, pixels_to_tensor
+from drawthings_mcp.tensors.scale import ALPHA
+from drawthings_mcp.validation import find_nearest
+
+_Given: TypeAlias = ImageLike | Sequence[ImageLike]
+HintImages: TypeAlias = (
+    Mapping[str, _Given] | Mapping[ControlInputType, _Given] | Mapping[str | ControlInputType, _Given]
+)
+"""Maps by kind, named or as members."""
+Pixels: TypeAlias = NDArray[np.uint8]
+Tensor: TypeAlias = NDArray[np.floating[Any]]
+
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # Rec. 601
+_MIDDLE = 128
+_SHOWN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """How a kind of map travels.
+
+    Attributes
+    ----------
+    hint
+        Under which type.
+    background
+        Level of what is not drawn, which fills clear parts and what padding adds.
+    build
+        Pixels ``(H, W, 3)`` → tensor.
+    """
+
+    hint: HintType
+    background: int
+    build: Callable[[Pixels], Tensor]
+
+
+def _measure_light(pixels: Pixels) -> NDArray[np.float32]:
+    """Luminance, 0 to 255, ``(H, W)``."""
+    return pixels.astype(np.float32) @ _LUMA
+
+
+def _build_depth(pixels: Pixels) -> Tensor:
+    """One channel from -1, farthest, to 1, nearest: each map takes up the whole range."""
+    light = _measure_light(pixels)
+    far, near = float(light.min()), float(light.max())
+    if near - far < 1:
+        raise InvalidImageError("hint_images: the depth map has one level all over. Near must be white, far black.")
+    return ((light - far) * (2 / (near - far)) - 1).astype(np.float16)[..., np.newaxis]
+
+
+def _build_lines(pixels: Pixels) -> Tensor:
+    """1 for lines, 0 for what is between them, in all channels."""
+    light = (_measure_light(pixels) / 255).astype(np.float16)
+    return np.repeat(light[..., np.newaxis], 3, axis=2)
+
+
+def _build_shares(pixels: Pixels) -> Tensor:
+    """Colours from 0 to 1."""
+    return pixels_to_tensor(pixels, ALPHA)
+
+
+_FORMS: Mapping[ControlInputType, _Form] = {
+    ControlInputType.Custom: _Form(HintType.Custom, _MIDDLE, pixels_to_tensor),
+    ControlInputType.Canny: _Form(HintType.Custom, 0, pixels_to_tensor),
+    ControlInputType.Mlsd: _Form(HintType.Custom, 0, pixels_to_tensor),
+    ControlInputType.Softedge: _Form(HintType.Custom, 0, pixels_to_tensor),
+    ControlInputType.Lineart: _Form(HintType.Custom, 255, pixels_to_tensor),
+    ControlInputType.Seg: _Form(HintType.Custom, 0, pixels_to_tensor),
+    ControlInputType.Normalbae: _Form(HintType.Custom, _MIDDLE, pixels_to_tensor),
+    ControlInputType.Tile: _Form(HintType.Custom, _MIDDLE, pixels_to_tensor),
+    ControlInputType.Blur: _Form(HintType.Custom, _MIDDLE, pixels_to_tensor),
+    ControlInputType.Gray: _Form(HintType.Custom, _MIDDLE, pixels_to_tensor),
+    ControlInputType.Lowquality: _Form(HintType.Custom, _MIDDLE, pixels_to_tensor),
+    ControlInputType.Depth: _Form(HintType.Depth, 0, _build_depth),
+    ControlInputType.Pose: _Form(HintType.Pose, 0, _build_shares),
+    ControlInputType.Scribble: _Form(HintType.Scribble, 0, _build_lines),
+    ControlInputType.Color: _Form(HintType.Color, _MIDDLE, pixels_to_tensor),
+}
+"""The kinds of maps. A server reads all but a few as ``custom``: under their own names nothing would look at them."""
+
+_IMAGE_KINDS = frozenset({ControlInputType.Inpaint, ControlInputType.Ip2p})
+"""Kinds of controls that look at the canvas only."""
+_DRAWN_WHITE = frozenset(
+    {ControlInputType.Canny, ControlInputType.Mlsd, ControlInputType.Softedge, ControlInputType.Scribble}
+)
+"""Lines in white on black. Lineart is the other way round: dark lines on white, which the server inverts."""
+
+
+def list_references(hint_images: HintImages | None) -> list[ImageLike]:
+    """The pictures that are given as ``shuffle``, which is another name of the moodboard."""
+    given = _by_kind(hint_images or {})
+    return given.get(ControlInputType.Shuffle, [])
+
+
+def read_hints(hint_images: HintImages | None, case: Case, fit: Fit) -> tuple[tuple[Hint, ...], tuple[str, ...]]:
+    """The hints of ready maps, and warnings about them.
+
+    Parameters
+    ----------
+    hint_images
+        One map per kind, under its name or ``ControlInputType``. All are fitted to the canvas. Edges (canny, mlsd,
+        softedge) and scribbles are white lines on black, lineart is dark lines on white; depth is white where it is
+        near, and stretched to its full range; a pose is a coloured skeleton on black.
+    case
+        The request so far, with its canvas and mask.
+    fit
+        As for the input image, so that maps of it stay in place.
+
+    Raises
+    ------
+    InvalidImageError
+        A map is no picture, or a depth map says nothing.
+    InvalidInputError
+        A kind is not known, has several maps or nothing that would look at it, or two maps would travel as one.
+    """
+    given = _by_kind(hint_images or {})
+    given.pop(ControlInputType.Shuffle, None)
+    maps = {kind: images[0] for kind, images in given.items()}
+    for kind in maps:
+        _check_kind(kind, given[kind], case)
+    _check_custom(maps)
+    hints, warnings = [], []
+    for kind, image in maps.items():
+        pixels = ensure_pixels(image)
+        hints.append(_build_hint(_FORMS[kind], pixels, case, fit))
+        warnings.extend(_judge_polarity(kind, pixels))
+    return tuple(hints), tuple(warnings)
+
+
+def _by_kind(hint_images: HintImages) -> dict[ControlInputType, list[ImageLike]]:
+    given: dict[ControlInputType, list[ImageLike]] = {}
+    for name, images in hint_images.items():
+        listed: list[ImageLike] = list(images) if isinstance(images, list | tuple) else [images]  # type: ignore[list-item]
+        if listed:
+            given.setdefault(_parse_kind(name), []).extend(listed)
+    return given
+
+
+def _parse_kind(name: str | ControlInputType) -> ControlInputType:
+    names = {kind.name.lower(): kind for kind in (*_FORMS, ControlInputType.Shuffle, *_IMAGE_KINDS)}
+    wanted = name.name.lower() if isinstance(name, ControlInputType) else name.strip().lower()
+    if wanted in names:
+        return names[wanted]
+    nearest = find_nearest(wanted, names)
+    raise UnknownNameError(
+        f"hint_images: there is no kind {wanted!r}. Kinds are {', '.join(names)}.", name=wanted, nearest=nearest
+    )
+
+
+def _check_kind(kind: ControlInputType, images: Sequence[ImageLike], case: Case) -> None:
+    name = kind.name.lower()
+    if kind in _IMAGE_KINDS:
+        raise InvalidInputError(
+            f"hint_images: a control for {name} looks at input_image only{' and mask_image' * (name == 'inpaint')}. "
+            "Give the picture as that."
+        )
+    if len(images) > 1:
+        raise InvalidInputError(f"hint_images: a server reads one {name} map, {len(images)} were given. Keep one.")
+    if case.facts is None or case.has_unknown_reader or _is_read(kind, case):
+        return
+    raise InvalidInputError(f"hint_images: no control reads {name} maps{_list_kinds(case)}. {_suggest(name, case)}")
+
+
+def _is_read(kind: ControlInputType, case: Case) -> bool:
+    name, form = kind.name.lower(), _FORMS[kind]
+    if case.modifier == name and MODEL_HINTS.get(name) == form.hint:
+        return True
+    if kind is ControlInputType.Custom:
+        return any(HintType.Custom in case.list_sources(chosen) for chosen in case.active_controls)
+    return any(case.find_kind(chosen) == name for chosen in case.active_controls)
+
+
+def _list_kinds(case: Case) -> str:
+    kinds = dict.fromkeys(f"{chosen.setting.file} reads {case.find_kind(chosen)}" for chosen in case.active_controls)
+    return f"; {', '.join(kinds)}" if kinds else ""
+
+
+def _suggest(name: str, case: Case) -> str:
+    catalog = case.installed.catalog
+    fitting = catalog.compatible_controls(case.model) if catalog and case.model else ()
+    files = [control.file for control in fitting if control.modifier == name]
+    unions = [control.file for control in fitting if control.modifier in {"", "none"}]
+    if files:
+        return f"Add one to controls: {', '.join(files[:_SHOWN])}."
+    if unions:
+        return f"Add {unions[0]} to controls, with input_override {name!r}."
+    return f"Add one for {case.version} models to controls, or leave the map out."
+
+
+def _check_custom(maps: Mapping[ControlInputType, ImageLike]) -> None:
+    custom = [kind.name.lower() for kind in maps if _FORMS[kind].hint is HintType.Custom]
+    if len(custom) > 1:
+        raise InvalidInputError(
+            f"hint_images: {' and '.join(custom)} travel as one map, of which a server reads a single one for all "
+            "controls. Keep one of them."
+        )
+
+
+def _build_hint(form: _Form, pixels: Pixels, case: Case, fit: Fit) -> Hint:
+    full = (case.configuration.width, case.configuration.height)
+    # A pose must have the size of the pass that it serves; a server scales all others.
+    sizes = [case.first_pass, full] if form.hint is HintType.Pose and case.first_pass else [full]
+    tensors = [form.build(_fit_map(pixels, size, fit, form.background)) for size in sizes if size]
+    return Hint(form.hint, tuple(HintTensor(tensor) for tensor in tensors))
+
+
+def _fit_map(pixels: Pixels, size: tuple[int, int], fit: Fit, background: int) -> Pixels:
+    """A map of exactly a size, ``(H, W, 3)``, with a level where it is clear."""
+    if pixels.shape[2] == 3:
+        # Only of pictures with an alpha channel does padding tell itself from the map.
+        pixels = np.dstack([pixels, np.full(pixels.shape[:2], 255, np.uint8)])
+    fitted = fit_pixels(pixels, size, fit)
+    if (fitted[..., 3] == 255).all():
+        return fitted[..., :3]
+    alpha = fitted[..., 3:].astype(np.float32) / 255
+    return np.rint(fitted[..., :3] * alpha + background * (1 - alpha)).astype(np.uint8)
+
+
+def _judge_polarity(kind: ControlInputType, pixels: Pixels) -> list[str]:
+    is_light = bool(_measure_light(pixels[..., :3]).mean() > _MIDDLE)
+    if kind in _DRAWN_WHITE and is_light:
+        return [f"The {kind.name.lower()} map is mostly white, but its lines should be white on black. Invert it."]
+    if kind is ControlInputType.Lineart and not is_light:
+        return ["The lineart map is mostly black, but its lines should be dark on white. Invert it."]
+    return []

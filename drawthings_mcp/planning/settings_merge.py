@@ -1,0 +1,202 @@
+"""A choice and a call → one configuration, and where each of its values came from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from drawthings_mcp.errors import InvalidInputError
+from drawthings_mcp.generation import ImageGenerationConfig, LoRAConfig
+from drawthings_mcp.generation.app_json import check_keys, list_app_keys, parse_app_json, shorten_float32
+from drawthings_mcp.limits import MAX_VARIANTS
+from drawthings_mcp.params import GenerateArguments
+from drawthings_mcp.planning.selection import Choice
+from drawthings_mcp.planning.sizes import Size, fit_to_area, resolve_size
+from drawthings_mcp.presets import DEFAULT, Layer, Merged, Preset, find_strength, join_loras, merge
+from drawthings_mcp.validation import drop_owner
+
+_SIDES = ("width", "height")
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """The configuration of a call.
+
+    Attributes
+    ----------
+    configuration
+        With the seed as it was asked for.
+    inherited
+        What it would be had the call left everything open but the pictures: warnings about that are not the caller's.
+    origins
+        Where each field that is not the app's default came from.
+    """
+
+    size: Size
+    configuration: ImageGenerationConfig
+    inherited: ImageGenerationConfig
+    origins: dict[str, str]
+
+    def list_rows(self) -> list[tuple[str, Any, str]]:
+        """Key in the app's JSON, value and origin of every setting."""
+        data = self.configuration.to_app_json()
+        keys = list_app_keys()
+        return [(key, _shorten(value), self.origins.get(keys[key], DEFAULT)) for key, value in data.items()]
+
+
+def _shorten(value: Any) -> Any:
+    """Numbers as somebody would write them; the app's JSON has every digit of a 32-bit float."""
+    if isinstance(value, list):
+        return [_shorten(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _shorten(item) for key, item in value.items()}
+    return shorten_float32(value) if isinstance(value, float) else value
+
+
+def resolve(
+    arguments: GenerateArguments,
+    choice: Choice,
+    canvas_size: tuple[int, int] | None,
+    loras: Sequence[LoRAConfig],
+) -> Resolution:
+    """Call over preset over what the mode wants over recipe over what is recommended over the app's defaults.
+
+    Parameters
+    ----------
+    canvas_size
+        Width and height of the canvas in pixels; None without one.
+    loras
+        Those that the call adds.
+
+    Raises
+    ------
+    InvalidInputError
+        A value is not allowed; says whose it is.
+    """
+    call, given = _read_call(arguments)
+    below = _list_layers(choice, has_negative_prompt=bool(arguments.negative_prompt or choice.own_negative_prompt))
+    merged = merge([call, *below])
+    size, size_origins = _resolve_size(arguments, choice, canvas_size)
+    fixed = {"model": choice.model.file, "width": size.rendered[0], "height": size.rendered[1], "name": ""}
+    inherited = ImageGenerationConfig(**{**merge(below).fields, **fixed})
+    if loras:
+        merged.fields["loras"] = join_loras(merged.fields.get("loras", ()), loras)
+        merged.origins["loras"] = _join_origins(merged, "loras")
+    # Presets often carry the seed they were saved with, which would make every picture the same.
+    seed = arguments.seed if arguments.seed >= 0 else given.seed
+    variants = _count_variants(arguments, given)
+    fields = {**merged.fields, **fixed, "seed": seed, "batch_size": 1, "batch_count": variants}
+    origins = {
+        **merged.origins,
+        **size_origins,
+        "model": choice.model_origin,
+        "seed": "call" if seed >= 0 else "drawn for each picture",
+        "batch_size": "one picture per pass",
+        "batch_count": "call" if variants != 1 else DEFAULT,
+    }
+    return Resolution(size, ImageGenerationConfig(**fields), inherited, origins)
+
+
+def _read_call(arguments: GenerateArguments) -> tuple[Layer, ImageGenerationConfig]:
+    """What the call sets, and the same on top of the app's defaults."""
+    check_keys(arguments.configuration)
+    given = {
+        "steps": arguments.steps,
+        "guidance_scale": arguments.guidance_scale,
+        "sampler": arguments.sampler or None,
+        "strength": arguments.strength,
+    }
+    named: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    with _refusals_without_owner():
+        ImageGenerationConfig(**named)
+    with _refusals_without_owner("configuration: "):
+        fields = parse_app_json(arguments.configuration)
+        whole = ImageGenerationConfig(**fields)
+    return Layer("call", {**fields, **named}), whole
+
+
+@contextmanager
+def _refusals_without_owner(place: str = "") -> Iterator[None]:
+    try:
+        yield
+    except InvalidInputError as error:
+        raise InvalidInputError(place + drop_owner(str(error))) from error
+
+
+def _list_layers(choice: Choice, *, has_negative_prompt: bool) -> list[Layer]:
+    """What lies below the call, topmost first."""
+    strength = find_strength(choice.mode)
+    preset = _read_layer("preset", choice.preset)
+    # What ships with us is for every mode alike; in a preset of the user's own each value is meant.
+    is_own = choice.preset is not None and choice.preset.is_own
+    return [
+        preset if is_own else Layer("preset", {}),
+        Layer("mode", {"strength": strength} if strength is not None else {}),
+        # Recipes for SDXL blank the negative prompt; one that was asked for must not be lost.
+        Layer("negative prompt", {"zero_negative_prompt": False} if has_negative_prompt else {}),
+        preset,
+        _read_layer("recipe", choice.recipe),
+        _read_layer("recommended", choice.recommended),
+    ]
+
+
+def _read_layer(origin: str, preset: Preset | None) -> Layer:
+    return Layer(f"{origin} {preset.name}", preset.parse()) if preset is not None else Layer(origin, {})
+
+
+def _join_origins(merged: Merged, name: str) -> str:
+    below = merged.origins.get(name)
+    return f"{below} + call" if below and below != "call" else "call"
+
+
+def _count_variants(arguments: GenerateArguments, given: ImageGenerationConfig) -> int:
+    """Those of the call. Presets often carry the batch they were saved with, which nobody asked for here."""
+    if arguments.variants != 1:
+        return arguments.variants
+    count = given.batch_count * given.batch_size
+    if count > MAX_VARIANTS:
+        raise InvalidInputError(
+            f"configuration: batchCount and batchSize make {count} pictures, a call makes at most {MAX_VARIANTS}."
+        )
+    return count
+
+
+def _resolve_size(
+    arguments: GenerateArguments, choice: Choice, canvas_size: tuple[int, int] | None
+) -> tuple[Size, dict[str, str]]:
+    """The size, and where each side came from."""
+    side = choice.model.native_side
+    width, height = (
+        arguments.width or _read_side(arguments, "width"),
+        arguments.height or _read_side(arguments, "height"),
+    )
+    below = merge(_list_sizes(choice, canvas_size))
+    default = (below.fields["width"], below.fields["height"])
+    size = resolve_size(default, side, arguments.image_format, width, height)
+    is_given = arguments.image_format or width or height
+    return size, dict.fromkeys(_SIDES, "call") if is_given else below.origins
+
+
+def _read_side(arguments: GenerateArguments, name: str) -> int | None:
+    """A side in the configuration of the call as it was written: it need not be a multiple of 64."""
+    return int(float(arguments.configuration.get(name) or 0)) or None
+
+
+def _list_sizes(choice: Choice, canvas_size: tuple[int, int] | None) -> list[Layer]:
+    """Where sides come from when the call gives none, topmost first; the last has both."""
+    side = choice.model.native_side
+    ours = [_pick_sides("recipe", choice.recipe), _pick_sides("recommended", choice.recommended)]
+    preset = _pick_sides("preset", choice.preset)
+    if canvas_size is not None:
+        # Our settings are for any picture, hence follow its shape; a size in the user's own preset is meant.
+        is_meant = choice.preset is not None and choice.preset.is_own
+        ours = [Layer("canvas", dict(zip(_SIDES, fit_to_area(*canvas_size, side), strict=True)))]
+        preset = preset if is_meant else Layer("preset", {})
+    return [preset, *ours, Layer("native size of the model", dict.fromkeys(_SIDES, side))]
+
+
+def _pick_sides(origin: str, preset: Preset | None) -> Layer:
+    layer = _read_layer(origin, preset)
+    return Layer(layer.origin, {name: layer.fields[name] for name in _SIDES if layer.fields.get(name)})

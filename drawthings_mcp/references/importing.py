@@ -1,0 +1,201 @@
+"""Pictures from outside → records: the same bytes are the same picture, wherever they come from.
+
+Owns the order of the questions: are these bytes known, are they a preview of ours, are they a picture at all. Blocks.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import BinaryIO
+
+from drawthings_mcp.errors import InvalidImageError
+from drawthings_mcp.library import (
+    ImageCatalog,
+    ImageRecord,
+    hash_file,
+    is_in_place,
+    keep_input,
+    read_own,
+    recover_file,
+)
+from drawthings_mcp.references.pixels import hash_pixels
+from drawthings_mcp.references.policy import FORMATS, MAX_PIXELS, IntakePolicy
+from drawthings_mcp.tensors.picture_files import PictureInfo, check_picture, name_file, open_regular_file
+from drawthings_mcp.tensors.pixels import read_pixels
+
+_MAX_PREVIEW_SIDE = 1568
+"""Nothing larger is ever shown to a model (design §6)."""
+_FOLDERS_SHOWN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """What a reference leads to.
+
+    Attributes
+    ----------
+    notes
+        Sentences about what the caller might not expect: a guess, a file that changed, frames that are not used.
+    """
+
+    record: ImageRecord
+    notes: tuple[str, ...] = ()
+
+
+def adopt_path(path: Path, catalog: ImageCatalog, policy: IntakePolicy) -> Resolved:
+    """The record of a file.
+
+    Raises
+    ------
+    InvalidImageError
+        It lies outside the folders that may be read, or is no picture that can be taken.
+    """
+    real = check_place(path, policy)
+    with open_regular_file(real, policy.max_file_bytes) as file:
+        sha256 = hash_file(file)
+        known = _find_known(catalog, sha256, real) or _find_own(catalog, real, policy)
+        if known is not None:
+            return Resolved(known)
+        info = _check(file, name_file(path), policy)
+        shown = _find_shown(catalog, file, info)
+        if shown is not None:
+            return Resolved(shown)
+        size = os.fstat(file.fileno()).st_size
+    return _adopt(catalog, real, sha256, size, info, str(path))
+
+
+def adopt_bytes(data: bytes, name: str, origin: str, catalog: ImageCatalog, policy: IntakePolicy) -> Resolved:
+    """The record of a picture that came without a file, which is given one.
+
+    Parameters
+    ----------
+    name
+        What errors call it.
+
+    Raises
+    ------
+    InvalidImageError
+        It is no picture that can be taken.
+    """
+    sha256 = hashlib.sha256(data).hexdigest()
+    known = _find_known(catalog, sha256)
+    if known is not None and is_in_place(known):
+        return Resolved(known)
+    file = io.BytesIO(data)
+    info = _check(file, name, policy)
+    if known is None and (shown := _find_shown(catalog, file, info)) is not None:
+        return Resolved(shown)
+    path = keep_input(policy.state_dir, data, info.format)
+    if known is not None:
+        return Resolved(catalog.relocate(known.id, path))
+    return _adopt(catalog, path, sha256, len(data), info, origin)
+
+
+def keep_found(data: bytes, record: ImageRecord, catalog: ImageCatalog, policy: IntakePolicy) -> Resolved:
+    """The record of what was found on the web, with the file that it now has.
+
+    Raises
+    ------
+    InvalidImageError
+        The bytes are no picture that can be taken.
+    """
+    info = _check(io.BytesIO(data), f"The picture of {record.id}", policy)
+    kept = catalog.register_found(
+        record.origin,
+        path=keep_input(policy.state_dir, data, info.format),
+        sha256=hashlib.sha256(data).hexdigest(),
+        created=record.created,
+        width=info.width,
+        height=info.height,
+        size_bytes=len(data),
+        format=info.format,
+    )
+    return _note_oddities(kept, info)
+
+
+def check_place(path: Path, policy: IntakePolicy) -> Path:
+    """The file that a path leads to, links resolved, which must lie in a folder that may be read.
+
+    Raises
+    ------
+    InvalidImageError
+        It does not, whether it exists or not.
+    """
+    real = Path(os.path.realpath(path))
+    if any(real.is_relative_to(folder) for folder in policy.folders):
+        return real
+    state_dir = _resolve(policy.state_dir)
+    names = [str(folder) for folder in policy.folders if not folder.is_relative_to(state_dir)][:_FOLDERS_SHOWN]
+    raise InvalidImageError(
+        f"{name_file(path)} lies outside the folders that may be read ({', '.join(names)}); copy it there, or add its "
+        "folder to DRAWTHINGS_INPUT_DIRS."
+    )
+
+
+def _find_known(catalog: ImageCatalog, sha256: str, path: Path | None = None) -> ImageRecord | None:
+    """The picture with these bytes; when its file is gone, ``path`` is where it is now."""
+    known = catalog.find_by_hash(sha256)
+    if known is None or path is None or is_in_place(known):
+        return known
+    return catalog.relocate(known.id, path)
+
+
+def _find_own(catalog: ImageCatalog, path: Path, policy: IntakePolicy) -> ImageRecord | None:
+    """The record of a picture that we saved but could not record then."""
+    reservations = catalog.list_reservations()
+    places = {*policy.own_folders, *map(_resolve, reservations.values())}
+    if not any(path.is_relative_to(place) for place in places):
+        return None
+    metadata = read_own(path)
+    return recover_file(catalog, path, metadata, trusted=reservations) if metadata is not None else None
+
+
+def _resolve(folder: Path) -> Path:
+    return Path(os.path.realpath(folder))
+
+
+def _check(file: BinaryIO, name: str, policy: IntakePolicy) -> PictureInfo:
+    info = check_picture(file, name, formats=FORMATS, max_side=policy.max_side, max_pixels=MAX_PIXELS)
+    file.seek(0)
+    return info
+
+
+def _find_shown(catalog: ImageCatalog, file: BinaryIO, info: PictureInfo) -> ImageRecord | None:
+    """The picture that these pixels were a preview of, for clients that save previews in files of their own."""
+    if max(info.width, info.height) > _MAX_PREVIEW_SIDE:
+        return None
+    return catalog.find_by_preview(hash_pixels(read_pixels(file, "The picture")))
+
+
+def _adopt(catalog: ImageCatalog, path: Path, sha256: str, size_bytes: int, info: PictureInfo, origin: str) -> Resolved:
+    record = catalog.adopt(
+        "a",
+        path,
+        sha256=sha256,
+        origin=origin,
+        created=datetime.now(UTC),
+        width=info.width,
+        height=info.height,
+        size_bytes=size_bytes,
+        format=info.format,
+    )
+    return _note_oddities(record, info)
+
+
+def _note_oddities(record: ImageRecord, info: PictureInfo) -> Resolved:
+    return Resolved(record, tuple(f"{record.id} {text}" for text in _list_oddities(info)))
+
+
+def _list_oddities(info: PictureInfo) -> Iterator[str]:
+    if info.is_animated:
+        yield "has several frames, of which the first is used"
+    if info.mode == "CMYK":
+        yield "is in the colours of a printer (CMYK) and is used in sRGB"
+    if info.mode.startswith("I"):
+        yield "has 16 bits per channel, of which 8 are used"

@@ -1,0 +1,95 @@
+"""What may come in, from where, and how much of it: values, made once from the settings."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+from drawthings_mcp.library.inputs import FOLDER as INPUTS_FOLDER
+from drawthings_mcp.library.rebuild import MADE_FOLDER, RESCUE_FOLDER
+from drawthings_mcp.references.lm_studio import find_user_files
+from drawthings_mcp.settings import Settings
+
+if TYPE_CHECKING:
+    from drawthings_mcp.web import Fetched
+
+Fetch: TypeAlias = "Callable[[str, int, float], Awaitable[Fetched]]"
+"""Fetches a URL: at most so many bytes, within so many seconds."""
+
+FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF")
+"""What is taken from outside: what cameras, browsers and chat clients make."""
+MAX_PIXELS = {"WEBP": 24_000_000, "AVIF": 40_000_000, "HEIF": 50_000_000}
+"""By format, so that no picture takes more than 400 MB to decode: these decoders need 16, 10 and 8 bytes per pixel,
+the others 4 (measured with Pillow 13.0 and pillow-heif 1.8)."""
+_PICTURE_TYPES = ("image/", "application/octet-stream", "binary/octet-stream")
+
+
+async def fetch_picture(url: str, max_bytes: int, timeout: float) -> Fetched:
+    """What a public ``https://`` URL gives, unless it says that it is no picture."""
+    from drawthings_mcp.web import fetch_public
+
+    return await fetch_public(url, max_bytes=max_bytes, timeout=timeout, accept=_PICTURE_TYPES)
+
+
+@dataclass(frozen=True, slots=True)
+class IntakePolicy:
+    """The limits of one process.
+
+    Attributes
+    ----------
+    folders
+        From which files may be read by path, links resolved.
+    own_folders
+        Those of them in which this package saves pictures.
+    attachments
+        LM Studio's folder of what users attach; None when ``latest:a`` is not to look there.
+    attachments_hint
+        The same folder when it exists but was not allowed, for errors.
+    max_file_bytes, max_data_bytes, max_download_bytes
+        Of a file, of what a ``data:`` URI holds, of what a URL gives.
+    download_seconds
+        For a whole download.
+    max_side
+        Longest side in pixels.
+    """
+
+    state_dir: Path
+    folders: tuple[Path, ...]
+    own_folders: tuple[Path, ...] = ()
+    attachments: Path | None = None
+    attachments_hint: Path | None = None
+    max_file_bytes: int = 128_000_000
+    max_data_bytes: int = 24_000_000
+    max_download_bytes: int = 32_000_000
+    download_seconds: float = 30.0
+    max_side: int = 16_384
+    fetch: Fetch = fetch_picture
+
+
+def build_policy(settings: Settings) -> IntakePolicy:
+    """The policy of some settings.
+
+    The output folder and this package's own folders may always be read. LM Studio's attachments are looked through for
+    ``latest:a`` only when that folder itself, or LM Studio's home folder, was named as an input folder: not because it
+    happens to lie in the user's home.
+    """
+    state_dir = settings.state_dir
+    own = [settings.output_dir, state_dir / RESCUE_FOLDER, state_dir / MADE_FOLDER]
+    named = {_resolve(folder) for folder in settings.input_dirs}
+    own_folders = tuple(_resolve(folder) for folder in own)
+    user_files = find_user_files()
+    is_named = user_files is not None and not named.isdisjoint({user_files, user_files.parent})
+    return IntakePolicy(
+        state_dir=state_dir,
+        folders=tuple(dict.fromkeys([*sorted(named), *own_folders, _resolve(state_dir / INPUTS_FOLDER)])),
+        own_folders=own_folders,
+        attachments=user_files if is_named else None,
+        attachments_hint=None if is_named else user_files,
+    )
+
+
+def _resolve(folder: Path) -> Path:
+    return Path(os.path.realpath(folder))

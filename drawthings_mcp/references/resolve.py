@@ -1,0 +1,171 @@
+"""A reference → the record of the picture that it leads to, with everything checked on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TypeAlias, cast
+
+import anyio.to_thread
+
+from drawthings_mcp.errors import InvalidImageError, UnknownNameError
+from drawthings_mcp.library import ImageCatalog, ImageRecord, Kind, hash_file, open_original
+from drawthings_mcp.references.data_uri import decode_data_uri
+from drawthings_mcp.references.importing import Resolved, adopt_bytes, adopt_path, keep_found
+from drawthings_mcp.references.lm_studio import Attachment, find_newest_attachment
+from drawthings_mcp.references.parsing import ALLOWED, Form, find_meant_id, parse_reference, shorten
+from drawthings_mcp.references.policy import IntakePolicy
+from drawthings_mcp.references.projects import SCHEME as PROJECT_SCHEME
+from drawthings_mcp.references.projects import read_project_picture
+
+Resolver: TypeAlias = Callable[[str, ImageCatalog, IntakePolicy], Resolved]
+
+_NEWEST_SHOWN = 3
+_FETCHED = "https://"
+_KIND_NAMES: Mapping[Kind, str] = {
+    "a": "picture has been brought in",
+    "v": "picture has been generated",
+    "p": "picture has been found by a search",
+    "i": "picture has been made from others",
+}
+
+
+async def resolve_reference(text: str, catalog: ImageCatalog, policy: IntakePolicy) -> Resolved:
+    """The picture that a reference leads to; one from outside gets an id, the same for the same bytes.
+
+    Parameters
+    ----------
+    text
+        An id in any case, ``latest``, ``latest:a``, the absolute path or ``file://`` URI of a picture, the file name of
+        a saved one, a preview that a client saved, a ``data:`` URI or an ``https://`` URL (contract §4).
+
+    Raises
+    ------
+    InvalidImageError
+        It is no reference, may not be followed, or leads to no picture; one sentence with the next step.
+    MissingFileError
+        The picture is known, its file is gone; says how to get it again.
+    UnknownNameError
+        There is no such picture; carries the nearest ids.
+    WebError
+        It cannot be fetched.
+    StorageError
+        The catalog or the copy of a picture cannot be written.
+    """
+    reference = parse_reference(text)
+    if reference.form == "web":
+        fetched = await policy.fetch(reference.value, policy.max_download_bytes, policy.download_seconds)
+        name = "The picture of the URL"
+        return await anyio.to_thread.run_sync(adopt_bytes, fetched.data, name, reference.value, catalog, policy)
+    resolved = await anyio.to_thread.run_sync(_RESOLVERS[reference.form], reference.value, catalog, policy)
+    if resolved.record.path is not None:
+        return resolved
+    record = resolved.record
+    if record.origin.startswith(PROJECT_SCHEME):
+        return await anyio.to_thread.run_sync(_keep_from_project, record, catalog, policy)
+    fetched = await policy.fetch(record.origin, policy.max_download_bytes, policy.download_seconds)
+    return await anyio.to_thread.run_sync(keep_found, fetched.data, record, catalog, policy)
+
+
+def _keep_from_project(record: ImageRecord, catalog: ImageCatalog, policy: IntakePolicy) -> Resolved:
+    found = read_project_picture(record.origin)
+    kept = keep_found(found.data, record, catalog, policy)
+    return Resolved(kept.record, (*([f"{record.id} {found.note}"] if found.note else []), *kept.notes))
+
+
+def _resolve_id(image_id: str, catalog: ImageCatalog, policy: IntakePolicy) -> Resolved:
+    return _use(catalog.get(image_id), catalog, policy)
+
+
+def _resolve_latest(kind: str, catalog: ImageCatalog, policy: IntakePolicy) -> Resolved:
+    kind = cast(Kind, kind)
+    record = catalog.find_latest(kind)
+    attachment = find_newest_attachment(policy.attachments) if kind == "a" and policy.attachments else None
+    if attachment is not None and (record is None or attachment.when > record.created):
+        return _guess(attachment, catalog, policy)
+    if record is not None:
+        return _use(record, catalog, policy)
+    hint = ""
+    if kind == "a" and policy.attachments_hint is not None:
+        hint = (
+            f", or add {policy.attachments_hint} to DRAWTHINGS_INPUT_DIRS to let latest:a find LM Studio's attachments"
+        )
+    name = "latest" if kind == "v" else f"latest:{kind}"
+    raise UnknownNameError(
+        f"There is no {name}: no {_KIND_NAMES[kind]} yet; give {ALLOWED}{hint}.", name=name, nearest=()
+    )
+
+
+def _guess(attachment: Attachment, catalog: ImageCatalog, policy: IntakePolicy) -> Resolved:
+    resolved = adopt_path(attachment.path, catalog, policy)
+    note = (
+        f"latest:a is a guess: LM Studio's newest attachment, {attachment.path.name} of "
+        f"{attachment.when.astimezone():%Y-%m-%d %H:%M}, is {resolved.record.id}"
+    )
+    return Resolved(resolved.record, (note, *resolved.notes))
+
+
+def _resolve_path(text: str, catalog: ImageCatalog, policy: IntakePolicy) -> Resolved:
+    path = Path(text)
+    try:
+        path = path.expanduser()
+    except RuntimeError as error:
+        raise InvalidImageError(f"The home folder in {shorten(text)} is not known; give an absolute path.") from error
+    # What we saved may lie anywhere: the command line writes where it is told to.
+    known = catalog.find_by_path(path)
+    if known is not None and known.kind != "a" and path.exists():
+        return _use(known, catalog, policy)
+    return adopt_path(path, catalog, policy)
+
+
+def _resolve_name(name: str, catalog: ImageCatalog, policy: IntakePolicy) -> Resolved:
+    record = catalog.find_by_name(name)
+    if record is not None:
+        return _use(record, catalog, policy)
+    meant = find_meant_id(name)
+    if meant is not None:
+        return _resolve_id(meant, catalog, policy)
+    newest = [image.id for image in catalog.list_images(limit=_NEWEST_SHOWN)]
+    ids = f" (newest: {', '.join(newest)})" if newest else ""
+    raise UnknownNameError(f"There is no picture {shorten(name)}{ids}; give {ALLOWED}.", name=name, nearest=newest)
+
+
+def _resolve_data(uri: str, catalog: ImageCatalog, policy: IntakePolicy) -> Resolved:
+    data = decode_data_uri(uri, policy.max_data_bytes)
+    return adopt_bytes(data, "The picture of the data: URI", "data:", catalog, policy)
+
+
+def _resolve_origin(uri: str, catalog: ImageCatalog, policy: IntakePolicy) -> Resolved:
+    record = catalog.find_by_origin(uri)
+    if record is None:
+        raise UnknownNameError(
+            f"Nothing was found at {shorten(uri)} yet; search_images finds pictures of projects and gives them ids.",
+            name=uri,
+        )
+    return _use(record, catalog, policy)
+
+
+def _use(record: ImageRecord, catalog: ImageCatalog, policy: IntakePolicy) -> Resolved:
+    """A known picture, if its file is still what it was; else what is there now, under an id of its own.
+
+    What was found on the web or in a project and has no file yet is given as it is, to be fetched.
+    """
+    if record.path is None and record.origin.lower().startswith((_FETCHED, PROJECT_SCHEME)):
+        return Resolved(record)
+    with open_original(record) as file:
+        if not record.sha256 or hash_file(file) == record.sha256:
+            return Resolved(record)
+    assert record.path is not None
+    changed = adopt_path(record.path, catalog, policy)
+    note = f"{record.path} has changed since it became {record.id}; as it is now it is {changed.record.id}"
+    return Resolved(changed.record, (note, *changed.notes))
+
+
+_RESOLVERS: Mapping[Form, Resolver] = {
+    "id": _resolve_id,
+    "latest": _resolve_latest,
+    "path": _resolve_path,
+    "data": _resolve_data,
+    "name": _resolve_name,
+    "origin": _resolve_origin,
+}

@@ -1,0 +1,731 @@
+"""Each rule on a request that breaks it, and on the nearest one that does not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+
+from drawthings_mcp.catalog import Catalog, Model
+from drawthings_mcp.errors import InvalidImageError, InvalidInputError, UnknownNameError
+from drawthings_mcp.generation import (
+    ColorCalibration,
+    CompressionMethod,
+    ControlInputType,
+    ControlNetConfig,
+    GenerationRequest,
+    Hint,
+    HintTensor,
+    HintType,
+    ImageGenerationConfig,
+    LoRAConfig,
+    LoRAMode,
+    SamplerType,
+)
+from drawthings_mcp.planning import check_request, compose_requests, list_warnings
+from drawthings_mcp.planning.rules import RULES, controls, files, pictures, sampling, video
+
+Z_IMAGE = "z_image_turbo_1.0_q8p.ckpt"
+KONTEXT = "flux_1_kontext_dev_q8p.ckpt"
+FLUX = "flux_1_dev_q8p.ckpt"
+KLEIN = "flux_2_klein_9b_q8p.ckpt"
+SD = "sd_v1.5_f16.ckpt"
+KANDINSKY = "kandinsky_f16.ckpt"
+SVD = "svd_i2v_xt_1.1_q6p_q8p.ckpt"
+WAN = "wan_v2.1_1.3b_480p_q8p.ckpt"
+CANNY = "controlnet_canny_1.x_v1.1_f16.ckpt"
+DEPTH = "controlnet_depth_1.x_v1.1_f16.ckpt"
+TILE = "controlnet_tile_1.x_v1.1_f16.ckpt"
+CANVAS = np.tile(np.arange(128, dtype=np.uint8)[:, None, None], (1, 128, 3))
+MASK = np.where(np.arange(128) < 64, np.uint8(255), np.uint8(0))[:, None].repeat(128, axis=1)
+
+
+def control(file: str, **settings: Any) -> dict[str, Any]:
+    return {"controls": (ControlNetConfig(file=file, **settings),)}
+
+
+def lora(file: str, **settings: Any) -> dict[str, Any]:
+    return {"loras": (LoRAConfig(file=file, **settings),)}
+
+
+def hint(kind: HintType, *shape: int) -> tuple[Hint, ...]:
+    return (Hint(kind, (HintTensor(np.linspace(-1, 1, int(np.prod(shape)), dtype=np.float32).reshape(shape)),)),)
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A call that breaks a rule.
+
+    Attributes
+    ----------
+    text
+        Part of what is said about it.
+    mended
+        What to change in the configuration or the pictures so that this is no longer said.
+    missing
+        Files that the server lacks.
+    """
+
+    rule: Callable[..., str | None]
+    text: str
+    config: Mapping[str, Any] = field(default_factory=dict)
+    pictures: Mapping[str, Any] = field(default_factory=dict)
+    mended: Mapping[str, Any] = field(default_factory=dict)
+    missing: tuple[str, ...] = ()
+
+
+REFUSED = {
+    "no model": Broken(files.names_no_model, "name a checkpoint file", {"model": ""}, mended={"model": Z_IMAGE}),
+    "a model that is not there": Broken(
+        files.names_missing_file,
+        "nearest: z_image_turbo_1.0_q8p.ckpt, z_image_turbo_1.0_q6p.ckpt, z_image_1.0_q8p.ckpt.",
+        {"model": "z_image_turbo_q8p.ckpt"},
+        mended={"model": Z_IMAGE},
+    ),
+    "a model's display name": Broken(
+        files.names_missing_file,
+        f"write {Z_IMAGE!r} instead",
+        {"model": "Z Image Turbo 1.0"},
+        mended={"model": Z_IMAGE},
+    ),
+    "a refiner that is not there": Broken(
+        files.names_missing_file,
+        "no refiner 'sd_xl_refiner_1.ckpt'",
+        {"model": "sd_xl_base_1.0_f16.ckpt", "refiner_model": "sd_xl_refiner_1.ckpt"},
+        mended={"refiner_model": "sd_xl_refiner_1.0_f16.ckpt"},
+    ),
+    "a LoRA that is not there": Broken(
+        files.names_missing_file,
+        "no LoRA 'moxin.ckpt' on the server. Name one of the nearest: moxin_v1.0_lora_f16.ckpt",
+        {"model": SD, **lora("moxin.ckpt")},
+        mended=lora("moxin_v1.0_lora_f16.ckpt"),
+    ),
+    "a control that is not there": Broken(
+        files.names_missing_file,
+        "no control 'canny.ckpt'",
+        {"model": SD, **control("canny.ckpt")},
+        mended={"controls": ()},
+    ),
+    "an upscaler that is not there": Broken(
+        files.names_missing_file,
+        "no upscaler 'remacri.ckpt' on the server. Name one of the nearest: remacri_4x_f16.ckpt",
+        {"upscaler": "remacri.ckpt"},
+        mended={"upscaler": "remacri_4x_f16.ckpt"},
+    ),
+    "a face restoration that is not there": Broken(
+        files.names_missing_face_restoration,
+        "restoreformer_v1.0_f16.ckpt is not on the server",
+        {"face_restoration": "restoreformer_v1.0_f16.ckpt"},
+        mended={"face_restoration": ""},
+    ),
+    "a LoRA as the model": Broken(
+        files.mistakes_kind,
+        "papercut_sdxl_lora_f16.ckpt is a LoRA, not a model",
+        {"model": "papercut_sdxl_lora_f16.ckpt"},
+        mended={"model": Z_IMAGE},
+    ),
+    "a control as a LoRA": Broken(
+        files.mistakes_kind,
+        f"{CANNY} is a control, not a LoRA",
+        {"model": SD, **lora(CANNY)},
+        mended={"loras": ()},
+    ),
+    "a text encoder as the model": Broken(
+        files.names_unusable_file,
+        "does not know it as model and would take it for a Stable Diffusion v1 model",
+        {"model": "qwen_3_8b_q8p.ckpt"},
+        mended={"model": Z_IMAGE},
+    ),
+    "a model that lacks its text encoder": Broken(
+        files.names_unusable_file,
+        "not all that belongs to it",
+        {"model": Z_IMAGE},
+        mended={"model": FLUX},
+        missing=("qwen_3_vl_4b_instruct_q8p.ckpt",),
+    ),
+    "a model that the server does not know and that lacks its text encoder": Broken(
+        files.lacks_dependency,
+        "also needs qwen_3_8b_q8p.ckpt on the server",
+        {"model": KLEIN},
+        mended={"model": Z_IMAGE},
+        missing=("qwen_3_8b_q8p.ckpt",),
+    ),
+    "a LoRA of another version": Broken(
+        files.names_foreign_lora,
+        "is for sdxl_base_v0.9, the model is v1. LoRAs that fit: moxin_v1.0_lora_f16.ckpt",
+        {"model": SD, **lora("papercut_sdxl_lora_f16.ckpt")},
+        mended=lora("moxin_v1.0_lora_f16.ckpt"),
+    ),
+    "a control of another version": Broken(
+        files.names_foreign_control,
+        f"{DEPTH} is for v1, the model is sdxl_base_v0.9. Controls that fit: controlnet_canny_sdxl",
+        {"model": "sd_xl_base_1.0_f16.ckpt", **control(DEPTH)},
+        {"input_image": CANVAS},
+        mended=control("controlnet_depth_sdxl_v1.0_mid_f16.ckpt"),
+    ),
+    "an edit model without a picture": Broken(
+        pictures.lacks_picture,
+        "edits pictures: give input_image or moodboard",
+        {"model": KONTEXT},
+        mended={"model": KLEIN},
+    ),
+    "an image-to-video model without its first frame": Broken(
+        pictures.lacks_picture,
+        "give input_image, the first frame",
+        {"model": "wan_v2.1_14b_i2v_480p_q6p_svd.ckpt", "num_frames": 13},
+        mended={"input_image": CANVAS},
+    ),
+    "Stable Video Diffusion without a picture": Broken(
+        pictures.lacks_picture, "works from a picture: give input_image", {"model": SVD}, mended={"input_image": CANVAS}
+    ),
+    "a layered model without a picture": Broken(
+        pictures.lacks_picture,
+        "takes a picture apart: give input_image",
+        {"model": "qwen_image_layered_1.0_bf16_q8p.ckpt"},
+        mended={"input_image": CANVAS},
+    ),
+    "a depth model without depth": Broken(
+        pictures.lacks_picture,
+        "works from depth: give input_image or a depth map",
+        {"model": "flux_1_depth_dev_q8p.ckpt"},
+        mended={"hint_images": {"depth": CANVAS}},
+    ),
+    "a LoRA that turns its model into one that wants edges": Broken(
+        pictures.lacks_picture,
+        "works from edges",
+        {"model": FLUX, **lora("flux_1_canny_dev_lora_f16.ckpt", weight=1)},
+        mended={"hint_images": {"canny": CANVAS}},
+    ),
+    "a moodboard for a model without references": Broken(
+        pictures.has_idle_moodboard,
+        f"{Z_IMAGE} does not look at further pictures. Take a model that edits, such as FLUX.1 Kontext, FLUX.2 or Qwen "
+        "Image Edit (on the server: qwen_image_edit_2511_q8p.ckpt",
+        {"model": Z_IMAGE},
+        {"moodboard": [CANVAS]},
+        mended={"model": KLEIN},
+    ),
+    "a moodboard whose control could be added": Broken(
+        pictures.has_idle_moodboard,
+        "VACE (on the server: flux_1_redux_f16.ckpt, pulid_0.9.1_eva02_clip_l14_336_f16.ckpt)",
+        {"model": FLUX},
+        {"moodboard": [CANVAS]},
+        mended=control("flux_1_redux_f16.ckpt"),
+    ),
+    "an edge map that the input image keeps from being used": Broken(
+        controls.has_idle_hint,
+        f"{CANNY} (canny) makes a map of input_image and does not look at the custom map",
+        {"model": SD, **control(CANNY)},
+        {"hint_images": {"canny": CANVAS}, "input_image": CANVAS},
+        mended={"input_image": None},
+    ),
+    "a control with nothing to look at": Broken(
+        controls.has_starved_control,
+        "(canny) has nothing to look at. Give it input_image or a map in hint_images",
+        {"model": SD, **control(CANNY)},
+        mended={"hint_images": {"canny": CANVAS}},
+    ),
+    "a union control that was not told what it reads": Broken(
+        controls.has_starved_control,
+        "(custom) has nothing to look at. Give it a map in hint_images",
+        {"model": FLUX, **control("controlnet_union_pro_flux_1_dev_1.0_q8p.ckpt")},
+        {"input_image": CANVAS},
+        mended=control("controlnet_union_pro_flux_1_dev_1.0_q8p.ckpt", input_override=ControlInputType.Tile),
+    ),
+    "a depth control without an estimator on the server": Broken(
+        controls.lacks_detector,
+        "lacks depth_anything_v2.0_f16.ckpt",
+        {"model": SD, **control(DEPTH)},
+        {"input_image": CANVAS},
+        mended={"hint_images": {"depth": CANVAS}},
+        missing=("depth_anything_v2.0_f16.ckpt",),
+    ),
+    "one step with evenly spaced steps": Broken(
+        sampling.yields_nan,
+        "one step with DPM++ 2M Karras gives an empty result",
+        {"model": SD, "steps": 1, "sampler": SamplerType.DPMPP2MKarras},
+        mended={"steps": 2},
+    ),
+}
+
+WARNED = {
+    "an inpainting model without a mask": Broken(
+        pictures.lacks_mask,
+        "an all-white one repaints everything",
+        {"model": "flux_1_fill_dev_q8p.ckpt"},
+        {"input_image": CANVAS},
+        mended={"mask_image": MASK},
+    ),
+    "a LoRA of weight 0": Broken(
+        files.has_idle_weight,
+        "moxin_v1.0_lora_f16.ckpt has weight 0 and no effect",
+        {"model": SD, **lora("moxin_v1.0_lora_f16.ckpt", weight=0)},
+        mended=lora("moxin_v1.0_lora_f16.ckpt", weight=0.5),
+    ),
+    "a control of weight 0": Broken(
+        files.has_idle_weight,
+        f"{CANNY} has weight 0",
+        {"model": SD, **control(CANNY, weight=0)},
+        mended={"controls": ()},
+    ),
+    "a LoRA for a refiner that is not named": Broken(
+        files.assigns_lora_without_refiner,
+        "is applied to the model",
+        {"model": "sd_xl_base_1.0_f16.ckpt", **lora("papercut_sdxl_lora_f16.ckpt", mode=LoRAMode.Refiner)},
+        mended={"refiner_model": "sd_xl_refiner_1.0_f16.ckpt"},
+    ),
+    "an upscaler's factor without an upscaler": Broken(
+        files.scales_oddly,
+        "without an upscaler",
+        {"upscaler_scale_factor": 2},
+        mended={"upscaler": "remacri_4x_f16.ckpt"},
+    ),
+    "an upscaler's factor of 3": Broken(
+        files.scales_oddly,
+        "upscaler_scale_factor 3 is replaced by the upscaler's own",
+        {"upscaler": "remacri_4x_f16.ckpt", "upscaler_scale_factor": 3},
+        mended={"upscaler_scale_factor": 2},
+    ),
+    "several pictures for a text encoder that sees one": Broken(
+        pictures.shows_too_many_pictures,
+        "understands the prompt with one picture in view only",
+        {"model": "qwen_image_edit_1.0_q6p.ckpt"},
+        {"moodboard": [CANVAS, CANVAS]},
+        mended={"moodboard": [CANVAS]},
+    ),
+    "an input image at strength 1": Broken(
+        pictures.has_idle_canvas,
+        "At strength 1 nothing of input_image is used",
+        {"strength": 1},
+        {"input_image": CANVAS},
+        mended={"strength": 0.6},
+    ),
+    "strength without an input image": Broken(
+        pictures.has_idle_strength,
+        "strength has no effect without input_image",
+        {"strength": 0.5},
+        mended={"strength": 1},
+    ),
+    "strength 0": Broken(
+        pictures.returns_canvas,
+        "comes back as it is",
+        {"strength": 0},
+        {"input_image": CANVAS},
+        mended={"strength": 0.1},
+    ),
+    "an edit model at a lower strength": Broken(
+        pictures.edits_weakly,
+        "made for strength 1",
+        {"model": KLEIN, "strength": 0.4},
+        {"input_image": CANVAS},
+        mended={"strength": 1},
+    ),
+    "a mask for a video": Broken(
+        pictures.has_unproven_mask,
+        "What a mask does with svd_i2v is not known",
+        {"model": SVD},
+        {"input_image": CANVAS, "mask_image": MASK},
+        mended={"mask_image": None},
+    ),
+    "colours calibrated on nothing": Broken(
+        pictures.has_idle_calibration,
+        "color_calibration has no effect without input_image",
+        {"color_calibration": ColorCalibration.Lab},
+        mended={"input_image": CANVAS},
+    ),
+    "a control that shall ignore the prompt": Broken(
+        controls.ignores_prompt_in_vain,
+        f"no_prompt of {CANNY} has no effect",
+        {"model": SD, **control(CANNY, no_prompt=True)},
+        {"hint_images": {"canny": CANVAS}},
+        mended=control(CANNY),
+    ),
+    "evenly spaced steps with a flow-matching model": Broken(
+        sampling.samples_flow_evenly,
+        "DPM++ 2M Karras suits Z Image badly",
+        {"sampler": SamplerType.DPMPP2MKarras},
+        mended={"sampler": SamplerType.DPMPP2MTrailing},
+    ),
+    "a shift that follows from the size": Broken(
+        sampling.has_idle_shift,
+        "shift 3 is not used: it follows from the size and is 3.16",
+        {"width": 1024, "height": 1024, "shift": 3},
+        mended={"resolution_dependent_shift": False},
+    ),
+    "an embedded guidance for a model without": Broken(
+        sampling.has_idle_guidance_embed,
+        f"guidance_embed has no effect on {Z_IMAGE}",
+        {"guidance_embed": 2},
+        mended={"model": FLUX},
+    ),
+    "an embedded guidance that is switched off": Broken(
+        sampling.has_idle_guidance_embed,
+        "while speed_up_with_guidance_embed is False",
+        {"model": FLUX, "guidance_embed": 2, "speed_up_with_guidance_embed": False},
+        mended={"speed_up_with_guidance_embed": True},
+    ),
+    "a negative prompt for a distilled model": Broken(
+        sampling.has_idle_negative_prompt,
+        "whose guidance is built in",
+        {"model": FLUX},
+        {"negative_prompt": "fog"},
+        mended={"speed_up_with_guidance_embed": False},
+    ),
+    "a negative prompt with a LoRA of few steps": Broken(
+        sampling.has_idle_negative_prompt,
+        "no effect on the few steps",
+        {"model": SD, **lora("lcm_sd_v1.5_lora_f16.ckpt")},
+        {"negative_prompt": "fog"},
+        mended={"loras": ()},
+    ),
+    "a negative prompt at guidance 1": Broken(
+        sampling.has_idle_negative_prompt,
+        "at guidance_scale 1",
+        {"guidance_scale": 1},
+        {"negative_prompt": "fog"},
+        mended={"guidance_scale": 2},
+    ),
+    "image guidance for a model that does not know it": Broken(
+        sampling.has_idle_image_guidance,
+        "image_guidance_scale has no effect",
+        {"image_guidance_scale": 2},
+        mended={"image_guidance_scale": 1.5},
+    ),
+    "a cache without coefficients": Broken(
+        sampling.has_idle_tea_cache,
+        f"tea_cache has no effect on {Z_IMAGE}",
+        {"tea_cache": True},
+        mended={"model": FLUX},
+    ),
+    "texts for single encoders that are not switched on": Broken(
+        sampling.has_idle_texts,
+        "clip_l_text, t5_text is not read. Set separate_clip_l, separate_t5 to True",
+        {"model": FLUX, "clip_l_text": "a fox", "t5_text": "a fox"},
+        mended={"separate_clip_l": True, "separate_t5": True},
+    ),
+    "a first pass that is not smaller": Broken(
+        sampling.has_idle_hires_fix,
+        "its first pass of 128x64 must be smaller than 128x128",
+        {"hires_fix": True, "hires_fix_width": 128, "hires_fix_height": 64},
+        mended={"hires_fix_width": 64},
+    ),
+    "two passes from an input image": Broken(
+        sampling.has_idle_hires_fix,
+        "no effect on a run that starts from input_image",
+        {"hires_fix": True, "hires_fix_width": 64, "hires_fix_height": 64, "strength": 0.5},
+        {"input_image": CANVAS},
+        mended={"hires_fix": False},
+    ),
+    "fields that only the app reads": Broken(
+        sampling.sets_ignored_fields,
+        "compression_artifacts, expand_prompt_to_json has no effect",
+        {"compression_artifacts": CompressionMethod.Jpeg, "expand_prompt_to_json": True},
+        mended={"compression_artifacts": CompressionMethod.Disabled, "expand_prompt_to_json": False},
+    ),
+    "several videos at once": Broken(
+        video.batches_videos, "batch_size 2 becomes 1", {"model": WAN, "batch_size": 2}, mended={"batch_size": 1}
+    ),
+    "frames of a picture": Broken(
+        video.counts_frames_of_picture, "Z Image makes pictures", {"num_frames": 81}, mended={"model": WAN}
+    ),
+    "frames that do not come in whole groups": Broken(
+        video.rounds_frames,
+        "num_frames 80 gives 77 frames",
+        {"model": WAN, "num_frames": 80},
+        mended={"num_frames": 81},
+    ),
+    "causal inference outside of Wan": Broken(
+        video.infers_causally,
+        "causal_inference has no effect",
+        {"causal_inference_enabled": True},
+        mended={"model": WAN},
+    ),
+}
+
+UNLISTED = {"qwen_image_edit_1.0_q6p.ckpt"}
+"""Models that the catalog of these tests does not have: they are asked of a server that lists nothing."""
+
+
+def compose(broken: Broken, catalog: Catalog | None, **changes: Any) -> tuple[str, ...]:
+    settings = {"model": Z_IMAGE, "width": 128, "height": 128, **broken.config}
+    given: dict[str, Any] = {**broken.pictures}
+    for name, value in changes.items():
+        (settings if name in ImageGenerationConfig.model_fields else given)[name] = value
+    if settings["model"] in UNLISTED:
+        catalog = None
+    return compose_requests("a fox", ImageGenerationConfig(**settings), catalog=catalog, **given).warnings
+
+
+@pytest.mark.parametrize("broken", [pytest.param(broken, id=name) for name, broken in REFUSED.items()])
+def test_a_request_is_refused_for(broken: Broken, make_catalog: Callable[..., Catalog]) -> None:
+    with pytest.raises(InvalidInputError) as refusal:
+        compose(broken, make_catalog(*broken.missing))
+    assert broken.text in str(refusal.value)
+
+
+@pytest.mark.parametrize("broken", [pytest.param(broken, id=name) for name, broken in REFUSED.items()])
+def test_a_request_is_taken_once_mended(broken: Broken, make_catalog: Callable[..., Catalog]) -> None:
+    assert broken.mended
+    compose(broken, make_catalog(*broken.missing), **broken.mended)
+
+
+@pytest.mark.parametrize("broken", [pytest.param(broken, id=name) for name, broken in WARNED.items()])
+def test_a_request_is_warned_about_for(broken: Broken, catalog: Catalog) -> None:
+    assert [warning for warning in compose(broken, catalog) if broken.text in warning]
+
+
+@pytest.mark.parametrize("broken", [pytest.param(broken, id=name) for name, broken in WARNED.items()])
+def test_the_warning_goes_away_once_mended(broken: Broken, catalog: Catalog) -> None:
+    assert broken.mended
+    assert not [warning for warning in compose(broken, catalog, **broken.mended) if broken.text in warning]
+
+
+def request(model: str = Z_IMAGE, config: Mapping[str, Any] | None = None, **fields: Any) -> GenerationRequest:
+    """A request made by hand, past everything that composing does."""
+    return GenerationRequest(
+        "a fox", ImageGenerationConfig(model=model, width=128, height=128, **(config or {})), **fields
+    )
+
+
+MADE: Mapping[str, tuple[Callable[..., str | None] | None, GenerationRequest, str]] = {
+    "a specification without all its keys": (
+        files.has_partial_override,
+        request(override={"models": [{"file": Z_IMAGE, "name": "Z", "version": "z_image"}]}),
+        f"{Z_IMAGE} lacks default_scale, prefix, upcast_attention",
+    ),
+    "a modifier that does not fit the version": (
+        files.misfits_modifier,
+        request(
+            KLEIN,
+            override={
+                "models": [
+                    {
+                        "file": KLEIN,
+                        "name": "Klein",
+                        "version": "flux2_9b",
+                        "prefix": "",
+                        "upcast_attention": False,
+                        "default_scale": 16,
+                        "modifier": "depth",
+                    }
+                ]
+            },
+        ),
+        "no flux2_9b model has the modifier 'depth', a server crashes on that. It fits flux1, v2.",
+    ),
+    "a mask that marks nothing": (
+        pictures.marks_nothing,
+        request(canvas=CANVAS, mask=np.full((128, 128), 3, np.uint8)),
+        "nothing is marked, so a server would repaint everything",
+    ),
+    "one pose for two passes": (
+        controls.has_misfit_pose,
+        request(
+            SD,
+            {
+                "hires_fix": True,
+                "hires_fix_width": 64,
+                "hires_fix_height": 64,
+                **control("controlnet_openpose_1.x_v1.1_f16.ckpt"),
+            },
+            hints=hint(HintType.Pose, 128, 128, 3),
+        ),
+        "the poses are 128x128, the passes 64x64 and 128x128",
+    ),
+    "a colour control that is no adapter": (
+        controls.has_starved_control,
+        request(
+            SD,
+            control("color_controlnet.ckpt"),
+            override={
+                "controlNets": [
+                    {
+                        "file": "color_controlnet.ckpt",
+                        "name": "Colours",
+                        "version": "v1",
+                        "type": "controlnet",
+                        "global_average_pooling": False,
+                        "modifier": "color",
+                    }
+                ]
+            },
+        ),
+        "which only T2I adapters do",
+    ),
+    "a map that no control reads": (
+        controls.has_idle_hint,
+        request(SD, hints=hint(HintType.Scribble, 128, 128, 3)),
+        "nothing looks at the scribble map",
+    ),
+    "a canvas of another size": (None, request(canvas=CANVAS[:64]), "canvas: must be uint8 of shape (128, 128, 3)"),
+    "a mask of another size": (None, request(canvas=CANVAS, mask=MASK[:64]), "mask: must be uint8 classes"),
+    "a mask without a canvas": (None, request(mask=MASK), "mask: needs a canvas"),
+    "depth in three channels": (
+        None,
+        request(SD, control(DEPTH), hints=hint(HintType.Depth, 128, 128, 3)),
+        "depth takes float tensors of shape (H, W, 1)",
+    ),
+    "a reference in one channel": (
+        None,
+        request(KLEIN, hints=hint(HintType.Shuffle, 64, 64, 1)),
+        "shuffle takes float tensors of shape (H, W, 3)",
+    ),
+    "a hint without a tensor": (
+        None,
+        request(SD, control("controlnet_openpose_1.x_v1.1_f16.ckpt"), hints=(Hint(HintType.Pose, ()),)),
+        "pose has no tensor",
+    ),
+}
+"""Rule, request and part of the refusal; the form of tensors is no rule's, but checked along with them."""
+
+
+@pytest.mark.parametrize(("made"), [pytest.param(made, id=name) for name, made in MADE.items()])
+def test_a_request_made_by_hand_is_refused_for(
+    made: tuple[Callable[..., str | None] | None, GenerationRequest, str], catalog: Catalog
+) -> None:
+    _, broken, text = made
+    present = {entry["file"]: True for entries in broken.override.values() for entry in entries}
+    with pytest.raises(InvalidInputError) as refusal:
+        check_request(broken, catalog, present)
+    assert text in str(refusal.value)
+
+
+def test_a_mask_of_nothing_but_noise_is_warned_about(catalog: Catalog) -> None:
+    made = request(canvas=CANVAS, mask=np.full((128, 128), 1, np.uint8))
+    assert "The mask says that nothing is there anywhere" in check_request(made, catalog)[0]
+    assert check_request(request(canvas=CANVAS, mask=np.full((128, 128), 2, np.uint8)), catalog) == ()
+
+
+def test_a_cloud_model_is_refused() -> None:
+    listed = Catalog(models=(Model("cloud-model", "Cloud", "flux1", remote=True),))
+    with pytest.raises(InvalidInputError, match="cloud-model runs in the vendor's cloud"):
+        check_request(request("cloud-model"), listed)
+
+
+def test_face_restoration_is_warned_about_because_of_servers_on_linux() -> None:
+    (warning,) = check_request(request(config={"face_restoration": "restoreformer_v1.0_f16.ckpt"}))
+    assert "face_restoration has no effect on servers that run on Linux" in warning
+
+
+def test_an_unknown_model_is_warned_about_when_the_server_lists_nothing() -> None:
+    (warning,) = check_request(request("home_made.ckpt"))
+    assert "Nothing is known of home_made.ckpt" in warning
+
+
+def test_nothing_is_held_against_a_model_of_which_nothing_is_known() -> None:
+    hints = hint(HintType.Shuffle, 64, 64, 3)
+    made = request("home_made.ckpt", control("home_made_control.ckpt"), canvas=CANVAS, hints=hints)
+    assert len(check_request(made)) == 1
+
+
+def test_a_missing_file_is_found_without_a_catalog_too() -> None:
+    there = {Z_IMAGE: False, "z_image_turbo_1.0_q6p.ckpt": True}
+    with pytest.raises(UnknownNameError) as refusal:
+        check_request(request(), None, there)
+    assert str(refusal.value) == (
+        f"There is no model {Z_IMAGE!r} on the server. Download it in Draw Things, or name one of the nearest on the "
+        "server: z_image_turbo_1.0_q6p.ckpt."
+    )
+    assert refusal.value.nearest == ("z_image_turbo_1.0_q6p.ckpt",)
+
+
+def test_a_display_name_is_refused_when_the_server_tells_nothing() -> None:
+    with pytest.raises(InvalidInputError, match=r"write 'flux_1_schnell_\w+\.ckpt' instead of 'FLUX\.1 \[schnell\]'"):
+        check_request(request("FLUX.1 [schnell]"))
+
+
+@pytest.mark.parametrize("model", ["flux_1_dev_q8p.ckpt", "qwen_image_1.0_q8p.ckpt"])
+def test_a_lora_of_which_nothing_is_known_may_read_anything(model: str) -> None:
+    unknown = lora("home_made_lora_f16.ckpt")
+    moodboard, edges = hint(HintType.Shuffle, 64, 64, 3), hint(HintType.Custom, 128, 128, 3)
+    check_request(request(model, unknown, hints=(*moodboard, *edges)))
+    assert not [w for w in check_request(request(model, unknown, canvas=CANVAS)) if "nothing of input_image" in w]
+    with pytest.raises(InvalidInputError, match="moodboard"):
+        check_request(request(Z_IMAGE, unknown, hints=moodboard))
+
+
+def test_a_lora_of_the_refiners_version_is_taken(catalog: Catalog) -> None:
+    refined = {"refiner_model": "sd_xl_base_1.0_f16.ckpt", **lora("papercut_sdxl_lora_f16.ckpt")}
+    check_request(request("sd_xl_refiner_1.0_f16.ckpt", refined), catalog)
+
+
+def test_a_lora_of_the_first_version_is_taken_by_kandinsky() -> None:
+    check_request(request(KANDINSKY, lora("moxin_v1.0_lora_f16.ckpt")))
+    with pytest.raises(InvalidInputError, match=r"is for v2, the model is kandinsky2\.1"):
+        check_request(request(KANDINSKY, lora("to8s_high_key_sd_v2.x_lora_f16.ckpt")))
+
+
+def test_a_proxy_that_names_files_only_is_believed_about_files_only() -> None:
+    proxy = Catalog(files=frozenset({Z_IMAGE}))
+    assert check_request(request(), proxy) == ()
+    with pytest.raises(UnknownNameError):
+        check_request(request(FLUX), proxy)
+
+
+def test_a_plain_request_is_answered_without_a_warning(catalog: Catalog) -> None:
+    assert check_request(request(), catalog) == ()
+
+
+def test_every_rule_has_a_request_that_breaks_it() -> None:
+    tested = {broken.rule for broken in (*REFUSED.values(), *WARNED.values())} | {rule for rule, _, _ in MADE.values()}
+    alone = {pictures.keeps_nothing, files.names_remote_model, files.restores_faces, files.names_unknown_model}
+    assert {rule.find for rule in RULES} == (tested | alone) - {None}
+
+
+def test_every_rule_says_where_the_protocol_says_so() -> None:
+    assert all(rule.section.startswith("§") for rule in RULES)
+
+
+def test_refusals_of_rules_and_warnings_are_told_apart() -> None:
+    refusing = {rule.find for rule in RULES if rule.refuses}
+    assert refusing == {broken.rule for broken in REFUSED.values()} | {rule for rule, _, _ in MADE.values() if rule} | {
+        files.names_remote_model
+    }
+
+
+def test_a_request_is_checked_before_its_pictures_are_read(catalog: Catalog) -> None:
+    with pytest.raises(UnknownNameError):
+        compose_requests("x", ImageGenerationConfig(model="no.ckpt"), input_image="no.png", catalog=catalog)
+    with pytest.raises(InvalidImageError):
+        compose_requests("x", ImageGenerationConfig(model=Z_IMAGE), input_image="no.png", catalog=catalog)
+
+
+def test_nothing_is_held_against_a_version_that_came_later() -> None:
+    listed = Catalog(models=(Model("new.ckpt", "New", "new_version_1"),), files=frozenset({"new.ckpt"}))
+    config = {"num_frames": 80, "sampler": SamplerType.DPMPP2MKarras, "causal_inference_enabled": True, "shift": 3}
+    made = request("new.ckpt", config, canvas=CANVAS, hints=hint(HintType.Shuffle, 64, 64, 3))
+    assert check_request(made, listed) == ()
+
+
+def test_tiles_make_the_shift_follow_their_size() -> None:
+    config = {"shift": 3, "tiled_diffusion": True, "diffusion_tile_width": 64, "diffusion_tile_height": 64}
+    (warning,) = check_request(request(config=config))
+    assert "it follows from the size and is 1.58" in warning
+
+
+def test_a_model_that_is_guided_by_its_picture_may_be_told_how_much() -> None:
+    made = request("hidream_e1_full_f16.ckpt", {"image_guidance_scale": 3}, canvas=CANVAS)
+    assert check_request(made) == ()
+
+
+def test_a_model_with_coefficients_of_its_own_may_be_cached() -> None:
+    assert check_request(request("wan_2.1_14b_t2v_fusionx_q8p.ckpt", {"tea_cache": True, "num_frames": 81})) == ()
+
+
+def test_only_avatars_listen() -> None:
+    sound = hint(HintType.Audio, 16, 8, 1)
+    listening = Catalog(models=(Model("avatar.ckpt", "Avatar", "longcat_video_avatar_v1.5"),))
+    made = request("avatar.ckpt", {"num_frames": 81}, canvas=CANVAS, hints=sound)
+    assert not [warning for warning in check_request(made, listening) if "audio" in warning]
+    with pytest.raises(InvalidInputError, match="nothing looks at the audio map"):
+        check_request(request(hints=sound))
+
+
+def test_warnings_are_listed_also_of_what_would_be_refused(catalog: Catalog) -> None:
+    made = request(SD, {"upscaler_scale_factor": 2}, hints=hint(HintType.Scribble, 128, 128, 3))
+    with pytest.raises(InvalidInputError, match="nothing looks at the scribble map"):
+        check_request(made, catalog)
+    (warning,) = list_warnings(made, catalog)
+    assert "without an upscaler" in warning
