@@ -1,7 +1,8 @@
 """Every error that this package raises on purpose.
 
-The text of an error is one or two sentences for the person or the model that caused it: what was wrong,
-the allowed values or the nearest names, the next step. ::
+An error states facts: the parameter, the value, the nearest values, the kind of next step. Its text is one or two
+sentences for the person or the model that caused it, worded by the face that shows it (``faces``): what was wrong,
+the allowed values or the nearest names, the next step. ``str(error)`` is Python's wording. ::
 
     DrawThingsError
     ├── InvalidInputError (also a ValueError)   what the caller gave cannot be used
@@ -35,10 +36,65 @@ the allowed values or the nearest names, the next step. ::
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, Self
+
+from drawthings_mcp.faces import PYTHON, Face, Step, Text
 
 
 class DrawThingsError(Exception):
-    """Base of every error of this package."""
+    """Base of every error of this package.
+
+    Parameters
+    ----------
+    problem
+        What was wrong and what to do next; a ``Text`` where it names parameters or steps.
+
+    Attributes
+    ----------
+    parameter
+        What the error is about, by the name of a parameter, setting or field; empty when it is about none.
+    value
+        What was given for it; None when that is not known or says nothing.
+    nearest
+        Known or allowed values that come closest, best first; may be empty.
+    """
+
+    def __init__(
+        self, problem: str = "", *, parameter: str = "", value: object = None, nearest: Sequence[str] = ()
+    ) -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.parameter = parameter
+        self.value = value
+        self.nearest = tuple(nearest)
+
+    def __str__(self) -> str:
+        return self.word(PYTHON)
+
+    def word(self, face: Face) -> str:
+        """The error in the words of a face: the parameter's name, then the problem."""
+        text = face.word(self.problem)
+        return f"{face.name(self.parameter)}: {text}" if self.parameter else text
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """What to do next, as far as the text names it."""
+        return self.problem.steps if isinstance(self.problem, Text) else ()
+
+    def about(self, parameter: str) -> Self:
+        """The same error, said of a parameter; one that is about a parameter already stays so."""
+        self.parameter = self.parameter or parameter
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restore, (type(self), self.args, self.__dict__)
+
+
+def _restore(kind: type[DrawThingsError], args: tuple[Any, ...], state: dict[str, Any]) -> DrawThingsError:
+    error = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(state)
+    return error
 
 
 class InvalidInputError(DrawThingsError, ValueError):
@@ -64,10 +120,9 @@ class UnknownNameError(InvalidInputError):
         Known names that come closest, best first; may be empty.
     """
 
-    def __init__(self, message: str, *, name: str, nearest: Sequence[str] = ()) -> None:
-        super().__init__(message)
+    def __init__(self, problem: str, *, name: str, nearest: Sequence[str] = (), parameter: str = "") -> None:
+        super().__init__(problem, parameter=parameter, value=name, nearest=nearest)
         self.name = name
-        self.nearest = tuple(nearest)
 
 
 class TensorError(DrawThingsError):
@@ -143,8 +198,8 @@ class TruncatedTransferError(GenerationError):
         Payloads that had arrived whole before the break, so that they need not be lost.
     """
 
-    def __init__(self, message: str, *, complete: Sequence[bytes] = ()) -> None:
-        super().__init__(message)
+    def __init__(self, problem: str, *, complete: Sequence[bytes] = ()) -> None:
+        super().__init__(problem)
         self.complete = tuple(complete)
 
 

@@ -15,6 +15,7 @@ PACKAGE = Path(__file__).parents[1] / "drawthings_mcp"
 ROWS = {
     "address": 1,
     "errors": 0,
+    "faces": 0,
     "late": 0,
     "limits": 0,
     "packaged": 0,
@@ -46,7 +47,7 @@ ROWS = {
 }
 """Rooms from bottom to top; a room imports from its own row or below."""
 
-SIMULATOR_MAY_IMPORT = {"_generated", "errors", "limits", "simulator", "tensors"}
+SIMULATOR_MAY_IMPORT = {"_generated", "errors", "faces", "limits", "simulator", "tensors"}
 MAY_IMPORT_SIMULATOR = {"cli", "doctor", "simulator", "studio"}
 
 ARRAYS = {

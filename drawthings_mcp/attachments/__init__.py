@@ -52,12 +52,12 @@ _HOMES = {
     "budget": ("Candidate", "Hidden", "Place", "Plan", "Reason", "Role", "plan"),
     "describe": ("Description", "describe_attachments"),
     "encoding": ("Attachment", "encode"),
-    "ladder": ("Preview", "count_result"),
+    "size_steps": ("Preview", "count_result"),
     "ledger": ("Ledger",),
     "policy": ("Policy", "PreviewMode", "find_policy"),
     "preview": ("encode_preview",),
     "sheet": ("compose_sheet",),
-    "sight": ("check_sight", "draw_sight", "new_code"),
+    "vision_check": ("check_sight", "draw_sight", "new_code"),
     "wording": ("describe_budget",),
 }
 

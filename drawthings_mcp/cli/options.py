@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
+from drawthings_mcp.cli.face import SHELL
 from drawthings_mcp.errors import DrawThingsError, InvalidInputError
 from drawthings_mcp.settings import Settings, load_settings
 
@@ -45,7 +46,7 @@ def read_settings(context: click.Context, options: Mapping[str, Any]) -> Setting
     try:
         return load_settings(given)
     except InvalidInputError as error:
-        raise click.UsageError(str(error)) from error
+        raise click.UsageError(error.word(SHELL)) from error
 
 
 @contextmanager
@@ -54,4 +55,4 @@ def reported_errors() -> Iterator[None]:
     try:
         yield
     except DrawThingsError as error:
-        raise click.ClickException(str(error)) from error
+        raise click.ClickException(error.word(SHELL)) from error

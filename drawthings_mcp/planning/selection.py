@@ -139,7 +139,7 @@ async def _get_asked_model(asked: str, offer: Offer) -> Model:
     try:
         return await offer.get_model(asked)
     except UnknownNameError as error:
-        error.args = (f"{error} Or name a family: {', '.join(list_families())}.",)
+        error.problem = f"{error} Or name a family: {', '.join(list_families())}."
         raise
 
 

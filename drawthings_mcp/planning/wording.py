@@ -43,5 +43,5 @@ def refusals_reworded(preset: Preset | None) -> Iterator[None]:
         blamed = next((file for file in files if preset and file != preset.model and file in text), None)
         if preset is not None and blamed:
             text = f"{text} {blamed} stands in the preset {preset.name!r}: download it, or name another preset."
-        error.args = (text,)
+        error.problem = text
         raise

@@ -18,6 +18,7 @@ from pydantic.fields import FieldInfo
 from pydantic.json_schema import GenerateJsonSchema
 
 from drawthings_mcp.errors import DrawThingsError
+from drawthings_mcp.server.face import MCP
 from drawthings_mcp.validation import explain, make_encodable
 
 
@@ -123,5 +124,5 @@ def _explain_failure(cause: BaseException | None, fields: Mapping[str, FieldInfo
     if isinstance(cause, ValidationError):
         return explain(cause, fields)
     if isinstance(cause, DrawThingsError):
-        return "\n".join([str(cause), *getattr(cause, "__notes__", ())])
+        return "\n".join([cause.word(MCP), *map(MCP.word, getattr(cause, "__notes__", ()))])
     return None

@@ -81,7 +81,7 @@ class _Reader:
             resolved = await resolve_reference(picture, self._catalog, self._policy)
             pixels = await anyio.to_thread.run_sync(read_pixels, resolved.record)
         except DrawThingsError as error:
-            error.args = (f"{role}: {error}",)
+            error.about(role)
             raise
         record = resolved.record
         assert record.path is not None  # read_pixels refuses what has no file

@@ -1,0 +1,75 @@
+"""How the shell names things."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+from drawthings_mcp.faces import Face, variable
+
+_OPTIONS: Mapping[str, str] = {
+    "batch_count": "--variants",
+    "canvas": "--canvas",
+    "guidance_scale": "--guidance",
+    "hints": "--control",
+    "loras": "--lora",
+    "mask": "--mask",
+    "model": "--model",
+    "moodboard": "--moodboard",
+    "negative_prompt": "--negative",
+    "preset": "--preset",
+    "sampler": "--sampler",
+    "seed": "--seed",
+    "steps": "--steps",
+    "strength": "--strength",
+    "variants": "--variants",
+}
+"""Parameters and fields of a configuration that have an option of their own; other fields are keys of ``--config``."""
+
+_SETTINGS = frozenset({"server", "tls", "ca_file", "shared_secret"})
+"""Settings that are options as well."""
+
+
+def _name(parameter: str) -> str:
+    from drawthings_mcp.generation.app_json import list_app_keys
+
+    if parameter in _OPTIONS:
+        return _OPTIONS[parameter]
+    keys = {name: key for key, name in list_app_keys().items()}
+    return keys.get(parameter, parameter)
+
+
+def _run(command: str, *arguments: object, **options: Any) -> str:
+    words = [command, *(shlex.quote(str(argument)) for argument in arguments if argument)]
+    words += [f"--{name} {shlex.quote(str(value))}" for name, value in options.items() if value]
+    return f"run `drawthings-mcp {' '.join(words)}`"
+
+
+def _set(facts: Mapping[str, Any]) -> str:
+    setting, value = facts["setting"], facts.get("value")
+    given = f"{variable(setting)}={value}" if value is not None else f"{variable(setting)} to another value"
+    if setting not in _SETTINGS:
+        return f"set {given}"
+    option = f"--{setting.replace('_', '-')}"
+    return f"use {option} {value} or set {given}" if value is not None else f"use {option} or set {variable(setting)}"
+
+
+SHELL = Face(
+    name=_name,
+    phrases={
+        "ask_again": "wait for the command to end",
+        "doctor": "run `drawthings-mcp doctor`",
+        "download": lambda facts: f"download {facts.get('what', 'it')} in Draw Things",
+        "generate": "run `drawthings-mcp generate`",
+        "list_models": lambda facts: _run("models", kind=facts.get("kind"), query=facts.get("query")),
+        "review": "open the files",
+        "search": lambda facts: _run("search", facts.get("query")),
+        "set": _set,
+        "start_server": "start the API server in Draw Things (Advanced settings → API Server)",
+        "switch_on_browsing": (
+            "switch on Enable Model Browsing in Draw Things, or start the stand-alone server with --model-browser"
+        ),
+        "update_server": "update Draw Things",
+    },
+)

@@ -1,0 +1,202 @@
+"""Texts that state facts and are worded by the face that shows them: MCP, the shell, Python.
+
+A ``Text`` is a template. ``{canvas}`` stands for a parameter and becomes the name that the face gives it; ``{count}``
+for a fact passed as keyword; a fact that is a ``Step`` becomes the call, command or expression that takes it there.
+As a plain string a text reads as Python's users need it. ::
+
+    Text("{moodboard} takes at most {most} pictures, got {count}.", most=8, count=9)
+    Text("There is no model {name!r}. {step:C}.", name=name, step=Step("list_models", query=name))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Self, get_args
+
+StepKind = Literal[
+    "ask_again",  # job: wait for a render that was handed back
+    "doctor",  # let the program examine itself
+    "download",  # what: have a file fetched in Draw Things
+    "generate",  # make pictures
+    "list_models",  # kind, query: see what the server has
+    "review",  # images: look at pictures again
+    "search",  # query: find pictures
+    "set",  # setting, value: change a setting; without a value, to something better
+    "start_server",  # have Draw Things started
+    "switch_on_browsing",  # have the server list its models
+    "update_server",  # have Draw Things updated
+]
+STEP_KINDS: tuple[StepKind, ...] = get_args(StepKind)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What to do next.
+
+    Attributes
+    ----------
+    kind
+        One of ``STEP_KINDS``; the comments there name the facts of each.
+    facts
+        Strings, numbers and lists of strings.
+    """
+
+    kind: StepKind
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def __init__(self, kind: StepKind, **facts: Any) -> None:
+        object.__setattr__(self, "kind", kind)
+        object.__setattr__(self, "facts", facts)
+
+    def __str__(self) -> str:
+        return PYTHON.word(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """How one of the ways to use this package names things.
+
+    Attributes
+    ----------
+    name
+        Parameter, setting or field of a configuration → what this face calls it.
+    phrases
+        How each kind of step is taken: an imperative phrase without a full stop, or what makes one of the step's facts.
+    """
+
+    name: Callable[[str], str]
+    phrases: Mapping[StepKind, str | Callable[[Mapping[str, Any]], str]]
+
+    def word(self, value: object) -> str:
+        """A text, an error or a step in the words of this face; anything else as ``str``."""
+        if isinstance(value, Text):
+            return value.template.format_map(_Lookup(self, value.facts))
+        if isinstance(value, Step):
+            phrase = self.phrases[value.kind]
+            return phrase if isinstance(phrase, str) else phrase(value.facts)
+        if isinstance(value, Exception):
+            worded = getattr(value, "word", None)
+            return str(worded(self)) if callable(worded) else str(value)
+        return str(value)
+
+
+class Text(str):
+    """A sentence whose facts are still known; see the module.
+
+    Parameters
+    ----------
+    template
+        As for ``str.format``; names that are not among the facts are parameters. ``{step:C}`` begins with a capital.
+    facts
+        Values, steps, errors and other texts.
+    """
+
+    __slots__ = ("facts", "template")
+
+    template: str
+    facts: Mapping[str, Any]
+
+    def __new__(cls, template: str, /, **facts: Any) -> Self:
+        text = super().__new__(cls, template.format_map(_Lookup(PYTHON, facts)))
+        text.template = template
+        text.facts = facts
+        return text
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restore, (self.template, dict(self.facts))
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The steps that it names, those of texts and errors within it included."""
+        return tuple(_find_steps(self))
+
+
+def _restore(template: str, facts: Mapping[str, Any]) -> Text:
+    return Text(template, **facts)
+
+
+def _find_steps(value: object) -> Iterator[Step]:
+    if isinstance(value, Step):
+        yield value
+    elif isinstance(value, Text):
+        for fact in value.facts.values():
+            yield from _find_steps(fact)
+    elif isinstance(value, Exception):
+        yield from getattr(value, "steps", ())
+
+
+class _Phrase(str):
+    """What a face made of a fact; ``:C`` begins it with a capital."""
+
+    __slots__ = ()
+
+    def __format__(self, spec: str) -> str:
+        return self[:1].upper() + self[1:] if spec == "C" else super().__format__(spec)
+
+
+class _Lookup(Mapping[str, Any]):
+    def __init__(self, face: Face, facts: Mapping[str, Any]) -> None:
+        self._face = face
+        self._facts = facts
+
+    def __getitem__(self, key: str) -> Any:
+        if key not in self._facts:
+            return _Phrase(self._face.name(key))
+        value = self._facts[key]
+        return _Phrase(self._face.word(value)) if isinstance(value, Text | Step | Exception) else value
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._facts)
+
+    def __len__(self) -> int:
+        return len(self._facts)
+
+
+def variable(setting: str) -> str:
+    """The environment variable of a setting."""
+    return "BRAVE_API_KEY" if setting == "brave_api_key" else f"DRAWTHINGS_{setting.upper()}"
+
+
+def join_words(*words: object) -> str:
+    """Words and phrases with single spaces; empty ones are left out."""
+    return " ".join(str(word) for word in words if word)
+
+
+_PYTHON_NAMES: Mapping[str, str] = {
+    "canvas": "input_image",
+    "mask": "mask_image",
+    "hints": "hint_images",
+    "variants": "batch_count",
+}
+_CLIENT_OPTIONS = frozenset({"tls", "ca_file", "shared_secret", "state_dir"})
+"""Settings that a client takes as keywords."""
+
+
+def _set_in_python(facts: Mapping[str, Any]) -> str:
+    setting, value = facts["setting"], facts.get("value")
+    if setting in _CLIENT_OPTIONS:
+        return (
+            f"pass {setting}={value!r} to the client" if value is not None else f"pass another {setting} to the client"
+        )
+    return f"set {variable(setting)}={value}" if value is not None else f"set {variable(setting)} to another value"
+
+
+PYTHON = Face(
+    name=lambda parameter: _PYTHON_NAMES.get(parameter, parameter),
+    phrases={
+        "ask_again": "wait for the call to return",
+        "doctor": "run `python -m drawthings_mcp doctor`",
+        "download": lambda facts: f"download {facts.get('what', 'it')} in Draw Things",
+        "generate": "call generate_image()",
+        "list_models": "see client.catalog()",
+        "review": "open the files",
+        "search": "run `python -m drawthings_mcp search`",
+        "set": _set_in_python,
+        "start_server": "start the API server in Draw Things (Advanced settings → API Server)",
+        "switch_on_browsing": (
+            "switch on Enable Model Browsing in Draw Things, or start the stand-alone server with --model-browser"
+        ),
+        "update_server": "update Draw Things",
+    },
+)

@@ -1,0 +1,54 @@
+"""How MCP names things: for the model that called a tool, and for the user whom it can ask."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from drawthings_mcp.faces import Face, variable
+from drawthings_mcp.generation.app_json import list_app_keys
+
+_NAMES: Mapping[str, str] = {"hints": "controls", "batch_count": "variants", "refiner_model": "refinerModel"}
+_ARGUMENTS = frozenset({"guidance_scale", "model", "negative_prompt", "sampler", "seed", "steps", "strength"})
+"""Fields of a configuration that are arguments of their own."""
+
+
+def _name(parameter: str) -> str:
+    if parameter in _NAMES or parameter in _ARGUMENTS:
+        return _NAMES.get(parameter, parameter)
+    keys = {name: key for key, name in list_app_keys().items()}
+    return keys.get(parameter, parameter)
+
+
+def _call(tool: str, **arguments: Any) -> str:
+    given = {name: json.dumps(value, ensure_ascii=False) for name, value in arguments.items() if value}
+    shown = ", ".join(f"{name}={value}" for name, value in given.items())
+    return f"call {tool}({shown})" if shown else f"call {tool}"
+
+
+def _set(facts: Mapping[str, Any]) -> str:
+    name, value = variable(facts["setting"]), facts.get("value")
+    return (
+        f"ask the user to set {name}={value}" if value is not None else f"ask the user to set {name} to another value"
+    )
+
+
+MCP = Face(
+    name=_name,
+    phrases={
+        "ask_again": lambda facts: _call("get_job", job=facts.get("job")),
+        "doctor": "ask the user to run drawthings-mcp doctor",
+        "download": lambda facts: f"ask the user to download {facts.get('what', 'it')} in Draw Things",
+        "generate": "call generate_image",
+        "list_models": lambda facts: _call("list_models", kind=facts.get("kind"), query=facts.get("query")),
+        "review": lambda facts: _call("review_image", images=facts.get("images")),
+        "search": lambda facts: _call("search_images", query=facts.get("query")),
+        "set": _set,
+        "start_server": "ask the user to start the API server in Draw Things (Advanced settings → API Server)",
+        "switch_on_browsing": (
+            "ask the user to switch on Enable Model Browsing in Draw Things (stand-alone server: --model-browser)"
+        ),
+        "update_server": "ask the user to update Draw Things",
+    },
+)
