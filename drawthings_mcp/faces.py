@@ -163,6 +163,12 @@ def join_words(*words: object) -> str:
     return " ".join(str(word) for word in words if word)
 
 
+def join_texts(*parts: object, by: str = " ") -> Text:
+    """One text of several texts, errors and steps; empty ones are left out."""
+    facts = {f"part{number}": part for number, part in enumerate(parts) if part}
+    return Text(by.join(f"{{{name}}}" for name in facts), **facts)
+
+
 _PYTHON_NAMES: Mapping[str, str] = {
     "canvas": "input_image",
     "mask": "mask_image",

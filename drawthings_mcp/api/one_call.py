@@ -9,7 +9,7 @@ from drawthings_mcp.api.collect import EventCallback
 from drawthings_mcp.errors import InvalidInputError
 from drawthings_mcp.generation import GeneratedImage, ImageGenerationConfig
 from drawthings_mcp.planning import Pictures
-from drawthings_mcp.presets import choose_model, list_preferred_models, recommended_configuration
+from drawthings_mcp.presets.mode_table import choose_model, list_preferred_models, recommended_configuration
 
 
 def generate_image(

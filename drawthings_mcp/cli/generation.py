@@ -16,7 +16,7 @@ import click
 from drawthings_mcp.cli.options import SERVER_NAMES, read_settings, reported_errors, server_options
 from drawthings_mcp.cli.output import print_json, print_text, say
 from drawthings_mcp.limits import MAX_SEED, MAX_SIDE, MAX_VARIANTS, MIN_SIDE
-from drawthings_mcp.presets import list_families, match_family
+from drawthings_mcp.presets.mode_table import list_families, match_family
 from drawthings_mcp.settings import Settings
 from drawthings_mcp.studio import (
     DryRun,

@@ -32,7 +32,9 @@ from drawthings_mcp.errors import (
 from drawthings_mcp.events import Event
 from drawthings_mcp.generation import GenerationRequest, ImageGenerationConfig
 from drawthings_mcp.planning import list_files
-from drawthings_mcp.wire import ResponseReader, build_request, parse_catalog
+from drawthings_mcp.wire.catalog import parse_catalog
+from drawthings_mcp.wire.request import build_request
+from drawthings_mcp.wire.response import ResponseReader
 
 USER = "drawthings-mcp"
 """Name under which a server knows its caller."""

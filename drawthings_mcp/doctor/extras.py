@@ -8,7 +8,7 @@ from dataclasses import replace
 from drawthings_mcp.doctor.finding import Verdict, blame, ok, warning
 from drawthings_mcp.doctor.machine import Check
 from drawthings_mcp.errors import DrawThingsError
-from drawthings_mcp.presets import read_presets
+from drawthings_mcp.presets.collection import read_presets
 from drawthings_mcp.settings import Settings
 from drawthings_mcp.web.endpoint import Endpoint, get_json
 

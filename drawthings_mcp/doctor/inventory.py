@@ -10,8 +10,8 @@ from drawthings_mcp.catalog import Catalog, Model
 from drawthings_mcp.client import ServerClient
 from drawthings_mcp.limits import UNIT
 from drawthings_mcp.planning.modes import list_modes
-from drawthings_mcp.presets import Preset, find_family, list_preferred_models, list_recipes, strip_variant
-from drawthings_mcp.presets.checkpoints import list_checkpoints
+from drawthings_mcp.presets.mode_table import list_preferred_models, list_recipes
+from drawthings_mcp.presets.preset import Preset, find_family, list_checkpoints, strip_variant
 
 FAMILIES = ("z-image", "qwen-image", "flux")
 """The families that a caller can ask for by name (contract §5)."""

@@ -9,7 +9,8 @@ from drawthings_mcp.doctor.evidence import Evidence
 from drawthings_mcp.doctor.finding import Verdict, blame, ok, problem, skipped, warning
 from drawthings_mcp.doctor.inventory import FAMILIES, Inventory, list_fast_recipes
 from drawthings_mcp.doctor.server import NOT_ASKED, Check
-from drawthings_mcp.presets import Preset, choose_model, find_recipe, list_preferred_models, strip_variant
+from drawthings_mcp.presets.mode_table import choose_model, find_recipe, list_preferred_models
+from drawthings_mcp.presets.preset import Preset, strip_variant
 
 _DOWNLOAD = "Download it in Draw Things (Settings → Model → Manage)"
 

@@ -14,7 +14,7 @@ from drawthings_mcp.errors import EmptyResultError, InvalidInputError
 from drawthings_mcp.events import ImageReceived
 from drawthings_mcp.generation import GenerationRequest, ImageGenerationConfig
 from drawthings_mcp.limits import MIN_SIDE
-from drawthings_mcp.presets import recommended_configuration
+from drawthings_mcp.presets.mode_table import recommended_configuration
 from drawthings_mcp.tensors import Codec, decode_image, parse_header
 
 _PROMPT = "a red apple"

@@ -12,7 +12,7 @@ from drawthings_mcp.errors import InvalidInputError
 from drawthings_mcp.limits import MAX_MOODBOARD
 from drawthings_mcp.planning import load_known
 from drawthings_mcp.planning.abilities import RESTORATION_VERSIONS, needs_references, reads_references
-from drawthings_mcp.presets import CUSTOM, list_families
+from drawthings_mcp.presets.mode_table import CUSTOM, list_families
 
 Mode = Literal["text2image", "image2image", "edit", "inpaint"]
 

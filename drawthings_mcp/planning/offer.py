@@ -15,8 +15,8 @@ from drawthings_mcp.errors import InvalidInputError, UnknownNameError
 from drawthings_mcp.generation import ControlInputType, ControlNetConfig, LoRAConfig
 from drawthings_mcp.limits import UNIT
 from drawthings_mcp.planning import load_known
-from drawthings_mcp.presets import (
-    Chosen,
+from drawthings_mcp.presets.mode_table import (
+    UsableRecipe,
     choose_recipe,
     choose_variant,
     find_recipe,
@@ -75,7 +75,7 @@ class Offer:
             nearest=nearest,
         )
 
-    async def choose_recipe(self, family: str, mode: str, within: frozenset[str] | None = None) -> Chosen:
+    async def choose_recipe(self, family: str, mode: str, within: frozenset[str] | None = None) -> UsableRecipe:
         """The best recipe for a mode and family among those whose files the server has.
 
         Parameters

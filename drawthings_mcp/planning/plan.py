@@ -21,7 +21,7 @@ from drawthings_mcp.planning.selection import Choice, choose
 from drawthings_mcp.planning.settings_merge import Resolution, resolve
 from drawthings_mcp.planning.sizes import Size
 from drawthings_mcp.planning.wording import refusals_reworded, reword
-from drawthings_mcp.presets import read_presets
+from drawthings_mcp.presets.collection import read_presets
 from drawthings_mcp.settings import Settings
 from drawthings_mcp.tensors import ensure_pixels
 

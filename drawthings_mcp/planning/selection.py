@@ -10,19 +10,18 @@ from drawthings_mcp.errors import InvalidInputError, UnknownNameError
 from drawthings_mcp.params import GenerateArguments, Mode
 from drawthings_mcp.planning.modes import check_mode, check_picture, list_modes
 from drawthings_mcp.planning.offer import Offer, label_file
-from drawthings_mcp.presets import (
+from drawthings_mcp.presets.collection import PresetCollection
+from drawthings_mcp.presets.mode_table import (
     CUSTOM,
-    Chosen,
-    Preset,
-    PresetCollection,
+    UsableRecipe,
     explain_gap,
-    find_family,
     find_recipe,
     list_families,
     list_recipes_for,
     match_family,
-    parse_cell_name,
+    parse_mode_name,
 )
+from drawthings_mcp.presets.preset import Preset, find_family
 
 _FROM_A_PICTURE: tuple[Mode, ...] = ("edit", "image2image")
 """What ``auto`` means when there is a picture: to edit it, or else to start from it."""
@@ -124,7 +123,7 @@ def _read_preset(arguments: GenerateArguments, presets: PresetCollection) -> tup
     """
     if not arguments.preset.strip():
         return None, arguments
-    mode, family = parse_cell_name(arguments.preset)
+    mode, family = parse_mode_name(arguments.preset)
     is_ours = bool(mode) and presets.find(arguments.preset) is None and bool(list_recipes_for(mode, family))
     preset = None if is_ours else presets.get(arguments.preset)
     if mode in _NEED_A_PICTURE and arguments.mode == "auto":
@@ -146,7 +145,7 @@ async def _get_asked_model(asked: str, offer: Offer) -> Model:
 def _check_family(family: str, preset: Preset, model: Model) -> None:
     """Refuses a family beside a preset for another one: whichever was followed, the other would be lost."""
     other = find_family(model.version)
-    _, replaced = parse_cell_name(preset.name)
+    _, replaced = parse_mode_name(preset.name)
     if family not in {"auto", CUSTOM, replaced} and other and other != family:
         raise InvalidInputError(
             f"model {family} and preset {preset.name!r} do not go together: the preset is for {model.file} ({other}). "
@@ -252,7 +251,7 @@ def _explain_start(model: Model) -> str:
     )
 
 
-def _explain_fallback(chosen: Chosen, best: Preset) -> tuple[str, ...]:
+def _explain_fallback(chosen: UsableRecipe, best: Preset) -> tuple[str, ...]:
     """That something else than usual was taken, because files are missing on the server."""
     wanted = best.checkpoint.files[0]
     if chosen.recipe is not best:

@@ -14,7 +14,9 @@ from drawthings_mcp.limits import MAX_VARIANTS
 from drawthings_mcp.params import GenerateArguments
 from drawthings_mcp.planning.selection import Choice
 from drawthings_mcp.planning.sizes import Size, fit_to_area, resolve_size
-from drawthings_mcp.presets import DEFAULT, Layer, Merged, Preset, find_strength, join_loras, merge
+from drawthings_mcp.presets.layers import DEFAULT, Layer, Merged, join_loras, merge
+from drawthings_mcp.presets.mode_table import find_strength
+from drawthings_mcp.presets.preset import Preset
 from drawthings_mcp.validation import drop_owner
 
 _SIDES = ("width", "height")

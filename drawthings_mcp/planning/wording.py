@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 from drawthings_mcp.errors import InvalidInputError
 from drawthings_mcp.generation.app_json import list_app_keys
-from drawthings_mcp.presets import Preset
+from drawthings_mcp.presets.preset import Preset
 
 _ARGUMENTS: Mapping[str, str] = {
     **{name: name for name in ("guidance_scale", "negative_prompt")},

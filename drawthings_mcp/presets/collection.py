@@ -1,7 +1,6 @@
 """Every preset there is right now: the user's own, the app's, and those of this package.
 
-Owns where they are looked for and what is said about files that cannot be used. Reads them anew each time, so that
-changes count at once; never writes.
+They are read again each time, so that changes count at once, and never written.
 """
 
 from __future__ import annotations
@@ -15,8 +14,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from drawthings_mcp.errors import DrawThingsError, UnknownNameError
-from drawthings_mcp.presets.preset import Preset, Source, parse_preset
-from drawthings_mcp.presets.recipes import list_recipes
+from drawthings_mcp.faces import Step, Text, join_texts
+from drawthings_mcp.presets.mode_table import list_recipes
+from drawthings_mcp.presets.preset import Preset, PresetSource, parse_preset
 from drawthings_mcp.validation import suggest
 
 APP_FILE = Path("Library/Containers/com.liuliu.draw-things/Data/Documents/Models/custom_configs.json")
@@ -31,6 +31,7 @@ _MAX_BYTES = 32_000_000
 _SHOWN = 10
 """Names of presets that a text lists at most."""
 
+_LEAVE_OUT = Step("set", setting="custom_configs", value="none")
 _PRIVACY_ERRORS = (errno.EPERM, errno.EACCES)
 
 
@@ -74,7 +75,8 @@ class PresetCollection:
         found = self.find(name)
         if found is None:
             hint = suggest(name, [preset.name for preset in self.presets]) + self.describe_own()
-            raise UnknownNameError(" ".join([f"There is no preset {name!r}.{hint}", *self.problems]), name=name)
+            text = Text("There is no preset {name!r}.{hint}", name=name, hint=hint)
+            raise UnknownNameError(join_texts(text, *self.problems), name=name)
         return found
 
     def describe_own(self) -> str:
@@ -98,7 +100,7 @@ def read_presets(app_file: Path | Literal["none"] | None, state_dir: Path) -> Pr
         try:
             found, skipped = _read_file(path, source)
         except _UnusableFileError as error:
-            problems.append(str(error))
+            problems.append(error.problem)
             continue
         presets += found
         if skipped:
@@ -106,7 +108,7 @@ def read_presets(app_file: Path | Literal["none"] | None, state_dir: Path) -> Pr
     return PresetCollection((*presets, *list_recipes()), tuple(problems))
 
 
-def _list_files(app_file: Path | Literal["none"] | None, state_dir: Path) -> Iterable[tuple[Path, Source]]:
+def _list_files(app_file: Path | Literal["none"] | None, state_dir: Path) -> Iterable[tuple[Path, PresetSource]]:
     own = state_dir / OWN_FOLDER
     yield from ((path, "own") for path in (sorted(own.glob("*.json")) if own.is_dir() else ()))
     if app_file == "none":
@@ -127,7 +129,7 @@ def _may_exist(path: Path) -> bool:
     return True
 
 
-def _read_file(path: Path, source: Source) -> tuple[list[Preset], int]:
+def _read_file(path: Path, source: PresetSource) -> tuple[list[Preset], int]:
     """The presets of a file, the last of a name only, and how many entries are none."""
     elements = _list_elements(_parse(path, _read_text(path)), path)
     presets = [parse_preset(element, source, path) for element in elements]
@@ -148,18 +150,26 @@ def _read_text(path: Path) -> str:
         raise _UnusableFileError(f"{path} is not UTF-8 text, so its presets are left out.") from error
 
 
-def _explain_absence(path: Path) -> str:
-    what = "is no file" if path.exists() else "does not exist"
-    return f"{path} {what}, so there are no presets from it; mend DRAWTHINGS_CUSTOM_CONFIGS or set it to none."
+def _explain_absence(path: Path) -> Text:
+    what = "is not a file" if path.exists() else "does not exist"
+    return Text(
+        "{path} {what}, so there are no presets from it; {correct}, or {leave_out}.",
+        path=path,
+        what=what,
+        correct=Step("set", setting="custom_configs"),
+        leave_out=_LEAVE_OUT,
+    )
 
 
 def _explain_refusal(path: Path, error: OSError) -> str:
     if error.errno not in _PRIVACY_ERRORS:
         return f"{path} cannot be read ({error.strerror}), so its presets are left out."
     if sys.platform == "darwin":
-        return (
-            f"macOS keeps {path} from this program, so its presets are left out: allow the program that starts it in "
-            "System Settings → Privacy & Security → Full Disk Access, or set DRAWTHINGS_CUSTOM_CONFIGS to none."
+        return Text(
+            "macOS keeps {path} from this program, so its presets are left out: allow the program that starts it in "
+            "System Settings → Privacy & Security → Full Disk Access, or {leave_out}.",
+            path=path,
+            leave_out=_LEAVE_OUT,
         )
     return f"{path} may not be read, so its presets are left out: change its permissions."
 

@@ -1,7 +1,4 @@
-"""Settings from several places, one over the other, each value with where it came from.
-
-Pure. Knows no presets and no servers: layers are told.
-"""
+"""Settings from several places, laid over each other, each value with where it came from."""
 
 from __future__ import annotations
 

@@ -1,12 +1,10 @@
-"""A preset: a named configuration in the app's own form, wherever it comes from.
-
-Owns its form and how it is read from JSON. Knows no files and no servers.
-"""
+"""A preset, which is a named configuration in the app's own form, and what is known of the checkpoint it is for."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
@@ -14,10 +12,63 @@ from typing import Any, Literal
 from drawthings_mcp.errors import InvalidInputError
 from drawthings_mcp.generation import ImageGenerationConfig
 from drawthings_mcp.generation.app_json import parse_app_json
-from drawthings_mcp.presets.checkpoints import Checkpoint, list_checkpoints, strip_variant
+from drawthings_mcp.packaged import read_packaged
 from drawthings_mcp.validation import drop_owner, make_encodable
 
-Source = Literal["own", "app", "built in"]
+FAMILIES_FILE = "families.json"
+
+_VARIANT_SUFFIXES = ("_f16", "_bf16", "_svd", "_q5p", "_q6p", "_q8p", "_i6x", "_i8x")
+"""Ends of a model's file name that tell precision, not the model (formats §2)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """One model in all its variants.
+
+    Attributes
+    ----------
+    version
+        Architecture, as a server's catalog names it.
+    native_side
+        Side in pixels of the square that the model is tuned for.
+    files
+        Its variants, best first.
+    """
+
+    version: str
+    native_side: int
+    files: tuple[str, ...]
+
+
+def strip_variant(model_file: str) -> str:
+    """A model's file name without what tells its precision: ``z_image_turbo_1.0`` for the q8p file."""
+    base = model_file.removesuffix(".ckpt")
+    while suffix := next((s for s in _VARIANT_SUFFIXES if base.endswith(s)), ""):
+        base = base.removesuffix(suffix)
+    return base
+
+
+@cache
+def list_checkpoints() -> Mapping[str, Checkpoint]:
+    """The known models by base name."""
+    return {
+        base: Checkpoint(facts["version"], facts["native_side"], tuple(facts["files"]))
+        for base, facts in read_packaged(FAMILIES_FILE)["models"].items()
+    }
+
+
+@cache
+def _families_by_version() -> Mapping[str, str]:
+    families: dict[str, list[str]] = read_packaged(FAMILIES_FILE)["versions"]
+    return {version: family for family, versions in families.items() for version in versions}
+
+
+def find_family(version: str) -> str:
+    """The family of a model version, ``flux`` for ``flux2_9b``; empty when it belongs to none."""
+    return _families_by_version().get(version, "")
+
+
+PresetSource = Literal["own", "app", "built in"]
 """Whose a preset is: a file in our state folder, the app's file, or this package."""
 
 
@@ -41,7 +92,7 @@ class Preset:
     configuration: Mapping[str, Any] = field(repr=False)
     version: str = ""
     negative: str = ""
-    source: Source = "built in"
+    source: PresetSource = "built in"
     path: Path | None = None
 
     @property
@@ -96,7 +147,7 @@ class Preset:
         return fields
 
 
-def parse_preset(element: object, source: Source, path: Path | None = None) -> Preset | None:
+def parse_preset(element: object, source: PresetSource, path: Path | None = None) -> Preset | None:
     """A preset from an element of a presets file; None when it lacks a name or a configuration, as the app does."""
     if not isinstance(element, Mapping):
         return None

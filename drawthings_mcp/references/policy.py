@@ -14,7 +14,7 @@ from drawthings_mcp.references.lm_studio import find_user_files
 from drawthings_mcp.settings import Settings
 
 if TYPE_CHECKING:
-    from drawthings_mcp.web import Fetched
+    from drawthings_mcp.web.fetch import Fetched
 
 Fetch: TypeAlias = "Callable[[str, int, float], Awaitable[Fetched]]"
 """Fetches a URL: at most so many bytes, within so many seconds."""
@@ -29,7 +29,7 @@ _PICTURE_TYPES = ("image/", "application/octet-stream", "binary/octet-stream")
 
 async def fetch_picture(url: str, max_bytes: int, timeout: float) -> Fetched:
     """What a public ``https://`` URL gives, unless it says that it is no picture."""
-    from drawthings_mcp.web import fetch_public
+    from drawthings_mcp.web.fetch import fetch_public
 
     return await fetch_public(url, max_bytes=max_bytes, timeout=timeout, accept=_PICTURE_TYPES)
 

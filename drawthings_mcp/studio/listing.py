@@ -10,17 +10,9 @@ from drawthings_mcp.catalog import Catalog, CatalogEntry, Control, Embedding, Lo
 from drawthings_mcp.limits import UNIT
 from drawthings_mcp.planning import load_known
 from drawthings_mcp.planning.modes import describe_abilities, list_modes
-from drawthings_mcp.presets import (
-    Preset,
-    PresetCollection,
-    choose_variant,
-    find_family,
-    list_recipes,
-    match_family,
-    parse_cell_name,
-    read_presets,
-)
-from drawthings_mcp.presets.preset import Source
+from drawthings_mcp.presets.collection import PresetCollection, read_presets
+from drawthings_mcp.presets.mode_table import choose_variant, list_recipes, match_family, parse_mode_name
+from drawthings_mcp.presets.preset import Preset, PresetSource, find_family
 from drawthings_mcp.settings import Settings
 from drawthings_mcp.studio.connection import Connection
 from drawthings_mcp.studio.results import CatalogListing, CatalogRow
@@ -146,7 +138,7 @@ def _find_model(preset: Preset, catalog: Catalog) -> Model | None:
     return find_entry(catalog.models, variant) if variant is not None else None
 
 
-_ORIGINS: Mapping[Source, str] = {
+_ORIGINS: Mapping[PresetSource, str] = {
     "own": "yours, in the presets folder",
     "app": "yours, from the app",
     "built in": "built in",
@@ -155,7 +147,7 @@ _ORIGINS: Mapping[Source, str] = {
 
 def _list_preset_modes(preset: Preset, model: Model | None) -> frozenset[str]:
     """The mode that the name of a preset of the user stands for, or else what its model does."""
-    mode, _ = parse_cell_name(preset.name)
+    mode, _ = parse_mode_name(preset.name)
     if preset.is_own and mode:
         return frozenset({mode})
     return frozenset(list_modes(model)) if model else frozenset()

@@ -1,14 +1,15 @@
-"""A URL from anywhere → its bytes, without ever touching the user's own network.
+"""Fetch a URL that comes from anywhere, without ever touching the user's own network.
 
-Owns the rules: https, public addresses only, nothing followed or believed unchecked. A host is resolved once and the
-connection goes to the very address that was checked, so that a name cannot change its mind in between; every redirect
-starts anew. Proxies of the environment are not used: they resolve names themselves, and the check would mean nothing.
-Knows nothing of pictures.
+Only https and public addresses are allowed, and nothing is followed or believed unchecked. A host is resolved once and
+the connection goes to the very address that was checked, so that a name cannot lead elsewhere in between; every
+redirect is checked again. Proxies of the environment are not used: they resolve names themselves, which would void it.
 """
 
 from __future__ import annotations
 
+import ipaddress
 import re
+import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -20,9 +21,16 @@ import anyio
 import httpx2
 
 from drawthings_mcp.errors import ForbiddenAddressError, WebError
-from drawthings_mcp.web.addresses import IPAddress, is_public, resolve_host
 
-Resolver: TypeAlias = Callable[[str, int], Awaitable[Sequence[IPAddress]]]
+IPAddress: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+"""IPv4 addresses within IPv6 (RFC 6052)."""
+_IPV4_COMPATIBLE = ipaddress.IPv6Network("::/96")
+"""The same in a form that went out of use (RFC 4291, §2.5.5.1)."""
+_IPV4_BITS = 0xFFFF_FFFF
+
+HostResolver: TypeAlias = Callable[[str, int], Awaitable[Sequence[IPAddress]]]
 
 MAX_REDIRECTS = 5
 _MAX_ADDRESSES = 3
@@ -60,8 +68,47 @@ class _Rules:
     accept: tuple[str, ...]
     schemes: tuple[str, ...]
     allow: Callable[[IPAddress], bool]
-    resolve: Resolver
+    resolve: HostResolver
     tls: ssl.SSLContext
+
+
+def is_public(address: IPAddress) -> bool:
+    """Whether an address is one of the public internet, and so is the IPv4 address in it, if there is one.
+
+    Loopback, private and shared networks, link-local, multicast, reserved and unspecified addresses are not.
+    """
+    if isinstance(address, ipaddress.IPv6Address):
+        inner = _find_inner(address)
+        if inner is not None:
+            return is_public(inner)
+        if address.is_site_local:
+            return False
+    return address.is_global and not (address.is_multicast or address.is_reserved or address.is_unspecified)
+
+
+def _find_inner(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
+    """The IPv4 host that an IPv6 address leads to."""
+    if address in _NAT64 or address in _IPV4_COMPATIBLE:
+        return ipaddress.IPv4Address(int(address) & _IPV4_BITS)
+    teredo = address.teredo
+    return address.ipv4_mapped or address.sixtofour or (teredo[1] if teredo else None)
+
+
+async def resolve_host(host: str, port: int) -> list[IPAddress]:
+    """The addresses of a host, in the order in which they should be tried.
+
+    Raises
+    ------
+    WebError
+        It has none.
+    """
+    try:
+        found = await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise WebError(f"The host {host!r} cannot be found; check the address and the network.") from error
+    # Without the zone of link-local addresses, which ends nothing here but confuses the parser.
+    addresses = [ipaddress.ip_address(str(target[0]).partition("%")[0]) for *_, target in found]
+    return list(dict.fromkeys(addresses))
 
 
 async def fetch_public(
@@ -72,7 +119,7 @@ async def fetch_public(
     accept: Sequence[str] = (),
     allow_http: bool = False,
     allow: Callable[[IPAddress], bool] = is_public,
-    resolve: Resolver = resolve_host,
+    resolve: HostResolver = resolve_host,
     tls: ssl.SSLContext | None = None,
 ) -> Fetched:
     """Fetch a URL from a public address.

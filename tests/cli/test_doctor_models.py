@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from drawthings_mcp.doctor import Finding
-from drawthings_mcp.presets import list_preferred_models
+from drawthings_mcp.presets.mode_table import list_preferred_models
 from drawthings_mcp.simulator import Simulator
 
 pytestmark = pytest.mark.anyio

@@ -13,7 +13,7 @@ from PIL import Image
 from drawthings_mcp._generated import image_service_pb2 as pb
 from drawthings_mcp.catalog import Catalog
 from drawthings_mcp.simulator.catalog import Shelf
-from drawthings_mcp.wire import parse_catalog
+from drawthings_mcp.wire.catalog import parse_catalog
 
 Pixels = NDArray[np.uint8]
 

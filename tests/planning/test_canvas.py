@@ -18,7 +18,7 @@ from drawthings_mcp.errors import InvalidImageError
 from drawthings_mcp.generation import GenerationRequest, ImageGenerationConfig, LoRAConfig
 from drawthings_mcp.planning import ComposedRequests, compose_requests
 from drawthings_mcp.tensors import Fit, fit_pixels
-from drawthings_mcp.wire import build_request
+from drawthings_mcp.wire.request import build_request
 
 Pixels = NDArray[np.uint8]
 GENERATE, REPAINT, KEEP, KEEP_UNLESS_MARKED = 1, 2, 3, 0

@@ -16,7 +16,7 @@ from drawthings_mcp.catalog import Catalog
 from drawthings_mcp.errors import InvalidImageError, InvalidInputError, UnknownNameError
 from drawthings_mcp.generation import ControlInputType, ControlNetConfig, Hint, HintType, ImageGenerationConfig
 from drawthings_mcp.planning import compose_requests
-from drawthings_mcp.wire import build_request
+from drawthings_mcp.wire.request import build_request
 
 Pixels = NDArray[np.uint8]
 SD = "sd_v1.5_f16.ckpt"

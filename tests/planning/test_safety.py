@@ -23,7 +23,7 @@ from drawthings_mcp.planning import compose_requests
 from drawthings_mcp.simulator.catalog import Shelf, list_specifications
 from drawthings_mcp.simulator.journal import Journal
 from drawthings_mcp.simulator.plan import plan_run
-from drawthings_mcp.wire import build_request
+from drawthings_mcp.wire.request import build_request
 
 SHELF = Shelf(frozenset(), {})
 

@@ -8,7 +8,8 @@ import pytest
 
 from drawthings_mcp.generation import ImageGenerationConfig, LoRAConfig, SamplerType
 from drawthings_mcp.generation.app_json import parse_app_json
-from drawthings_mcp.presets import Preset, find_recipe, list_recipes, recommended_configuration, strip_variant
+from drawthings_mcp.presets.mode_table import find_recipe, list_recipes, recommended_configuration
+from drawthings_mcp.presets.preset import Preset, strip_variant
 
 LIGHTNING_4 = "qwen_image_edit_2509_lightning_4_step_v1.0_lora_f16.ckpt"
 LIGHTNING_8 = "qwen_image_edit_2509_lightning_8_step_v1.0_lora_f16.ckpt"

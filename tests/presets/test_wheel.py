@@ -44,8 +44,8 @@ def test_the_wheel_carries_the_folder_inside_the_package(tmp_path: Path) -> None
         for path in (installed / "drawthings_mcp" / "configs" / "guides").rglob("*.md")
     }
     script = (
-        "from drawthings_mcp import presets; from drawthings_mcp.packaged import find_configs; "
-        "print(find_configs(), len(presets.list_recipes()), presets.choose_model(['sd_v1.5_f16.ckpt']))"
+        "from drawthings_mcp.presets import mode_table; from drawthings_mcp.packaged import find_configs; "
+        "print(find_configs(), len(mode_table.list_recipes()), mode_table.choose_model(['sd_v1.5_f16.ckpt']))"
     )
     assert _run(sys.executable, "-P", "-c", script, PYTHONPATH=str(installed)) == (
         f"{installed / 'drawthings_mcp' / 'configs'} 57 sd_v1.5_f16.ckpt\n"

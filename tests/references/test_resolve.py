@@ -31,7 +31,7 @@ from drawthings_mcp.references import IntakePolicy, Resolved, build_policy, hash
 from drawthings_mcp.search.projects import format_reference
 from drawthings_mcp.settings import Settings
 from drawthings_mcp.tensors import ensure_pixels
-from drawthings_mcp.web import Fetched, fetch_public
+from drawthings_mcp.web.fetch import Fetched, fetch_public
 from tests.search.projects.builder import Builder
 from tests.web_servers import WebServer
 

@@ -20,7 +20,7 @@ from drawthings_mcp.search.providers.brave import Brave
 from drawthings_mcp.search.providers.openverse import Openverse
 from drawthings_mcp.search.providers.searxng import SearXNG
 from drawthings_mcp.settings import Settings
-from drawthings_mcp.web import fetch_public
+from drawthings_mcp.web.fetch import fetch_public
 from tests.search.conftest import Desk
 from tests.web_servers import WebServer
 

@@ -17,7 +17,7 @@ from PIL import Image
 from drawthings_mcp import ImageGenerationConfig, SamplerType
 from drawthings_mcp.metadata import read_metadata
 from drawthings_mcp.simulator import Simulator
-from drawthings_mcp.wire import parse_configuration
+from drawthings_mcp.wire.configuration import parse_configuration
 
 pytestmark = pytest.mark.anyio
 

@@ -16,7 +16,8 @@ from mcp.types import TextResourceContents
 
 from drawthings_mcp import ImageGenerationConfig
 from drawthings_mcp.packaged import find_configs, read_packaged
-from drawthings_mcp.presets import find_family, list_families, list_recipes
+from drawthings_mcp.presets.mode_table import list_families, list_recipes
+from drawthings_mcp.presets.preset import find_family
 
 pytestmark = pytest.mark.anyio
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from drawthings_mcp.errors import DrawThingsError, InvalidInputError
-from drawthings_mcp.presets.checkpoints import list_checkpoints
+from drawthings_mcp.presets.preset import list_checkpoints
 from drawthings_mcp.simulator import Simulator
 from drawthings_mcp.studio import GenerateArguments
 from tests.slots import read_slots

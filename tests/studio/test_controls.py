@@ -13,7 +13,7 @@ from drawthings_mcp.errors import InvalidInputError
 from drawthings_mcp.settings import load_settings
 from drawthings_mcp.simulator import Simulator
 from drawthings_mcp.studio import GenerateArguments, open_studio
-from drawthings_mcp.wire import parse_configuration
+from drawthings_mcp.wire.configuration import parse_configuration
 
 pytestmark = pytest.mark.anyio
 

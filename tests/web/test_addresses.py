@@ -6,7 +6,7 @@ import ipaddress
 
 import pytest
 
-from drawthings_mcp.web import is_public
+from drawthings_mcp.web.fetch import is_public
 
 
 @pytest.mark.parametrize(

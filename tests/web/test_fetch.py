@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from drawthings_mcp.errors import ForbiddenAddressError, WebError
-from drawthings_mcp.web import Fetched, fetch_public, is_public
-from drawthings_mcp.web.addresses import IPAddress
+from drawthings_mcp.web.fetch import Fetched, IPAddress, fetch_public, is_public
 
 if TYPE_CHECKING:
     from tests.web_servers import WebServer

@@ -9,7 +9,7 @@ import pytest
 from drawthings_mcp._generated import image_service_pb2 as pb
 from drawthings_mcp.catalog import Catalog, Control, Embedding, LoRA, Model, Upscaler
 from drawthings_mcp.errors import UnknownNameError
-from drawthings_mcp.wire import parse_catalog
+from drawthings_mcp.wire.catalog import parse_catalog
 
 
 def model(file: str, name: str, **more: object) -> dict[str, object]:

@@ -23,7 +23,7 @@ from drawthings_mcp.generation import (
     SamplerType,
     SeedMode,
 )
-from drawthings_mcp.wire import build_configuration, parse_configuration
+from drawthings_mcp.wire.configuration import build_configuration, parse_configuration
 from tests.slots import SLOTS, RawTable, read_slots
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "wire"

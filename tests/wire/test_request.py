@@ -14,7 +14,8 @@ from drawthings_mcp._generated import image_service_pb2 as pb
 from drawthings_mcp.errors import InvalidImageError, InvalidInputError
 from drawthings_mcp.generation import GenerationRequest, Hint, HintTensor, HintType, ImageGenerationConfig
 from drawthings_mcp.tensors import decode_image, decode_mask, decode_tensor
-from drawthings_mcp.wire import build_request, parse_configuration
+from drawthings_mcp.wire.configuration import parse_configuration
+from drawthings_mcp.wire.request import build_request
 
 CONFIGURATION = ImageGenerationConfig(model="m.ckpt", width=192, height=128, seed=7)
 CANVAS = np.arange(128 * 192 * 3, dtype=np.uint32).reshape(128, 192, 3).astype(np.uint8)

@@ -22,7 +22,8 @@ from drawthings_mcp.events import (
     StageReached,
     TransferAnnounced,
 )
-from drawthings_mcp.wire import ResponseReader, response
+from drawthings_mcp.wire import response
+from drawthings_mcp.wire.response import ResponseReader
 
 Signpost = pb.ImageGenerationSignpostProto
 Response = pb.ImageGenerationResponse

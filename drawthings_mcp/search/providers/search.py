@@ -24,7 +24,7 @@ from drawthings_mcp.search.providers.provider import Provider, WebAnswer, WebIma
 from drawthings_mcp.search.providers.searxng import SearXNG
 from drawthings_mcp.settings import Settings
 from drawthings_mcp.tensors.picture_files import check_picture
-from drawthings_mcp.web import fetch_public
+from drawthings_mcp.web.fetch import fetch_public
 
 _logger = logging.getLogger(__name__)
 

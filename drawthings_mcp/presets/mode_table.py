@@ -1,21 +1,19 @@
-"""Which recipe goes with a mode and a family, and which is next when its files are not there.
+"""The built-in recipes: which one goes with a model, or with a mode and a family.
 
-Owns the table, as data: a row of recipes per mode and family, the best first. Knows nothing of servers: what is
-installed is told.
+The mode table has a row of recipes per mode and family, the best first; when a server lacks the files of one, the
+next counts. Both tables are data of ``configs/``; which files a server has is an argument.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from drawthings_mcp.errors import UnknownNameError
 from drawthings_mcp.packaged import read_packaged
-from drawthings_mcp.presets.checkpoints import list_checkpoints, strip_variant
-from drawthings_mcp.presets.preset import Preset
-from drawthings_mcp.presets.recipes import list_recipes
+from drawthings_mcp.presets.preset import Preset, list_checkpoints, parse_preset, strip_variant
 from drawthings_mcp.validation import strip_separators, suggest
 
 CUSTOM = "custom"
@@ -25,8 +23,63 @@ _MIN_BEGINNING = 3
 """Letters from which on the beginning of a family's name is taken for it."""
 
 
+@cache
+def list_recipes() -> tuple[Preset, ...]:
+    """The presets that ship with this package, in the app's order."""
+    parsed = (parse_preset(element, "built in") for element in read_packaged("recommended.json"))
+    return tuple(preset for preset in parsed if preset is not None)
+
+
+def find_recipe(model_file: str, version: str = "", loras: Collection[str] = ()) -> Preset | None:
+    """The recipe for a model by the app's rules; None when nothing is recommended for it.
+
+    The same file counts before another variant of the model, that before a model whose name it extends,
+    that before a recommendation for the version. Of several, the one counts that applies all requested
+    LoRAs, otherwise the one that applies most of them and no others (formats §2).
+
+    Parameters
+    ----------
+    version
+        The model's version as a server's catalog names it.
+    loras
+        Files of the LoRAs that will be applied.
+    """
+    requested = frozenset(loras)
+    for matches in _list_rules(model_file, version):
+        if candidates := [recipe for recipe in list_recipes() if matches(recipe)]:
+            return max(candidates, key=lambda recipe: _rate(recipe, requested))
+    return None
+
+
+def _list_rules(model_file: str, version: str) -> tuple[Callable[[Preset], bool], ...]:
+    base = strip_variant(model_file)
+    extended = [b for recipe in list_recipes() if base.startswith((b := strip_variant(recipe.model)) + "_")]
+    # The longest name is the nearest relative: "flux_2_klein_9b_kv" rather than "flux_2_klein_9b".
+    nearest = max(extended, key=len, default=None)
+    return (
+        lambda recipe: recipe.model == model_file,
+        lambda recipe: strip_variant(recipe.model) == base,
+        lambda recipe: strip_variant(recipe.model) == nearest,
+        lambda recipe: bool(version) and recipe.version == version,
+    )
+
+
+def _rate(recipe: Preset, requested: frozenset[str]) -> tuple[bool, bool, int]:
+    return requested <= recipe.loras, recipe.loras <= requested, len(recipe.loras & requested)
+
+
+def recommended_configuration(model_file: str, version: str = "", loras: Collection[str] = ()) -> dict[str, Any]:
+    """The recommended fields of an ``ImageGenerationConfig`` for a model, with that model.
+
+    Fields without a recommendation are absent; for a model without a recipe that is all but ``model``.
+    Parameters as in ``find_recipe``.
+    """
+    recipe = find_recipe(model_file, version, loras)
+    return {**(recipe.parse() if recipe else {}), "model": model_file}
+
+
 @dataclass(frozen=True, slots=True)
-class Chosen:
+class UsableRecipe:
     """A recipe that can be followed, and the variant of its model to follow it with."""
 
     recipe: Preset
@@ -41,7 +94,7 @@ def _read_modes() -> Mapping[str, Mapping[str, Any]]:
 
 @cache
 def list_recipes_for(mode: str, family: str) -> tuple[Preset, ...]:
-    """The recipes of a cell, the best first; none when the family does not serve the mode, or is ``custom``."""
+    """The recipes of a family for a mode, the best first; none when it does not serve the mode, or is ``custom``."""
     by_name = {recipe.name: recipe for recipe in list_recipes()}
     return tuple(by_name[name] for name in _read_modes()[mode]["families"].get(family, ()))
 
@@ -62,20 +115,20 @@ def match_family(name: str) -> str:
     return families.get(wanted) or (begun[0] if is_plain else "")
 
 
-def parse_cell_name(name: str) -> tuple[str, str]:
-    """Mode and family of a preset that is named for a cell, such as ``edit.flux``; both empty for any other."""
+def parse_mode_name(name: str) -> tuple[str, str]:
+    """Mode and family of a preset that is called ``edit.flux`` and the like; both empty for any other."""
     mode, dot, family = name.strip().lower().partition(".")
     return (mode, family) if dot and mode in _read_modes() else ("", "")
 
 
 def find_strength(mode: str) -> float | None:
-    """The strength that a mode wants, whatever the recipe; None when it does not care."""
+    """The strength that a mode sets, whatever the recipe; None when it sets none."""
     strength: float | None = _read_modes()[mode].get("strength")
     return strength
 
 
-def choose_recipe(models: Collection[str], loras: Collection[str], family: str, mode: str) -> Chosen | None:
-    """The best recipe of a cell whose files are all there; None when there is none.
+def choose_recipe(models: Collection[str], loras: Collection[str], family: str, mode: str) -> UsableRecipe | None:
+    """The best recipe for a mode and a family whose files are all there; None when there is none.
 
     Parameters
     ----------
@@ -94,14 +147,16 @@ def choose_recipe(models: Collection[str], loras: Collection[str], family: str, 
     return next(_list_possible(models, loras, family, mode), None)
 
 
-def _list_possible(models: Collection[str], loras: Collection[str] | None, family: str, mode: str) -> Iterator[Chosen]:
-    for recipe in _get_cell(family, mode):
+def _list_possible(
+    models: Collection[str], loras: Collection[str] | None, family: str, mode: str
+) -> Iterator[UsableRecipe]:
+    for recipe in _get_recipes(family, mode):
         model = choose_variant(recipe.model, models)
         if model is not None and (loras is None or recipe.loras <= set(loras)):
-            yield Chosen(recipe, model)
+            yield UsableRecipe(recipe, model)
 
 
-def _get_cell(family: str, mode: str) -> tuple[Preset, ...]:
+def _get_recipes(family: str, mode: str) -> tuple[Preset, ...]:
     recipes = list_recipes_for(mode, family)
     if not recipes:
         raise UnknownNameError(explain_gap(family, mode), name=family, nearest=_list_named_families(mode))
@@ -109,7 +164,7 @@ def _get_cell(family: str, mode: str) -> tuple[Preset, ...]:
 
 
 def explain_gap(family: str, mode: str) -> str:
-    """Why there is no recipe in a cell, and what to do instead."""
+    """Why there is no recipe for a mode and a family, and what to do instead."""
     served = [other for other in _read_modes() if list_recipes_for(other, family)]
     if not served:
         return f"There is no family {family!r}.{suggest(family, _list_named_families(mode))} Or name a model file."
@@ -153,6 +208,6 @@ def list_preferred_models(family: str = "auto", mode: str = "text2image") -> tup
     The preferred file of every model comes first, so that the first few are what to recommend; their other
     variants follow.
     """
-    by_base = {strip_variant(recipe.model): recipe.checkpoint.files for recipe in _get_cell(family, mode)}
+    by_base = {strip_variant(recipe.model): recipe.checkpoint.files for recipe in _get_recipes(family, mode)}
     variants = by_base.values()
     return tuple([files[0] for files in variants] + [file for files in variants for file in files[1:]])

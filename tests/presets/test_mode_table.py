@@ -5,15 +5,8 @@ from __future__ import annotations
 import pytest
 
 from drawthings_mcp.errors import UnknownNameError
-from drawthings_mcp.presets import (
-    choose_model,
-    find_family,
-    find_recipe,
-    list_preferred_models,
-    list_recipes,
-    strip_variant,
-)
-from drawthings_mcp.presets.checkpoints import list_checkpoints
+from drawthings_mcp.presets.mode_table import choose_model, find_recipe, list_preferred_models, list_recipes
+from drawthings_mcp.presets.preset import find_family, list_checkpoints, strip_variant
 
 KLEIN = "flux_2_klein_9b_q6p.ckpt"
 
