@@ -62,7 +62,7 @@ def _fill(folder: Path, rows: int) -> NDArray[np.float32]:
     topics = dice.normal(size=(_TOPICS, _DIMENSIONS)) * 0.8 + dice.normal(size=_DIMENSIONS) * 0.5
     aspects = dice.normal(size=(64, _DIMENSIONS)) * 0.12
     wanted = []
-    with open_index(folder).read() as connection:
+    with open_index(folder).open() as connection:
         for first in range(0, rows, _BATCH):
             count = min(_BATCH, rows - first)
             vectors = topics[dice.integers(0, _TOPICS, count)] + dice.normal(size=(count, 64)) @ aspects
@@ -83,7 +83,7 @@ def _compare_all(folder: Path, wanted: NDArray[np.float32]) -> list[list[int]]:
     """The nearest by comparing every number."""
     best = np.zeros((_QUERIES, 0), np.float32)
     pictures = np.zeros((_QUERIES, 0), np.int64)
-    with open_index(folder).read() as connection:
+    with open_index(folder).open() as connection:
         rows = connection.execute("SELECT picture, vector FROM meanings")
         while batch := rows.fetchmany(_BATCH):
             cosines = wanted @ np.stack([decode_vector(data) for _, data in batch]).T
@@ -100,7 +100,7 @@ def serve(folder: Path) -> None:
     sys.stdin.readline()
     meanings, wanted = Meanings("m"), np.load(folder / "wanted.npy")
     found: list[list[int]] = []
-    with open_index(folder).read() as connection:
+    with open_index(folder).open() as connection:
         seconds = time_once(partial(meanings.refresh, connection))
 
         def ask(vector: NDArray[np.float32]) -> None:

@@ -24,11 +24,11 @@ import numpy as np
 
 from benchmarks.collection import COMMON, MadeUpSource, make_rare_words
 from benchmarks.measurement import Measurement, measure_peak, time_once
-from drawthings_mcp.databases import transaction
+from drawthings_mcp.databases import Database, transaction
 from drawthings_mcp.generation import GeneratedImage, ImageGenerationConfig
 from drawthings_mcp.library import ImageCatalog
 from drawthings_mcp.metadata import build_metadata, encode_png, read_facts_from
-from drawthings_mcp.search.database import Database, open_index, open_tags
+from drawthings_mcp.search.database import open_index, open_tags
 from drawthings_mcp.search.indexing import run_indexing
 from drawthings_mcp.search.looking import source_key
 from drawthings_mcp.search.matching import find_pictures
@@ -111,7 +111,7 @@ def _scan_by_like(folder: Path) -> float:
     statement = "SELECT id FROM pictures WHERE words LIKE ? AND words LIKE ? ORDER BY id DESC LIMIT ?"
     rare = [word for word in reversed(_RARE) if len(word) >= 2 * _SYLLABLES]
     words = [(f"%{common}%", f"%{word}%", _PAGE) for common, word in zip(COMMON[:_SCANS], rare, strict=False)]
-    with open_index(folder).read() as connection:
+    with open_index(folder).open() as connection:
         scans = [partial(_fetch, connection.execute, statement, pair) for pair in words]
         return _best(partial(_run_each, scans)) / _SCANS
 
@@ -127,7 +127,7 @@ def _run_each(works: Sequence[Callable[[], object]]) -> None:
 
 def _scan_hashes(folder: Path) -> float:
     """Milliseconds for the nearest hashes by a loop over all of them."""
-    with open_index(folder).read() as connection:
+    with open_index(folder).open() as connection:
         rows = connection.execute("SELECT picture, substr(features, 1, 8) FROM looks").fetchall()
     hashes = [(int.from_bytes(data, "little"), picture) for picture, data in rows]
     wanted = hashes[0][0]
@@ -205,14 +205,14 @@ def _list_questions(index: Database, folder: Path, gallery: Gallery, size: int) 
 
 def _search(index: Database, source: MadeUpSource, catalog: ImageCatalog, text: str) -> object:
     """As a search does, but for the ids of the catalog."""
-    with index.read() as connection:
+    with index.open() as connection:
         shelf = Shelf(connection, {source_key(source.root, source.kind): source}, catalog)
         query = parse_query(text, _NOW)
         return find_pictures(connection, query, offset=0, limit=_PAGE, is_alive=shelf.is_alive)
 
 
 def _rank(index: Database, gallery: Gallery, look: Look, wishes: Sequence[str]) -> object:
-    with index.read() as connection:
+    with index.open() as connection:
         gallery.refresh(connection)
         return gallery.rank(connection, look, wishes=wishes)
 
@@ -234,7 +234,7 @@ def _make_look(number: int, noise: int = 0) -> Look:
 
 def _add_looks(index: Database) -> None:
     """Looks for the pictures that have none, as if they had been looked at."""
-    with index.read() as connection, transaction(connection):
+    with index.open() as connection, transaction(connection):
         rows = connection.execute("SELECT id FROM pictures WHERE id NOT IN (SELECT picture FROM looks)").fetchall()
         (first,) = connection.execute("SELECT count(*) FROM looks").fetchone()
         connection.executemany(

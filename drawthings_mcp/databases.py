@@ -1,25 +1,148 @@
-"""SQLite as this package uses it: many readers beside one writer, numbered forms, writes that are whole.
-
-Owns what every database of the state folder has in common. Knows no tables.
-"""
+"""SQLite databases of the state folder: many readers, one writer, numbered migrations, errors with a next step."""
 
 from __future__ import annotations
 
+import fcntl
+import os
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
+from pathlib import Path
+from typing import TypeAlias
 
 from drawthings_mcp.errors import StorageError
+from drawthings_mcp.faces import Step, Text
 
-BUSY_TIMEOUT = 30.0
+COMPANIONS = ("-wal", "-shm")
+"""Endings of the files that SQLite keeps next to a database in use."""
+_BUSY_TIMEOUT = 30.0
 """Seconds to wait for another process; a write takes milliseconds."""
 _BUSY_PAUSE = 0.01
 _PRIMARY_CODE = 0xFF
 """The part of an SQLite error code that tells the kind of error."""
 
-Forms = Sequence[Sequence[str]]
-"""Statements that lead from each form of a database to the next; which one it has is SQLite's ``user_version``."""
+Migrations: TypeAlias = Sequence[Sequence[str]]
+"""The statements that lead from each version to the next; the version is SQLite's ``user_version``.
+
+A migration that has been released is never changed; new ones are added at the end.
+"""
+
+
+class Database:
+    """One SQLite file; it and its folder are created on first use.
+
+    Every use opens a connection of its own, so that it works from any thread and from several processes. All of them
+    block: call them in threads.
+
+    Parameters
+    ----------
+    name
+        What errors call it: ``catalog``.
+    lock
+        The file that is locked while the database is open, so that nobody replaces it; None for one that nobody
+        replaces.
+    pragmas
+        Settings of each connection, as ``synchronous = NORMAL``.
+    has_named_columns
+        Whether rows are ``sqlite3.Row`` instead of tuples.
+    report_damage
+        The error for a file that is no sound database; may do something about the file.
+
+    Raises
+    ------
+    StorageError
+        Any method: the database cannot be opened, read or written, is damaged, or is of a newer version.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        migrations: Migrations,
+        name: str,
+        *,
+        report_damage: Callable[[Path, sqlite3.DatabaseError], StorageError],
+        lock: Path | None = None,
+        pragmas: Sequence[str] = (),
+        has_named_columns: bool = False,
+    ) -> None:
+        self.path = path
+        self._migrations = migrations
+        self._name = name
+        self._report_damage = report_damage
+        self._lock = lock
+        self._pragmas = pragmas
+        self._row_factory = sqlite3.Row if has_named_columns else None
+
+    @contextmanager
+    def open(self) -> Iterator[sqlite3.Connection]:
+        """A connection in autocommit mode to a database of the newest version."""
+        with self.translate_errors(), self._hold_lock():
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            # The thread that ends a search may be another than the one that began it; never two at once.
+            connection = sqlite3.connect(self.path, _BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
+            try:
+                connection.row_factory = self._row_factory
+                for pragma in self._pragmas:
+                    connection.execute(f"PRAGMA {pragma}")
+                _migrate(connection, self._migrations, self._name)
+                yield connection
+            finally:
+                connection.close()
+
+    @contextmanager
+    def write(self) -> Iterator[sqlite3.Connection]:
+        """A connection whose writes happen together or not at all, after all others."""
+        with self.open() as connection, transaction(connection):
+            yield connection
+
+    @contextmanager
+    def translate_errors(self) -> Iterator[None]:
+        """Errors of the file system and of SQLite as this package's."""
+        try:
+            yield
+        except OSError as error:
+            raise StorageError(
+                Text(
+                    "The {name} {path} cannot be written: {reason}. {step:C}.",
+                    name=self._name,
+                    path=self.path,
+                    reason=error.strerror or error,
+                    step=Step("set", setting="state_dir"),
+                )
+            ) from error
+        except sqlite3.OperationalError as error:
+            raise StorageError(
+                f"The {self._name} {self.path} cannot be used: {error}. Close programs that hold it, free disk space, "
+                "check its permissions, then try again; nothing was lost."
+            ) from error
+        except sqlite3.DatabaseError as error:
+            # Its subclasses are mistakes in this package; a damaged file is reported as the class itself.
+            if type(error) is not sqlite3.DatabaseError:
+                raise
+            raise self._report_damage(self.path, error) from error
+
+    @contextmanager
+    def _hold_lock(self) -> Iterator[None]:
+        with nullcontext() if self._lock is None else hold_lock(self._lock, exclusive=False):
+            yield
+
+
+@contextmanager
+def hold_lock(path: Path, *, exclusive: bool) -> Iterator[None]:
+    """Holds a lock that ends with the process at the latest.
+
+    Many may share it, an exclusive holder is alone. On disks without locks nothing is held: what it protects is the
+    replacement of a broken database while another process writes to it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        with suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH)
+        yield
+    finally:
+        os.close(handle)
 
 
 @contextmanager
@@ -42,9 +165,9 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
         raise
 
 
-def use_wal(connection: sqlite3.Connection) -> None:
+def _use_wal(connection: sqlite3.Connection) -> None:
     """Let readers and a writer work at once; the file keeps this mode."""
-    deadline = time.monotonic() + BUSY_TIMEOUT
+    deadline = time.monotonic() + _BUSY_TIMEOUT
     while True:
         try:
             connection.execute("PRAGMA journal_mode = WAL")
@@ -57,41 +180,25 @@ def use_wal(connection: sqlite3.Connection) -> None:
             return
 
 
-def migrate(connection: sqlite3.Connection, forms: Forms, what: str) -> None:
-    """Bring a database to its newest form; does nothing when it has it.
-
-    Parameters
-    ----------
-    connection
-        In autocommit mode.
-    what
-        The database, for errors: ``catalog``.
-
-    Raises
-    ------
-    StorageError
-        The database was written by a newer version of this package.
-    """
-    if _get_version(connection) == len(forms):
+def _migrate(connection: sqlite3.Connection, migrations: Migrations, name: str) -> None:
+    """Bring a database to its newest version; does nothing when it has it."""
+    if _get_version(connection) == len(migrations):
         return
-    use_wal(connection)
+    _use_wal(connection)
     with transaction(connection):
         # Read again: another process may have been faster.
-        _apply(connection, forms, _get_version(connection), what)
+        version = _get_version(connection)
+        if version > len(migrations):
+            raise StorageError(
+                f"The {name} was written by a newer drawthings-mcp (version {version}, this one knows "
+                f"{len(migrations)}). Update drawthings-mcp."
+            )
+        for statements in migrations[version:]:
+            for statement in statements:
+                connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {len(migrations)}")
 
 
 def _get_version(connection: sqlite3.Connection) -> int:
     ((version,),) = connection.execute("PRAGMA user_version").fetchall()
     return int(version)
-
-
-def _apply(connection: sqlite3.Connection, forms: Forms, version: int, what: str) -> None:
-    if version > len(forms):
-        raise StorageError(
-            f"The {what} was written by a newer drawthings-mcp (form {version}, this one knows {len(forms)}). "
-            "Update drawthings-mcp."
-        )
-    for statements in forms[version:]:
-        for statement in statements:
-            connection.execute(statement)
-    connection.execute(f"PRAGMA user_version = {len(forms)}")

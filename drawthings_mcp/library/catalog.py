@@ -12,8 +12,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, Unpack
 
+from drawthings_mcp.databases import Database
 from drawthings_mcp.errors import CatalogDamagedError, StorageError, UnknownNameError
-from drawthings_mcp.library.database import FILE_NAME, Database
+from drawthings_mcp.library.database import FILE_NAME, build_database
 from drawthings_mcp.library.journal import FILE_NAME as JOURNAL_NAME
 from drawthings_mcp.library.journal import Journal
 from drawthings_mcp.library.records import (
@@ -52,7 +53,7 @@ class ImageCatalog:
     """
 
     def __init__(self, state_dir: Path, *, database: Database | None = None) -> None:
-        self._database = database or Database(state_dir / FILE_NAME, state_dir / LOCK_NAME)
+        self._database = database or build_database(state_dir / FILE_NAME, state_dir / LOCK_NAME)
         self._journal = Journal(state_dir / JOURNAL_NAME)
 
     def reserve(self, kind: Kind, folder: Path) -> str:

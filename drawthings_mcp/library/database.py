@@ -1,112 +1,73 @@
-"""The SQLite file of a state folder: opened for each call, one writer at a time, errors that say what to do.
-
-Owns connections, transactions and the lock under which the file is replaced. Knows no pictures.
-
-Every call opens a connection of its own, so that a database can be used from any thread and from several
-processes. All of them block: call them in threads.
-"""
+"""The catalog's database: its tables, and what is said when it is damaged."""
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import os
-import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from drawthings_mcp.databases import BUSY_TIMEOUT, migrate, transaction
-from drawthings_mcp.errors import CatalogDamagedError, StorageError
-from drawthings_mcp.library.migrations import MIGRATIONS
+from drawthings_mcp.databases import Database, Migrations
+from drawthings_mcp.errors import CatalogDamagedError
+
+if TYPE_CHECKING:
+    import sqlite3
 
 FILE_NAME = "catalog.sqlite3"
-COMPANIONS = ("-wal", "-shm")
-"""Endings of the files that SQLite keeps beside a database in use."""
+
+_MIGRATIONS: Migrations = (
+    (
+        "CREATE TABLE numbers (kind TEXT PRIMARY KEY, last INTEGER NOT NULL)",
+        """
+        CREATE TABLE images (
+            kind TEXT NOT NULL,
+            number INTEGER NOT NULL,
+            path TEXT NOT NULL,
+            created TEXT NOT NULL,
+            prompt TEXT NOT NULL,
+            negative_prompt TEXT NOT NULL,
+            seed INTEGER,
+            model TEXT NOT NULL,
+            width INTEGER NOT NULL,
+            height INTEGER NOT NULL,
+            server TEXT NOT NULL,
+            simulated INTEGER NOT NULL,
+            PRIMARY KEY (kind, number)
+        )
+        """,
+    ),
+    (
+        "ALTER TABLE images ADD COLUMN sha256 TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE images ADD COLUMN size_bytes INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE images ADD COLUMN format TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE images ADD COLUMN configuration TEXT NOT NULL DEFAULT '{}'",
+        "ALTER TABLE images ADD COLUMN job TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE images ADD COLUMN origin TEXT NOT NULL DEFAULT ''",
+        "CREATE INDEX images_by_path ON images (path)",
+        "CREATE INDEX images_by_sha256 ON images (sha256) WHERE sha256 <> ''",
+        "CREATE INDEX images_by_origin ON images (origin) WHERE origin <> ''",
+        """
+        CREATE TABLE parents (
+            child TEXT NOT NULL,
+            place INTEGER NOT NULL,
+            role TEXT NOT NULL,
+            parent TEXT NOT NULL,
+            PRIMARY KEY (child, place)
+        ) WITHOUT ROWID
+        """,
+        "CREATE INDEX parents_by_parent ON parents (parent)",
+        "CREATE TABLE reservations (id TEXT PRIMARY KEY, folder TEXT NOT NULL, since TEXT NOT NULL) WITHOUT ROWID",
+        "CREATE TABLE previews (sha256 TEXT PRIMARY KEY, image TEXT NOT NULL) WITHOUT ROWID",
+        "CREATE TABLE sights (client TEXT PRIMARY KEY, seen INTEGER NOT NULL, at TEXT NOT NULL) WITHOUT ROWID",
+    ),
+)
 
 
-class Database:
-    """One database file; it and its folder are created on first use.
-
-    Parameters
-    ----------
-    lock
-        The file that is locked while the database is open, so that nobody replaces it; None for one that nobody else
-        knows of.
-
-    Raises
-    ------
-    CatalogDamagedError
-        Any method: the file is no sound database. It is left as it is.
-    StorageError
-        Any method: it cannot be opened or written, or is of a newer version.
-    """
-
-    def __init__(self, path: Path, lock: Path | None) -> None:
-        self.path = path
-        self._lock = lock
-
-    @contextmanager
-    def open(self) -> Iterator[sqlite3.Connection]:
-        """A connection in autocommit mode to a database of the newest form."""
-        with translate_errors(self.path), self._hold_lock():
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            connection = sqlite3.connect(self.path, timeout=BUSY_TIMEOUT, isolation_level=None)
-            try:
-                connection.row_factory = sqlite3.Row
-                migrate(connection, MIGRATIONS, "catalog")
-                yield connection
-            finally:
-                connection.close()
-
-    @contextmanager
-    def write(self) -> Iterator[sqlite3.Connection]:
-        """A connection whose writes happen together or not at all, after all others."""
-        with self.open() as connection, transaction(connection):
-            yield connection
-
-    @contextmanager
-    def _hold_lock(self) -> Iterator[None]:
-        with contextlib.nullcontext() if self._lock is None else hold_lock(self._lock, exclusive=False):
-            yield
+def build_database(path: Path, lock: Path | None) -> Database:
+    """A catalog's database, shared with those that hold the same lock."""
+    return Database(path, _MIGRATIONS, "catalog", lock=lock, has_named_columns=True, report_damage=_report_damage)
 
 
-@contextmanager
-def hold_lock(path: Path, *, exclusive: bool) -> Iterator[None]:
-    """Holds a lock that ends with the process at the latest.
-
-    Many may share it, an exclusive holder is alone. On disks without locks nothing is held: what it protects is the
-    replacement of a broken database while another process writes to it.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        with contextlib.suppress(OSError):
-            fcntl.flock(handle, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH)
-        yield
-    finally:
-        os.close(handle)
-
-
-@contextmanager
-def translate_errors(path: Path) -> Iterator[None]:
-    """Errors of the file system and of SQLite as this package's."""
-    try:
-        yield
-    except OSError as error:
-        raise StorageError(
-            f"The catalog {path} cannot be written: {error.strerror}. Set DRAWTHINGS_STATE_DIR to a folder of yours."
-        ) from error
-    except sqlite3.OperationalError as error:
-        raise StorageError(
-            f"The catalog {path} cannot be used: {error}. Close programs that hold it, free disk space, check its "
-            "permissions, then try again; nothing was lost."
-        ) from error
-    except sqlite3.DatabaseError as error:
-        # Its subclasses are mistakes in this module; a damaged file is reported as the class itself.
-        if type(error) is not sqlite3.DatabaseError:
-            raise
-        raise CatalogDamagedError(
-            f"The catalog {path} is damaged: {error}. Your pictures are safe in their folders. Restart drawthings-mcp: "
-            "the file is then set aside and the catalog rebuilt, with the ids as they were."
-        ) from error
+def _report_damage(path: Path, error: sqlite3.DatabaseError) -> CatalogDamagedError:
+    return CatalogDamagedError(
+        f"The catalog {path} is damaged: {error}. Your pictures are safe in their folders. Restart drawthings-mcp: "
+        "the file is then set aside and the catalog rebuilt, with the ids as they were."
+    )

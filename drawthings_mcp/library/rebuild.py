@@ -11,9 +11,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
+from drawthings_mcp.databases import COMPANIONS, hold_lock
 from drawthings_mcp.errors import CatalogDamagedError
 from drawthings_mcp.library.catalog import LOCK_NAME, ImageCatalog
-from drawthings_mcp.library.database import COMPANIONS, FILE_NAME, Database, hold_lock, translate_errors
+from drawthings_mcp.library.database import FILE_NAME, build_database
 from drawthings_mcp.library.journal import FILE_NAME as JOURNAL_NAME
 from drawthings_mcp.library.journal import Journal
 from drawthings_mcp.library.records import ImageRecord
@@ -56,8 +57,8 @@ def open_catalog(state_dir: Path, folders: Iterable[Path] = ()) -> OpenedCatalog
     catalog = ImageCatalog(state_dir)
     notes: tuple[str, ...] = ()
     if not _is_sound(catalog, state_dir / FILE_NAME):
-        path = state_dir / FILE_NAME
-        with translate_errors(path), hold_lock(state_dir / LOCK_NAME, exclusive=True):
+        database = build_database(state_dir / FILE_NAME, lock=None)
+        with database.translate_errors(), hold_lock(state_dir / LOCK_NAME, exclusive=True):
             notes = tuple(_rebuild(state_dir, (*folders, *own)))
     reconcile(catalog, own)
     return OpenedCatalog(catalog, notes)
@@ -75,12 +76,12 @@ def _is_sound(catalog: ImageCatalog, path: Path) -> bool:
 
 def _rebuild(state_dir: Path, folders: Iterable[Path]) -> Iterator[str]:
     path = state_dir / FILE_NAME
-    if _is_sound(ImageCatalog(state_dir, database=Database(path, lock=None)), path):
+    if _is_sound(ImageCatalog(state_dir, database=build_database(path, lock=None)), path):
         return  # another process was faster
     fresh = path.with_name(f"{FILE_NAME}.new")
     for leftover in (fresh, *_list_companions(fresh)):
         leftover.unlink(missing_ok=True)
-    rebuilt = ImageCatalog(state_dir, database=Database(fresh, lock=None))
+    rebuilt = ImageCatalog(state_dir, database=build_database(fresh, lock=None))
     rebuilt.restore(_complete(record) for record in Journal(state_dir / JOURNAL_NAME).read())
     recover_files(rebuilt, itertools.chain.from_iterable(map(list_below, folders)))
     count = rebuilt.check()

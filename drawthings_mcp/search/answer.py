@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from drawthings_mcp.databases import Database
 from drawthings_mcp.errors import InvalidInputError, UnknownNameError
 from drawthings_mcp.library import ImageCatalog
 from drawthings_mcp.search import files
 from drawthings_mcp.search.arguments import SearchArguments, SearchResult
-from drawthings_mcp.search.database import Database
 from drawthings_mcp.search.embeddings import Meanings
 from drawthings_mcp.search.entry import Source
 from drawthings_mcp.search.facets import root_facet
@@ -106,7 +106,7 @@ class Answerer:
         InvalidImageError
             ``like`` cannot be read.
         """
-        with self._index.read() as connection:
+        with self._index.open() as connection:
             active = _list_active(connection, sources)
             if not active:
                 return SearchResult(
@@ -197,7 +197,7 @@ class Answerer:
     def change_tags(self, place: str, add: Sequence[str], remove: Sequence[str]) -> list[str]:
         """Add tags to a picture and take tags off; all that it has then."""
         path, key = split_place(place)
-        with self._index.read() as connection:
+        with self._index.open() as connection:
             content = self._find_origin(connection, path) or _find_content(connection, path, key)
         if add or remove:
             change_tags(self._tags, self._index, [content], add=add, remove=remove)

@@ -16,10 +16,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeAlias
 
-from drawthings_mcp.databases import transaction
+from drawthings_mcp.databases import Database, transaction
 from drawthings_mcp.errors import DrawThingsError, StorageError
 from drawthings_mcp.search import files
-from drawthings_mcp.search.database import Database
 from drawthings_mcp.search.entry import Entry, Source
 from drawthings_mcp.search.files import PendingFile
 from drawthings_mcp.search.pictures import PictureWriter, ReadTags
@@ -116,7 +115,7 @@ def run_indexing(
     result = IndexReport()
     start = time.monotonic()
     # One connection for all: the last one to close makes SQLite empty its log, which takes longer than a batch.
-    with open_reader(tags) as read_tags, index.read() as connection:
+    with open_reader(tags) as read_tags, index.open() as connection:
         present: dict[int, Source] = {}
         gone: list[int] = []
         for source in sources:
@@ -142,7 +141,7 @@ def drop_folder(index: Database, tags: Database, folder: Path) -> None:
     StorageError
         The index cannot be written.
     """
-    with open_reader(tags) as read_tags, index.read() as connection:
+    with open_reader(tags) as read_tags, index.open() as connection:
         for root in files.list_roots_below(connection, folder):
             while numbers := files.list_files(connection, root, _BATCH):
                 with transaction(connection):

@@ -11,9 +11,8 @@ import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
 
-from drawthings_mcp.databases import transaction
+from drawthings_mcp.databases import Database, transaction
 from drawthings_mcp.errors import DrawThingsError
-from drawthings_mcp.search.database import Database
 from drawthings_mcp.search.entry import Source
 from drawthings_mcp.search.indexing import Progress, Report, Stop, never
 from drawthings_mcp.search.visual.shrink import look_at
@@ -45,7 +44,7 @@ def run_looking(
         The index cannot be written.
     """
     done, last = 0, _ALL
-    with index.read() as connection:
+    with index.open() as connection:
         # Not to pass a million pictures that were all looked at.
         total = count_unseen(connection)
         while total and not should_stop():

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from drawthings_mcp.databases import Database
 from drawthings_mcp.errors import InvalidInputError, UnknownNameError
-from drawthings_mcp.search.database import Database
 from drawthings_mcp.search.pictures import PictureWriter, ReadTags
 from drawthings_mcp.search.words import split_words
 
@@ -48,7 +48,7 @@ def change_tags(
 @contextmanager
 def open_reader(tags: Database) -> Iterator[ReadTags]:
     """Reads the tags of many pictures over one connection."""
-    with tags.read() as connection:
+    with tags.open() as connection:
 
         def read(content: str) -> list[str]:
             with tags.translate_errors():
@@ -59,14 +59,14 @@ def open_reader(tags: Database) -> Iterator[ReadTags]:
 
 def count_tags(tags: Database) -> Mapping[str, int]:
     """Every tag and how many pictures have it, the most frequent first."""
-    with tags.read() as connection:
+    with tags.open() as connection:
         rows = connection.execute("SELECT min(shown), count(*) FROM tags GROUP BY tag ORDER BY count(*) DESC, tag")
         return dict(rows.fetchall())
 
 
 def list_tags_of(tags: Database, content: str) -> list[str]:
     """The tags of one picture."""
-    with tags.read() as connection:
+    with tags.open() as connection:
         return _list_tags(connection, content)
 
 
@@ -100,7 +100,7 @@ def forget_folders(tags: Database, folders: Sequence[Path]) -> None:
 
 def list_remembered(tags: Database) -> list[Path]:
     """Folders that were asked to be indexed, besides those of the settings."""
-    with tags.read() as connection:
+    with tags.open() as connection:
         return [Path(path) for (path,) in connection.execute("SELECT path FROM folders ORDER BY path")]
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import anyio
 import pytest
 
+from drawthings_mcp.cli.face import SHELL
 from drawthings_mcp.errors import StorageError
 from drawthings_mcp.search import SearchArguments
 from drawthings_mcp.search.database import INDEX_NAME, TAGS_NAME
@@ -286,5 +287,6 @@ async def test_a_folder_that_may_not_be_listed_keeps_its_pictures(desk: Desk) ->
 
 async def test_a_state_folder_that_cannot_be_used_is_explained(desk: Desk) -> None:
     desk.state.write_text("a file")
-    with pytest.raises(StorageError, match="DRAWTHINGS_STATE_DIR"):
+    with pytest.raises(StorageError, match="state_dir to the client") as refused:
         await desk.search()
+    assert "DRAWTHINGS_STATE_DIR" in refused.value.word(SHELL)

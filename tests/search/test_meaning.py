@@ -206,7 +206,7 @@ def test_the_nearest_of_many_are_those_of_a_full_comparison(desk: Desk) -> None:
             [(number, encode_vector(vector)) for number, vector in enumerate(vectors)],
         )
     meanings = Meanings("m")
-    with index.read() as connection:
+    with index.open() as connection:
         meanings.refresh(connection)
         for number in range(0, 5000, 500):
             wanted = _make_unit(dice, 1, 384)[0] * 0.7 + vectors[number]

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from drawthings_mcp.databases import Database
 from drawthings_mcp.metadata import read_facts_from
-from drawthings_mcp.search.database import Database, open_index, open_tags
+from drawthings_mcp.search.database import open_index, open_tags
 from drawthings_mcp.search.indexing import run_indexing
 from drawthings_mcp.search.matching import find_pictures
 from drawthings_mcp.search.query import Condition, parse_query
@@ -107,6 +108,6 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Database:
 @settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(text=st.one_of(st.text(), st.text("fox \"-:*()^{}'\\ANDORNTmdelsizctag,"), st.text("model:tag-\"' \0")))
 def test_no_text_breaks_a_search(index: Database, text: str) -> None:
-    with index.read() as connection:
+    with index.open() as connection:
         hits = find_pictures(connection, parse_query(text, NOW), offset=0, limit=5)
     assert len(hits.page) <= hits.total

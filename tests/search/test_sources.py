@@ -215,7 +215,7 @@ async def test_a_folder_that_was_indexed_once_is_searched_until_it_is_forgotten(
     assert await desk.names("swan") == ["swan.png"]
     await desk.engine().forget([tmp_path / "more"])
     assert await desk.names("swan") == []
-    with open_index(desk.state).read() as connection:
+    with open_index(desk.state).open() as connection:
         for table in ("pictures", "places", "files", "vocabulary"):
             assert connection.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,), table
 
@@ -230,10 +230,10 @@ async def test_a_run_that_removes_what_is_gone_can_be_stopped(desk: Desk) -> Non
     sources = choose_sources(desk.output, [desk.pictures], lambda file, path: read_facts_from(file, name=str(path)))
     asked = iter([False] * (len(sources) + 1))
     run_indexing(index, tags, sources, should_stop=lambda: next(asked, True))
-    with index.read() as connection:
+    with index.open() as connection:
         assert connection.execute("SELECT count(*) FROM files").fetchone() == (44,)
     run_indexing(index, tags, sources)
-    with index.read() as connection:
+    with index.open() as connection:
         assert connection.execute("SELECT count(*) FROM files").fetchone() == (0,)
 
 

@@ -175,7 +175,7 @@ async def test_looking_stops_after_any_picture(gallery: Desk) -> None:
         {source_key(source.root, source.kind): source for source in sources},
         should_stop=lambda: next(asked, True),
     )
-    with open_index(gallery.state).read() as connection:
+    with open_index(gallery.state).open() as connection:
         assert connection.execute("SELECT count(*) FROM looks").fetchone() == (2,)
 
 

@@ -13,8 +13,8 @@ import anyio.to_thread
 import numpy as np
 from numpy.typing import NDArray
 
+from drawthings_mcp.databases import Database
 from drawthings_mcp.errors import EndpointError
-from drawthings_mcp.search.database import Database
 from drawthings_mcp.search.embeddings.embedding import embed_texts
 from drawthings_mcp.search.embeddings.vectors import VALUE_SIZE, encode_vector
 from drawthings_mcp.search.indexing import Progress, Report, Stop, never
@@ -57,7 +57,7 @@ async def run_meaning(
 
 
 def _list_next(index: Database, last: int, model: str) -> list[tuple[int, str]]:
-    with index.read() as connection:
+    with index.open() as connection:
         rows = connection.execute(_NEXT, (last, model, _BATCH)).fetchall()
     # Some servers refuse empty texts.
     return [(picture, (prompt or words or "picture")[:_MAX_TEXT]) for picture, prompt, words in rows]
