@@ -1,15 +1,13 @@
-"""Sentences for what was wrong with a value.
-
-Owns the wording of refusals, so that the library, the tools and the command line say the same. Knows no
-field, no model and no server.
-"""
+"""Sentences for what was wrong with a value, so that the library, the tools and the command line say the same."""
 
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
+
+from drawthings_mcp.errors import InvalidInputError
+from drawthings_mcp.faces import join_texts
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
@@ -20,8 +18,6 @@ _SUGGESTED = 3
 _MAX_LISTED = 30
 _ALIKE = 0.6
 """Share of letters in common from which on a name is taken for a slip of the pen."""
-
-_OWNER = re.compile(r"^\w+Config: ")
 
 _PHRASES: Mapping[str, str] = {
     "missing": "is required",
@@ -85,11 +81,6 @@ def suggest(name: str, known: Iterable[str]) -> str:
     return f" There are: {', '.join(names.values())}." if names else ""
 
 
-def drop_owner(text: str) -> str:
-    """A refusal without the class whose field it is about, which nobody beyond Python knows."""
-    return _OWNER.sub("", text)
-
-
 def make_encodable(text: str) -> str:
     """A text that can be sent: halves of surrogate pairs, which JSON and names of files can hold, become ``?``."""
     return text.encode("utf-8", "replace").decode()
@@ -101,34 +92,49 @@ def shorten(value: object, limit: int = 60) -> str:
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 
-def explain(error: ValidationError, fields: Mapping[str, FieldInfo] | None = None) -> str:
-    """One short line per wrong field: its name, what was wrong, what is allowed.
+def build_refusal(error: ValidationError, fields: Mapping[str, FieldInfo] | None = None) -> InvalidInputError:
+    """What pydantic raised as this package's own error, about the first wrong field; each further one is a line.
 
     Parameters
     ----------
-    error
-        What pydantic raised.
     fields
         Those of the model: for their ranges, and to suggest one for a field that does not exist.
     """
-    return "\n".join(dict.fromkeys(_explain_one(detail, fields or {}) for detail in error.errors()))
+    refusals = [_build_one(detail, fields or {}) for detail in error.errors()]
+    by_text = {str(refusal): refusal for refusal in refusals}
+    first, *others = by_text.values()
+    if others:
+        first.problem = join_texts(first.problem, *others, by="\n")
+    return first
 
 
-def _explain_one(detail: ErrorDetails, fields: Mapping[str, FieldInfo]) -> str:
+def explain(error: ValidationError, fields: Mapping[str, FieldInfo] | None = None) -> str:
+    """One short line per wrong field: its name, what was wrong, what is allowed; as ``build_refusal``."""
+    return str(build_refusal(error, fields))
+
+
+def _build_one(detail: ErrorDetails, fields: Mapping[str, FieldInfo]) -> InvalidInputError:
     field = ".".join(str(part) for part in detail["loc"])
+    cause = detail.get("ctx", {}).get("error")
+    nearest = cause.nearest if isinstance(cause, InvalidInputError) else ()
+    return InvalidInputError(
+        _explain_one(detail, field, fields), parameter=field, value=detail["input"], nearest=nearest
+    )
+
+
+def _explain_one(detail: ErrorDetails, field: str, fields: Mapping[str, FieldInfo]) -> str:
     if detail["type"] == "extra_forbidden":
-        return f"{field}: there is no such argument.{suggest(field, fields)}"
+        return f"there is no such argument.{suggest(field, fields)}"
     if detail["type"] in _BOUNDS and (reach := _find_bounds(fields.get(field))):
-        return f"{field}: must be from {reach[0]:.10g} to {reach[1]:.10g}, got {shorten(detail['input'])}"
+        return f"must be from {reach[0]:.10g} to {reach[1]:.10g}, got {shorten(detail['input'])}"
     phrase = _PHRASES.get(detail["type"])
     if phrase is None:
-        return f"{field}: {detail['msg']}"
+        return detail["msg"]
     bounds = {key: f"{bound:g}" if isinstance(bound, float) else bound for key, bound in detail.get("ctx", {}).items()}
     context: dict[str, Any] = {"value": shorten(detail["input"]), **bounds}
     if isinstance(detail["input"], str):
         context["length"] = len(detail["input"])
-    text = phrase.format_map(context)
-    return f"{field}: {text}" if field else text
+    return phrase.format_map(context)
 
 
 _BOUNDS = frozenset({"greater_than_equal", "less_than_equal"})

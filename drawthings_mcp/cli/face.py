@@ -32,7 +32,7 @@ _SETTINGS = frozenset({"server", "tls", "ca_file", "shared_secret"})
 
 
 def _name(parameter: str) -> str:
-    from drawthings_mcp.generation.app_json import list_app_keys
+    from drawthings_mcp.generation.configuration import list_app_keys
 
     if parameter in _OPTIONS:
         return _OPTIONS[parameter]

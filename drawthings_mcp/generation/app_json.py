@@ -1,20 +1,18 @@
-"""A configuration as the JSON object of the app: presets, clipboard, image metadata.
+"""The app's JSON form of configurations, LoRAs and controls, as in presets and image metadata (formats §1.3).
 
-Keys are the configuration's field names in camelCase; sizes are pixels (formats §1.3). The object may be
-partial: what it lacks keeps the app's default. Keys that are not the configuration's are ignored, as the app
-does.
+Keys are field names in camelCase, sizes are pixels, some enumerations are words, and numbers are 32 bits wide. An
+object may be partial; keys that are no fields are ignored, as the app does.
 """
 
 from __future__ import annotations
 
 import enum
-import math
 import struct
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
-from drawthings_mcp.errors import InvalidInputError, UnknownNameError
-from drawthings_mcp.generation.configuration import ControlNetConfig, ImageGenerationConfig, LoRAConfig
+from drawthings_mcp.errors import InvalidInputError
 from drawthings_mcp.generation.enums import (
     ColorCalibration,
     CompressionMethod,
@@ -22,22 +20,16 @@ from drawthings_mcp.generation.enums import (
     ControlMode,
     LoRAMode,
 )
-from drawthings_mcp.limits import UNIT
-from drawthings_mcp.validation import suggest
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 UNIT_SIZES = frozenset(
-    (
-        "width",
-        "height",
-        "hires_fix_width",
-        "hires_fix_height",
-        "decoding_tile_width",
-        "decoding_tile_height",
-        "decoding_tile_overlap",
-        "diffusion_tile_width",
-        "diffusion_tile_height",
-        "diffusion_tile_overlap",
-    )
+    {
+        *("width", "height", "hires_fix_width", "hires_fix_height"),
+        *("decoding_tile_width", "decoding_tile_height", "decoding_tile_overlap"),
+        *("diffusion_tile_width", "diffusion_tile_height", "diffusion_tile_overlap"),
+    }
 )
 """Sizes that are counted in units of 64 pixels on the wire."""
 
@@ -60,43 +52,9 @@ _WORDS: Mapping[str, Mapping[enum.IntEnum, str]] = {
 """Enumerations that the app writes as words; all others are numbers."""
 
 
-def _camel(name: str) -> str:
-    first, *rest = name.split("_")
-    return first + "".join(part.capitalize() for part in rest)
-
-
-def _keys(model: type[Any], **renamed: str) -> dict[str, str]:
-    return {renamed.get(name, _camel(name)): name for name in model.model_fields}
-
-
-_CONTROL_KEYS = _keys(ControlNetConfig, control_mode="controlImportance")
-_LORA_KEYS = _keys(LoRAConfig)
-_KEYS = {
-    key: name for key, name in _keys(ImageGenerationConfig).items() if name not in {"name", "causal_inference_enabled"}
-}
-
-
-_IGNORED_KEYS = frozenset({"id", "name", "version"})
-"""Keys that the app writes or reads beside the settings."""
-
-
-def list_app_keys() -> Mapping[str, str]:
-    """The app's keys, each with the field of ``ImageGenerationConfig`` that it sets."""
-    return _KEYS
-
-
-def check_keys(data: Mapping[str, Any]) -> None:
-    """Refuses keys that are not the app's, which would be ignored.
-
-    Raises
-    ------
-    UnknownNameError
-        Names the ones that look like it.
-    """
-    for key in data:
-        if key not in _KEYS and key not in _IGNORED_KEYS:
-            raise UnknownNameError(f"configuration: there is no key {key!r}.{suggest(key, _KEYS)}", name=key)
-
+_RENAMED: Mapping[str, str] = {"control_mode": "controlImportance"}
+_WITHOUT_KEY = frozenset({"name", "causal_inference_enabled"})
+"""Fields that the app's objects do not have."""
 
 MAX_FLOAT32 = 3.4e38
 """Beyond this a number is no 32-bit float, and no sensible setting."""
@@ -116,6 +74,22 @@ def shorten_float32(value: float) -> float:
     return float(f"{value:.{digits}g}")
 
 
+@cache
+def list_keys(model: type[BaseModel]) -> Mapping[str, str]:
+    """The app's keys of a kind of value, each with the field that it sets."""
+    return {_RENAMED.get(name) or _camel(name): name for name in model.model_fields if name not in _WITHOUT_KEY}
+
+
+def _camel(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(part.capitalize() for part in rest)
+
+
+def build_object(value: BaseModel) -> dict[str, Any]:
+    """The complete object of a value."""
+    return {key: _build(getattr(value, name), name) for key, name in list_keys(type(value)).items()}
+
+
 def _build(value: Any, name: str) -> Any:
     if isinstance(value, enum.IntEnum):
         return _WORDS[name][value] if name in _WORDS else int(value)
@@ -124,83 +98,31 @@ def _build(value: Any, name: str) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def _parse_word(name: str, value: Any, key: str) -> Any:
-    if not isinstance(value, str):
-        return value
-    words = {word: member for member, word in _WORDS[name].items()}
-    if value.lower() not in words:
-        allowed = ", ".join(repr(word) for word in words)
-        raise InvalidInputError(f"{key}: must be one of {allowed}, got {value!r}.")
-    return words[value.lower()]
+def parse_fields(model: type[BaseModel], data: Any, what: str) -> dict[str, Any]:
+    """The fields that an object sets; ``null`` counts as absent.
 
-
-def _parse(data: Any, keys: Mapping[str, str], what: str) -> dict[str, Any]:
-    if not isinstance(data, Mapping):
-        raise InvalidInputError(f"{what} must be a JSON object, got {type(data).__name__}.")
-    fields = {keys[key]: value for key, value in data.items() if key in keys and value is not None}
-    return {
-        name: _parse_word(name, value, _camel(name)) if name in _WORDS else _parse_number(value)
-        for name, value in fields.items()
-    }  # fmt: skip
-
-
-def _parse_number(value: Any) -> Any:
-    if not isinstance(value, float) or not abs(value) <= MAX_FLOAT32:
-        return value
-    return shorten_float32(value)
-
-
-def _parse_list(data: Any, parse_one: Callable[[Any], Any], key: str) -> tuple[Any, ...]:
-    if not isinstance(data, list):
-        raise InvalidInputError(f"{key} must be a list, got {type(data).__name__}.")
-    return tuple(parse_one(item) for item in data)
-
-
-def parse_app_json(data: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields that an app JSON object sets, ready for ``ImageGenerationConfig(**fields)``.
-
-    Sizes are floored to multiples of 64, as the app does. ``null`` counts as absent.
+    Parameters
+    ----------
+    what
+        How an error names the object.
 
     Raises
     ------
     InvalidInputError
-        The value is not an object, or a nested value has the wrong form.
+        It is no object, or has a word that is none of an enumeration's.
     """
-    fields = _parse(data, _KEYS, "A configuration")
-    for name in UNIT_SIZES & fields.keys():
-        if isinstance(fields[name], int | float) and math.isfinite(fields[name]):
-            fields[name] = int(fields[name]) // UNIT * UNIT
-    if "loras" in fields:
-        fields["loras"] = _parse_list(
-            fields["loras"], lambda item: LoRAConfig(**_parse(item, _LORA_KEYS, "A LoRA")), "loras"
-        )
-    if "controls" in fields:
-        fields["controls"] = _parse_list(
-            fields["controls"],
-            lambda item: ControlNetConfig(**_parse(item, _CONTROL_KEYS, "A control")),
-            "controls",
-        )
-    if isinstance(fields.get("seed"), int) and fields["seed"] < 0:
-        fields["seed"] = -1
-    if "causal_inference" in fields:
-        fields["causal_inference_enabled"] = bool(fields["causal_inference"])
-        if not fields["causal_inference"]:
-            del fields["causal_inference"]  # 0 says "off", not how many frames there would be
-    return fields
+    if not isinstance(data, Mapping):
+        raise InvalidInputError(f"{what} must be a JSON object, got {type(data).__name__}.")
+    keys = list_keys(model)
+    given = {key: value for key, value in data.items() if key in keys and value is not None}
+    return {keys[key]: _parse_value(key, keys[key], value) for key, value in given.items()}
 
 
-def build_app_json(configuration: ImageGenerationConfig) -> dict[str, Any]:
-    """The complete object, floats as exact 32-bit floats."""
-    data = {key: _build(getattr(configuration, name), name) for key, name in _KEYS.items()}
-    data["loras"] = [
-        {key: _build(getattr(lora, name), name) for key, name in _LORA_KEYS.items()}
-        for lora in configuration.loras
-    ]  # fmt: skip
-    data["controls"] = [
-        {key: _build(getattr(control, name), name) for key, name in _CONTROL_KEYS.items()}
-        for control in configuration.controls
-    ]
-    if not configuration.causal_inference_enabled:
-        data["causalInference"] = 0
-        data["causalInferencePad"] = 0
-    return data
+def _parse_value(key: str, name: str, value: Any) -> Any:
+    if isinstance(value, str) and name in _WORDS:
+        words = {word: member for member, word in _WORDS[name].items()}
+        if value.lower() not in words:
+            allowed = ", ".join(map(repr, words))
+            raise InvalidInputError(f"must be one of {allowed}, got {value!r}", parameter=key, value=value)
+        return words[value.lower()]
+    return shorten_float32(value) if isinstance(value, float) and abs(value) <= MAX_FLOAT32 else value

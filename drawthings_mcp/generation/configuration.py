@@ -1,11 +1,11 @@
 """The configuration of a run as a frozen value, in pixels, checked on construction.
 
-Field names are the app's, in snake_case; the wire's names are accepted as aliases where they differ. Knows
-nothing of FlatBuffers (``wire.configuration``) nor of servers.
+Field names are the app's, in snake_case; the wire's names are accepted as aliases where they differ.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Self
 
@@ -19,7 +19,8 @@ from pydantic import (
     field_validator,
 )
 
-from drawthings_mcp.errors import InvalidInputError
+from drawthings_mcp.errors import InvalidInputError, UnknownNameError
+from drawthings_mcp.generation.app_json import UNIT_SIZES, build_object, list_keys, parse_fields
 from drawthings_mcp.generation.enums import (
     ColorCalibration,
     CompressionMethod,
@@ -30,7 +31,7 @@ from drawthings_mcp.generation.enums import (
     SeedMode,
 )
 from drawthings_mcp.limits import MAX_SEED, MAX_SIDE, MIN_SIDE, UNIT
-from drawthings_mcp.validation import explain
+from drawthings_mcp.validation import build_refusal, suggest
 
 
 def _multiple_of_unit(value: Any) -> Any:
@@ -65,15 +66,15 @@ _NAMED_ENUMS: dict[str, Any] = {
     "color_calibration": ColorCalibration,
 }
 
-Side = Annotated[int, BeforeValidator(_multiple_of_unit), Field(ge=MIN_SIDE, le=MAX_SIDE)]
-OptionalSide = Annotated[int, BeforeValidator(_multiple_of_unit), Field(ge=0, le=MAX_SIDE)]
+UnitSide = Annotated[int, BeforeValidator(_multiple_of_unit), Field(ge=MIN_SIDE, le=MAX_SIDE)]
+OptionalUnitSide = Annotated[int, BeforeValidator(_multiple_of_unit), Field(ge=0, le=MAX_SIDE)]
 TileSide = Annotated[int, BeforeValidator(_multiple_of_unit), Field(ge=UNIT, le=MAX_SIDE)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-Scale = Annotated[float, Field(ge=0, le=50, allow_inf_nan=False)]
-Pixels = Annotated[int, Field(ge=0, le=65_535)]
+Guidance = Annotated[float, Field(ge=0, le=50, allow_inf_nan=False)]
+SideLength = Annotated[int, Field(ge=0, le=65_535)]
 
 
-class _Value(BaseModel):
+class _FrozenConfig(BaseModel):
     """Frozen, closed, and refusing with this package's own error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, validate_default=False)
@@ -81,14 +82,13 @@ class _Value(BaseModel):
     def __init__(self, *values: Any, **fields: Any) -> None:
         names = list(type(self).model_fields)
         if len(values) > len(names):
-            raise InvalidInputError(f"{type(self).__name__}: takes at most {len(names)} values, got {len(values)}.")
+            raise InvalidInputError(f"{type(self).__name__} takes at most {len(names)} values, got {len(values)}.")
         given = {**dict(zip(names, values, strict=False)), **fields}
         self._check_aliases(given)
         try:
             super().__init__(**given)
         except ValidationError as error:
-            known = type(self).model_fields
-            raise InvalidInputError(f"{type(self).__name__}: {explain(error, known)}") from None
+            raise build_refusal(error, type(self).model_fields) from None
 
     @classmethod
     def _names_by_alias(cls) -> dict[str, str]:
@@ -107,7 +107,9 @@ class _Value(BaseModel):
         for key in given:
             other = seen.setdefault(names.get(key, key), key)
             if other != key:
-                raise InvalidInputError(f"{cls.__name__}: {other} and {key} are the same field; give one of them.")
+                raise InvalidInputError(
+                    f"{other} and {key} are the same field; give one of them.", parameter=names.get(key, key)
+                )
 
     def __repr__(self) -> str:
         """Only what differs from the defaults, so that a configuration can be read."""
@@ -128,7 +130,7 @@ class _Value(BaseModel):
         return type(self)(**{**current, **{names.get(key, key): value for key, value in changes.items()}})
 
 
-class LoRAConfig(_Value):
+class LoRAConfig(_FrozenConfig):
     """A LoRA to apply, by its file on the server."""
 
     file: str = Field(min_length=1)
@@ -138,7 +140,7 @@ class LoRAConfig(_Value):
     _by_name = field_validator("mode", mode="before")(_parse_member)
 
 
-class ControlNetConfig(_Value):
+class ControlNetConfig(_FrozenConfig):
     """A control to apply, by its file on the server.
 
     ``input_override`` is read only for union controls, whose own metadata names no input type.
@@ -160,7 +162,7 @@ class ControlNetConfig(_Value):
     _by_name = field_validator("control_mode", "input_override", mode="before")(_parse_member)
 
 
-class ImageGenerationConfig(_Value):
+class ImageGenerationConfig(_FrozenConfig):
     """Everything that Draw Things can be told about a run but the prompt and the pictures.
 
     Sizes are in pixels; those of the canvas, the first pass and tiles are multiples of 64. Defaults are those
@@ -174,12 +176,12 @@ class ImageGenerationConfig(_Value):
     """
 
     model: str = ""
-    width: Side = Field(default=1024, validation_alias=AliasChoices("width", "start_width"))
-    height: Side = Field(default=1024, validation_alias=AliasChoices("height", "start_height"))
+    width: UnitSide = Field(default=1024, validation_alias=AliasChoices("width", "start_width"))
+    height: UnitSide = Field(default=1024, validation_alias=AliasChoices("height", "start_height"))
     seed: int = Field(default=-1, ge=-1, le=MAX_SEED)
     """-1 draws one before the request is sent; on the wire there is no random seed."""
     steps: int = Field(default=20, ge=1, le=150)
-    guidance_scale: Scale = Field(default=4.5, validation_alias=AliasChoices("guidance_scale", "cfg_scale"))
+    guidance_scale: Guidance = Field(default=4.5, validation_alias=AliasChoices("guidance_scale", "cfg_scale"))
     strength: Share = 1.0
     sampler: Annotated[SamplerType, BeforeValidator(_parse_sampler)] = Field(
         default=SamplerType.UniPCAYS, validation_alias=AliasChoices("sampler", "scheduler")
@@ -197,10 +199,10 @@ class ImageGenerationConfig(_Value):
     controls: tuple[ControlNetConfig, ...] = ()
 
     hires_fix: bool = False
-    hires_fix_width: OptionalSide = Field(
+    hires_fix_width: OptionalUnitSide = Field(
         default=448, validation_alias=AliasChoices("hires_fix_width", "hires_fix_start_width")
     )
-    hires_fix_height: OptionalSide = Field(
+    hires_fix_height: OptionalUnitSide = Field(
         default=448, validation_alias=AliasChoices("hires_fix_height", "hires_fix_start_height")
     )
     hires_fix_strength: Share = 0.7
@@ -209,7 +211,7 @@ class ImageGenerationConfig(_Value):
     face_restoration: str = ""
     refiner_model: str = ""
     refiner_start: Share = 0.85
-    image_guidance_scale: Scale = 1.5
+    image_guidance_scale: Guidance = 1.5
     sharpness: float = Field(default=0.0, ge=0, le=30, allow_inf_nan=False)
 
     mask_blur: float = Field(default=1.5, ge=0, le=100, allow_inf_nan=False)
@@ -220,14 +222,14 @@ class ImageGenerationConfig(_Value):
     tiled_decoding: bool = False
     decoding_tile_width: TileSide = 640
     decoding_tile_height: TileSide = 640
-    decoding_tile_overlap: OptionalSide = 128
+    decoding_tile_overlap: OptionalUnitSide = 128
     tiled_diffusion: bool = False
     diffusion_tile_width: TileSide = 1024
     diffusion_tile_height: TileSide = 1024
-    diffusion_tile_overlap: OptionalSide = 128
+    diffusion_tile_overlap: OptionalUnitSide = 128
 
     speed_up_with_guidance_embed: bool = True
-    guidance_embed: Scale = 3.5
+    guidance_embed: Guidance = 3.5
     t5_text_encoder: bool = True
     separate_clip_l: bool = False
     clip_l_text: str = ""
@@ -247,14 +249,14 @@ class ImageGenerationConfig(_Value):
     cfg_zero_init_steps: int = Field(default=0, ge=0, le=1000)
     stochastic_sampling_gamma: Share = 0.3
 
-    original_image_width: Pixels = 0
-    original_image_height: Pixels = 0
+    original_image_width: SideLength = 0
+    original_image_height: SideLength = 0
     crop_top: int = Field(default=0, ge=-65_535, le=65_535)
     crop_left: int = Field(default=0, ge=-65_535, le=65_535)
-    target_image_width: Pixels = 0
-    target_image_height: Pixels = 0
-    negative_original_image_width: Pixels = 0
-    negative_original_image_height: Pixels = 0
+    target_image_width: SideLength = 0
+    target_image_height: SideLength = 0
+    negative_original_image_width: SideLength = 0
+    negative_original_image_height: SideLength = 0
     aesthetic_score: float = Field(default=6.0, ge=0, le=10, allow_inf_nan=False)
     negative_aesthetic_score: float = Field(default=2.5, ge=0, le=10, allow_inf_nan=False)
 
@@ -262,7 +264,7 @@ class ImageGenerationConfig(_Value):
     negative_prompt_for_image_prior: bool = True
     image_prior_steps: int = Field(default=5, ge=1, le=150)
     stage_2_steps: int = Field(default=10, ge=1, le=150)
-    stage_2_guidance: Scale = Field(default=1.0, validation_alias=AliasChoices("stage_2_guidance", "stage_2_cfg"))
+    stage_2_guidance: Guidance = Field(default=1.0, validation_alias=AliasChoices("stage_2_guidance", "stage_2_cfg"))
     stage_2_shift: float = Field(default=1.0, gt=0, le=100, allow_inf_nan=False)
 
     num_frames: int = Field(default=14, ge=1, le=1000)
@@ -271,7 +273,7 @@ class ImageGenerationConfig(_Value):
         default=127, ge=0, le=255, validation_alias=AliasChoices("motion_scale", "motion_bucket_id")
     )
     guiding_frame_noise: Share = Field(default=0.02, validation_alias=AliasChoices("guiding_frame_noise", "cond_aug"))
-    start_frame_guidance: Scale = Field(
+    start_frame_guidance: Guidance = Field(
         default=1.0, validation_alias=AliasChoices("start_frame_guidance", "start_frame_cfg")
     )
     causal_inference_enabled: bool = False
@@ -297,14 +299,68 @@ class ImageGenerationConfig(_Value):
         return self.sampler.display_name
 
     @classmethod
-    def from_app_json(cls, data: dict[str, Any]) -> Self:
-        """A configuration from the app's JSON object, complete or partial; see ``generation.app_json``."""
-        from drawthings_mcp.generation.app_json import parse_app_json
-
+    def from_app_json(cls, data: Mapping[str, Any]) -> Self:
+        """A configuration from the app's JSON object, complete or partial; see ``parse_app_json``."""
         return cls(**parse_app_json(data))
 
     def to_app_json(self) -> dict[str, Any]:
-        """The complete JSON object that the app copies and pastes; see ``generation.app_json``."""
-        from drawthings_mcp.generation.app_json import build_app_json
+        """The complete JSON object that the app copies and pastes, floats as exact 32-bit floats."""
+        data = build_object(self)
+        data["loras"] = [build_object(lora) for lora in self.loras]
+        data["controls"] = [build_object(control) for control in self.controls]
+        if not self.causal_inference_enabled:
+            data["causalInference"] = data["causalInferencePad"] = 0
+        return data
 
-        return build_app_json(self)
+
+def list_app_keys() -> Mapping[str, str]:
+    """The keys of the app's JSON object, each with the field of ``ImageGenerationConfig`` that it sets."""
+    return list_keys(ImageGenerationConfig)
+
+
+_IGNORED_KEYS = frozenset({"id", "name", "version"})
+"""Keys that the app writes or reads besides the settings."""
+
+
+def check_keys(data: Mapping[str, Any]) -> None:
+    """Refuses keys that are not the app's, which would be ignored.
+
+    Raises
+    ------
+    UnknownNameError
+        Names the ones that are like it.
+    """
+    keys = list_app_keys()
+    if unknown := next((key for key in data if key not in keys and key not in _IGNORED_KEYS), None):
+        raise UnknownNameError(
+            f"there is no key {unknown!r}.{suggest(unknown, keys)}", name=unknown, parameter="configuration"
+        )
+
+
+def parse_app_json(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields that an app JSON object sets, ready for ``ImageGenerationConfig(**fields)``.
+
+    Sizes are floored to multiples of 64, as the app does. ``null`` counts as absent.
+
+    Raises
+    ------
+    InvalidInputError
+        The value is not an object, or a nested value has the wrong form.
+    """
+    fields = parse_fields(ImageGenerationConfig, data, "A configuration")
+    for name in UNIT_SIZES & fields.keys():
+        if isinstance(fields[name], int | float) and math.isfinite(fields[name]):
+            fields[name] = int(fields[name]) // UNIT * UNIT
+    for name, kind, what in (("loras", LoRAConfig, "A LoRA"), ("controls", ControlNetConfig, "A control")):
+        if name in fields:
+            items = fields[name]
+            if not isinstance(items, list):
+                raise InvalidInputError(f"must be a list, got {type(items).__name__}", parameter=name, value=items)
+            fields[name] = tuple(kind(**parse_fields(kind, item, what)) for item in items)
+    if isinstance(fields.get("seed"), int) and fields["seed"] < 0:
+        fields["seed"] = -1
+    if "causal_inference" in fields:
+        fields["causal_inference_enabled"] = bool(fields["causal_inference"])
+        if not fields["causal_inference"]:
+            del fields["causal_inference"]  # 0 says "off", not how many frames there would be
+    return fields

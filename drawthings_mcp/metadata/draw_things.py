@@ -17,7 +17,8 @@ from typing import Any
 
 from drawthings_mcp.errors import InvalidImageError, InvalidInputError
 from drawthings_mcp.generation import GeneratedImage, ImageGenerationConfig, LoRAConfig
-from drawthings_mcp.generation.app_json import MAX_FLOAT32, parse_app_json, shorten_float32, widen_float32
+from drawthings_mcp.generation.app_json import MAX_FLOAT32, shorten_float32, widen_float32
+from drawthings_mcp.generation.configuration import parse_app_json
 from drawthings_mcp.metadata.containers import read_carried
 from drawthings_mcp.metadata.draw_things_keys import ModelKind, build_keys, parse_keys, parse_size
 from drawthings_mcp.metadata.draw_things_text import build_text, parse_text

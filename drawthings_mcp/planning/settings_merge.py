@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from drawthings_mcp.errors import InvalidInputError
+from drawthings_mcp.faces import Text
 from drawthings_mcp.generation import ImageGenerationConfig, LoRAConfig
-from drawthings_mcp.generation.app_json import check_keys, list_app_keys, parse_app_json, shorten_float32
+from drawthings_mcp.generation.app_json import shorten_float32
+from drawthings_mcp.generation.configuration import check_keys, list_app_keys, parse_app_json
 from drawthings_mcp.limits import MAX_VARIANTS
 from drawthings_mcp.params import GenerateArguments
 from drawthings_mcp.planning.selection import Choice
@@ -17,7 +18,6 @@ from drawthings_mcp.planning.sizes import Size, fit_to_area, resolve_size
 from drawthings_mcp.presets.layers import DEFAULT, Layer, Merged, join_loras, merge
 from drawthings_mcp.presets.mode_table import find_strength
 from drawthings_mcp.presets.preset import Preset
-from drawthings_mcp.validation import drop_owner
 
 _SIDES = ("width", "height")
 
@@ -111,20 +111,13 @@ def _read_call(arguments: GenerateArguments) -> tuple[Layer, ImageGenerationConf
         "strength": arguments.strength,
     }
     named: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    with _refusals_without_owner():
-        ImageGenerationConfig(**named)
-    with _refusals_without_owner("configuration: "):
+    ImageGenerationConfig(**named)
+    try:
         fields = parse_app_json(arguments.configuration)
         whole = ImageGenerationConfig(**fields)
-    return Layer("call", {**fields, **named}), whole
-
-
-@contextmanager
-def _refusals_without_owner(place: str = "") -> Iterator[None]:
-    try:
-        yield
     except InvalidInputError as error:
-        raise InvalidInputError(place + drop_owner(str(error))) from error
+        raise InvalidInputError(Text("{error}", error=error), parameter="configuration") from error
+    return Layer("call", {**fields, **named}), whole
 
 
 def _list_layers(choice: Choice, *, has_negative_prompt: bool) -> list[Layer]:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from drawthings_mcp.errors import InvalidInputError
-from drawthings_mcp.generation.app_json import list_app_keys
+from drawthings_mcp.generation.configuration import list_app_keys
 from drawthings_mcp.presets.preset import Preset
 
 _ARGUMENTS: Mapping[str, str] = {

@@ -10,10 +10,11 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from drawthings_mcp.errors import InvalidInputError
+from drawthings_mcp.faces import Text
 from drawthings_mcp.generation import ImageGenerationConfig
-from drawthings_mcp.generation.app_json import parse_app_json
+from drawthings_mcp.generation.configuration import parse_app_json
 from drawthings_mcp.packaged import read_packaged
-from drawthings_mcp.validation import drop_owner, make_encodable
+from drawthings_mcp.validation import make_encodable
 
 FAMILIES_FILE = "families.json"
 
@@ -140,10 +141,8 @@ class Preset:
             ImageGenerationConfig(**fields)
         except InvalidInputError as error:
             where = f" in {self.path}" if self.path else ""
-            raise InvalidInputError(
-                f"Preset {self.name!r}{where} cannot be used: {drop_owner(str(error)).rstrip('.')}. "
-                "Mend it there, or name another preset."
-            ) from error
+            text = "Preset {name!r}{where} cannot be used ({error}); fix it there, or name another preset."
+            raise InvalidInputError(Text(text, name=self.name, where=where, error=error)) from error
         return fields
 
 

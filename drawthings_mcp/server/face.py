@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from drawthings_mcp.faces import Face, variable
-from drawthings_mcp.generation.app_json import list_app_keys
+from drawthings_mcp.generation.configuration import list_app_keys
 
 _NAMES: Mapping[str, str] = {"hints": "controls", "batch_count": "variants", "refiner_model": "refinerModel"}
 _ARGUMENTS = frozenset({"guidance_scale", "model", "negative_prompt", "sampler", "seed", "steps", "strength"})

@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from drawthings_mcp.generation import ImageGenerationConfig, LoRAConfig, SamplerType
-from drawthings_mcp.generation.app_json import parse_app_json
+from drawthings_mcp.generation.configuration import parse_app_json
 from drawthings_mcp.presets.mode_table import find_recipe, list_recipes, recommended_configuration
 from drawthings_mcp.presets.preset import Preset, strip_variant
 

@@ -259,7 +259,7 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "empty": (lambda path: path.write_text(""), "is not whole JSON"),
     "no list": (lambda path: path.write_text('"presets"'), "holds no list of presets"),
     "no text": (lambda path: path.write_bytes(b"\xff\xfe\x00\x01"), "is not UTF-8 text"),
-    "a folder": (make_unreadable, "is no file"),
+    "a folder": (make_unreadable, "is not a file"),
     "missing": (lambda path: None, "does not exist"),
     "nested": (lambda path: path.write_text("[" * 100_000), "is not whole JSON"),
     "others": (
@@ -298,9 +298,9 @@ async def test_a_preset_with_a_wrong_value_is_named_with_its_file(
 @pytest.mark.parametrize(
     ("configuration", "words"),
     [
-        ({"loras": 5}, "loras must be a list"),
-        ({"controls": 5}, "controls must be a list"),
-        ({"loras": [{"weight": 1}]}, "file: is required. Mend it there"),
+        ({"loras": 5}, "loras: must be a list"),
+        ({"controls": 5}, "controls: must be a list"),
+        ({"loras": [{"weight": 1}]}, r"\(file: is required\); fix it there"),
         ({"width": float("inf")}, "width: must be a finite number"),
         ({"refinerModel": 5}, "refiner_model: must be text"),
     ],
