@@ -1,9 +1,11 @@
-"""The guide and the README as blocks that can be run, and a place to run them in."""
+"""The documents as blocks that can be run, and places to run them in."""
 
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -128,9 +130,32 @@ def place(portal: BlockingPortal, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.fixture
-def guide() -> list[Block]:
-    """The blocks of ``docs/library.md`` that can be run."""
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder like the repository after ``make demo``; the home is in it, and so is a chat client that starts what is
+    added to it."""
+    (tmp_path / "home").mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / ".venv").mkdir()
+    (tmp_path / ".venv" / "bin").symlink_to(Path(sys.executable).parent)
+    claude = tmp_path / "clients" / "claude"
+    claude.parent.mkdir()
+    claude.write_text('#!/bin/sh\ntest "$1 $2 $4" = "mcp add --" && shift 4 && exec "$@"\n')
+    claude.chmod(0o755)
+    monkeypatch.setenv("PATH", str(claude.parent), prepend=os.pathsep)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def library() -> list[Block]:
+    """The blocks of ``docs/library.md``."""
     return _list_blocks("docs/library.md")
+
+
+@pytest.fixture
+def guide() -> list[Block]:
+    """The blocks of ``docs/guide.md``."""
+    return _list_blocks("docs/guide.md")
 
 
 @pytest.fixture
