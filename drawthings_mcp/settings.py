@@ -18,7 +18,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, V
 from drawthings_mcp.address import parse_address
 from drawthings_mcp.errors import InvalidInputError
 from drawthings_mcp.limits import ATTACHMENT_LIMITS
-from drawthings_mcp.validation import explain, suggest
+from drawthings_mcp.validation import build_refusal, suggest
 
 _logger = logging.getLogger(__name__)
 
@@ -235,7 +235,7 @@ def load_settings(
         wrong = str(error.errors()[0]["loc"][0])
         where = {"environment": variable(wrong), "command line": f"--{wrong.replace('_', '-')}"}
         origin = origins.get(wrong, "default")
-        raise InvalidInputError(f"{where.get(origin, origin)}: {explain(error, Settings.model_fields)}") from None
+        raise InvalidInputError(f"{where.get(origin, origin)}: {build_refusal(error, Settings.model_fields)}") from None
 
 
 def _read_config(path: Path) -> dict[str, object]:

@@ -108,11 +108,6 @@ def build_refusal(error: ValidationError, fields: Mapping[str, FieldInfo] | None
     return first
 
 
-def explain(error: ValidationError, fields: Mapping[str, FieldInfo] | None = None) -> str:
-    """One short line per wrong field: its name, what was wrong, what is allowed; as ``build_refusal``."""
-    return str(build_refusal(error, fields))
-
-
 def _build_one(detail: ErrorDetails, fields: Mapping[str, FieldInfo]) -> InvalidInputError:
     field = ".".join(str(part) for part in detail["loc"])
     cause = detail.get("ctx", {}).get("error")

@@ -94,7 +94,7 @@ async def complete_language(typed: str, _: Studio) -> list[str]:
 
 async def complete_model(typed: str, studio: Studio) -> list[str]:
     """Families, then the names of the server's models."""
-    presets = await load_room("presets")
+    presets = await load_room("presets.mode_table")
     return rank(typed, [*presets.list_families(), *await _list_names(studio, "models")])
 
 

@@ -19,7 +19,7 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from drawthings_mcp.errors import DrawThingsError
 from drawthings_mcp.server.face import MCP
-from drawthings_mcp.validation import explain, make_encodable
+from drawthings_mcp.validation import build_refusal, make_encodable
 
 
 class _PlainSchema(GenerateJsonSchema):
@@ -122,7 +122,7 @@ def _closed(arg_model: type[ArgModelBase]) -> type[ArgModelBase]:
 
 def _explain_failure(cause: BaseException | None, fields: Mapping[str, FieldInfo]) -> str | None:
     if isinstance(cause, ValidationError):
-        return explain(cause, fields)
+        return build_refusal(cause, fields).word(MCP)
     if isinstance(cause, DrawThingsError):
         return "\n".join([cause.word(MCP), *map(MCP.word, getattr(cause, "__notes__", ()))])
     return None
