@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from benchmarks.measurement import Measurement, time_once, time_side_by_side
 from benchmarks.saving import encode_by_default, make_photo
 from drawthings_mcp.attachments import Attachment, Candidate, Ledger, Policy, count_result, encode, encode_preview, plan
-from drawthings_mcp.metadata import encode_png
+from drawthings_mcp.tensors.png import encode_png
 
 _ROUNDS = 7
 _GRAIN = 3.0

@@ -14,8 +14,11 @@ from PIL import Image
 
 from benchmarks.measurement import Measurement, time_side_by_side
 from drawthings_mcp.generation import GeneratedImage, ImageGenerationConfig
-from drawthings_mcp.library import ImageCatalog, file_stem, save_image
-from drawthings_mcp.metadata import build_metadata, encode_png
+from drawthings_mcp.library.catalog import ImageCatalog
+from drawthings_mcp.library.new_files import file_stem
+from drawthings_mcp.library.originals import save_image
+from drawthings_mcp.metadata import build_metadata
+from drawthings_mcp.tensors.png import encode_png
 
 _SIDE = 1024
 _ROUNDS = 7

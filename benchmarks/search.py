@@ -26,8 +26,8 @@ from benchmarks.collection import COMMON, MadeUpSource, make_rare_words
 from benchmarks.measurement import Measurement, measure_peak, time_once
 from drawthings_mcp.databases import Database, transaction
 from drawthings_mcp.generation import GeneratedImage, ImageGenerationConfig
-from drawthings_mcp.library import ImageCatalog
-from drawthings_mcp.metadata import build_metadata, encode_png, read_facts_from
+from drawthings_mcp.library.catalog import ImageCatalog
+from drawthings_mcp.metadata import build_metadata, read_facts_from
 from drawthings_mcp.search.database import open_index, open_tags
 from drawthings_mcp.search.indexing import run_indexing
 from drawthings_mcp.search.looking import source_key
@@ -37,6 +37,7 @@ from drawthings_mcp.search.rows import Shelf
 from drawthings_mcp.search.sources.folder import FolderSource
 from drawthings_mcp.search.visual import Gallery, Look
 from drawthings_mcp.search.visual.colours import COLOURS
+from drawthings_mcp.tensors.png import encode_png
 
 _ROWS = (10_000, 100_000, 1_000_000)
 _QUERIES = 200

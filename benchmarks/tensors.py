@@ -19,10 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.measurement import Measurement, time_once, time_side_by_side
-from drawthings_mcp.tensors import Codec, decode_image, decode_tensor, encode_image, prestart
-from drawthings_mcp.tensors.fpzip_codec import unpack_fpzip
-from drawthings_mcp.tensors.fpzip_worker import unpack_pixels
-from drawthings_mcp.tensors.header import HEADER_SIZE, split_payload
+from drawthings_mcp.tensors import decode_image, encode_image
+from drawthings_mcp.tensors.fpzip_codec import unpack_fpzip, unpack_pixels
+from drawthings_mcp.tensors.fpzip_pool import prestart
+from drawthings_mcp.tensors.header import HEADER_SIZE, Codec, split_payload
+from drawthings_mcp.tensors.tensor import decode_tensor
 
 SIDE = 1024
 TICK_SECONDS = 0.0005
@@ -188,9 +189,10 @@ _MEMORY_PROGRAM = """
 import ctypes, json
 from pathlib import Path
 from benchmarks.tensors import draw_picture
-from drawthings_mcp.tensors import Codec, decode_image, encode_image
+from drawthings_mcp.tensors import decode_image, encode_image
+from drawthings_mcp.tensors.header import Codec
 from drawthings_mcp.tensors.fpzip_pool import _shared
-from drawthings_mcp.tensors.fpzip_worker import unpack_pixels
+from drawthings_mcp.tensors.fpzip_codec import unpack_pixels
 from drawthings_mcp.tensors.header import HEADER_SIZE, split_payload
 
 def read(process, field):

@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.measurement import Measurement, time_side_by_side
-from drawthings_mcp.tensors import Codec, decode_image, encode_image, prestart
-from drawthings_mcp.tensors.header import HEADER_SIZE
+from drawthings_mcp.tensors import decode_image, encode_image
+from drawthings_mcp.tensors.fpzip_pool import prestart
+from drawthings_mcp.tensors.header import HEADER_SIZE, Codec
 
 FRAMES, WIDTH, HEIGHT = 81, 832, 448
 _SLICE = 4
@@ -78,9 +79,12 @@ import ctypes, json, tempfile
 from pathlib import Path
 from benchmarks.video import _FEW, FRAMES, draw_frame
 from drawthings_mcp.generation import GeneratedImage, ImageGenerationConfig
-from drawthings_mcp.library import save_animation, save_frames
-from drawthings_mcp.metadata import encode_png
-from drawthings_mcp.tensors import Codec, decode_image, encode_image, ensure_pixels
+from drawthings_mcp.library.animation import save_animation
+from drawthings_mcp.library.frames import save_frames
+from drawthings_mcp.tensors.png import encode_png
+from drawthings_mcp.tensors import decode_image, encode_image
+from drawthings_mcp.tensors.header import Codec
+from drawthings_mcp.tensors.pixels import ensure_pixels
 
 def read(field):
     lines = Path("/proc/self/status").read_text().splitlines()

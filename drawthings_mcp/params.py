@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from drawthings_mcp.tensors import ImageLike
+    from drawthings_mcp.tensors.pixels import ImageLike
 
 ImageFormat = Literal["square", "landscape", "portrait", "16:9", "9:16", "3:2", "2:3", "4:3", "3:4"]
 

@@ -92,6 +92,7 @@ HOMES = {
     "google": {"_generated"},
     "grpc": {"_generated", "client", "simulator"},
     "httpx2": {"search", "web"},
+    "isal": {"tensors"},
     "mcp": {"server"},
     "numpy": {*ARRAYS, "_generated"},
     "pillow_heif": {"tensors"},

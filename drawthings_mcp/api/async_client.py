@@ -17,7 +17,7 @@ from drawthings_mcp.api.videos import SavedVideo, VideoRecorder
 from drawthings_mcp.client.server_client import ServerClient
 from drawthings_mcp.errors import DrawThingsWarning
 from drawthings_mcp.generation import GeneratedImage, GenerationRequest, ImageGenerationConfig
-from drawthings_mcp.library import save_image
+from drawthings_mcp.library.originals import save_image
 from drawthings_mcp.planning import ComposedRequests, Pictures, compose_requests
 
 

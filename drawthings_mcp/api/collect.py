@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from drawthings_mcp.api.results import list_result_configurations, warn_about_size
 from drawthings_mcp.events import Event, ImageReceived
 from drawthings_mcp.generation import GeneratedImage, GenerationRequest
-from drawthings_mcp.tensors import decode_image
+from drawthings_mcp.tensors.image import decode_image
 
 EventCallback: TypeAlias = Callable[[Event], Any]
 """Called with every event; what it returns is awaited when it can be."""

@@ -22,10 +22,14 @@ from drawthings_mcp.catalog import Model
 from drawthings_mcp.errors import DrawThingsWarning, InvalidInputError
 from drawthings_mcp.events import AudioReceived, Event, ImageReceived
 from drawthings_mcp.generation import GeneratedImage, GenerationRequest, find_audio_rate, frame_rate
-from drawthings_mcp.library import FrameSet, Sound, find_container, save_animation, save_audio
+from drawthings_mcp.library.animation import find_container, save_animation
+from drawthings_mcp.library.audio import Sound, save_audio
+from drawthings_mcp.library.frames import FrameSet
 from drawthings_mcp.metadata import ModelKind
 from drawthings_mcp.planning import ComposedRequests, load_known
-from drawthings_mcp.tensors import decode_audio, decode_image, ensure_pixels
+from drawthings_mcp.tensors.audio import decode_audio
+from drawthings_mcp.tensors.image import decode_image
+from drawthings_mcp.tensors.pixels import ensure_pixels
 
 
 @dataclass(frozen=True, slots=True)

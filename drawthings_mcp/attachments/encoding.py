@@ -17,7 +17,7 @@ from drawthings_mcp.attachments.preview import encode_rung, open_small
 from drawthings_mcp.attachments.sheet import compose_sheet
 from drawthings_mcp.attachments.size_steps import Preview, Rung, descend
 from drawthings_mcp.errors import InvalidImageError
-from drawthings_mcp.tensors import ImageLike
+from drawthings_mcp.tensors.pixels import ImageLike
 
 
 @dataclass(frozen=True, slots=True)

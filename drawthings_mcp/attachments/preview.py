@@ -14,7 +14,7 @@ from PIL import Image
 from drawthings_mcp.attachments.grid import fit_size
 from drawthings_mcp.attachments.size_steps import Preview, Rung, list_rungs
 from drawthings_mcp.errors import InvalidInputError
-from drawthings_mcp.tensors import ImageLike, ensure_pixels
+from drawthings_mcp.tensors.pixels import ImageLike, ensure_pixels
 
 _REDUCING_GAP = 3.0
 _COLOUR_BITS = ((80, 8), (65, 6), (0, 5))

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from drawthings_mcp.attachments.grid import Grid, choose_grid, fit_into
 from drawthings_mcp.attachments.preview import open_small
-from drawthings_mcp.tensors import ImageLike
+from drawthings_mcp.tensors.pixels import ImageLike
 
 _BACKGROUND = (32, 32, 32)
 _INK = (255, 255, 255)

@@ -16,10 +16,11 @@ import numpy as np
 
 from drawthings_mcp.doctor.finding import Verdict, blame, ok, problem, warning
 from drawthings_mcp.errors import DrawThingsError
-from drawthings_mcp.library import ImageCatalog
+from drawthings_mcp.library.catalog import ImageCatalog
 from drawthings_mcp.library.database import FILE_NAME
 from drawthings_mcp.settings import NAMES, Settings, config_path, variable
-from drawthings_mcp.tensors import Codec, decode_tensor, encode_tensor
+from drawthings_mcp.tensors.header import Codec
+from drawthings_mcp.tensors.tensor import decode_tensor, encode_tensor
 from drawthings_mcp.validation import suggest
 
 Check: TypeAlias = Callable[[Settings], Verdict]

@@ -15,7 +15,8 @@ from drawthings_mcp.events import ImageReceived
 from drawthings_mcp.generation import GenerationRequest, ImageGenerationConfig
 from drawthings_mcp.limits import MIN_SIDE
 from drawthings_mcp.presets.mode_table import recommended_configuration
-from drawthings_mcp.tensors import Codec, decode_image, parse_header
+from drawthings_mcp.tensors.header import Codec, parse_header
+from drawthings_mcp.tensors.image import decode_image
 
 _PROMPT = "a red apple"
 _STEPS = 2

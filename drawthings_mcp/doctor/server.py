@@ -24,7 +24,7 @@ from drawthings_mcp.errors import (
     UnsupportedRequestError,
     WrongProtocolError,
 )
-from drawthings_mcp.tensors import Codec
+from drawthings_mcp.tensors.header import Codec
 
 Check: TypeAlias = Callable[[Evidence], Verdict]
 

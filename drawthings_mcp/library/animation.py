@@ -5,6 +5,7 @@ Owns which kinds of files there are and what frames have to be like; ``mp4`` and
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -14,18 +15,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drawthings_mcp.errors import InvalidImageError, InvalidInputError
-from drawthings_mcp.library.apng import write_apng
 from drawthings_mcp.library.audio import Sound
 from drawthings_mcp.library.mp4 import is_available, write_mp4
 from drawthings_mcp.library.new_files import number_stems, write_new_file
-from drawthings_mcp.tensors.pixels import check_pixels
+from drawthings_mcp.tensors.layout import check_pixels
+from drawthings_mcp.tensors.png import build_chunk, build_head, deflate_pixels
 
 Container: TypeAlias = Literal["mp4", "apng"]
+
 """H.264 and AAC, where PyAV is installed; animated PNG, everywhere, without loss and without sound."""
 
 _SUFFIXES = {"mp4": ".mp4", "apng": ".png"}
+
 _MIN_FPS, _MAX_FPS = 0.1, 60.0
+
 _MAX_DENOMINATOR = 1001
+
 """What broadcast rates such as 30000/1001 need; with at most 60 frames per second the numerator fits 16 bits."""
 
 
@@ -120,3 +125,53 @@ def _check_frames(frames: Iterable[NDArray[np.uint8]]) -> Iterator[NDArray[np.ui
         yield frame
     if not shape:
         raise InvalidInputError("A video has at least one frame; there is none.")
+
+
+_FOREVER = 0
+
+_KEEP, _REPLACE = 0, 0
+
+"""What becomes of a frame when it has been shown, and how the next one is laid over it."""
+
+
+def write_apng(frames: Iterable[NDArray[np.uint8]], path: Path, rate: Fraction) -> None:
+    """Write frames as they come; at no time more than two are in memory.
+
+    Parameters
+    ----------
+    frames
+        At least one, ``(H, W, 3)`` or ``(H, W, 4)`` uint8, sRGB, all of the same shape.
+    path
+        A file that may be overwritten.
+    rate
+        Frames per second; numerator and denominator fit 16 bits.
+    """
+    with path.open("wb") as file:
+        count, place = 0, 0
+        for frame in frames:
+            if not count:
+                file.write(build_head(frame))
+                place = file.tell()
+                file.write(_build_animation_control(count))
+            file.write(_build_frame(frame, count, rate))
+            count += 1
+        file.write(build_chunk(b"IEND", b""))
+        # How many there are stands before them, but only now it is known.
+        file.seek(place)
+        file.write(_build_animation_control(count))
+
+
+def _build_animation_control(count: int) -> bytes:
+    return build_chunk(b"acTL", struct.pack(">II", count, _FOREVER))
+
+
+def _build_frame(pixels: NDArray[np.uint8], index: int, rate: Fraction) -> bytes:
+    """Control and data of a frame; the first one is also what programs show that know no animation."""
+    height, width = pixels.shape[:2]
+    sequence = max(0, 2 * index - 1)  # counts all of these chunks but the data of the first frame
+    control = struct.pack(
+        ">IIIIIHHBB", sequence, width, height, 0, 0, rate.denominator, rate.numerator, _KEEP, _REPLACE
+    )
+    data = deflate_pixels(pixels)
+    picture = build_chunk(b"fdAT", struct.pack(">I", sequence + 1) + data) if index else build_chunk(b"IDAT", data)
+    return build_chunk(b"fcTL", control) + picture

@@ -15,13 +15,13 @@ from typing import Any, Literal, Unpack
 from drawthings_mcp.databases import Database
 from drawthings_mcp.errors import CatalogDamagedError, StorageError, UnknownNameError
 from drawthings_mcp.library.database import FILE_NAME, build_database
-from drawthings_mcp.library.journal import FILE_NAME as JOURNAL_NAME
-from drawthings_mcp.library.journal import Journal
 from drawthings_mcp.library.records import (
     COLUMNS,
-    ImageFacts,
+    JOURNAL_NAME,
     ImageRecord,
-    Kind,
+    Journal,
+    MediaKind,
+    RecordFields,
     build_record,
     build_row,
     parse_id,
@@ -56,7 +56,7 @@ class ImageCatalog:
         self._database = database or build_database(state_dir / FILE_NAME, state_dir / LOCK_NAME)
         self._journal = Journal(state_dir / JOURNAL_NAME)
 
-    def reserve(self, kind: Kind, folder: Path) -> str:
+    def reserve(self, kind: MediaKind, folder: Path) -> str:
         """Take the next id of a kind for a file that is about to be written, so that the file can carry it.
 
         Parameters
@@ -73,13 +73,13 @@ class ImageCatalog:
 
     def add(
         self,
-        kind: Kind,
+        kind: MediaKind,
         path: Path,
         *,
         reserved: str = "",
         origin: str = "",
         sha256: str = "",
-        **facts: Unpack[ImageFacts],
+        **facts: Unpack[RecordFields],
     ) -> ImageRecord:
         """Record a picture under the next id of its kind, or under one that was reserved for it."""
         with self._database.write() as connection:
@@ -88,8 +88,8 @@ class ImageCatalog:
             image_id = reserved or f"{kind}{_take_number(connection, kind)}"
             return self._insert(connection, build_record(image_id, path, origin, sha256, facts))
 
-    def adopt(
-        self, kind: Literal["a", "p"], path: Path, *, sha256: str, origin: str = "", **facts: Unpack[ImageFacts]
+    def register_file(
+        self, kind: Literal["a", "p"], path: Path, *, sha256: str, origin: str = "", **facts: Unpack[RecordFields]
     ) -> ImageRecord:
         """The record of a picture from outside: the same bytes give the same id.
 
@@ -105,7 +105,7 @@ class ImageCatalog:
             return self._update(connection, known.id, path=str(path.absolute()))
 
     def register_found(
-        self, origin: str, *, path: Path | None = None, sha256: str = "", **facts: Unpack[ImageFacts]
+        self, origin: str, *, path: Path | None = None, sha256: str = "", **facts: Unpack[RecordFields]
     ) -> ImageRecord:
         """The record of something that was found: the same origin gives the same id.
 
@@ -161,7 +161,7 @@ class ImageCatalog:
         parsed = parse_id(image_id)
         return parsed is not None and self._find(_THE_ONE, *parsed) is not None
 
-    def find_latest(self, kind: Kind = "v") -> ImageRecord | None:
+    def find_latest(self, kind: MediaKind = "v") -> ImageRecord | None:
         """The picture of a kind with the highest number; None when there is none."""
         return self._find("kind = ? ORDER BY number DESC", kind)
 
@@ -181,7 +181,7 @@ class ImageCatalog:
         """What was found at an origin; None when nothing was."""
         return self._find(_FOUND, origin)
 
-    def list_images(self, kinds: Iterable[Kind] | None = None, limit: int | None = None) -> list[ImageRecord]:
+    def list_images(self, kinds: Iterable[MediaKind] | None = None, limit: int | None = None) -> list[ImageRecord]:
         """The pictures of some kinds, or of all, newest first."""
         wanted = "".join(kinds) if kinds is not None else "avpi"
         statement = f"{_SELECT} WHERE instr(?, kind) ORDER BY rowid DESC LIMIT ?"
@@ -324,7 +324,7 @@ def _iterate(connection: sqlite3.Connection, condition: str, *values: Any) -> It
         yield parse_row(dict(row))
 
 
-def _take_number(connection: sqlite3.Connection, kind: Kind) -> int:
+def _take_number(connection: sqlite3.Connection, kind: MediaKind) -> int:
     """The next number of a kind; counted apart from the pictures, so that deleting one frees none."""
     connection.execute(
         "INSERT INTO numbers (kind, last) VALUES (?, 1) ON CONFLICT (kind) DO UPDATE SET last = last + 1", (kind,)

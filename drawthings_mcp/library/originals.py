@@ -8,14 +8,20 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from drawthings_mcp.errors import InvalidImageError, MissingFileError
 from drawthings_mcp.generation import GeneratedImage
-from drawthings_mcp.library.new_files import number_stems, write_new_file
-from drawthings_mcp.metadata import ModelKind, build_made_metadata, build_metadata, encode_png
+from drawthings_mcp.library.new_files import number_stems, write_named_file, write_new_file
+from drawthings_mcp.library.records import ImageRecord
+from drawthings_mcp.metadata import ModelKind, build_made_metadata, build_metadata
+from drawthings_mcp.tensors.picture_files import open_regular_file
+from drawthings_mcp.tensors.pixels import ensure_pixels
+from drawthings_mcp.tensors.pixels import read_pixels as read_stream
+from drawthings_mcp.tensors.png import encode_png
 
 
 class SavedFile(NamedTuple):
@@ -91,3 +97,133 @@ def _save(pixels: NDArray[np.uint8], packet: str, folder: Path, stem: str) -> Sa
     names = (f"{free}.png" for free in number_stems(stem))
     path = write_new_file(folder, names, lambda path: path.write_bytes(data), what="picture")
     return SavedFile(path, hashlib.sha256(data).hexdigest(), len(data))
+
+
+INPUTS_FOLDER = "inputs"
+
+_ENDINGS = {"JPEG": "jpg", "TIFF": "tif", "HEIF": "heic"}
+
+
+def keep_input(state_dir: Path, data: bytes, picture_format: str) -> Path:
+    """Write a picture's bytes as they are, unless they are there already.
+
+    Parameters
+    ----------
+    picture_format
+        Pillow's name of it, for the ending.
+
+    Returns
+    -------
+    Path
+        ``<state_dir>/inputs/<aa>/<sha256>.<ending>``, where ``aa`` are the first digits of the hash.
+
+    Raises
+    ------
+    StorageError
+        It cannot be written.
+    """
+    digest = hashlib.sha256(data).hexdigest()
+    ending = _ENDINGS.get(picture_format, picture_format.lower())
+    path = state_dir.absolute() / INPUTS_FOLDER / digest[:2] / f"{digest}.{ending}"
+    # The name says what is in it; only a copy that the disk lost a part of is written anew.
+    if not path.is_file() or path.stat().st_size != len(data):
+        write_named_file(path, data, what="picture")
+    return path
+
+
+_MAX_PROMPT = 200
+
+_CHUNK = 1 << 20
+
+
+def open_original(record: ImageRecord) -> BinaryIO:
+    """The file of a picture, open for reading.
+
+    Raises
+    ------
+    MissingFileError
+        It was moved or deleted; says how to get the picture again.
+    InvalidImageError
+        There never was a file, or what lies there now is none or cannot be read.
+    """
+    if record.path is None:
+        raise InvalidImageError(
+            f"{record.id} has no picture file of its own yet, only its origin {record.origin}; choose a picture that "
+            "has one."
+        )
+    try:
+        record.path.stat()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise MissingFileError(
+            f"The file of {record.id} is gone: {record.path} was moved or deleted; {_describe_remedy(record)}."
+        ) from error
+    except OSError:
+        pass  # said below, where the file is opened
+    return open_regular_file(record.path)
+
+
+def open_unchanged(record: ImageRecord) -> BinaryIO:
+    """As ``open_original``, of exactly the bytes that were recorded: whatever lies there now is somebody's file.
+
+    Raises
+    ------
+    InvalidImageError
+        It changed since it was recorded.
+    """
+    file = open_original(record)
+    try:
+        if record.sha256 and hash_file(file) != record.sha256:
+            raise InvalidImageError(
+                f"The file {record.path} has changed since it became {record.id}; give its path to use it as it is now."
+            )
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def hash_file(file: BinaryIO) -> str:
+    """SHA-256 of a stream, in hexadecimal digits; it is at its beginning afterwards."""
+    digest = hashlib.sha256()
+    while chunk := file.read(_CHUNK):
+        digest.update(chunk)
+    file.seek(0)
+    return digest.hexdigest()
+
+
+def _describe_remedy(record: ImageRecord) -> str:
+    if record.seed is None:
+        return "put it back, or give the path where it is now"
+    prompt = record.prompt if len(record.prompt) <= _MAX_PROMPT else f"{record.prompt[:_MAX_PROMPT]}…"
+    size = f"{record.width}x{record.height}"
+    return (
+        f"put it back, or generate it again with model {record.model}, seed {record.seed}, size {size} and the prompt "
+        f"{prompt!r}"
+    )
+
+
+def read_pixels(source: ImageRecord | Path) -> NDArray[np.uint8]:
+    """Pixels of a picture: upright, in sRGB, without anything else that the file carries.
+
+    Returns
+    -------
+    NDArray[np.uint8]
+        ``(H, W, 3)``, or ``(H, W, 4)`` when some pixel is not opaque.
+
+    Raises
+    ------
+    MissingFileError
+        The file of the record is gone; says how to get the picture again.
+    InvalidImageError
+        It changed since it was recorded, or is no picture.
+    """
+    if isinstance(source, Path):
+        return ensure_pixels(source)
+    with open_unchanged(source) as file:
+        return read_stream(file, source.id)
+
+
+def hash_pixels(pixels: NDArray[np.uint8]) -> str:
+    """A digest that is the same for the same picture in any lossless file: of its size and pixels."""
+    shape = "x".join(map(str, pixels.shape))
+    return hashlib.sha256(shape.encode() + np.ascontiguousarray(pixels).tobytes()).hexdigest()

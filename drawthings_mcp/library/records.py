@@ -7,30 +7,33 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Required, TypeAlias, TypedDict, get_args
 
-Kind: TypeAlias = Literal["a", "v", "p", "i"]
-"""Brought in, generated variant, found by a search, made from others (contract §4)."""
-KINDS: tuple[Kind, ...] = get_args(Kind)
+MediaKind: TypeAlias = Literal["a", "v", "p", "i"]
 
-Role: TypeAlias = Literal["canvas", "moodboard", "mask", "control", "source"]
+"""Brought in, generated variant, found by a search, made from others (contract §4)."""
+
+MEDIA_KINDS: tuple[MediaKind, ...] = get_args(MediaKind)
+
+ParentRole: TypeAlias = Literal["canvas", "moodboard", "mask", "control", "source"]
+
 """What a picture was to another: input of a generation, or what one without Draw Things was made from."""
 
-_ID = re.compile(rf"([{''.join(KINDS)}])([1-9][0-9]{{0,15}})")
+_ID = re.compile(rf"([{''.join(MEDIA_KINDS)}])([1-9][0-9]{{0,15}})")
 
 
 class Parent(NamedTuple):
     """A picture that another one was made from."""
 
-    role: Role
+    role: ParentRole
     id: str
 
 
-class ImageFacts(TypedDict, total=False):
+class RecordFields(TypedDict, total=False):
     """What is told about a picture when it is recorded; see ``ImageRecord``."""
 
     created: Required[datetime]
@@ -56,7 +59,7 @@ class ImageRecord:
     Attributes
     ----------
     id
-        Kind and number, ``v3``; never given twice.
+        MediaKind and number, ``v3``; never given twice.
     path
         Absolute; the file may have been moved or deleted since. None for what was found but has no file of its own:
         a node of a project, a result of a web search.
@@ -102,24 +105,26 @@ class ImageRecord:
     parents: tuple[Parent, ...] = ()
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> MediaKind:
         """The letter of the id."""
-        kind: Kind = self.id[0]  # type: ignore[assignment]
+        kind: MediaKind = self.id[0]  # type: ignore[assignment]
         return kind
 
 
 COLUMNS = tuple(field.name for field in fields(ImageRecord) if field.name not in {"id", "parents"})
+
 _TEXTS = ("prompt", "negative_prompt", "origin")
+
 """Columns that take text from anywhere."""
 
 
-def parse_id(text: str) -> tuple[Kind, int] | None:
+def parse_id(text: str) -> tuple[MediaKind, int] | None:
     """Kind and number of an id in any case; None for what is none."""
     match = _ID.fullmatch(text.strip().lower())
     return (match[1], int(match[2])) if match else None  # type: ignore[return-value]
 
 
-def build_record(image_id: str, path: Path | None, origin: str, sha256: str, facts: ImageFacts) -> ImageRecord:
+def build_record(image_id: str, path: Path | None, origin: str, sha256: str, facts: RecordFields) -> ImageRecord:
     """The record of a picture from what is told about it."""
     values: dict[str, Any] = dict(facts)
     values["configuration"] = values.get("configuration") or {}
@@ -167,3 +172,58 @@ def parse_row(row: Mapping[str, Any]) -> ImageRecord:
 def _as_text(text: str) -> str:
     """Halves of surrogate pairs, which JSON can contain and a database cannot, become question marks."""
     return text.encode("utf-8", "replace").decode("utf-8")
+
+
+JOURNAL_NAME = "catalog.jsonl"
+
+
+class Journal:
+    """The journal of a state folder."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def append(self, record: ImageRecord, list_all: Callable[[], Iterable[ImageRecord]]) -> None:
+        """Write a record; the last line with an id counts.
+
+        Parameters
+        ----------
+        list_all
+            Every record that there is, for a journal that is only just begun.
+        """
+        records = [record] if self.path.exists() else list_all()
+        # Every line begins with its end of line: a last one that was cut off by a crash spoils no other.
+        text = "".join(f"\n{_build_line(item)}" for item in records)
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(text)
+
+    def read(self) -> list[ImageRecord]:
+        """The records, oldest first; lines that cannot be read are passed over."""
+        try:
+            text = self.path.read_text(encoding="utf-8", errors="replace")
+        except FileNotFoundError:
+            return []
+        records = {record.id: record for record in _parse_lines(text.split("\n"))}
+        return sorted(records.values(), key=lambda record: record.created)
+
+
+def _build_line(record: ImageRecord) -> str:
+    row = build_row(record)
+    # The file itself tells its configuration, which is nine tenths of the text.
+    del row["kind"], row["number"], row["configuration"]
+    return json.dumps({"id": record.id, **row, "parents": record.parents}, ensure_ascii=False, separators=(",", ":"))
+
+
+def _parse_lines(lines: Iterable[str]) -> Iterator[ImageRecord]:
+    for line in lines:
+        try:
+            yield _parse_line(json.loads(line))
+        except (KeyError, TypeError, ValueError, RecursionError):
+            continue
+
+
+def _parse_line(data: dict[str, Any]) -> ImageRecord:
+    record = parse_row({**data, "configuration": "{}", "parents": json.dumps(data["parents"])})
+    if parse_id(record.id) is None:
+        raise ValueError(record.id)
+    return record

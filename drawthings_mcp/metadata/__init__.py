@@ -3,8 +3,8 @@
 from drawthings_mcp.metadata.draw_things import ImageMetadata, build_made_metadata, build_metadata, read_metadata
 from drawthings_mcp.metadata.draw_things_keys import ModelKind
 from drawthings_mcp.metadata.facts import ImageFacts
-from drawthings_mcp.metadata.png import encode_png
 from drawthings_mcp.metadata.reading import read_facts, read_facts_from
+from drawthings_mcp.tensors.png import encode_png
 
 __all__ = [
     "ImageFacts",

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drawthings_mcp.errors import InvalidImageError
-from drawthings_mcp.tensors import Fit, ImageLike, ensure_pixels, fit_pixels, flatten_transparent, mask_classes
-from drawthings_mcp.tensors.mask import KEEP, REPAINT
+from drawthings_mcp.tensors.fitting import Fit, fit_pixels, flatten_transparent
+from drawthings_mcp.tensors.mask import KEEP, REPAINT, mask_classes
+from drawthings_mcp.tensors.pixels import ImageLike, ensure_pixels
 
 Pixels = NDArray[np.uint8]
 

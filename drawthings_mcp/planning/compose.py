@@ -21,7 +21,8 @@ from drawthings_mcp.planning.overrides import build_override
 from drawthings_mcp.planning.passes import list_passes
 from drawthings_mcp.planning.references import read_references
 from drawthings_mcp.planning.rules import FILE_RULES, apply_rules
-from drawthings_mcp.tensors import Fit, ImageLike
+from drawthings_mcp.tensors.fitting import Fit
+from drawthings_mcp.tensors.pixels import ImageLike
 
 
 @dataclass(frozen=True, slots=True)

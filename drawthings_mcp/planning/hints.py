@@ -17,8 +17,9 @@ from drawthings_mcp.errors import InvalidImageError, InvalidInputError, UnknownN
 from drawthings_mcp.generation import ControlInputType, Hint, HintTensor, HintType
 from drawthings_mcp.planning.abilities import MODEL_HINTS
 from drawthings_mcp.planning.context import Case
-from drawthings_mcp.tensors import Fit, ImageLike, ensure_pixels, fit_pixels, pixels_to_tensor
-from drawthings_mcp.tensors.scale import ALPHA
+from drawthings_mcp.tensors.fitting import Fit, fit_pixels
+from drawthings_mcp.tensors.layout import ALPHA, pixels_to_tensor
+from drawthings_mcp.tensors.pixels import ImageLike, ensure_pixels
 from drawthings_mcp.validation import find_nearest
 
 _Given: TypeAlias = ImageLike | Sequence[ImageLike]

@@ -23,7 +23,7 @@ from drawthings_mcp.planning.sizes import Size
 from drawthings_mcp.planning.wording import refusals_reworded, reword
 from drawthings_mcp.presets.collection import read_presets
 from drawthings_mcp.settings import Settings
-from drawthings_mcp.tensors import ensure_pixels
+from drawthings_mcp.tensors.pixels import ensure_pixels
 
 if TYPE_CHECKING:
     from drawthings_mcp.client import ServerClient

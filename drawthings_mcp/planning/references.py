@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drawthings_mcp.generation import Hint, HintTensor, HintType
-from drawthings_mcp.tensors import ImageLike, ensure_pixels, fit_pixels, flatten_transparent, pixels_to_tensor
+from drawthings_mcp.tensors.fitting import fit_pixels, flatten_transparent
+from drawthings_mcp.tensors.layout import pixels_to_tensor
+from drawthings_mcp.tensors.pixels import ImageLike, ensure_pixels
 
 
 def read_references(moodboard: Sequence[ImageLike], size: tuple[int, int]) -> tuple[Hint, ...]:

@@ -15,17 +15,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 from drawthings_mcp.errors import InvalidImageError
-from drawthings_mcp.library import (
-    ImageCatalog,
-    ImageRecord,
-    hash_file,
-    is_in_place,
-    keep_input,
-    read_own,
-    recover_file,
-)
-from drawthings_mcp.references.pixels import hash_pixels
-from drawthings_mcp.references.policy import FORMATS, MAX_PIXELS, IntakePolicy
+from drawthings_mcp.library.catalog import ImageCatalog, is_in_place
+from drawthings_mcp.library.originals import hash_file, hash_pixels, keep_input
+from drawthings_mcp.library.records import ImageRecord
+from drawthings_mcp.library.recovery import read_own, recover_file
+from drawthings_mcp.references.policy import FORMATS, MAX_PIXELS, ImportPolicy
 from drawthings_mcp.tensors.picture_files import PictureInfo, check_picture, name_file, open_regular_file
 from drawthings_mcp.tensors.pixels import read_pixels
 
@@ -48,7 +42,7 @@ class Resolved:
     notes: tuple[str, ...] = ()
 
 
-def adopt_path(path: Path, catalog: ImageCatalog, policy: IntakePolicy) -> Resolved:
+def import_path(path: Path, catalog: ImageCatalog, policy: ImportPolicy) -> Resolved:
     """The record of a file.
 
     Raises
@@ -67,10 +61,10 @@ def adopt_path(path: Path, catalog: ImageCatalog, policy: IntakePolicy) -> Resol
         if shown is not None:
             return Resolved(shown)
         size = os.fstat(file.fileno()).st_size
-    return _adopt(catalog, real, sha256, size, info, str(path))
+    return _register(catalog, real, sha256, size, info, str(path))
 
 
-def adopt_bytes(data: bytes, name: str, origin: str, catalog: ImageCatalog, policy: IntakePolicy) -> Resolved:
+def import_bytes(data: bytes, name: str, origin: str, catalog: ImageCatalog, policy: ImportPolicy) -> Resolved:
     """The record of a picture that came without a file, which is given one.
 
     Parameters
@@ -94,10 +88,10 @@ def adopt_bytes(data: bytes, name: str, origin: str, catalog: ImageCatalog, poli
     path = keep_input(policy.state_dir, data, info.format)
     if known is not None:
         return Resolved(catalog.relocate(known.id, path))
-    return _adopt(catalog, path, sha256, len(data), info, origin)
+    return _register(catalog, path, sha256, len(data), info, origin)
 
 
-def keep_found(data: bytes, record: ImageRecord, catalog: ImageCatalog, policy: IntakePolicy) -> Resolved:
+def keep_found(data: bytes, record: ImageRecord, catalog: ImageCatalog, policy: ImportPolicy) -> Resolved:
     """The record of what was found on the web, with the file that it now has.
 
     Raises
@@ -119,7 +113,7 @@ def keep_found(data: bytes, record: ImageRecord, catalog: ImageCatalog, policy: 
     return _note_oddities(kept, info)
 
 
-def check_place(path: Path, policy: IntakePolicy) -> Path:
+def check_place(path: Path, policy: ImportPolicy) -> Path:
     """The file that a path leads to, links resolved, which must lie in a folder that may be read.
 
     Raises
@@ -146,7 +140,7 @@ def _find_known(catalog: ImageCatalog, sha256: str, path: Path | None = None) ->
     return catalog.relocate(known.id, path)
 
 
-def _find_own(catalog: ImageCatalog, path: Path, policy: IntakePolicy) -> ImageRecord | None:
+def _find_own(catalog: ImageCatalog, path: Path, policy: ImportPolicy) -> ImageRecord | None:
     """The record of a picture that we saved but could not record then."""
     reservations = catalog.list_reservations()
     places = {*policy.own_folders, *map(_resolve, reservations.values())}
@@ -160,7 +154,7 @@ def _resolve(folder: Path) -> Path:
     return Path(os.path.realpath(folder))
 
 
-def _check(file: BinaryIO, name: str, policy: IntakePolicy) -> PictureInfo:
+def _check(file: BinaryIO, name: str, policy: ImportPolicy) -> PictureInfo:
     info = check_picture(file, name, formats=FORMATS, max_side=policy.max_side, max_pixels=MAX_PIXELS)
     file.seek(0)
     return info
@@ -173,8 +167,10 @@ def _find_shown(catalog: ImageCatalog, file: BinaryIO, info: PictureInfo) -> Ima
     return catalog.find_by_preview(hash_pixels(read_pixels(file, "The picture")))
 
 
-def _adopt(catalog: ImageCatalog, path: Path, sha256: str, size_bytes: int, info: PictureInfo, origin: str) -> Resolved:
-    record = catalog.adopt(
+def _register(
+    catalog: ImageCatalog, path: Path, sha256: str, size_bytes: int, info: PictureInfo, origin: str
+) -> Resolved:
+    record = catalog.register_file(
         "a",
         path,
         sha256=sha256,

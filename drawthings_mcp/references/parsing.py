@@ -5,32 +5,40 @@ Owns the grammar (contract §4). What a reference leads to, and whether it may, 
 
 from __future__ import annotations
 
+import base64
+import binascii
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, unquote_to_bytes, urlsplit
 
 from drawthings_mcp.errors import InvalidImageError
-from drawthings_mcp.library.records import KINDS, parse_id
+from drawthings_mcp.library.records import MEDIA_KINDS, parse_id
 
-Form: TypeAlias = Literal["id", "latest", "path", "data", "web", "name", "origin"]
+ReferenceForm: TypeAlias = Literal["id", "latest", "path", "data", "web", "name", "origin"]
 
 ALLOWED = (
     "an id such as v3, latest or latest:a, the absolute path of a picture, the file name of a saved one, a data: URI "
     "or an https:// URL"
 )
+
 """What a reference can be, for errors."""
 
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*):", re.IGNORECASE)
+
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
 _MEANT = re.compile(
     r"[\s\"'`\[(<#]*(?:(?:the|id|image|picture|photo|variant|output|input)[\s:=#_-]*){0,3}"
     r"([avpi]\d+)(?:\.(?:png|jpe?g|webp))?[\s\"'`\])>]*",
     re.IGNORECASE,
 )
+
 _MAX_TEXT = 4096
+
 """Characters of anything but a data: URI; no path or URL that works is longer."""
+
 _SHOWN = 60
 
 
@@ -45,7 +53,7 @@ class Reference:
         ``~`` for the home folder; of a ``name``, that of a file; else the URI or URL as given.
     """
 
-    form: Form
+    form: ReferenceForm
     value: str = field(repr=False)
 
 
@@ -99,7 +107,7 @@ def _check_text(text: str) -> None:
 
 
 def _parse_latest(text: str, kind: str) -> Reference:
-    if kind not in {"", *KINDS}:
+    if kind not in {"", *MEDIA_KINDS}:
         raise InvalidImageError(
             f"{shorten(text)} is no image reference; write latest for the newest variant, or latest:a, latest:v, "
             "latest:p or latest:i."
@@ -141,3 +149,48 @@ _SCHEMES: Mapping[str, Callable[[str], Reference]] = {
     "project": lambda text: Reference("origin", text),
     "image": _parse_image,
 }
+
+
+_BASE64_GROWTH = 4 / 3
+
+_PERCENT_GROWTH = 3
+
+
+def decode_data_uri(uri: str, max_bytes: int) -> bytes:
+    """The bytes in a ``data:`` URI.
+
+    Raises
+    ------
+    InvalidImageError
+        It is none, holds nothing, or more than ``max_bytes``.
+    """
+    head, comma, body = uri.partition(",")
+    if not comma:
+        raise InvalidImageError("The data: URI has no comma; write data:image/png;base64, and then the picture.")
+    is_base64 = head.lower().endswith(";base64")
+    growth = _BASE64_GROWTH if is_base64 else _PERCENT_GROWTH
+    # Judged by its length first, so that nothing is made of what is too long anyway.
+    data = _decode(body, is_base64) if len(body) <= max_bytes * growth + 4 else None
+    if data is None or len(data) > max_bytes:
+        raise InvalidImageError(
+            f"The data: URI holds more than {max_bytes / 1e6:.0f} MB; save the picture as a file and give its path."
+        )
+    if not data:
+        raise InvalidImageError("The data: URI holds nothing; give a picture with content.")
+    return data
+
+
+def _decode(body: str, is_base64: bool) -> bytes:
+    if not is_base64:
+        return unquote_to_bytes(body)
+    try:
+        packed = unquote_to_bytes(body).translate(None, b" \t\r\n").rstrip(b"=")
+        # Many writers leave out the signs that fill up the last group, or use the alphabet of URLs.
+        return base64.b64decode(packed.translate(_URL_SAFE) + b"=" * (-len(packed) % 4), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise InvalidImageError(
+            "The data: URI is no valid base64; encode the whole file again, or save it and give its path."
+        ) from error
+
+
+_URL_SAFE = bytes.maketrans(b"-_", b"+/")

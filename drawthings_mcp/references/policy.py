@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from drawthings_mcp.library.inputs import FOLDER as INPUTS_FOLDER
-from drawthings_mcp.library.rebuild import MADE_FOLDER, RESCUE_FOLDER
-from drawthings_mcp.references.lm_studio import find_user_files
+from drawthings_mcp.library.originals import INPUTS_FOLDER
+from drawthings_mcp.library.recovery import MADE_FOLDER, RESCUE_FOLDER
 from drawthings_mcp.settings import Settings
 
 if TYPE_CHECKING:
     from drawthings_mcp.web.fetch import Fetched
 
-Fetch: TypeAlias = "Callable[[str, int, float], Awaitable[Fetched]]"
+PictureFetcher: TypeAlias = "Callable[[str, int, float], Awaitable[Fetched]]"
+
 """Fetches a URL: at most so many bytes, within so many seconds."""
 
 FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF")
+
 """What is taken from outside: what cameras, browsers and chat clients make."""
+
 MAX_PIXELS = {"WEBP": 24_000_000, "AVIF": 40_000_000, "HEIF": 50_000_000}
+
 """By format, so that no picture takes more than 400 MB to decode: these decoders need 16, 10 and 8 bytes per pixel,
 the others 4 (measured with Pillow 13.0 and pillow-heif 1.8)."""
+
 _PICTURE_TYPES = ("image/", "application/octet-stream", "binary/octet-stream")
 
 
@@ -35,7 +41,7 @@ async def fetch_picture(url: str, max_bytes: int, timeout: float) -> Fetched:
 
 
 @dataclass(frozen=True, slots=True)
-class IntakePolicy:
+class ImportPolicy:
     """The limits of one process.
 
     Attributes
@@ -66,10 +72,10 @@ class IntakePolicy:
     max_download_bytes: int = 32_000_000
     download_seconds: float = 30.0
     max_side: int = 16_384
-    fetch: Fetch = fetch_picture
+    fetch: PictureFetcher = fetch_picture
 
 
-def build_policy(settings: Settings) -> IntakePolicy:
+def build_policy(settings: Settings) -> ImportPolicy:
     """The policy of some settings.
 
     The output folder and this package's own folders may always be read. LM Studio's attachments are looked through for
@@ -82,7 +88,7 @@ def build_policy(settings: Settings) -> IntakePolicy:
     own_folders = tuple(_resolve(folder) for folder in own)
     user_files = find_user_files()
     is_named = user_files is not None and not named.isdisjoint({user_files, user_files.parent})
-    return IntakePolicy(
+    return ImportPolicy(
         state_dir=state_dir,
         folders=tuple(dict.fromkeys([*sorted(named), *own_folders, _resolve(state_dir / INPUTS_FOLDER)])),
         own_folders=own_folders,
@@ -93,3 +99,56 @@ def build_policy(settings: Settings) -> IntakePolicy:
 
 def _resolve(folder: Path) -> Path:
     return Path(os.path.realpath(folder))
+
+
+_POINTER = ".lmstudio-home-pointer"
+
+_HOMES = (".lmstudio", ".cache/lm-studio")
+
+_USER_FILES = "user-files"
+
+_PICTURES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".heif"})
+
+_STAMP = re.compile(r"(\d{13}) - ")
+
+"""Milliseconds before the original name, in the name of an attachment."""
+
+
+class AttachedFile(NamedTuple):
+    """A picture that was attached, and when."""
+
+    path: Path
+    when: datetime
+
+
+def find_user_files() -> Path | None:
+    """LM Studio's folder of attachments, links resolved; None when there is none."""
+    candidates = (home / _USER_FILES for home in _list_homes())
+    return next((Path(os.path.realpath(folder)) for folder in candidates if folder.is_dir()), None)
+
+
+def _list_homes() -> list[Path]:
+    home = Path.home()
+    homes = [home / name for name in _HOMES]
+    try:
+        pointed = (home / _POINTER).read_text(encoding="utf-8").strip()
+    except (OSError, ValueError):
+        return homes
+    return [Path(pointed), *homes] if pointed.startswith("/") else homes
+
+
+def find_newest_attachment(folder: Path) -> AttachedFile | None:
+    """The picture that was attached last; None when there is none."""
+    try:
+        paths = [path for path in folder.iterdir() if path.suffix.lower() in _PICTURES and path.is_file()]
+        attachments = [AttachedFile(path, _find_time(path)) for path in paths]
+    except OSError:
+        return None
+    return max(attachments, key=lambda attachment: attachment.when, default=None)
+
+
+def _find_time(path: Path) -> datetime:
+    """When it was attached: a copy may have kept the time of its original, but its name tells."""
+    modified = path.stat().st_mtime
+    stamp = _STAMP.match(path.name)
+    return datetime.fromtimestamp(max(modified, int(stamp[1]) / 1000 if stamp else 0), UTC)

@@ -4,25 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TypeAlias, cast
+from typing import cast
 
 import anyio.to_thread
 
 from drawthings_mcp.errors import InvalidImageError, UnknownNameError
-from drawthings_mcp.library import ImageCatalog, ImageRecord, Kind, hash_file, open_original
-from drawthings_mcp.references.data_uri import decode_data_uri
-from drawthings_mcp.references.importing import Resolved, adopt_bytes, adopt_path, keep_found
-from drawthings_mcp.references.lm_studio import Attachment, find_newest_attachment
-from drawthings_mcp.references.parsing import ALLOWED, Form, find_meant_id, parse_reference, shorten
-from drawthings_mcp.references.policy import IntakePolicy
-from drawthings_mcp.references.projects import SCHEME as PROJECT_SCHEME
-from drawthings_mcp.references.projects import read_project_picture
-
-Resolver: TypeAlias = Callable[[str, ImageCatalog, IntakePolicy], Resolved]
+from drawthings_mcp.library.catalog import ImageCatalog
+from drawthings_mcp.library.originals import hash_file, open_original
+from drawthings_mcp.library.records import ImageRecord, MediaKind
+from drawthings_mcp.metadata import build_made_metadata
+from drawthings_mcp.references.importing import Resolved, import_bytes, import_path, keep_found
+from drawthings_mcp.references.parsing import (
+    ALLOWED,
+    ReferenceForm,
+    decode_data_uri,
+    find_meant_id,
+    parse_reference,
+    shorten,
+)
+from drawthings_mcp.references.policy import AttachedFile, ImportPolicy, find_newest_attachment
+from drawthings_mcp.search.projects import ProjectFile
+from drawthings_mcp.search.projects import parse_reference as parse_project_reference
+from drawthings_mcp.tensors.png import encode_png
 
 _NEWEST_SHOWN = 3
+
 _FETCHED = "https://"
-_KIND_NAMES: Mapping[Kind, str] = {
+_PROJECT = "project://"
+
+_KIND_NAMES: Mapping[MediaKind, str] = {
     "a": "picture has been brought in",
     "v": "picture has been generated",
     "p": "picture has been found by a search",
@@ -30,7 +40,7 @@ _KIND_NAMES: Mapping[Kind, str] = {
 }
 
 
-async def resolve_reference(text: str, catalog: ImageCatalog, policy: IntakePolicy) -> Resolved:
+async def resolve_reference(text: str, catalog: ImageCatalog, policy: ImportPolicy) -> Resolved:
     """The picture that a reference leads to; one from outside gets an id, the same for the same bytes.
 
     Parameters
@@ -56,29 +66,44 @@ async def resolve_reference(text: str, catalog: ImageCatalog, policy: IntakePoli
     if reference.form == "web":
         fetched = await policy.fetch(reference.value, policy.max_download_bytes, policy.download_seconds)
         name = "The picture of the URL"
-        return await anyio.to_thread.run_sync(adopt_bytes, fetched.data, name, reference.value, catalog, policy)
+        return await anyio.to_thread.run_sync(import_bytes, fetched.data, name, reference.value, catalog, policy)
     resolved = await anyio.to_thread.run_sync(_RESOLVERS[reference.form], reference.value, catalog, policy)
     if resolved.record.path is not None:
         return resolved
     record = resolved.record
-    if record.origin.startswith(PROJECT_SCHEME):
+    if record.origin.startswith(_PROJECT):
         return await anyio.to_thread.run_sync(_keep_from_project, record, catalog, policy)
     fetched = await policy.fetch(record.origin, policy.max_download_bytes, policy.download_seconds)
     return await anyio.to_thread.run_sync(keep_found, fetched.data, record, catalog, policy)
 
 
-def _keep_from_project(record: ImageRecord, catalog: ImageCatalog, policy: IntakePolicy) -> Resolved:
-    found = read_project_picture(record.origin)
-    kept = keep_found(found.data, record, catalog, policy)
-    return Resolved(kept.record, (*([f"{record.id} {found.note}"] if found.note else []), *kept.notes))
+def _keep_from_project(record: ImageRecord, catalog: ImageCatalog, policy: ImportPolicy) -> Resolved:
+    data, oddity = _read_project_picture(record.origin)
+    kept = keep_found(data, record, catalog, policy)
+    return Resolved(kept.record, (*([f"{record.id} {oddity}"] if oddity else []), *kept.notes))
 
 
-def _resolve_id(image_id: str, catalog: ImageCatalog, policy: IntakePolicy) -> Resolved:
+def _read_project_picture(origin: str) -> tuple[bytes, str]:
+    """The picture at ``project://<file>#<id>`` as a file, and what the caller might not expect; empty for nothing."""
+    path, entry_id = parse_project_reference(origin)
+    with ProjectFile(path) as project:
+        try:
+            pixels = project.read_image(entry_id)
+        except InvalidImageError:
+            thumbnail = project.read_thumbnail(entry_id, full=True)
+            if thumbnail is None:
+                raise
+            return thumbnail, "is the app's preview: the project does not keep the picture any more"
+    height, width = pixels.shape[:2]
+    return encode_png(pixels, build_made_metadata((width, height))), ""
+
+
+def _resolve_id(image_id: str, catalog: ImageCatalog, policy: ImportPolicy) -> Resolved:
     return _use(catalog.get(image_id), catalog, policy)
 
 
-def _resolve_latest(kind: str, catalog: ImageCatalog, policy: IntakePolicy) -> Resolved:
-    kind = cast(Kind, kind)
+def _resolve_latest(kind: str, catalog: ImageCatalog, policy: ImportPolicy) -> Resolved:
+    kind = cast(MediaKind, kind)
     record = catalog.find_latest(kind)
     attachment = find_newest_attachment(policy.attachments) if kind == "a" and policy.attachments else None
     if attachment is not None and (record is None or attachment.when > record.created):
@@ -96,8 +121,8 @@ def _resolve_latest(kind: str, catalog: ImageCatalog, policy: IntakePolicy) -> R
     )
 
 
-def _guess(attachment: Attachment, catalog: ImageCatalog, policy: IntakePolicy) -> Resolved:
-    resolved = adopt_path(attachment.path, catalog, policy)
+def _guess(attachment: AttachedFile, catalog: ImageCatalog, policy: ImportPolicy) -> Resolved:
+    resolved = import_path(attachment.path, catalog, policy)
     note = (
         f"latest:a is a guess: LM Studio's newest attachment, {attachment.path.name} of "
         f"{attachment.when.astimezone():%Y-%m-%d %H:%M}, is {resolved.record.id}"
@@ -105,7 +130,7 @@ def _guess(attachment: Attachment, catalog: ImageCatalog, policy: IntakePolicy) 
     return Resolved(resolved.record, (note, *resolved.notes))
 
 
-def _resolve_path(text: str, catalog: ImageCatalog, policy: IntakePolicy) -> Resolved:
+def _resolve_path(text: str, catalog: ImageCatalog, policy: ImportPolicy) -> Resolved:
     path = Path(text)
     try:
         path = path.expanduser()
@@ -115,10 +140,10 @@ def _resolve_path(text: str, catalog: ImageCatalog, policy: IntakePolicy) -> Res
     known = catalog.find_by_path(path)
     if known is not None and known.kind != "a" and path.exists():
         return _use(known, catalog, policy)
-    return adopt_path(path, catalog, policy)
+    return import_path(path, catalog, policy)
 
 
-def _resolve_name(name: str, catalog: ImageCatalog, policy: IntakePolicy) -> Resolved:
+def _resolve_name(name: str, catalog: ImageCatalog, policy: ImportPolicy) -> Resolved:
     record = catalog.find_by_name(name)
     if record is not None:
         return _use(record, catalog, policy)
@@ -130,12 +155,12 @@ def _resolve_name(name: str, catalog: ImageCatalog, policy: IntakePolicy) -> Res
     raise UnknownNameError(f"There is no picture {shorten(name)}{ids}; give {ALLOWED}.", name=name, nearest=newest)
 
 
-def _resolve_data(uri: str, catalog: ImageCatalog, policy: IntakePolicy) -> Resolved:
+def _resolve_data(uri: str, catalog: ImageCatalog, policy: ImportPolicy) -> Resolved:
     data = decode_data_uri(uri, policy.max_data_bytes)
-    return adopt_bytes(data, "The picture of the data: URI", "data:", catalog, policy)
+    return import_bytes(data, "The picture of the data: URI", "data:", catalog, policy)
 
 
-def _resolve_origin(uri: str, catalog: ImageCatalog, policy: IntakePolicy) -> Resolved:
+def _resolve_origin(uri: str, catalog: ImageCatalog, policy: ImportPolicy) -> Resolved:
     record = catalog.find_by_origin(uri)
     if record is None:
         raise UnknownNameError(
@@ -145,23 +170,23 @@ def _resolve_origin(uri: str, catalog: ImageCatalog, policy: IntakePolicy) -> Re
     return _use(record, catalog, policy)
 
 
-def _use(record: ImageRecord, catalog: ImageCatalog, policy: IntakePolicy) -> Resolved:
+def _use(record: ImageRecord, catalog: ImageCatalog, policy: ImportPolicy) -> Resolved:
     """A known picture, if its file is still what it was; else what is there now, under an id of its own.
 
     What was found on the web or in a project and has no file yet is given as it is, to be fetched.
     """
-    if record.path is None and record.origin.lower().startswith((_FETCHED, PROJECT_SCHEME)):
+    if record.path is None and record.origin.lower().startswith((_FETCHED, _PROJECT)):
         return Resolved(record)
     with open_original(record) as file:
         if not record.sha256 or hash_file(file) == record.sha256:
             return Resolved(record)
     assert record.path is not None
-    changed = adopt_path(record.path, catalog, policy)
+    changed = import_path(record.path, catalog, policy)
     note = f"{record.path} has changed since it became {record.id}; as it is now it is {changed.record.id}"
     return Resolved(changed.record, (note, *changed.notes))
 
 
-_RESOLVERS: Mapping[Form, Resolver] = {
+_RESOLVERS: Mapping[ReferenceForm, Callable[[str, ImageCatalog, ImportPolicy], Resolved]] = {
     "id": _resolve_id,
     "latest": _resolve_latest,
     "path": _resolve_path,

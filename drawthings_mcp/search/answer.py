@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from drawthings_mcp.databases import Database
 from drawthings_mcp.errors import InvalidInputError, UnknownNameError
-from drawthings_mcp.library import ImageCatalog
+from drawthings_mcp.library.catalog import ImageCatalog
 from drawthings_mcp.search import files
 from drawthings_mcp.search.arguments import SearchArguments, SearchResult
 from drawthings_mcp.search.embeddings import Meanings
@@ -36,7 +36,7 @@ from drawthings_mcp.search.visual.colours import colour_words
 from drawthings_mcp.search.visual.gallery import SHORTLIST, Gallery
 from drawthings_mcp.search.visual.shrink import look_at
 from drawthings_mcp.search.words import fold_name
-from drawthings_mcp.tensors import ImageLike
+from drawthings_mcp.tensors.pixels import ImageLike
 
 _FUSED = 200
 """Hits by words that are put in order together with those by meaning."""

@@ -13,7 +13,7 @@ from drawthings_mcp.search.query import Match, Query, narrow, parse_query
 from drawthings_mcp.validation import suggest
 
 if TYPE_CHECKING:
-    from drawthings_mcp.tensors import ImageLike
+    from drawthings_mcp.tensors.pixels import ImageLike
 
 SOURCES = ("all", "generated", "folders", "projects", "web")
 WEB = "web"

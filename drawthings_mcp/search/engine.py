@@ -23,7 +23,7 @@ from anyio.abc import TaskGroup
 from numpy.typing import NDArray
 
 from drawthings_mcp.errors import EndpointError, StorageError
-from drawthings_mcp.library import ImageCatalog
+from drawthings_mcp.library.catalog import ImageCatalog
 from drawthings_mcp.metadata import ImageFacts, read_facts_from
 from drawthings_mcp.search import tags as tag_file
 from drawthings_mcp.search.answer import Answerer
@@ -38,7 +38,7 @@ from drawthings_mcp.search.providers import WebSearch, choose_provider
 from drawthings_mcp.search.sources import choose_sources
 from drawthings_mcp.search.web_answer import answer_from_web
 from drawthings_mcp.settings import Settings
-from drawthings_mcp.tensors import ImageLike
+from drawthings_mcp.tensors.pixels import ImageLike
 from drawthings_mcp.web.endpoint import Endpoint
 
 FIRST_BUDGET = 5.0

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from drawthings_mcp.metadata import ImageFacts
-    from drawthings_mcp.tensors import ImageLike
+    from drawthings_mcp.tensors.pixels import ImageLike
 
 
 class Stamp(NamedTuple):

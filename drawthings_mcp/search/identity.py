@@ -11,7 +11,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from drawthings_mcp.library import ImageCatalog, ImageRecord
+from drawthings_mcp.library.catalog import ImageCatalog
+from drawthings_mcp.library.records import ImageRecord
 from drawthings_mcp.search.entry import Stamp, stamp_of
 
 _OWN = frozenset("vai")
@@ -35,7 +36,7 @@ def identify_file(catalog: ImageCatalog, path: Path, **facts: Any) -> ImageRecor
         The catalog cannot be used.
     """
     sha256 = hash_file(path)
-    return find_own(catalog, path, sha256) or catalog.adopt("p", path, sha256=sha256, **facts)
+    return find_own(catalog, path, sha256) or catalog.register_file("p", path, sha256=sha256, **facts)
 
 
 def identify_origin(catalog: ImageCatalog, origin: str, created: datetime, **facts: Any) -> ImageRecord:

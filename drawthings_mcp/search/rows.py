@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from drawthings_mcp.library import ImageCatalog
+from drawthings_mcp.library.catalog import ImageCatalog
 from drawthings_mcp.search.arguments import SearchRow
 from drawthings_mcp.search.entry import Source
 from drawthings_mcp.search.identity import identify_file, identify_origin

@@ -7,7 +7,7 @@ from functools import partial
 
 import anyio.to_thread
 
-from drawthings_mcp.library import ImageCatalog
+from drawthings_mcp.library.catalog import ImageCatalog
 from drawthings_mcp.search.arguments import SearchArguments, SearchResult, SearchRow
 from drawthings_mcp.search.identity import identify_origin
 from drawthings_mcp.search.providers import WebImage, WebSearch

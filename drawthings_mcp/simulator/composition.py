@@ -21,7 +21,7 @@ from drawthings_mcp.simulator.payloads import Tensor
 from drawthings_mcp.simulator.seeds import list_batch_seeds
 from drawthings_mcp.simulator.selection import Selection
 from drawthings_mcp.simulator.versions import reads_references, starts_from_canvas
-from drawthings_mcp.tensors import tensor_to_pixels
+from drawthings_mcp.tensors.layout import tensor_to_pixels
 
 Pixels = NDArray[np.uint8]
 

@@ -16,7 +16,7 @@ from drawthings_mcp.simulator.journal import Journal
 from drawthings_mcp.simulator.painting.marks import ControlMark
 from drawthings_mcp.simulator.payloads import Tensor
 from drawthings_mcp.simulator.selection import Selection
-from drawthings_mcp.tensors import tensor_to_pixels
+from drawthings_mcp.tensors.layout import tensor_to_pixels
 
 Pixels = NDArray[np.uint8]
 

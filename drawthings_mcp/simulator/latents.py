@@ -12,7 +12,7 @@ from PIL import Image
 
 from drawthings_mcp.simulator.painting.oklab import srgb_to_oklab
 from drawthings_mcp.simulator.versions import VersionFacts
-from drawthings_mcp.tensors import load_latent_maps
+from drawthings_mcp.tensors.latent import load_latent_maps
 
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float64]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from drawthings_mcp.errors import TensorError
 from drawthings_mcp.simulator.journal import CrashError, Journal
-from drawthings_mcp.tensors import decode_tensor
+from drawthings_mcp.tensors.tensor import decode_tensor
 
 _HEADER = struct.Struct("<I4i12i")
 _REFERENCE_SIZE = 32

@@ -19,7 +19,10 @@ from drawthings_mcp.simulator.plan import RunPlan, plan_run
 from drawthings_mcp.simulator.signposts import list_announced, list_steps
 from drawthings_mcp.simulator.sound import compose_chord
 from drawthings_mcp.simulator.transfer import list_messages
-from drawthings_mcp.tensors import Codec, encode_audio, encode_image, encode_latent
+from drawthings_mcp.tensors.audio import encode_audio
+from drawthings_mcp.tensors.header import Codec
+from drawthings_mcp.tensors.image import encode_image
+from drawthings_mcp.tensors.latent import encode_latent
 
 Pixels = NDArray[np.uint8]
 _Result = TypeVar("_Result")

@@ -20,7 +20,7 @@ from drawthings_mcp.simulator.options import Options
 from drawthings_mcp.simulator.run import RunSettings
 from drawthings_mcp.simulator.runs import ReceivedRequest, RunQueue, RunRecord
 from drawthings_mcp.simulator.service import ImageGenerationService
-from drawthings_mcp.tensors import Codec
+from drawthings_mcp.tensors.header import Codec
 
 _logger = logging.getLogger("drawthings_mcp.simulator")
 

@@ -10,10 +10,10 @@ import anyio.to_thread
 
 from drawthings_mcp.errors import StorageError
 from drawthings_mcp.settings import Settings
-from drawthings_mcp.studio.background import load_room
 
 if TYPE_CHECKING:
-    from drawthings_mcp.library import ImageCatalog, OpenedCatalog
+    from drawthings_mcp.library.catalog import ImageCatalog
+    from drawthings_mcp.library.recovery import OpenedCatalog
 
 
 class Archive:
@@ -31,15 +31,17 @@ class Archive:
         tried again at the next call. One that was lost or damaged since is mended: numbered from 1 again, ids would
         be given twice.
         """
-        library = await load_room("library")
+        from drawthings_mcp.library.catalog import ImageCatalog
+        from drawthings_mcp.library.recovery import OpenedCatalog, open_catalog
+
         async with self._opening:
             if self._catalog is not None and not await anyio.to_thread.run_sync(self._catalog.is_lost):
-                return library.OpenedCatalog(self._catalog)  # type: ignore[no-any-return]
-            prepare = partial(library.open_catalog, self._settings.state_dir, [self._settings.output_dir])
+                return OpenedCatalog(self._catalog)
+            prepare = partial(open_catalog, self._settings.state_dir, [self._settings.output_dir])
             try:
-                opened: OpenedCatalog = await anyio.to_thread.run_sync(prepare)
+                opened = await anyio.to_thread.run_sync(prepare)
             except StorageError:
                 # Said with each picture that gets no id.
-                return library.OpenedCatalog(library.ImageCatalog(self._settings.state_dir))  # type: ignore[no-any-return]
+                return OpenedCatalog(ImageCatalog(self._settings.state_dir))
             self._catalog = opened.catalog
             return opened

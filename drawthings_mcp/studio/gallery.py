@@ -19,8 +19,8 @@ from drawthings_mcp.studio.lineage import tell_story
 from drawthings_mcp.studio.results import FoundPictures, MadePicture, Original, Picture
 
 if TYPE_CHECKING:
-    from drawthings_mcp.library import ImageCatalog
-    from drawthings_mcp.references import IntakePolicy
+    from drawthings_mcp.library.catalog import ImageCatalog
+    from drawthings_mcp.references.policy import ImportPolicy
     from drawthings_mcp.studio.transforming import TransformArguments
 
 _MIME_TYPES: Mapping[str, str] = {"JPEG": "image/jpeg", "MPO": "image/jpeg", "HEIF": "image/heic"}
@@ -45,10 +45,11 @@ class Gallery:
         """The catalog, made sound."""
         return (await self._archive.open()).catalog
 
-    async def build_policy(self) -> IntakePolicy:
+    async def build_policy(self) -> ImportPolicy:
         """What may come in, and from where."""
-        intake = await load_room("references")
-        policy: IntakePolicy = await anyio.to_thread.run_sync(intake.build_policy, self._settings)
+        from drawthings_mcp.references.policy import build_policy
+
+        policy = await anyio.to_thread.run_sync(build_policy, self._settings)
         return replace(policy, folders=(Path("/"),)) if self._reads_anywhere else policy
 
     async def find(self, references: Iterable[str]) -> FoundPictures:
@@ -59,22 +60,25 @@ class Gallery:
         DrawThingsError
             A reference leads nowhere, or to what cannot be shown.
         """
-        intake = await load_room("references")
+        from drawthings_mcp.references.resolve import resolve_reference
+
         catalog, policy = await self.open_catalog(), await self.build_policy()
         found: dict[str, Picture] = {}
         notes: list[str] = []
         for reference in references:
-            resolved = await intake.resolve_reference(reference, catalog, policy)
+            resolved = await resolve_reference(reference, catalog, policy)
             record = resolved.record
             # Some pictures are recorded without a size: those that were found, and those of damaged catalogs.
             size = (record.width, record.height) if record.width else await self._measure(record)
+            assert record.path is not None  # a reference is not resolved before its file is there
             found[record.id] = Picture(record.id, record.path, size, tell_story(record))
             notes += resolved.notes
         return FoundPictures(tuple(found.values()), tuple(dict.fromkeys(notes)))
 
     async def _measure(self, record: Any) -> tuple[int, int]:
-        intake = await load_room("references")
-        pixels = await anyio.to_thread.run_sync(intake.read_pixels, record)
+        from drawthings_mcp.library.originals import read_pixels
+
+        pixels = await anyio.to_thread.run_sync(read_pixels, record)
         return pixels.shape[1], pixels.shape[0]
 
     async def read_original(self, image_id: str, max_bytes: int) -> Original:
@@ -89,11 +93,12 @@ class Gallery:
         InvalidImageError
             It changed since, or has more than ``max_bytes``.
         """
-        library = await load_room("library")
+        from drawthings_mcp.library.originals import open_unchanged
+
         record = await anyio.to_thread.run_sync((await self.open_catalog()).get, image_id)
 
         def read() -> bytes:
-            with library.open_unchanged(record) as file:
+            with open_unchanged(record) as file:
                 size = os.fstat(file.fileno()).st_size
                 if size > max_bytes:
                     raise InvalidImageError(
@@ -131,19 +136,18 @@ class Gallery:
     async def remember_previews(self, previews: Sequence[tuple[str, bytes]]) -> None:
         """Notes what a preview shows, to know it again when a client gives it back as a file of its own."""
         if previews:
-            await anyio.to_thread.run_sync(
-                self._remember, await load_room("references"), await self.open_catalog(), previews
-            )
+            await anyio.to_thread.run_sync(self._remember, await self.open_catalog(), previews)
 
-    def _remember(self, intake: Any, catalog: ImageCatalog, previews: Sequence[tuple[str, bytes]]) -> None:
-        from drawthings_mcp.library import parse_id
-        from drawthings_mcp.tensors import ensure_pixels
+    def _remember(self, catalog: ImageCatalog, previews: Sequence[tuple[str, bytes]]) -> None:
+        from drawthings_mcp.library.originals import hash_pixels
+        from drawthings_mcp.library.records import parse_id
+        from drawthings_mcp.tensors.pixels import ensure_pixels
 
         try:
             for image_id, data in previews:
                 if parse_id(image_id) is None:
                     continue  # saved, but not in the catalog
-                catalog.record_preview(intake.hash_pixels(ensure_pixels(data)), image_id)
+                catalog.record_preview(hash_pixels(ensure_pixels(data)), image_id)
         except DrawThingsError:
             # The picture was shown all the same.
             return

@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING, Any
 import anyio.to_thread
 
 from drawthings_mcp.errors import DrawThingsError
-from drawthings_mcp.library import ImageCatalog, Parent, Role
+from drawthings_mcp.library.catalog import ImageCatalog
+from drawthings_mcp.library.originals import read_pixels
+from drawthings_mcp.library.records import Parent, ParentRole
 from drawthings_mcp.params import GenerateArguments
-from drawthings_mcp.references import IntakePolicy, read_pixels, resolve_reference
+from drawthings_mcp.references.policy import ImportPolicy
+from drawthings_mcp.references.resolve import resolve_reference
 from drawthings_mcp.studio.lineage import list_sources
 from drawthings_mcp.studio.results import Picture
 
 if TYPE_CHECKING:
-    from drawthings_mcp.tensors import ImageLike
+    from drawthings_mcp.tensors.pixels import ImageLike
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,7 +48,7 @@ class Inputs:
         return list_sources(self.parents)
 
 
-async def resolve_inputs(arguments: GenerateArguments, catalog: ImageCatalog, policy: IntakePolicy) -> Inputs:
+async def resolve_inputs(arguments: GenerateArguments, catalog: ImageCatalog, policy: ImportPolicy) -> Inputs:
     """Follows the references of a call: texts; pictures that are given as such are left as they are.
 
     Raises
@@ -67,14 +70,14 @@ async def resolve_inputs(arguments: GenerateArguments, catalog: ImageCatalog, po
 
 
 class _Reader:
-    def __init__(self, catalog: ImageCatalog, policy: IntakePolicy) -> None:
+    def __init__(self, catalog: ImageCatalog, policy: ImportPolicy) -> None:
         self._catalog = catalog
         self._policy = policy
         self.pictures: dict[str, Picture] = {}
         self.parents: list[Parent] = []
         self.notes: list[str] = []
 
-    async def read(self, role: Role, picture: ImageLike | None) -> Any:
+    async def read(self, role: ParentRole, picture: ImageLike | None) -> Any:
         if not isinstance(picture, str):
             return picture
         try:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from drawthings_mcp.library import ImageRecord, Parent
+    from drawthings_mcp.library.records import ImageRecord, Parent
 
 _MAX_PROMPT = 60
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from drawthings_mcp.tensors import ImageLike
+    from drawthings_mcp.tensors.pixels import ImageLike
 
 
 @dataclass(frozen=True, slots=True)

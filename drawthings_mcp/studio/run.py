@@ -16,7 +16,7 @@ from drawthings_mcp.planning.plan import Plan
 from drawthings_mcp.studio.heartbeat import Report
 from drawthings_mcp.studio.results import SavedVariant
 from drawthings_mcp.studio.shelf import Shelf
-from drawthings_mcp.tensors import prestart
+from drawthings_mcp.tensors.fpzip_pool import prestart
 
 
 async def run_plan(plan: Plan, client: ServerClient, shelf: Shelf, report: Report) -> None:

@@ -15,15 +15,11 @@ from numpy.typing import NDArray
 
 from drawthings_mcp.errors import DecoderCrashedError, StorageError, TensorError
 from drawthings_mcp.generation import GeneratedImage, GenerationRequest
-from drawthings_mcp.library import (
-    RESCUE_FOLDER,
-    ImageCatalog,
-    Parent,
-    SavedFile,
-    check_folder,
-    file_stem,
-    save_image,
-)
+from drawthings_mcp.library.catalog import ImageCatalog
+from drawthings_mcp.library.new_files import check_folder, file_stem
+from drawthings_mcp.library.originals import SavedFile, save_image
+from drawthings_mcp.library.records import Parent
+from drawthings_mcp.library.recovery import RESCUE_FOLDER
 from drawthings_mcp.limits import MAX_UPSCALE_FACTOR
 from drawthings_mcp.metadata import ModelKind
 from drawthings_mcp.planning.plan import Plan
@@ -31,7 +27,7 @@ from drawthings_mcp.planning.sizes import Size
 from drawthings_mcp.settings import Settings
 from drawthings_mcp.studio.connection import Connection
 from drawthings_mcp.studio.results import SavedVariant
-from drawthings_mcp.tensors import decode_image
+from drawthings_mcp.tensors.image import decode_image
 
 _logger = logging.getLogger(__name__)
 

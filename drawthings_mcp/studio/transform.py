@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from drawthings_mcp.attachments import compose_sheet
 from drawthings_mcp.errors import InvalidImageError, InvalidInputError
 from drawthings_mcp.limits import MAX_SIDE
-from drawthings_mcp.tensors import ImageLike, ensure_pixels, fit_pixels
+from drawthings_mcp.tensors.fitting import fit_pixels
+from drawthings_mcp.tensors.pixels import ImageLike, ensure_pixels
 
 Box: TypeAlias = Sequence[float]
 Pixels: TypeAlias = NDArray[np.uint8]

@@ -13,10 +13,13 @@ from numpy.typing import NDArray
 
 from drawthings_mcp.attachments import compose_sheet
 from drawthings_mcp.errors import InvalidInputError
-from drawthings_mcp.library import MADE_FOLDER, ImageCatalog, Parent, save_made
+from drawthings_mcp.library.catalog import ImageCatalog
+from drawthings_mcp.library.originals import save_made
+from drawthings_mcp.library.records import Parent
+from drawthings_mcp.library.recovery import MADE_FOLDER
 from drawthings_mcp.studio import transform
 from drawthings_mcp.studio.results import Picture
-from drawthings_mcp.tensors import ImageLike
+from drawthings_mcp.tensors.pixels import ImageLike
 
 Operation = Literal[
     "crop", "resize", "mask_rectangle", "mask_from_alpha", "invert_mask", "side_by_side", "contact_sheet"

@@ -1,17 +1,17 @@
-"""Image payloads ↔ pixels, and both ↔ picture files (protocol §3.6)."""
+"""Image payloads ↔ pixels, and both ↔ picture files (protocol §3.6).
+
+What reads picture files is imported when it is first used: the process that decodes fpzip does without Pillow.
+"""
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from drawthings_mcp.errors import InvalidInputError, StorageError, TensorError, TensorTooLargeError
-from drawthings_mcp.tensors.deflate import Inflater
-from drawthings_mcp.tensors.fitting import fit_pixels
 from drawthings_mcp.tensors.header import (
     MAX_PIXELS,
     Codec,
@@ -21,10 +21,12 @@ from drawthings_mcp.tensors.header import (
     TensorHeader,
     split_payload,
 )
-from drawthings_mcp.tensors.layout import build_pixels, build_tensor, fill_picture
-from drawthings_mcp.tensors.pixels import ImageLike, check_pixels, ensure_pixels
-from drawthings_mcp.tensors.scale import pixels_to_tensor
-from drawthings_mcp.tensors.tensor import decode_body, decode_fpzip_pixels, encode_tensor, view_bytes
+from drawthings_mcp.tensors.layout import build_pixels, build_tensor, check_pixels, fill_picture, pixels_to_tensor
+from drawthings_mcp.tensors.png import encode_png
+from drawthings_mcp.tensors.tensor import Inflater, decode_body, decode_fpzip_pixels, encode_tensor, view_bytes
+
+if TYPE_CHECKING:
+    from drawthings_mcp.tensors.pixels import ImageLike
 
 MAX_SIDE = 8192 * 4
 """The longest side that can be asked for, four times enlarged."""
@@ -121,6 +123,9 @@ def encode_image_to_tensor(image: ImageLike, size: tuple[int, int] | None = None
     InvalidInputError
         The size is not 1x1 to 8192x8192.
     """
+    from drawthings_mcp.tensors.fitting import fit_pixels
+    from drawthings_mcp.tensors.pixels import ensure_pixels
+
     pixels = ensure_pixels(image)
     if size is not None:
         pixels = fit_pixels(pixels, size, "stretch")
@@ -159,12 +164,11 @@ def save_tensor_image(payload: Payload, path: str | Path) -> Path:
         raise InvalidInputError(
             f"The picture is written as PNG, so name it {path.stem or 'picture'}.png, not {path.name!r}."
         )
-    data = io.BytesIO()
-    Image.fromarray(decode_image(payload)).save(data, "PNG")
+    data = encode_png(decode_image(payload))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("xb") as file:
-            file.write(data.getbuffer())
+            file.write(data)
     except FileExistsError as exc:
         raise StorageError(f"{path} exists already; choose another name or remove it.") from exc
     except (OSError, ValueError) as exc:  # ValueError: a NUL character in the path

@@ -5,12 +5,146 @@ On the wire an image is ``(1, H, W, 3)``, red, green, blue, or ``(1, H, W, 4)``,
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from drawthings_mcp.tensors.scale import ALPHA, fill_pixels, pixels_to_tensor, tensor_to_pixels
+from drawthings_mcp.errors import InvalidImageError
+
+_ScalarT = TypeVar("_ScalarT", bound=np.generic)
+
+_BLOCK_VALUES = 65536
+
+"""Values per step: the scratch arrays stay in the second-level cache, and other threads get a turn."""
+
+
+@dataclass(frozen=True, slots=True)
+class ValueRange:
+    """Values ``v`` and bytes ``b`` are tied by ``b = (v + offset) * factor``."""
+
+    offset: float
+    factor: float
+
+
+COLOUR = ValueRange(offset=1.0, factor=127.5)
+
+"""-1 is black, 1 is full."""
+
+ALPHA = ValueRange(offset=0.0, factor=255.0)
+
+"""0 is clear, 1 is opaque."""
+
+
+def pixels_to_tensor(pixels: NDArray[np.uint8], value_range: ValueRange = COLOUR) -> NDArray[np.float16]:
+    """Values for pixels, of the same shape.
+
+    Parameters
+    ----------
+    pixels
+        uint8, any shape.
+    value_range
+        What the bytes stand for.
+
+    Returns
+    -------
+    NDArray[np.float16]
+        In [-1, 1] for colours, [0, 1] for alpha.
+
+    Notes
+    -----
+    ``float16(float32(b) / 127.5 - 1)`` for colours. ``tensor_to_pixels`` is its exact inverse.
+    """
+    return look_up(_list_values(value_range), pixels)
+
+
+def tensor_to_pixels(tensor: NDArray[np.floating[Any]], value_range: ValueRange = COLOUR) -> NDArray[np.uint8]:
+    """Pixels for values, of the same shape.
+
+    Parameters
+    ----------
+    tensor
+        float16, float32 or float64, any shape; values beyond the range are clamped, NaN and infinities give 0.
+    value_range
+        What the values stand for.
+
+    Notes
+    -----
+    ``rint((v + 1) * 127.5)`` in float32 for colours.
+    """
+    pixels = np.empty(tensor.shape, np.uint8)
+    fill_pixels(tensor, pixels.reshape(-1), value_range)
+    return pixels
+
+
+def fill_pixels(tensor: NDArray[np.floating[Any]], pixels: NDArray[np.uint8], value_range: ValueRange = COLOUR) -> None:
+    """The same as ``tensor_to_pixels``, into memory that is already there.
+
+    Parameters
+    ----------
+    tensor, value_range
+        As there.
+    pixels
+        One-dimensional, contiguous, one byte per value. May begin where a contiguous tensor begins: every block of
+        values is read before its pixels are written, and these never reach the next block.
+    """
+    if tensor.dtype.itemsize == 2:
+        fill_looked_up(_list_pixels(value_range), tensor.view(np.uint16), pixels)
+        return
+    flat = tensor.reshape(-1)
+    scratch = np.empty(min(flat.size, _BLOCK_VALUES), np.float32)
+    with np.errstate(invalid="ignore", over="ignore"):
+        for start in range(0, flat.size, _BLOCK_VALUES):
+            _quantise(flat[start : start + _BLOCK_VALUES], value_range, scratch, pixels[start : start + _BLOCK_VALUES])
+
+
+def look_up(table: NDArray[_ScalarT], words: NDArray[np.unsignedinteger[Any]]) -> NDArray[_ScalarT]:
+    """``table[words]`` without an index array of eight bytes per value; the table covers every word."""
+    found = np.empty(words.shape, table.dtype)
+    fill_looked_up(table, words, found.reshape(-1))
+    return found
+
+
+def fill_looked_up(
+    table: NDArray[_ScalarT], words: NDArray[np.unsignedinteger[Any]], found: NDArray[_ScalarT], shift: int = 0
+) -> None:
+    """``table[words >> shift]`` into memory that is already there; where that may be, ``fill_pixels`` says."""
+    flat = words.reshape(-1)
+    scratch = np.empty(min(flat.size, _BLOCK_VALUES), np.intp)
+    for start in range(0, flat.size, _BLOCK_VALUES):
+        block = flat[start : start + _BLOCK_VALUES]
+        index = scratch[: block.size]
+        np.right_shift(block, shift, out=index, casting="unsafe")
+        np.take(table, index, out=found[start : start + _BLOCK_VALUES], mode="clip")
+
+
+def _quantise(
+    values: NDArray[np.floating[Any]], value_range: ValueRange, scratch: NDArray[np.float32], pixels: NDArray[np.uint8]
+) -> None:
+    levels = scratch[: values.size]
+    np.add(values, value_range.offset, out=levels, dtype=np.float32, casting="same_kind")
+    np.multiply(levels, value_range.factor, out=levels)
+    np.rint(levels, out=levels)
+    np.clip(levels, 0, 255, out=levels)
+    if not np.isfinite(values.max()):  # -inf needs no care, it is clamped to 0 anyway
+        levels[~np.isfinite(values)] = 0
+    np.copyto(pixels, levels, casting="unsafe")
+
+
+@cache
+def _list_values(value_range: ValueRange) -> NDArray[np.float16]:
+    """The value of each of the 256 bytes."""
+    values = np.arange(256, dtype=np.float32) / np.float32(value_range.factor) - np.float32(value_range.offset)
+    return values.astype(np.float16)
+
+
+@cache
+def _list_pixels(value_range: ValueRange) -> NDArray[np.uint8]:
+    """The byte of each of the 65,536 bit patterns of a float16."""
+    return tensor_to_pixels(np.arange(65536, dtype=np.uint16).view(np.float16).astype(np.float32), value_range)
+
 
 _BLOCK_PIXELS = 16384  # so that channels are taken apart in the second-level cache, and not in a copy of it all
 
@@ -62,3 +196,19 @@ def build_tensor(pixels: NDArray[np.uint8]) -> NDArray[np.float16]:
     tensor[0, ..., 1:] = pixels_to_tensor(pixels[..., :3])
     tensor[0, ..., 0] = pixels_to_tensor(pixels[..., 3], ALPHA)
     return tensor
+
+
+def check_pixels(pixels: NDArray[np.uint8], *channels: int) -> None:
+    """Refuse an array that is not ``(H, W, C)`` of uint8 with one of these numbers of channels.
+
+    Raises
+    ------
+    InvalidImageError
+        It is not.
+    """
+    if pixels.ndim != 3 or pixels.shape[2] not in channels or pixels.dtype != np.uint8 or pixels.size == 0:
+        shapes = " or ".join(f"(H, W, {count})" for count in channels)
+        raise InvalidImageError(
+            f"Pixels are {shapes} of uint8, not {pixels.shape} of {pixels.dtype}; ensure_pixels makes them from any "
+            "picture."
+        )

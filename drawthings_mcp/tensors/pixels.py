@@ -107,22 +107,6 @@ def read_pixels(file: BinaryIO, name: str, *, enough: int | None = None) -> NDAr
     return np.ascontiguousarray(_drop_opaque_alpha(pixels))
 
 
-def check_pixels(pixels: NDArray[np.uint8], *channels: int) -> None:
-    """Refuse an array that is not ``(H, W, C)`` of uint8 with one of these numbers of channels.
-
-    Raises
-    ------
-    InvalidImageError
-        It is not.
-    """
-    if pixels.ndim != 3 or pixels.shape[2] not in channels or pixels.dtype != np.uint8 or pixels.size == 0:
-        shapes = " or ".join(f"(H, W, {count})" for count in channels)
-        raise InvalidImageError(
-            f"Pixels are {shapes} of uint8, not {pixels.shape} of {pixels.dtype}; ensure_pixels makes them from any "
-            "picture."
-        )
-
-
 def _load_reduced(picture: Image.Image, edge: int) -> Image.Image:
     """A picture, loaded and by a whole factor smaller, at least ``edge`` on its longer side as far as it was."""
     picture.draft(None, (edge, edge))  # JPEG only: decoded at a half, a quarter or an eighth of its size

@@ -5,6 +5,7 @@ Knows nothing of what a tensor means; images, masks, latents and audio have modu
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -12,11 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drawthings_mcp.errors import InvalidInputError, TensorError
-from drawthings_mcp.tensors.deflate import Inflater, pack_deflate
-from drawthings_mcp.tensors.fpzip_codec import pack_fpzip
+from drawthings_mcp.tensors.fpzip_codec import WorkerTask, check_stream, pack_fpzip
 from drawthings_mcp.tensors.fpzip_pool import decode_fpzip
-from drawthings_mcp.tensors.fpzip_stream import check_stream
-from drawthings_mcp.tensors.fpzip_worker import Operation
 from drawthings_mcp.tensors.header import (
     MAX_RANK,
     Codec,
@@ -110,7 +108,7 @@ def decode_fpzip_pixels(header: TensorHeader, body: memoryview) -> NDArray[np.ui
     """The pixels behind the header of an fpzip image: the other process makes them, for they are less to transfer."""
     check_stream(header, body)
     pixels = np.empty(header.dims[1:], np.uint8)
-    decode_fpzip(Operation.PIXELS, header, body, pixels)
+    decode_fpzip(WorkerTask.PIXELS, header, body, pixels)
     return pixels
 
 
@@ -132,7 +130,7 @@ def _unpack_deflate(header: TensorHeader, body: memoryview) -> NDArray[Any]:
 def _unpack_fpzip(header: TensorHeader, body: memoryview) -> NDArray[Any]:
     check_stream(header, body)
     array = np.empty(header.dims, header.datatype.dtype)
-    decode_fpzip(Operation.TENSOR, header, body, array)
+    decode_fpzip(WorkerTask.TENSOR, header, body, array)
     return array
 
 
@@ -141,8 +139,99 @@ _UNPACKERS: Mapping[Codec, Callable[[TensorHeader, memoryview], NDArray[Any]]] =
     Codec.DEFLATE: _unpack_deflate,
     Codec.FPZIP: _unpack_fpzip,
 }
+
 _PACKERS: Mapping[Codec, Callable[[NDArray[Any]], bytes | memoryview]] = {
     Codec.RAW: view_bytes,
     Codec.DEFLATE: lambda values: pack_deflate(view_bytes(values)),
     Codec.FPZIP: pack_fpzip,
 }
+
+
+_WINDOW_BITS = -15  # 32 KiB, no zlib header
+
+_MAX_RATIO = 1032  # a match of 258 bytes costs at least two bits (RFC 1951)
+
+_INPUT_STEP = 1 << 16  # bytes; zlib copies what it has not used of a step
+
+_OUTPUT_STEP = 1 << 18  # bytes; what zlib has unpacked is copied once more, within the second-level cache
+
+
+def pack_deflate(data: memoryview) -> bytes:
+    """A DEFLATE stream of some bytes."""
+    deflater = zlib.compressobj(wbits=_WINDOW_BITS)
+    return deflater.compress(data) + deflater.flush()
+
+
+class Inflater:
+    """The values of a tensor, read piece by piece from a DEFLATE stream into memory that is already there.
+
+    Parameters
+    ----------
+    header
+        Of the payload; says how many bytes the stream holds.
+    body
+        The stream.
+
+    Raises
+    ------
+    TensorError
+        So few bytes cannot hold so many values.
+    """
+
+    def __init__(self, header: TensorHeader, body: memoryview) -> None:
+        if header.size > len(body) * _MAX_RATIO:
+            raise TensorError(
+                f"A DEFLATE stream of {len(body):,} bytes cannot hold the {header.size:,} that it should."
+            )
+        self._size = header.size
+        self._rest = body
+        self._inflater = zlib.decompressobj(_WINDOW_BITS)
+
+    def read_into(self, target: memoryview) -> None:
+        """Fill some bytes with the next values.
+
+        Raises
+        ------
+        TensorError
+            The stream is damaged or ends too early.
+        """
+        while target:
+            piece = self._inflate(min(len(target), _OUTPUT_STEP))
+            if not piece:
+                raise self._describe_shortage()
+            target[: len(piece)] = piece
+            target = target[len(piece) :]
+
+    def finish(self) -> None:
+        """Make sure that this was all.
+
+        Raises
+        ------
+        TensorError
+            The stream is damaged, goes on, or is followed by something.
+        """
+        if self._inflate(1) or self._inflater.unused_data or self._rest:
+            raise TensorError("The DEFLATE stream holds more than the tensor's header says.")
+
+    def _inflate(self, limit: int) -> bytes:
+        """The next 1 to ``limit`` bytes; none at the end of the stream."""
+        while not self._inflater.eof:
+            data = self._inflater.unconsumed_tail or self._take_input()
+            try:
+                piece = self._inflater.decompress(data, limit)
+            except zlib.error as exc:
+                raise TensorError(f"The DEFLATE stream is damaged ({exc}).") from exc
+            if piece:
+                return piece
+            if not data and not self._inflater.eof:
+                raise self._describe_shortage()
+        return b""
+
+    def _take_input(self) -> memoryview:
+        data, self._rest = self._rest[:_INPUT_STEP], self._rest[_INPUT_STEP:]
+        return data
+
+    def _describe_shortage(self) -> TensorError:
+        return TensorError(
+            f"The DEFLATE stream does not hold exactly the {self._size:,} bytes that the tensor's header says."
+        )

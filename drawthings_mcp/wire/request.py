@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 from drawthings_mcp._generated import image_service_pb2 as pb
 from drawthings_mcp.errors import InvalidImageError, InvalidInputError
 from drawthings_mcp.generation import GenerationRequest, Hint, HintType
-from drawthings_mcp.tensors import encode_image, encode_mask, encode_tensor
+from drawthings_mcp.tensors.image import encode_image
+from drawthings_mcp.tensors.mask import encode_mask
+from drawthings_mcp.tensors.tensor import encode_tensor
 from drawthings_mcp.wire.configuration import build_configuration
 
 _CHANNELS: Mapping[HintType, int] = {

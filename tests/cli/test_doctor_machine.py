@@ -14,7 +14,7 @@ import pytest
 from drawthings_mcp.doctor import Finding
 from drawthings_mcp.doctor.finding import Verdict
 from drawthings_mcp.doctor.machine import MACHINE_CHECKS
-from drawthings_mcp.library import ImageCatalog
+from drawthings_mcp.library.catalog import ImageCatalog
 
 Examine = Callable[..., Awaitable[dict[str, Finding]]]
 Invoke = Callable[..., Any]

@@ -15,7 +15,8 @@ from drawthings_mcp.api import AsyncDrawThingsClient
 from drawthings_mcp.events import Event, PreviewReceived
 from drawthings_mcp.generation import GenerationRequest, ImageGenerationConfig
 from drawthings_mcp.simulator import Simulator
-from drawthings_mcp.tensors import fit_pixels, preview_pixels
+from drawthings_mcp.tensors.fitting import fit_pixels
+from drawthings_mcp.tensors.latent import preview_pixels
 
 pytestmark = pytest.mark.anyio
 

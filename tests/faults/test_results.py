@@ -14,7 +14,9 @@ from drawthings_mcp import AsyncDrawThingsClient, DrawThingsWarning, GenerationR
 from drawthings_mcp._generated import image_service_pb2 as pb
 from drawthings_mcp.errors import InvalidInputError, StorageError, TensorError, TruncatedTransferError
 from drawthings_mcp.simulator import Simulator
-from drawthings_mcp.tensors import Codec, encode_image, encode_tensor
+from drawthings_mcp.tensors import encode_image
+from drawthings_mcp.tensors.header import Codec
+from drawthings_mcp.tensors.tensor import encode_tensor
 
 pytestmark = pytest.mark.anyio
 

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from drawthings_mcp.errors import InvalidImageError, InvalidInputError, StorageError
-from drawthings_mcp.library import Container, Sound, find_container, save_animation
-from drawthings_mcp.tensors import ensure_pixels
+from drawthings_mcp.library.animation import Container, find_container, save_animation
+from drawthings_mcp.library.audio import Sound
+from drawthings_mcp.tensors.pixels import ensure_pixels
 
 CONTAINERS: list[Container] = ["mp4", "apng"]
 COLOURS = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (200, 120, 40), (30, 60, 90), (128, 128, 128), (255, 255, 255)]

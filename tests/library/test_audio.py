@@ -11,8 +11,9 @@ import pytest
 from numpy.typing import NDArray
 
 from drawthings_mcp.errors import InvalidInputError, StorageError
-from drawthings_mcp.library import Sound, save_audio
-from drawthings_mcp.tensors import Codec, decode_audio, encode_audio
+from drawthings_mcp.library.audio import Sound, save_audio
+from drawthings_mcp.tensors.audio import decode_audio, encode_audio
+from drawthings_mcp.tensors.header import Codec
 
 
 def read(path: Path) -> tuple[NDArray[np.int16], int]:

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from drawthings_mcp.errors import StorageError, UnknownNameError
-from drawthings_mcp.library import ImageCatalog, ImageRecord, Kind, Parent
+from drawthings_mcp.library.catalog import ImageCatalog
 from drawthings_mcp.library.database import FILE_NAME
+from drawthings_mcp.library.records import ImageRecord, MediaKind, Parent
 
 CREATED = datetime(2026, 11, 20, 9, 30, tzinfo=timezone(timedelta(hours=1)))
 
@@ -22,7 +23,7 @@ def catalog(tmp_path: Path) -> ImageCatalog:
     return ImageCatalog(tmp_path / "state")
 
 
-def _add(catalog: ImageCatalog, kind: Kind = "v") -> str:
+def _add(catalog: ImageCatalog, kind: MediaKind = "v") -> str:
     return catalog.add(kind, Path("/pictures/fox.png"), created=CREATED, width=8, height=6).id
 
 
@@ -70,7 +71,7 @@ def test_a_record_is_kept_whole(catalog: ImageCatalog, tmp_path: Path) -> None:
 
 
 def test_each_kind_is_numbered_from_one(catalog: ImageCatalog) -> None:
-    kinds: list[Kind] = ["v", "a", "v", "p", "i", "v"]
+    kinds: list[MediaKind] = ["v", "a", "v", "p", "i", "v"]
     assert [_add(catalog, kind) for kind in kinds] == ["v1", "a1", "v2", "p1", "i1", "v3"]
 
 
@@ -130,7 +131,7 @@ def test_half_a_surrogate_pair_can_be_recorded(catalog: ImageCatalog) -> None:
 ADD_MANY = """
 from datetime import UTC, datetime
 from pathlib import Path
-from drawthings_mcp.library import ImageCatalog
+from drawthings_mcp.library.catalog import ImageCatalog
 print("ready", flush=True)
 sys.stdin.readline()
 for _ in range(100):

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from drawthings_mcp.library import open_catalog
-from drawthings_mcp.library.opening import hash_file
+from drawthings_mcp.library.originals import hash_file
+from drawthings_mcp.library.recovery import open_catalog
 from drawthings_mcp.metadata import read_metadata
 
 WORK = """
@@ -18,8 +18,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 import numpy as np
 from drawthings_mcp.generation import GeneratedImage, ImageGenerationConfig
-from drawthings_mcp.library import ImageCatalog, keep_input, open_catalog, save_image
-from drawthings_mcp.metadata import encode_png
+from drawthings_mcp.library.catalog import ImageCatalog
+from drawthings_mcp.library.originals import keep_input, save_image
+from drawthings_mcp.library.recovery import open_catalog
+from drawthings_mcp.tensors.png import encode_png
 
 state, output = Path(folder) / "state", Path(folder) / "output"
 configuration = ImageGenerationConfig(model="m.ckpt", seed=1, steps=8)
@@ -38,7 +40,7 @@ def make_picture(catalog, number):
 def bring_in(catalog, number):
     data = encode_png(np.full((8, 8, 3), number % 256, np.uint8), str(number))
     path = keep_input(state, data, "PNG")
-    return catalog.adopt("a", path, sha256=path.stem, size_bytes=len(data), created=datetime.now(UTC), width=8,
+    return catalog.register_file("a", path, sha256=path.stem, size_bytes=len(data), created=datetime.now(UTC), width=8,
                          height=8).id
 """
 

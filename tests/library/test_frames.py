@@ -14,7 +14,7 @@ from PIL import Image
 
 from drawthings_mcp.errors import StorageError, TensorError
 from drawthings_mcp.generation import GeneratedImage
-from drawthings_mcp.library import FrameSet, save_frames
+from drawthings_mcp.library.frames import FrameSet, save_frames
 from drawthings_mcp.metadata import read_metadata
 
 
@@ -84,7 +84,7 @@ SAVE_MANY = """
 from pathlib import Path
 import numpy as np
 from drawthings_mcp.generation import GeneratedImage, ImageGenerationConfig
-from drawthings_mcp.library import save_frames
+from drawthings_mcp.library.frames import save_frames
 image = GeneratedImage(np.zeros((8, 8, 3), np.uint8), "fox", "", ImageGenerationConfig(model="m", seed=1))
 print("ready", flush=True)
 sys.stdin.readline()

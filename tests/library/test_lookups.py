@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from drawthings_mcp.errors import InvalidImageError, MissingFileError
-from drawthings_mcp.library import ImageCatalog, Kind, Parent, keep_input, open_original
+from drawthings_mcp.library.catalog import ImageCatalog
 from drawthings_mcp.library.database import FILE_NAME
+from drawthings_mcp.library.originals import keep_input, open_original
+from drawthings_mcp.library.records import MediaKind, Parent
 
 FACTS: dict[str, Any] = {"created": datetime(2026, 11, 20, tzinfo=UTC), "width": 8, "height": 6}
 
@@ -28,18 +30,18 @@ def _write(path: Path, data: bytes = b"picture") -> Path:
 
 def test_the_same_bytes_are_the_same_picture_wherever_they_lie(catalog: ImageCatalog, tmp_path: Path) -> None:
     first, copy = _write(tmp_path / "1.png"), _write(tmp_path / "2.png")
-    record = catalog.adopt("a", first, sha256="aa", size_bytes=7, origin=str(first), **FACTS)
-    assert catalog.adopt("a", copy, sha256="aa", size_bytes=7, **FACTS) == record
-    assert catalog.adopt("p", copy, sha256="aa", size_bytes=7, **FACTS).id == "p1"
-    assert catalog.adopt("a", copy, sha256="bb", size_bytes=7, **FACTS).id == "a2"
+    record = catalog.register_file("a", first, sha256="aa", size_bytes=7, origin=str(first), **FACTS)
+    assert catalog.register_file("a", copy, sha256="aa", size_bytes=7, **FACTS) == record
+    assert catalog.register_file("p", copy, sha256="aa", size_bytes=7, **FACTS).id == "p1"
+    assert catalog.register_file("a", copy, sha256="bb", size_bytes=7, **FACTS).id == "a2"
 
 
 @pytest.mark.parametrize("what", ["deleted", "replaced"])
 def test_the_record_of_a_moved_picture_follows_it(catalog: ImageCatalog, tmp_path: Path, what: str) -> None:
     old, new = _write(tmp_path / "old.png"), _write(tmp_path / "new.png")
-    catalog.adopt("a", old, sha256="aa", size_bytes=7, **FACTS)
+    catalog.register_file("a", old, sha256="aa", size_bytes=7, **FACTS)
     old.unlink() if what == "deleted" else old.write_bytes(b"another picture")
-    assert catalog.adopt("a", new, sha256="aa", size_bytes=7, **FACTS).path == new
+    assert catalog.register_file("a", new, sha256="aa", size_bytes=7, **FACTS).path == new
     assert catalog.get("a1").path == new
 
 
@@ -72,7 +74,7 @@ def test_a_picture_is_found_by_its_place_its_name_and_its_bytes(catalog: ImageCa
 
 
 def test_pictures_are_listed_newest_first(catalog: ImageCatalog) -> None:
-    kinds: list[Kind] = ["v", "a", "v", "p", "i"]
+    kinds: list[MediaKind] = ["v", "a", "v", "p", "i"]
     for kind in kinds:
         catalog.add(kind, Path("/x"), **FACTS)
     assert [record.id for record in catalog.list_images()] == ["i1", "p1", "v2", "a1", "v1"]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drawthings_mcp.library import file_stem
+from drawthings_mcp.library.new_files import file_stem
 
 WHEN = datetime(2026, 11, 20, 23, 59)
 

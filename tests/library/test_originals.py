@@ -14,7 +14,7 @@ from PIL import Image
 
 from drawthings_mcp.errors import StorageError
 from drawthings_mcp.generation import GeneratedImage
-from drawthings_mcp.library import save_image
+from drawthings_mcp.library.originals import save_image
 from drawthings_mcp.metadata import read_metadata
 
 
@@ -58,7 +58,7 @@ SAVE_MANY = """
 from pathlib import Path
 import numpy as np
 from drawthings_mcp.generation import GeneratedImage, ImageGenerationConfig
-from drawthings_mcp.library import save_image
+from drawthings_mcp.library.originals import save_image
 image = GeneratedImage(np.zeros((8, 8, 3), np.uint8), "fox", "", ImageGenerationConfig(model="m", seed=1))
 print("ready", flush=True)
 sys.stdin.readline()

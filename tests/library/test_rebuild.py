@@ -14,18 +14,11 @@ from PIL import Image
 
 from drawthings_mcp.errors import StorageError, UnknownNameError
 from drawthings_mcp.generation import GeneratedImage
-from drawthings_mcp.library import (
-    ImageCatalog,
-    ImageRecord,
-    Parent,
-    SavedFile,
-    open_catalog,
-    reconcile,
-    save_image,
-    save_made,
-)
+from drawthings_mcp.library.catalog import ImageCatalog
 from drawthings_mcp.library.database import FILE_NAME
-from drawthings_mcp.library.journal import FILE_NAME as JOURNAL_NAME
+from drawthings_mcp.library.originals import SavedFile, save_image, save_made
+from drawthings_mcp.library.records import JOURNAL_NAME, ImageRecord, Parent
+from drawthings_mcp.library.recovery import open_catalog, reconcile
 
 CREATED = datetime(2026, 11, 20, 8, 30, tzinfo=UTC)
 Save = Callable[..., SavedFile]
@@ -98,7 +91,7 @@ def test_everything_comes_back_from_journal_and_files(
     photo = tmp_path / "photo.jpg"
     photo.write_bytes(b"photo")
     catalog = ImageCatalog(state)
-    catalog.adopt("a", photo, sha256="aa", size_bytes=5, origin=str(photo), created=CREATED, width=8, height=6)
+    catalog.register_file("a", photo, sha256="aa", size_bytes=5, origin=str(photo), created=CREATED, width=8, height=6)
     catalog.register_found("project:///x", created=CREATED, width=1, height=1, prompt="\ud83e")
     for seed in range(1, 6):
         add(seed, (Parent("canvas", "a1"),))
@@ -247,7 +240,7 @@ def test_a_state_folder_that_cannot_be_made_is_explained(tmp_path: Path) -> None
 OPEN_AND_ADD = """
 from datetime import UTC, datetime
 from pathlib import Path
-from drawthings_mcp.library import open_catalog
+from drawthings_mcp.library.recovery import open_catalog
 print("ready", flush=True)
 sys.stdin.readline()
 catalog = open_catalog(Path(folder)).catalog

@@ -17,7 +17,7 @@ from PIL import Image
 from drawthings_mcp.errors import InvalidImageError
 from drawthings_mcp.generation import GenerationRequest, ImageGenerationConfig, LoRAConfig
 from drawthings_mcp.planning import ComposedRequests, compose_requests
-from drawthings_mcp.tensors import Fit, fit_pixels
+from drawthings_mcp.tensors.fitting import Fit, fit_pixels
 from drawthings_mcp.wire.request import build_request
 
 Pixels = NDArray[np.uint8]

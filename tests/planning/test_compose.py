@@ -23,7 +23,7 @@ from drawthings_mcp.generation import (
 )
 from drawthings_mcp.limits import MAX_SEED
 from drawthings_mcp.planning import build_override, compose_requests, list_files, list_passes, load_known
-from drawthings_mcp.tensors import pixels_to_tensor
+from drawthings_mcp.tensors.layout import pixels_to_tensor
 
 Pixels = NDArray[np.uint8]
 KLEIN = "flux_2_klein_9b_q8p.ckpt"

@@ -16,7 +16,7 @@ from drawthings_mcp.errors import UnknownNameError
 from drawthings_mcp.generation import ControlInputType, ControlNetConfig, ImageGenerationConfig, LoRAConfig
 from drawthings_mcp.planning import compose_requests, list_files
 from drawthings_mcp.simulator import Simulator
-from drawthings_mcp.tensors import extend_canvas
+from drawthings_mcp.tensors.fitting import extend_canvas
 
 pytestmark = pytest.mark.anyio
 

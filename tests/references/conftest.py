@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from drawthings_mcp.library import ImageCatalog, ImageRecord
-from drawthings_mcp.references import IntakePolicy, build_policy
+from drawthings_mcp.library.catalog import ImageCatalog
+from drawthings_mcp.library.records import ImageRecord
+from drawthings_mcp.references.policy import ImportPolicy, build_policy
 from drawthings_mcp.settings import Settings
 
 Draw = Callable[..., bytes]
@@ -32,7 +33,7 @@ def settings(tmp_path: Path, folder: Path) -> Settings:
 
 
 @pytest.fixture
-def policy(settings: Settings) -> IntakePolicy:
+def policy(settings: Settings) -> ImportPolicy:
     return build_policy(settings)
 
 

@@ -29,9 +29,11 @@ import ipaddress, json, resource, ssl, sys
 from functools import partial
 from pathlib import Path
 import anyio
-from drawthings_mcp.references import IntakePolicy, build_policy, read_pixels, resolve_reference
+from drawthings_mcp.references.resolve import resolve_reference
+from drawthings_mcp.references.policy import ImportPolicy, build_policy
+from drawthings_mcp.library.originals import read_pixels
 from drawthings_mcp.errors import DrawThingsError
-from drawthings_mcp.library import ImageCatalog
+from drawthings_mcp.library.catalog import ImageCatalog
 from drawthings_mcp.settings import Settings
 from drawthings_mcp.web import fetch_public, is_public
 
@@ -47,7 +49,7 @@ async def fetch(url, max_bytes, timeout):
                               allow=lambda ip: str(ip) == "127.0.0.1" or is_public(ip),
                               tls=ssl.create_default_context(cafile=certificate))
 
-policy = IntakePolicy(policy.state_dir, policy.folders, policy.own_folders, fetch=fetch)
+policy = ImportPolicy(policy.state_dir, policy.folders, policy.own_folders, fetch=fetch)
 
 async def answer(reference):
     try:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from drawthings_mcp.errors import InvalidImageError
-from drawthings_mcp.references import Form, parse_reference
+from drawthings_mcp.references.parsing import ReferenceForm, parse_reference
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ from drawthings_mcp.references import Form, parse_reference
         ("v0", "name", "v0"),
     ],
 )
-def test_a_reference_is_known_by_its_form(text: str, form: Form, value: str) -> None:
+def test_a_reference_is_known_by_its_form(text: str, form: ReferenceForm, value: str) -> None:
     reference = parse_reference(text)
     assert (reference.form, reference.value) == (form, value)
 

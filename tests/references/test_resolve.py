@@ -26,11 +26,15 @@ from drawthings_mcp.errors import (
     WebError,
 )
 from drawthings_mcp.generation import GeneratedImage, ImageGenerationConfig
-from drawthings_mcp.library import ImageCatalog, ImageRecord, save_image
-from drawthings_mcp.references import IntakePolicy, Resolved, build_policy, hash_pixels, read_pixels, resolve_reference
+from drawthings_mcp.library.catalog import ImageCatalog
+from drawthings_mcp.library.originals import hash_pixels, read_pixels, save_image
+from drawthings_mcp.library.records import ImageRecord
+from drawthings_mcp.references.importing import Resolved
+from drawthings_mcp.references.policy import ImportPolicy, build_policy
+from drawthings_mcp.references.resolve import resolve_reference
 from drawthings_mcp.search.projects import format_reference
 from drawthings_mcp.settings import Settings
-from drawthings_mcp.tensors import ensure_pixels
+from drawthings_mcp.tensors.pixels import ensure_pixels
 from drawthings_mcp.web.fetch import Fetched, fetch_public
 from tests.search.projects.builder import Builder
 from tests.web_servers import WebServer
@@ -44,7 +48,7 @@ Resolve = Callable[[str], Awaitable[Resolved]]
 
 
 @pytest.fixture
-def resolve(catalog: ImageCatalog, policy: IntakePolicy) -> Resolve:
+def resolve(catalog: ImageCatalog, policy: ImportPolicy) -> Resolve:
     return partial(resolve_reference, catalog=catalog, policy=policy)
 
 
@@ -94,17 +98,17 @@ async def test_bytes_without_a_file_are_kept_as_they_came(resolve: Resolve, sett
 
 
 @pytest.fixture
-def trusting(policy: IntakePolicy, web: WebServer) -> IntakePolicy:
+def trusting(policy: ImportPolicy, web: WebServer) -> ImportPolicy:
     """A policy for which the server of the test is the internet."""
 
     async def fetch(url: str, max_bytes: int, timeout: float) -> Fetched:
         return await fetch_public(url, max_bytes=max_bytes, timeout=timeout, tls=web.tls, allow=lambda _: True)
 
-    return IntakePolicy(policy.state_dir, policy.folders, fetch=fetch)
+    return ImportPolicy(policy.state_dir, policy.folders, fetch=fetch)
 
 
 async def test_what_was_found_on_the_web_is_fetched_when_it_is_used(
-    catalog: ImageCatalog, trusting: IntakePolicy, web: WebServer, draw: Draw
+    catalog: ImageCatalog, trusting: ImportPolicy, web: WebServer, draw: Draw
 ) -> None:
     url = web.put("/fox.png", draw())
     catalog.register_found(url, created=datetime.now(UTC), width=0, height=0, prompt="a fox on the web")
@@ -116,7 +120,7 @@ async def test_what_was_found_on_the_web_is_fetched_when_it_is_used(
 
 
 async def test_a_url_is_fetched_and_kept(
-    catalog: ImageCatalog, trusting: IntakePolicy, web: WebServer, draw: Draw
+    catalog: ImageCatalog, trusting: ImportPolicy, web: WebServer, draw: Draw
 ) -> None:
     url = web.put("/fox.jpg", draw(format="WEBP"), "image/jpeg")
     record = (await resolve_reference(url, catalog, trusting)).record
@@ -338,9 +342,9 @@ def attach(folder: Path, draw: Draw) -> Callable[[str, str, datetime], Path]:
 
 
 async def test_the_newest_attachment_of_lm_studio_is_a_guess_that_says_so(
-    catalog: ImageCatalog, policy: IntakePolicy, folder: Path, attach: Callable[..., Path]
+    catalog: ImageCatalog, policy: ImportPolicy, folder: Path, attach: Callable[..., Path]
 ) -> None:
-    looking = IntakePolicy(policy.state_dir, policy.folders, attachments=folder)
+    looking = ImportPolicy(policy.state_dir, policy.folders, attachments=folder)
     now = datetime.now(UTC)
     attach("1770514213626 - 1.png", "red", now - timedelta(hours=2))
     newest = attach("1770514213627 - 2.png", "green", now - timedelta(hours=1))

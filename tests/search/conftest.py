@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
-from drawthings_mcp.library import ImageCatalog
+from drawthings_mcp.library.catalog import ImageCatalog
 from drawthings_mcp.search import SearchArguments, SearchEngine, SearchResult
 from drawthings_mcp.settings import Settings
 

@@ -28,7 +28,7 @@ Start = Callable[[str, Sequence[object]], "subprocess.Popen[str]"]
 INDEX = """
 import sys, anyio
 from pathlib import Path
-from drawthings_mcp.library import ImageCatalog
+from drawthings_mcp.library.catalog import ImageCatalog
 from drawthings_mcp.search import SearchEngine
 from drawthings_mcp.settings import Settings
 output, pictures, state, mode = sys.argv[1:]
@@ -54,7 +54,7 @@ print(result.read, result.pending, len(result.problems))
 SEARCH = """
 import sys, anyio, resource, signal
 from pathlib import Path
-from drawthings_mcp.library import ImageCatalog
+from drawthings_mcp.library.catalog import ImageCatalog
 from drawthings_mcp.search import SearchArguments, SearchEngine
 from drawthings_mcp.settings import Settings
 output, pictures, state, _ = sys.argv[1:]

@@ -20,7 +20,8 @@ from mcp.types import TextContent
 from drawthings_mcp._generated import image_service_pb2 as pb
 from drawthings_mcp._generated import image_service_pb2_grpc as stubs
 from drawthings_mcp.simulator import Simulator
-from drawthings_mcp.tensors import Codec, encode_image
+from drawthings_mcp.tensors import encode_image
+from drawthings_mcp.tensors.header import Codec
 
 pytestmark = pytest.mark.anyio
 

@@ -9,7 +9,8 @@ import anyio
 import pytest
 from PIL import Image
 
-from drawthings_mcp.library import ImageCatalog, open_catalog
+from drawthings_mcp.library.catalog import ImageCatalog
+from drawthings_mcp.library.recovery import open_catalog
 from drawthings_mcp.simulator import Simulator
 
 pytestmark = pytest.mark.anyio

@@ -20,7 +20,9 @@ from drawthings_mcp._generated import generation_configuration as fbs
 from drawthings_mcp._generated import image_service_pb2 as pb
 from drawthings_mcp._generated import image_service_pb2_grpc as pb_grpc
 from drawthings_mcp.simulator import Simulator
-from drawthings_mcp.tensors import decode_image, encode_image, encode_mask, encode_tensor
+from drawthings_mcp.tensors import decode_image, encode_image
+from drawthings_mcp.tensors.mask import encode_mask
+from drawthings_mcp.tensors.tensor import encode_tensor
 
 Pixels = NDArray[np.uint8]
 

@@ -12,7 +12,8 @@ import pytest
 
 from drawthings_mcp._generated import image_service_pb2 as pb
 from drawthings_mcp.simulator import Outcome, Simulator
-from drawthings_mcp.tensors import encode_image, encode_mask
+from drawthings_mcp.tensors import encode_image
+from drawthings_mcp.tensors.mask import encode_mask
 
 if TYPE_CHECKING:
     from tests.simulator.conftest import Wire

@@ -10,7 +10,9 @@ import pytest
 
 from drawthings_mcp.simulator import Simulator
 from drawthings_mcp.simulator.painting.stamp import stamp
-from drawthings_mcp.tensors import Codec, decode_tensor, encode_image, encode_tensor
+from drawthings_mcp.tensors import encode_image
+from drawthings_mcp.tensors.header import Codec
+from drawthings_mcp.tensors.tensor import decode_tensor, encode_tensor
 
 if TYPE_CHECKING:
     from tests.simulator.conftest import Pixels, Wire

@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from drawthings_mcp.simulator import Simulator
-from drawthings_mcp.tensors import decode_tensor, preview_pixels
+from drawthings_mcp.tensors.latent import preview_pixels
+from drawthings_mcp.tensors.tensor import decode_tensor
 
 if TYPE_CHECKING:
     from tests.simulator.conftest import Wire

@@ -10,7 +10,7 @@ import pytest
 
 from drawthings_mcp._generated import generation_configuration as fbs
 from drawthings_mcp.simulator import Simulator
-from drawthings_mcp.tensors import decode_tensor
+from drawthings_mcp.tensors.tensor import decode_tensor
 
 if TYPE_CHECKING:
     from tests.simulator.conftest import Pixels, Wire

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from PIL import ExifTags, Image
 
-from drawthings_mcp.library import ImageCatalog, hash_file
+from drawthings_mcp.library.catalog import ImageCatalog
 from drawthings_mcp.library.database import FILE_NAME
+from drawthings_mcp.library.originals import hash_file
 from drawthings_mcp.metadata import read_metadata
 from drawthings_mcp.settings import Settings, load_settings
 from drawthings_mcp.simulator import Simulator

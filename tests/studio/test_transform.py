@@ -20,7 +20,7 @@ from drawthings_mcp.studio.transform import (
     resize,
     side_by_side,
 )
-from drawthings_mcp.tensors import mask_classes
+from drawthings_mcp.tensors.mask import mask_classes
 
 PHOTO = np.arange(60 * 80 * 3, dtype=np.uint32).reshape(60, 80, 3).astype(np.uint8)
 """80 wide, 60 high."""

@@ -9,14 +9,10 @@ import pytest
 from numpy.typing import NDArray
 
 from drawthings_mcp.errors import InvalidImageError, InvalidInputError
-from drawthings_mcp.tensors import (
-    encode_image,
-    encode_mask,
-    ensure_pixels,
-    extend_canvas,
-    fit_pixels,
-    flatten_transparent,
-)
+from drawthings_mcp.tensors import encode_image
+from drawthings_mcp.tensors.fitting import extend_canvas, fit_pixels, flatten_transparent
+from drawthings_mcp.tensors.mask import encode_mask
+from drawthings_mcp.tensors.pixels import ensure_pixels
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 GREY = (128, 128, 128)

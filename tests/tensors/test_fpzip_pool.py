@@ -18,26 +18,19 @@ import pytest
 from numpy.typing import NDArray
 
 from drawthings_mcp.errors import DecoderCrashedError, TensorError
-from drawthings_mcp.tensors import (
-    HEADER_SIZE,
-    Codec,
-    decode_image,
-    decode_latent,
-    encode_image,
-    encode_latent,
-    parse_header,
-)
-from drawthings_mcp.tensors.fpzip_pool import MAX_PROCESSES, FpzipPool
-from drawthings_mcp.tensors.fpzip_process import FpzipProcess, WorkerFailedError
-from drawthings_mcp.tensors.fpzip_worker import Operation
-from drawthings_mcp.tensors.header import split_payload
+from drawthings_mcp.tensors import decode_image, encode_image
+from drawthings_mcp.tensors.fpzip_codec import WorkerTask
+from drawthings_mcp.tensors.fpzip_pool import MAX_PROCESSES, FpzipPool, FpzipProcess, WorkerFailedError
+from drawthings_mcp.tensors.header import HEADER_SIZE, Codec, parse_header, split_payload
+from drawthings_mcp.tensors.latent import decode_latent, encode_latent
 
 RunScript = Callable[..., subprocess.CompletedProcess[str]]
 
 PROGRAM = """
 import os, sys
 import numpy as np
-from drawthings_mcp.tensors import Codec, decode_image, encode_image
+from drawthings_mcp.tensors import decode_image, encode_image
+from drawthings_mcp.tensors.header import Codec
 from drawthings_mcp.tensors.fpzip_pool import _shared
 
 pixels = np.arange(64 * 64 * 3, dtype=np.uint32).astype(np.uint8).reshape(64, 64, 3)
@@ -49,7 +42,7 @@ assert (decode_image(payload) == pixels).all()
 def decode_with(pool: FpzipPool, payload: bytes) -> NDArray[np.uint8]:
     header, body = split_payload(payload)
     pixels = np.empty(header.dims[1:], np.uint8)
-    pool.decode(Operation.PIXELS, header, body, pixels)
+    pool.decode(WorkerTask.PIXELS, header, body, pixels)
     return pixels
 
 
@@ -137,7 +130,7 @@ def test_a_stream_that_the_library_refuses_keeps_the_process(pool: FpzipPool, pa
     pids = pool.list_pids()
     header, _ = split_payload(payload)
     with pytest.raises(TensorError, match="not an fpzip stream"):
-        pool.decode(Operation.PIXELS, header, memoryview(b"no stream" * 9), np.empty(header.dims[1:], np.uint8))
+        pool.decode(WorkerTask.PIXELS, header, memoryview(b"no stream" * 9), np.empty(header.dims[1:], np.uint8))
     decode_with(pool, payload)
     assert pool.list_pids() == pids
 
@@ -147,7 +140,7 @@ def test_a_process_that_hangs_is_not_waited_for(payload: bytes) -> None:
     os.kill(worker.pid, signal.SIGSTOP)
     header, body = split_payload(payload)
     with pytest.raises(WorkerFailedError, match="did not answer in time"):
-        worker.exchange(Operation.PIXELS, header, body, np.empty(header.dims[1:], np.uint8))
+        worker.exchange(WorkerTask.PIXELS, header, body, np.empty(header.dims[1:], np.uint8))
     worker.close()
     with pytest.raises(ProcessLookupError):
         os.kill(worker.pid, 0)

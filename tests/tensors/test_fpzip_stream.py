@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from drawthings_mcp.errors import TensorError, TensorTooLargeError
-from drawthings_mcp.tensors import Codec, DataType, TensorFormat, TensorHeader
-from drawthings_mcp.tensors.fpzip_stream import check_stream, find_density, fold_dims, parse_stream
+from drawthings_mcp.tensors.fpzip_codec import check_stream, find_density, fold_dims, parse_stream
+from drawthings_mcp.tensors.header import Codec, DataType, TensorFormat, TensorHeader
 
 sides = st.integers(1, 9)
 long_sides = st.integers(1, 70_000)

@@ -7,20 +7,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from drawthings_mcp.tensors import (
-    Codec,
-    DataType,
-    TensorFormat,
-    TensorHeader,
-    build_header,
-    decode_image,
-    decode_mask,
-    decode_tensor,
-    encode_image,
-    encode_mask,
-    encode_tensor,
-    parse_header,
-)
+from drawthings_mcp.tensors import decode_image, encode_image
+from drawthings_mcp.tensors.header import Codec, DataType, TensorFormat, TensorHeader, build_header, parse_header
+from drawthings_mcp.tensors.mask import decode_mask, encode_mask
+from drawthings_mcp.tensors.tensor import decode_tensor, encode_tensor
 
 
 def test_the_raw_image_decodes_and_encodes(golden: Callable[[str], bytes]) -> None:

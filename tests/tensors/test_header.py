@@ -9,8 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from drawthings_mcp.errors import TensorError, TensorTooLargeError
-from drawthings_mcp.tensors import HEADER_SIZE, Codec, DataType, TensorFormat, TensorHeader, build_header, parse_header
-from drawthings_mcp.tensors.header import MAX_RANK
+from drawthings_mcp.tensors.header import (
+    HEADER_SIZE,
+    MAX_RANK,
+    Codec,
+    DataType,
+    TensorFormat,
+    TensorHeader,
+    build_header,
+    parse_header,
+)
 
 IMAGE = TensorHeader(Codec.FPZIP, DataType.F16, TensorFormat.NHWC, (1, 1024, 768, 3))
 

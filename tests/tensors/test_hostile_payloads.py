@@ -15,21 +15,12 @@ import pytest
 from numpy.typing import NDArray
 
 from drawthings_mcp.errors import TensorError
-from drawthings_mcp.tensors import (
-    HEADER_SIZE,
-    Codec,
-    DataType,
-    TensorFormat,
-    TensorHeader,
-    build_header,
-    decode_audio,
-    decode_image,
-    decode_latent,
-    decode_mask,
-    decode_tensor,
-    encode_image,
-    encode_tensor,
-)
+from drawthings_mcp.tensors import decode_image, encode_image
+from drawthings_mcp.tensors.audio import decode_audio
+from drawthings_mcp.tensors.header import HEADER_SIZE, Codec, DataType, TensorFormat, TensorHeader, build_header
+from drawthings_mcp.tensors.latent import decode_latent
+from drawthings_mcp.tensors.mask import decode_mask
+from drawthings_mcp.tensors.tensor import decode_tensor, encode_tensor
 
 DECODERS: tuple[Callable[[bytes], NDArray[Any]], ...] = (
     decode_tensor,

@@ -13,22 +13,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from drawthings_mcp.errors import InvalidImageError, InvalidInputError, StorageError, TensorError, TensorTooLargeError
-from drawthings_mcp.tensors import (
-    Codec,
-    DataType,
-    TensorFormat,
-    TensorHeader,
-    build_header,
-    decode_image,
-    decode_tensor,
-    encode_image,
-    encode_image_to_tensor,
-    encode_tensor,
-    parse_header,
-    pixels_to_tensor,
-    save_tensor_image,
-    tensor_to_pixels,
-)
+from drawthings_mcp.tensors import decode_image, encode_image, encode_image_to_tensor, save_tensor_image
+from drawthings_mcp.tensors.header import Codec, DataType, TensorFormat, TensorHeader, build_header, parse_header
+from drawthings_mcp.tensors.layout import pixels_to_tensor, tensor_to_pixels
+from drawthings_mcp.tensors.tensor import decode_tensor, encode_tensor
 
 CLEAR, GREY = 0, 0.0
 

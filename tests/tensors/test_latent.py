@@ -8,17 +8,9 @@ import numpy as np
 import pytest
 
 from drawthings_mcp.errors import InvalidInputError, TensorError, TensorTooLargeError
-from drawthings_mcp.tensors import (
-    Codec,
-    DataType,
-    TensorFormat,
-    TensorHeader,
-    build_header,
-    decode_latent,
-    encode_latent,
-    encode_tensor,
-    parse_header,
-)
+from drawthings_mcp.tensors.header import Codec, DataType, TensorFormat, TensorHeader, build_header, parse_header
+from drawthings_mcp.tensors.latent import decode_latent, encode_latent
+from drawthings_mcp.tensors.tensor import encode_tensor
 
 
 @pytest.mark.parametrize("codec", Codec)

@@ -12,7 +12,9 @@ import pytest
 from numpy.typing import NDArray
 
 from drawthings_mcp.errors import InvalidInputError, TensorError
-from drawthings_mcp.tensors import Codec, encode_latent, encode_tensor, preview_pixels
+from drawthings_mcp.tensors.header import Codec
+from drawthings_mcp.tensors.latent import encode_latent, preview_pixels
+from drawthings_mcp.tensors.tensor import encode_tensor
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "tensors" / "latent_previews.json"
 

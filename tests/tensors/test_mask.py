@@ -9,17 +9,9 @@ import pytest
 from numpy.typing import NDArray
 
 from drawthings_mcp.errors import InvalidImageError, InvalidInputError, TensorError
-from drawthings_mcp.tensors import (
-    Codec,
-    DataType,
-    TensorFormat,
-    alpha_classes,
-    decode_mask,
-    encode_mask,
-    encode_tensor,
-    mask_classes,
-    parse_header,
-)
+from drawthings_mcp.tensors.header import Codec, DataType, TensorFormat, parse_header
+from drawthings_mcp.tensors.mask import alpha_classes, decode_mask, encode_mask, mask_classes
+from drawthings_mcp.tensors.tensor import encode_tensor
 
 GREYS = np.array([[0, 127, 128, 255]], np.uint8)
 CLASSES = [[0, 0, 2, 2]]

@@ -12,7 +12,8 @@ import fpzip
 import numpy as np
 import pytest
 
-from drawthings_mcp.tensors import Codec, DataType, TensorFormat, TensorHeader, build_header, encode_tensor
+from drawthings_mcp.tensors.header import Codec, DataType, TensorFormat, TensorHeader, build_header
+from drawthings_mcp.tensors.tensor import encode_tensor
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the peak of another process")
 
@@ -23,9 +24,10 @@ PROGRAM = """
 import json, sys
 from pathlib import Path
 import numpy as np
-from drawthings_mcp import tensors
-from drawthings_mcp.tensors import Codec, encode_image
+from drawthings_mcp.tensors import decode_image, encode_image
+from drawthings_mcp.tensors.header import Codec
 from drawthings_mcp.tensors.fpzip_pool import _shared
+from drawthings_mcp.tensors.tensor import decode_tensor
 
 def read_peaks():
     paths = [Path(f"/proc/{process}/status") for process in ("self", *_shared.list_pids())]
@@ -33,7 +35,7 @@ def read_peaks():
     return [int(line[1]) / 1024 for line in lines if line[0] == "VmHWM:"]
 
 path, name = sys.stdin.read().split()
-decode = getattr(tensors, name)
+decode = {"decode_image": decode_image, "decode_tensor": decode_tensor}[name]
 for codec in Codec:
     decode(encode_image(np.zeros((64, 64, 4), np.uint8), codec=codec))
 payload = Path(path).read_bytes()

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageCms
 
 from drawthings_mcp.errors import InvalidImageError
-from drawthings_mcp.tensors import ensure_pixels
+from drawthings_mcp.tensors.pixels import ensure_pixels
 
 RED, GREEN = [255, 0, 0], [0, 255, 0]
 ORIENTATIONS: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {

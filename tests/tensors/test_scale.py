@@ -10,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from drawthings_mcp.tensors import pixels_to_tensor, tensor_to_pixels
-from drawthings_mcp.tensors.scale import ALPHA
+from drawthings_mcp.tensors.layout import ALPHA, pixels_to_tensor, tensor_to_pixels
 
 BYTES = np.arange(256, dtype=np.uint8)
 HALVES = np.arange(65536, dtype=np.uint16).view(np.float16)

@@ -14,17 +14,16 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from drawthings_mcp.errors import InvalidInputError, TensorError, TensorTooLargeError
-from drawthings_mcp.tensors import (
+from drawthings_mcp.tensors.header import (
     HEADER_SIZE,
     Codec,
     DataType,
     TensorFormat,
     TensorHeader,
     build_header,
-    decode_tensor,
-    encode_tensor,
     parse_header,
 )
+from drawthings_mcp.tensors.tensor import decode_tensor, encode_tensor
 
 FLOATS = (np.float16, np.float32, np.float64)
 shapes = hnp.array_shapes(min_dims=1, max_dims=6, max_side=6)

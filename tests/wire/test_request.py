@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from drawthings_mcp._generated import image_service_pb2 as pb
 from drawthings_mcp.errors import InvalidImageError, InvalidInputError
 from drawthings_mcp.generation import GenerationRequest, Hint, HintTensor, HintType, ImageGenerationConfig
-from drawthings_mcp.tensors import decode_image, decode_mask, decode_tensor
+from drawthings_mcp.tensors import decode_image
+from drawthings_mcp.tensors.mask import decode_mask
+from drawthings_mcp.tensors.tensor import decode_tensor
 from drawthings_mcp.wire.configuration import parse_configuration
 from drawthings_mcp.wire.request import build_request
 

@@ -30,7 +30,7 @@ from drawthings_mcp.metadata.containers.heif_boxes import is_heif, read_heif
 from drawthings_mcp.metadata.containers.jpeg_segments import JPEG_SIGNATURE, read_jpeg
 from drawthings_mcp.metadata.containers.png_chunks import read_png
 from drawthings_mcp.metadata.containers.webp_chunks import is_webp, read_webp
-from drawthings_mcp.metadata.png import PNG_SIGNATURE
+from drawthings_mcp.tensors.png import PNG_SIGNATURE
 
 __all__ = ["MAX_TEXT", "Carried", "read_carried", "read_carried_from", "translate_picture_errors"]
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from drawthings_mcp.errors import InvalidImageError
 from drawthings_mcp.metadata.containers.bounded import MAX_PARTS, BoundedFile, describe_crowd
 from drawthings_mcp.metadata.containers.carried import Carried, decode_text
-from drawthings_mcp.metadata.png import PNG_SIGNATURE
+from drawthings_mcp.tensors.png import PNG_SIGNATURE
 
 _TEXTS = frozenset((b"tEXt", b"zTXt", b"iTXt", b"comf"))
 """``comf`` is ComfyUI's own chunk in animations: keyword, NUL, text (formats §4.1)."""

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from drawthings_mcp.errors import InvalidImageError, TensorError
 from drawthings_mcp.search.projects.flatbuffer import Table
-from drawthings_mcp.tensors import Codec, DataType, TensorFormat, TensorHeader, build_header, decode_image
+from drawthings_mcp.tensors.header import Codec, DataType, TensorFormat, TensorHeader, build_header
+from drawthings_mcp.tensors.image import decode_image
 
 _START, _END = b"\xff\xd8\xff", b"\xff\xd9"
 _DATA = 1

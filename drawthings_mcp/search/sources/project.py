@@ -16,7 +16,7 @@ from drawthings_mcp.metadata import ImageFacts
 from drawthings_mcp.search.entry import Entry, Listing, Stamp
 from drawthings_mcp.search.projects import ProjectFile, format_reference
 from drawthings_mcp.search.sources.folder import is_plain_file, walk
-from drawthings_mcp.tensors import ImageLike
+from drawthings_mcp.tensors.pixels import ImageLike
 
 KIND = "projects"
 _SUFFIX = ".sqlite3"

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from drawthings_mcp.search.visual.look import SIDE, Look, measure_look
-from drawthings_mcp.tensors import ImageLike, ensure_pixels
 from drawthings_mcp.tensors.picture_files import name_file, open_picture, open_regular_file
+from drawthings_mcp.tensors.pixels import ImageLike, ensure_pixels
 
 _BACKGROUND = (255, 255, 255)
 

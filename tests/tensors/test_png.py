@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
 
-from drawthings_mcp.metadata import encode_png
+from drawthings_mcp.tensors import png
+from drawthings_mcp.tensors.png import encode_png
 
 
 @given(
@@ -54,3 +56,19 @@ def test_pictures_of_more_rows_than_are_filtered_at_once_survive() -> None:
     pixels = np.random.default_rng(5).integers(0, 256, (700, 9, 4), np.uint8)
     with Image.open(io.BytesIO(encode_png(pixels, ""))) as image:
         assert np.array_equal(np.asarray(image), pixels)
+
+
+def test_machines_without_isal_write_the_same_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels = np.random.default_rng(5).integers(0, 256, (70, 9, 3), np.uint8)
+    fast = encode_png(pixels)
+    monkeypatch.setattr(png, "_isal", None)
+    plain = encode_png(pixels)
+    assert plain != fast
+    for data in (plain, fast):
+        with Image.open(io.BytesIO(data)) as image:
+            assert np.array_equal(np.asarray(image), pixels)
+
+
+def test_the_same_pixels_always_give_the_same_bytes() -> None:
+    pixels = np.random.default_rng(5).integers(0, 256, (130, 9, 3), np.uint8)
+    assert len({encode_png(pixels.copy(), "packet") for _ in range(3)}) == 1
