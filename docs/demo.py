@@ -48,7 +48,7 @@ async def call(client: Client, tool: str, **arguments: Any) -> list[Path]:
         sys.exit("the model was shown no picture")
     print("\nThe text that the model reads:\n")
     print("\n".join(f"  {line}" for line in texts[0].splitlines()))
-    print("\nand what it sees beside it:\n")
+    print("\nand the pictures that it sees:\n")
     for block in previews:
         print(f"  {block.mime_type}, {len(base64.b64decode(block.data)) / 1000:.0f} kB")
     print()

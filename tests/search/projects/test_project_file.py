@@ -1,4 +1,4 @@
-"""What a project tells, as the notes on its format say it stands there."""
+"""What is read from a project is what its format says (formats §5)."""
 
 from __future__ import annotations
 
