@@ -1,25 +1,28 @@
-"""The files that the simulator claims to have, and their specifications (protocol §8.1, §8.3).
+"""The files that the simulator claims to have, their specifications, and facts about model versions (protocol §8).
 
-Specifications stay what they are on the wire, JSON objects with snake_case keys; here is what may be left out.
+Specifications stay what they are on the wire: JSON objects with snake_case keys. The built-in ones are in
+``catalog.json``, the facts about versions in ``versions.json`` (protocol §2.5, §3.6, §7.4, §8.4).
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
 from typing import Any
 
 from drawthings_mcp._generated import image_service_pb2 as pb
-from drawthings_mcp.simulator.versions import find_version
 
 Specification = Mapping[str, Any]
 
 KINDS = ("models", "loras", "controlNets", "textualInversions", "upscalers")
 """The lists of a metadata override, under their names on the wire."""
+
+UNKNOWN_FILE_VERSION = "v1"
+"""The version that a model file without a specification is assumed to have."""
 
 _REQUIRED: Mapping[str, frozenset[str]] = {
     "models": frozenset({"name", "file", "prefix", "version", "upcast_attention", "default_scale"}),
@@ -40,40 +43,45 @@ _DEPENDENCIES = (
 )
 _DEPENDENCY_LISTS = ("additional_clip_encoders", "stage_models")
 
+_REFERENCE_MODIFIERS = frozenset({"kontext", "kontext_kv", "qwenimage_edit_plus", "qwenimage_edit_2511"})
+_REFERENCE_VERSIONS = frozenset({"flux1", "qwen_image", "flux2", "flux2_9b", "flux2_4b"})
+_FIRST_FRAME_MODIFIERS = frozenset({"inpainting", "kontext"})
+_FRAME_GROUPS: Mapping[str | None, int] = {"wan": 4, "ltx": 8, "svd": 1, None: 1}
+
 
 @cache
-def _load() -> dict[str, Any]:
-    loaded: dict[str, Any] = json.loads(resources.files(__package__).joinpath("catalog.json").read_text("utf-8"))
+def _load(name: str) -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads(resources.files(__package__).joinpath(name).read_text("utf-8"))
     return loaded
 
 
 def list_specifications(kind: str) -> tuple[Specification, ...]:
     """The built-in specifications of one kind, present or not."""
-    return tuple(_load()[kind])
+    return tuple(_load("catalog.json")[kind])
 
 
 def default_model() -> Specification:
-    """The first built-in model: what runs when the model that was asked for is not there (protocol §6.3)."""
+    """The first built-in model, which replaces a model that is not there (protocol §6.3)."""
     return list_specifications("models")[0]
 
 
 @dataclass(frozen=True)
-class Shelf:
-    """What is there: the built-in files less the missing ones, and what was uploaded.
+class Inventory:
+    """What is there: the built-in files without the missing ones, and what was uploaded.
 
     Attributes
     ----------
     missing
         Built-in files that are not there.
     uploads
-        SHA-256 of each uploaded file by name. The mapping may grow while the shelf is in use.
+        SHA-256 of each uploaded file by name; grows with every upload.
     """
 
-    missing: Collection[str]
-    uploads: Mapping[str, bytes]
+    missing: Collection[str] = ()
+    uploads: dict[str, bytes] = field(default_factory=dict)
 
     def list_files(self) -> list[str]:
-        """Every file that is there, encoders and VAEs included."""
+        """Every file that is there, including encoders and VAEs."""
         present = [file for file in _list_built_in_files() if file not in self.missing]
         return present + [file for file in self.uploads if file not in present]
 
@@ -82,15 +90,31 @@ class Shelf:
         return file in self.uploads or (file in _list_built_in_files() and file not in self.missing)
 
     def hash_file(self, file: str) -> bytes:
-        """The SHA-256 of a file that is there; built-in files have no content, so theirs stands for the name."""
+        """The SHA-256 of a file that is there; for a built-in file, which has no content, one made from its name."""
         return self.uploads.get(file) or hashlib.sha256(f"simulated {file}".encode()).digest()
 
     def build_override(self) -> pb.MetadataOverride:
-        """The specifications of everything that is there with all it depends on."""
-        return pb.MetadataOverride(**{kind: _encode(self._list_usable(kind)) for kind in KINDS})
+        """The specifications of everything that is there together with all it depends on."""
+        return pb.MetadataOverride(**{kind: self._encode_usable(kind) for kind in KINDS})
 
-    def _list_usable(self, kind: str) -> list[Specification]:
-        return [spec for spec in list_specifications(kind) if all(map(self.has, _list_files_of(spec)))]
+    def _encode_usable(self, kind: str) -> bytes:
+        usable = [spec for spec in list_specifications(kind) if all(map(self.has, _list_files_of(spec)))]
+        return json.dumps(usable, ensure_ascii=False).encode()
+
+
+@cache
+def _list_built_in_files() -> Mapping[str, None]:
+    specifications = (spec for kind in KINDS for spec in list_specifications(kind))
+    files = [file for spec in specifications for file in _list_files_of(spec)]
+    return dict.fromkeys([*files, *_load("catalog.json")["otherFiles"]])
+
+
+def _list_files_of(specification: Specification) -> Iterator[str]:
+    """The file of a specification and those it depends on."""
+    yield specification["file"]
+    yield from (specification[key] for key in _DEPENDENCIES if specification.get(key))
+    for key in _DEPENDENCY_LISTS:
+        yield from specification.get(key, ())
 
 
 def parse_override(kind: str, data: bytes) -> tuple[list[Specification], int]:
@@ -103,12 +127,11 @@ def parse_override(kind: str, data: bytes) -> tuple[list[Specification], int]:
         return [], 1
     if not isinstance(entries, list):
         return [], 1
+    complete = [entry for entry in entries if _is_complete(kind, entry)]
     found: dict[str, Specification] = {}
-    for entry in entries:
-        if _is_complete(kind, entry):
-            found.setdefault(entry["file"], entry)
-    dropped = sum(not _is_complete(kind, entry) for entry in entries)
-    return list(found.values()), dropped
+    for entry in complete:
+        found.setdefault(entry["file"], entry)
+    return list(found.values()), len(entries) - len(complete)
 
 
 def _is_complete(kind: str, entry: object) -> bool:
@@ -117,20 +140,68 @@ def _is_complete(kind: str, entry: object) -> bool:
     return "version" not in entry or find_version(entry["version"]) is not None
 
 
-def _encode(specifications: Iterable[Specification]) -> bytes:
-    return json.dumps(list(specifications), ensure_ascii=False).encode()
+@dataclass(frozen=True)
+class VersionFacts:
+    """What the wire shows of a model version.
+
+    Attributes
+    ----------
+    name
+        The version string.
+    channels, cell
+        Channels of a latent, and pixels per side of one of its cells.
+    latent_map
+        Name of the linear map from latents to colours, or None where there is none.
+    is_flow
+        Trained on rectified flow, so that ``shift`` bends its schedule.
+    auto_shift
+        ``resolution_dependent_shift`` applies.
+    video
+        How frames are counted: ``wan``, ``ltx``, ``svd``, or None for pictures.
+    audio_hz
+        Sample rate of the sound, 0 for none.
+    fps
+        Frames per second of a video whose model does not say.
+    """
+
+    name: str
+    channels: int
+    cell: int
+    latent_map: str | None
+    is_flow: bool
+    auto_shift: bool
+    video: str | None = None
+    audio_hz: int = 0
+    fps: int = 30
+
+    def count_frames(self, wanted: int) -> int:
+        """How many frames are returned for ``num_frames`` (protocol §3.6)."""
+        group = _FRAME_GROUPS[self.video]
+        return max(1, wanted) if group == 1 else group * ((max(1, wanted) - 1) // group) + 1
+
+    def count_latent_frames(self, frames: int) -> int:
+        """How many frames a latent of ``frames`` frames has."""
+        return (frames - 1) // _FRAME_GROUPS[self.video] + 1
 
 
 @cache
-def _list_built_in_files() -> Mapping[str, None]:
-    specifications = (spec for kind in KINDS for spec in list_specifications(kind))
-    files = [file for spec in specifications for file in _list_files_of(spec)]
-    return dict.fromkeys([*files, *_load()["otherFiles"]])
+def find_version(name: str) -> VersionFacts | None:
+    """The facts of a version, or None when it is unknown."""
+    facts = _load("versions.json")["versions"].get(name)
+    return None if facts is None else VersionFacts(name=name, **facts)
 
 
-def _list_files_of(specification: Specification) -> Iterator[str]:
-    """The file of a specification and those it depends on."""
-    yield specification["file"]
-    yield from (specification[key] for key in _DEPENDENCIES if specification.get(key))
-    for key in _DEPENDENCY_LISTS:
-        yield from specification.get(key, ())
+def fits_modifier(version: str, modifier: str) -> bool:
+    """Whether a model of this version can have this modifier; any other crashes the server."""
+    versions: list[str] | None = _load("versions.json")["modifier_versions"].get(modifier)
+    return versions is None or version in versions
+
+
+def reads_references(version: str, modifier: str) -> bool:
+    """Whether the model gets canvas and moodboard as pictures (protocol §5.4)."""
+    return modifier in _REFERENCE_MODIFIERS and version in _REFERENCE_VERSIONS
+
+
+def starts_from_canvas(version: VersionFacts, modifier: str) -> bool:
+    """Whether a video begins with the canvas, whatever the strength (protocol §5.5)."""
+    return version.video == "svd" or modifier in _FIRST_FRAME_MODIFIERS

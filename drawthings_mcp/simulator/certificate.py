@@ -1,16 +1,20 @@
-"""Certificates for this machine which say that a simulator made them for itself. Writes nothing to disk."""
+"""Certificates by which a simulator is known to be one, and the file that keeps their key."""
 
 from __future__ import annotations
 
 import datetime
 import ipaddress
+import os
+import tempfile
+from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from drawthings_mcp.errors import InvalidInputError
+from drawthings_mcp.errors import InvalidInputError, StorageError
+from drawthings_mcp.faces import Step, Text
 from drawthings_mcp.limits import SIMULATOR_ORGANISATION
 
 _NAMES = (
@@ -20,10 +24,13 @@ _NAMES = (
 )
 _VALID = datetime.timedelta(days=365)
 _CLOCK_SLACK = datetime.timedelta(hours=1)
+_RENEWED_BEFORE = datetime.timedelta(days=30)
+"""A certificate is renewed this long before it ends: no run of a simulator should outlast it."""
+_KEY_MARK = b"-----BEGIN PRIVATE KEY-----"
 
 
 def make_certificate(key: ec.EllipticCurvePrivateKey | None = None) -> tuple[bytes, bytes]:
-    """A self-signed certificate for the loopback names and its private key, both PEM.
+    """Return a self-signed certificate for the loopback names and its private key, both PEM.
 
     Parameters
     ----------
@@ -62,7 +69,7 @@ def check_pair(certificate_pem: bytes, key_pem: bytes) -> None:
     Raises
     ------
     InvalidInputError
-        One of them is no PEM, or the key is another certificate's.
+        One of them is not PEM, or the key is another certificate's.
     """
     try:
         certificate = x509.load_pem_x509_certificate(certificate_pem)
@@ -70,6 +77,72 @@ def check_pair(certificate_pem: bytes, key_pem: bytes) -> None:
     except (ValueError, TypeError) as exc:
         raise InvalidInputError(f"The certificate and its key must be PEM without a password ({exc}).") from exc
     if key.public_key() != certificate.public_key():
-        raise InvalidInputError(
-            "The private key does not belong to the certificate; give the pair that was made together."
-        )
+        raise InvalidInputError("The private key does not belong to the certificate; pass a pair made together.")
+
+
+def keep_certificate(folder: Path) -> tuple[bytes, bytes]:
+    """Return the certificate and the private key of ``simulator.pem``, both PEM; the key never changes.
+
+    The first call makes the file, readable by its owner alone, with the certificate before the key, so that clients
+    can verify the simulator with it. A certificate that ends soon is renewed with its key.
+
+    Parameters
+    ----------
+    folder
+        Made when it is missing.
+
+    Raises
+    ------
+    StorageError
+        The file cannot be read or written, or is damaged.
+    """
+    path = folder / "simulator.pem"
+    try:
+        pair = _read(path)
+        if pair is None or _ends_soon(pair[0]):
+            pair = make_certificate(_load_key(pair[1]) if pair else None)
+            _write(path, b"".join(pair))
+    except OSError as exc:
+        text = "{path} cannot be used: {reason}. Check its permissions, {move}, or start the simulator without TLS."
+        raise StorageError(Text(text, path=path, reason=exc.strerror, move=Step("set", setting="state_dir"))) from exc
+    return pair
+
+
+def _read(path: Path) -> tuple[bytes, bytes] | None:
+    try:
+        certificate, mark, key = path.read_bytes().partition(_KEY_MARK)
+    except FileNotFoundError:
+        return None
+    pair = certificate, mark + key
+    try:
+        check_pair(*pair)
+    except InvalidInputError as exc:
+        raise StorageError(
+            f"{path} is damaged: it does not hold a certificate with its private key. Remove it; the next start makes "
+            "another one."
+        ) from exc
+    return pair
+
+
+def _ends_soon(certificate_pem: bytes) -> bool:
+    end = x509.load_pem_x509_certificate(certificate_pem).not_valid_after_utc
+    return end - datetime.datetime.now(datetime.UTC) < _RENEWED_BEFORE
+
+
+def _load_key(key_pem: bytes) -> ec.EllipticCurvePrivateKey | None:
+    key = serialization.load_pem_private_key(key_pem, password=None)
+    return key if isinstance(key, ec.EllipticCurvePrivateKey) else None
+
+
+def _write(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # A temporary file is readable by its owner alone, and stays so under its final name.
+    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+        try:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+            Path(file.name).replace(path)
+        except BaseException:
+            Path(file.name).unlink(missing_ok=True)
+            raise

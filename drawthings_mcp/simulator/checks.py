@@ -1,27 +1,27 @@
-"""What a real server does not survive (protocol §6.5, and §2, §3.4, §4.1, §5.2 where the reasons stand).
+"""Requests that crash a real server (protocol §6.5; the reasons are in §2, §3.4, §4.1, §5.2).
 
-Every function raises ``CrashError`` with the precise reason, or returns nothing.
+Every function raises ``CrashError`` with the exact reason, or returns nothing.
 """
 
 from __future__ import annotations
 
 from drawthings_mcp._generated import generation_configuration as fbs
-from drawthings_mcp.simulator.intake import Hint, Intake
+from drawthings_mcp.simulator.catalog import fits_modifier
 from drawthings_mcp.simulator.journal import CrashError
-from drawthings_mcp.simulator.versions import fits_modifier
+from drawthings_mcp.simulator.parsing import Hint, ParsedRequest
 
 UNIT = 64
 """Pixels per unit of a size on the wire."""
 _MOST_UNITS = 128
-"""8192 px; far larger canvases, as from pixels sent in place of units, exhaust the memory."""
+"""8192 px; far larger canvases, as when pixels are sent in place of units, exhaust the memory."""
 _MOST = {"batchSize": 64, "numFrames": 2049, "steps": 10_000, "stage2Steps": 10_000}
-"""Far above what the app allows; beyond, a server runs out of memory."""
+"""Far above what the app allows; beyond these, a server runs out of memory."""
 _FLOATS = frozenset({"16F", "32F", "64F", "16BF"})
 _CHANNELS = {"custom": 3, "shuffle": 3, "depth": 1, "scribble": 3, "pose": 3, "color": 3}
 
 
 def check_configuration(configuration: fbs.GenerationConfigurationT) -> None:
-    """Sizes, batch and strength."""
+    """Check sizes, batch and strength."""
     for name, units in (("start_width", configuration.startWidth), ("start_height", configuration.startHeight)):
         if units == 0:
             raise CrashError(f"{name} is 0")
@@ -39,21 +39,21 @@ def check_configuration(configuration: fbs.GenerationConfigurationT) -> None:
 
 
 def check_modifier(version: str, modifier: str) -> None:
-    """A modifier that the version's model has no layers for."""
+    """Check that the version's model has layers for a modifier."""
     if not fits_modifier(version, modifier):
         raise CrashError(f"modifier {modifier!r} does not fit version {version!r}")
 
 
-def check_image(intake: Intake, *, sets_size: bool) -> None:
-    """The image alone; ``sets_size`` when the run works on it rather than beside it."""
-    if intake.image is None:
+def check_image(request: ParsedRequest, *, sets_size: bool) -> None:
+    """Check the image alone; ``sets_size`` when the run starts from it."""
+    if request.image is None:
         return
-    shape = intake.image.shape
-    if intake.image.datatype not in _FLOATS:
-        raise CrashError(f"the image has datatype {intake.image.datatype}, not 16F or 32F")
+    shape = request.image.shape
+    if request.image.datatype not in _FLOATS:
+        raise CrashError(f"the image has datatype {request.image.datatype}, not 16F or 32F")
     if len(shape) != 4 or shape[3] != 3:
         raise CrashError(f"the image has the dims {list(shape)}, not [1, height, width, 3]")
-    factor = intake.request.scaleFactor
+    factor = request.message.scaleFactor
     if not sets_size:
         return
     if factor < 1:
@@ -63,32 +63,32 @@ def check_image(intake: Intake, *, sets_size: bool) -> None:
             raise CrashError(f"the image is {shape[2]}x{shape[1]}, its sides are no multiples of {UNIT * factor}")
 
 
-def check_mask(intake: Intake) -> None:
-    """The mask against its image; without an image nothing looks at it."""
-    if intake.image is None or intake.mask is None:
+def check_mask(request: ParsedRequest) -> None:
+    """Check the mask against its image; without an image the mask is not read."""
+    if request.image is None or request.mask is None:
         return
-    if intake.mask.datatype != "8U":
-        raise CrashError(f"the mask has datatype {intake.mask.datatype}, not 8U")
-    factor = intake.request.scaleFactor
-    wanted = tuple(side // factor for side in intake.image.shape[1:3])
-    if intake.mask.shape != wanted:
-        raise CrashError(f"the mask has the dims {list(intake.mask.shape)}, the image needs {list(wanted)}")
+    if request.mask.datatype != "8U":
+        raise CrashError(f"the mask has datatype {request.mask.datatype}, not 8U")
+    factor = request.message.scaleFactor
+    wanted = tuple(side // factor for side in request.image.shape[1:3])
+    if request.mask.shape != wanted:
+        raise CrashError(f"the mask has the dims {list(request.mask.shape)}, the image needs {list(wanted)}")
 
 
-def check_hints(intake: Intake, passes: list[tuple[int, int]]) -> None:
-    """Channels and datatypes of every hint that is read.
+def check_hints(request: ParsedRequest, passes: list[tuple[int, int]]) -> None:
+    """Check channels and datatypes of every hint that is read.
 
     ``passes`` are width and height of each pass in pixels, which a pose has to match.
     """
-    for hint in intake.hints.values():
+    for hint in request.hints.values():
         for tensor in hint.tensors:
             channels = _CHANNELS.get(hint.kind)
             if channels and (len(tensor.shape) != 4 or tensor.shape[3] != channels):
                 raise CrashError(f"a {hint.kind} hint has the dims {list(tensor.shape)}, not {channels} channels")
             if hint.kind == "scribble" and tensor.datatype != "16F":
                 raise CrashError(f"a scribble hint has datatype {tensor.datatype}, not 16F")
-    if "pose" in intake.hints:
-        _check_pose(intake.hints["pose"], passes)
+    if "pose" in request.hints:
+        _check_pose(request.hints["pose"], passes)
 
 
 def _check_pose(pose: Hint, passes: list[tuple[int, int]]) -> None:

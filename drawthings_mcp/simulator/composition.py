@@ -1,38 +1,67 @@
-"""What the painter is asked for: the run's request, reduced to what the model would make of it."""
+"""What is to be drawn: the request, reduced to what the model would make of it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from drawthings_mcp._generated import generation_configuration as fbs
+from drawthings_mcp.simulator.catalog import reads_references, starts_from_canvas
 from drawthings_mcp.simulator.controls import Sources, list_control_marks, reads_moodboard, show
-from drawthings_mcp.simulator.footer import write_footer
-from drawthings_mcp.simulator.intake import Intake
 from drawthings_mcp.simulator.journal import Journal
-from drawthings_mcp.simulator.outline import LAYERED, Outline, has_alpha_decoder
-from drawthings_mcp.simulator.painting.marks import LoRAMark
 from drawthings_mcp.simulator.painting.picture import Drawing, Form
 from drawthings_mcp.simulator.painting.poster import Scene
 from drawthings_mcp.simulator.painting.region import MaskRules, Region, build_region
-from drawthings_mcp.simulator.payloads import Tensor
-from drawthings_mcp.simulator.seeds import list_batch_seeds
-from drawthings_mcp.simulator.selection import Selection
-from drawthings_mcp.simulator.versions import reads_references, starts_from_canvas
+from drawthings_mcp.simulator.painting.traces import LoRAMark
+from drawthings_mcp.simulator.parsing import ParsedRequest, Tensor
+from drawthings_mcp.simulator.selection import LAYERED, Selection
 from drawthings_mcp.tensors.layout import tensor_to_pixels
 
 Pixels = NDArray[np.uint8]
 
 _SINGLE_VERSIONS = frozenset({"seedvr2_3b", "seedvr2_7b"})
-"""Beside videos, what makes one picture whatever the batch size."""
+"""Versions that, like videos, make one picture whatever the batch size."""
+_SAMPLERS = (
+    "DPM++ 2M Karras", "Euler Ancestral", "DDIM", "PLMS", "DPM++ SDE Karras", "UniPC", "LCM", "Euler A Substep",
+    "DPM++ SDE Substep", "TCD", "Euler A Trailing", "DPM++ SDE Trailing", "DPM++ 2M AYS", "Euler A AYS",
+    "DPM++ SDE AYS", "DPM++ 2M Trailing", "DDIM Trailing", "UniPC Trailing", "UniPC AYS", "TCD Trailing",
+)  # fmt: skip
+"""Names of the samplers as the app shows them (protocol §2.2)."""
+_NEGATIVE_CHARACTERS = 40
+_SEED_FOR_ZERO = 0x0BAD_5EED
+_SEED_MASK = 0xFFFF_FFFF
 
 
-def compose(intake: Intake, selection: Selection, outline: Outline, frames: int, journal: Journal) -> Drawing:
-    """The drawing of a run that makes pictures; ``frames`` is how many a video has."""
+@dataclass(frozen=True)
+class Outline:
+    """The outline of a run.
+
+    Attributes
+    ----------
+    from_image
+        It begins with the image, rather than with noise.
+    size
+        Width and height of the result before upscaling.
+    mask
+        Classes ``(H, W)`` where the mask marks something, else None.
+    frames
+        How many a video has, 1 for pictures.
+    """
+
+    from_image: bool
+    size: tuple[int, int]
+    mask: NDArray[np.uint8] | None
+    frames: int
+
+
+def compose(request: ParsedRequest, selection: Selection, outline: Outline, journal: Journal) -> Drawing:
+    """Compose the drawing of a run that makes pictures."""
     form = _find_form(selection)
-    image = None if intake.image is None else _show_image(intake.image, outline.size)
+    image = None if request.image is None else _show_image(request.image, outline.size)
     is_edit = reads_references(selection.version.name, selection.modifier) or selection.modifier == "editing"
     canvas = image if outline.from_image or is_edit or _needs_canvas(selection) else None
     if image is not None and canvas is None and selection.modifier == "none" and not selection.controls:
@@ -40,16 +69,16 @@ def compose(intake: Intake, selection: Selection, outline: Outline, frames: int,
     if outline.mask is not None and form is not Form.PICTURES:
         journal.degrade(f"the simulator does not apply masks to {form.value}: ignored")
     return Drawing(
-        scenes=tuple(_list_scenes(intake, selection, outline.size, form)),
+        scenes=tuple(_list_scenes(request, selection, outline.size, form)),
         form=form,
-        count={Form.FRAMES: frames, Form.LAYERS: intake.configuration.batchSize}.get(form, 1),
+        count={Form.FRAMES: outline.frames, Form.LAYERS: request.configuration.batchSize}.get(form, 1),
         canvas=canvas,
-        strength=intake.configuration.strength,
-        region=None if outline.mask is None else _build_region(outline.mask, intake, selection),
+        strength=request.configuration.strength,
+        region=None if outline.mask is None else _build_region(outline.mask, request, selection),
         is_edit=is_edit,
-        references=tuple(_list_references(intake, selection, journal)),
+        references=tuple(_list_references(request, selection, journal)),
         loras=tuple(LoRAMark(spec["file"], spec["name"], weight) for spec, weight in selection.loras),
-        controls=tuple(list_control_marks(selection, Sources(image, intake.hints), journal)),
+        controls=tuple(list_control_marks(selection, Sources(image, request.hints), journal)),
         notices=_list_notices(selection),
         upscale=selection.upscale,
     )
@@ -70,47 +99,29 @@ def _needs_canvas(selection: Selection) -> bool:
 
 
 def _show_image(image: Tensor, size: tuple[int, int]) -> Pixels:
-    """The image as pixels of the result's size: pooled by the scale factor, stretched where it only stands by."""
+    """The image as pixels of the result's size: pooled by the scale factor, or stretched to fit."""
     picture = Image.fromarray(tensor_to_pixels(image.values[0]))
     factor = picture.width // size[0]
     is_pooled = factor > 1 and picture.size == (size[0] * factor, size[1] * factor)
     return np.asarray(picture.reduce(factor) if is_pooled else picture.resize(size, Image.Resampling.BILINEAR))
 
 
-def _build_region(mask: NDArray[np.uint8], intake: Intake, selection: Selection) -> Region:
-    c = intake.configuration
+def _build_region(mask: NDArray[np.uint8], request: ParsedRequest, selection: Selection) -> Region:
+    c = request.configuration
     rules = MaskRules(
         strength=c.strength,
         blur=c.maskBlur,
         blur_outset=c.maskBlurOutset,
         preserve_original=c.preserveOriginalAfterInpaint,
         cell=selection.version.cell,
-        has_alpha_decoder=has_alpha_decoder(selection),
+        has_alpha_decoder=selection.has_alpha_decoder,
     )
     return build_region(mask, rules)
 
 
-def _list_scenes(intake: Intake, selection: Selection, size: tuple[int, int], form: Form) -> Iterator[Scene]:
-    c, request = intake.configuration, intake.request
-    is_single = form in (Form.FRAMES, Form.LAYERS) or selection.version.name in _SINGLE_VERSIONS
-    name = (selection.model or {}).get("name", "")
-    for seed, variation in list_batch_seeds(c.seed, 1 if is_single else c.batchSize, c.seedMode):
-        yield Scene(
-            prompt=request.prompt,
-            negative_prompt=request.negativePrompt,
-            seed=seed,
-            variation=variation,
-            width=size[0],
-            height=size[1],
-            guidance=c.guidanceScale,
-            steps=c.steps,
-            footer=write_footer(c, name, request.negativePrompt, seed, variation),
-        )
-
-
-def _list_references(intake: Intake, selection: Selection, journal: Journal) -> list[Pixels]:
+def _list_references(request: ParsedRequest, selection: Selection, journal: Journal) -> list[Pixels]:
     """The moodboard, where something reads it."""
-    hint = intake.hints.get("shuffle")
+    hint = request.hints.get("shuffle")
     if hint is None:
         return []
     version = selection.version.name
@@ -127,3 +138,58 @@ def _list_notices(selection: Selection) -> tuple[str, ...]:
     if selection.replaced is None or selection.model is None:
         return ()
     return (f"{selection.replaced} is not on this server: {selection.model['name']} was used",)
+
+
+def _list_scenes(request: ParsedRequest, selection: Selection, size: tuple[int, int], form: Form) -> Iterator[Scene]:
+    c, message = request.configuration, request.message
+    is_single = form in (Form.FRAMES, Form.LAYERS) or selection.version.name in _SINGLE_VERSIONS
+    name = (selection.model or {}).get("name", "")
+    for seed, variation in _list_batch_seeds(c.seed, 1 if is_single else c.batchSize, c.seedMode):
+        yield Scene(
+            prompt=message.prompt,
+            negative_prompt=message.negativePrompt,
+            seed=seed,
+            variation=variation,
+            width=size[0],
+            height=size[1],
+            guidance=c.guidanceScale,
+            steps=c.steps,
+            footer=_write_footer(c, name, message.negativePrompt, seed, variation),
+        )
+
+
+def _list_batch_seeds(seed: int, count: int, seed_mode: int) -> list[tuple[int, int]]:
+    """Seed and variation of each image of a batch (protocol §2.4).
+
+    With ``ScaleAlike`` every image has its own seed that reproduces it alone; the other modes draw the whole batch
+    from one generator, so that only the first image can be reproduced alone.
+    """
+    if seed_mode != fbs.SeedMode.ScaleAlike:
+        return [(seed, variation) for variation in range(count)]
+    seeds = [seed]
+    while len(seeds) < count:
+        seeds.append(_xorshift(seeds[-1]))
+    return [(each, 0) for each in seeds]
+
+
+def _xorshift(seed: int) -> int:
+    x = seed or _SEED_FOR_ZERO
+    x = (x ^ x << 13) & _SEED_MASK
+    x ^= x >> 17
+    return (x ^ x << 5) & _SEED_MASK
+
+
+def _write_footer(
+    configuration: fbs.GenerationConfigurationT, model: str, negative_prompt: str, seed: int, variation: int
+) -> str:
+    """Seed, steps, guidance, sampler, model, and the beginning of the negative prompt."""
+    parts = [
+        f"seed {seed}" + (f" #{variation + 1}" if variation else ""),
+        f"{configuration.steps} steps",
+        f"guidance {configuration.guidanceScale:g}",
+        _SAMPLERS[configuration.sampler],
+        model,
+    ]
+    if negative_prompt:
+        parts.append(f"without {negative_prompt[:_NEGATIVE_CHARACTERS]}")
+    return "  ·  ".join(parts)

@@ -1,4 +1,4 @@
-"""Where controls take their input from, and what of it leaves a trace in the picture (protocol §5.3)."""
+"""Where controls take their input from, and which of them leave a mark in the picture (protocol §5.3)."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ from PIL import Image, ImageFilter
 
 from drawthings_mcp._generated import generation_configuration as fbs
 from drawthings_mcp.simulator.catalog import Specification
-from drawthings_mcp.simulator.intake import Hint
 from drawthings_mcp.simulator.journal import Journal
-from drawthings_mcp.simulator.painting.marks import ControlMark
-from drawthings_mcp.simulator.payloads import Tensor
+from drawthings_mcp.simulator.painting.traces import ControlMark
+from drawthings_mcp.simulator.parsing import Hint, Tensor
 from drawthings_mcp.simulator.selection import Selection
 from drawthings_mcp.tensors.layout import tensor_to_pixels
 
@@ -41,10 +40,10 @@ _SOURCES: Mapping[str, tuple[str, ...]] = {
     "shuffle": ("shuffle", "custom"),
     "color": ("color", _IMAGE),
 }
-"""Modifier of a control to its sources in order."""
+"""Sources of a control by its modifier, in order."""
 
 _DETECTED = frozenset({"canny", "mlsd", "softedge", "scribble"})
-"""What is drawn from an image as lines before it is used."""
+"""Controls that reduce an image to lines before they use it."""
 _ZERO_TO_ONE = frozenset({"scribble", "pose"})
 _MODEL_CONTROLS = frozenset({"depth", "canny"})
 """Modifiers of models that read a map without any control."""
@@ -55,14 +54,14 @@ _INPUT_NAMES: Mapping[int, str] = {
 
 @dataclass(frozen=True)
 class Sources:
-    """What a request offers to controls: its image as pixels ``(H, W, 3)``, and its hints."""
+    """What a control can read: the image of the request as pixels ``(H, W, 3)``, and its hints."""
 
     image: Pixels | None
     hints: Mapping[str, Hint]
 
 
 def list_control_marks(selection: Selection, sources: Sources, journal: Journal) -> Iterator[ControlMark]:
-    """The controls that have something to work on; those that read a moodboard show as tiles, not here."""
+    """The controls that have an input, except those that read a moodboard: it shows as tiles."""
     for spec, control in selection.controls:
         kind = _kind_of(spec, control)
         if kind == "shuffle" and "shuffle" in sources.hints:

@@ -1,4 +1,4 @@
-"""What the simulator noticed about its clients: requests that a real server would not survive, or would bend."""
+"""What the simulator noticed about its clients: requests that would crash a real server or be bent by it."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ _logger = logging.getLogger("drawthings_mcp.simulator")
 
 
 class CrashError(Exception):
-    """A request that takes a real server's process down (protocol §6.5). Never leaves the simulator."""
+    """A request that crashes a real server's process (protocol §6.5). Never leaves the simulator."""
 
 
 class Journal:
-    """The two lists that tests look at; everything in them is logged as well.
+    """The two lists that tests read; their entries are also logged.
 
     Attributes
     ----------
@@ -27,11 +27,11 @@ class Journal:
         self.degradations: list[str] = []
 
     def crash(self, reason: str) -> None:
-        """Note a request that a real server would not survive."""
+        """Note a request that would crash a real server."""
         self.crashes.append(reason)
         _logger.warning("A real server would crash: %s", reason)
 
     def degrade(self, reason: str) -> None:
-        """Note something that a real server passes over without a word."""
+        """Note something that a real server would silently leave out or replace."""
         self.degradations.append(reason)
         _logger.warning("Silently degraded: %s", reason)

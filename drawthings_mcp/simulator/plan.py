@@ -6,21 +6,32 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from drawthings_mcp._generated import generation_configuration as fbs
 from drawthings_mcp._generated import image_service_pb2 as pb
-from drawthings_mcp.simulator.catalog import Shelf
-from drawthings_mcp.simulator.checks import check_configuration, check_modifier
-from drawthings_mcp.simulator.composition import compose
-from drawthings_mcp.simulator.intake import Intake, read_configuration, take_in
+from drawthings_mcp.simulator.catalog import Inventory, VersionFacts
+from drawthings_mcp.simulator.checks import (
+    UNIT,
+    check_configuration,
+    check_hints,
+    check_image,
+    check_mask,
+    check_modifier,
+)
+from drawthings_mcp.simulator.composition import Outline, compose
 from drawthings_mcp.simulator.journal import Journal
-from drawthings_mcp.simulator.outline import outline_run
 from drawthings_mcp.simulator.painting.picture import Drawing
-from drawthings_mcp.simulator.schedule import is_nan
+from drawthings_mcp.simulator.painting.region import means_no_canvas, means_whole_image
+from drawthings_mcp.simulator.parsing import ParsedRequest, parse_configuration, parse_request
+from drawthings_mcp.simulator.progress import Sampling, Stages, count_steps, find_shift, is_nan
 from drawthings_mcp.simulator.selection import Selection, Selector
-from drawthings_mcp.simulator.signposts import Course
-from drawthings_mcp.simulator.versions import VersionFacts
 
 _LAST_MEMBERS = {"sampler": fbs.SamplerType.TCDTrailing, "seedMode": fbs.SeedMode.NvidiaGpuCompatible}
+_IMAGE_ONLY_VERSIONS = frozenset({"svd_i2v", "seedvr2_3b", "seedvr2_7b"})
+_CASCADE = "wurstchen_v3.0_stage_c"
+_TWICE_ENCODED = frozenset({"inpainting", "editing", "double"})
 
 
 @dataclass(frozen=True)
@@ -29,8 +40,8 @@ class RunPlan:
 
     Attributes
     ----------
-    course
-        The markers it emits.
+    stages
+        What it goes through, and reports.
     drawing
         The pictures, or None for a run that ends without any.
     version
@@ -43,7 +54,7 @@ class RunPlan:
         Length of a video, 0 for pictures.
     """
 
-    course: Course
+    stages: Stages
     drawing: Drawing | None
     version: VersionFacts
     upscale: int
@@ -51,29 +62,39 @@ class RunPlan:
     seconds: float
 
 
-def plan_run(request: pb.ImageGenerationRequest, shelf: Shelf, journal: Journal) -> RunPlan:
-    """What a run of this request will do.
+def plan_run(message: pb.ImageGenerationRequest, inventory: Inventory, journal: Journal) -> RunPlan:
+    """Plan what a run of this request will do.
 
     Raises
     ------
     CrashError
-        A real server would not survive it.
+        It would crash a real server.
     """
-    configuration = read_configuration(request.configuration)
+    configuration = parse_configuration(message.configuration)
     check_configuration(configuration)
     _settle_enums(configuration, journal)
-    intake = take_in(request, configuration, journal)
-    selection = Selector(request.override, shelf, journal).select(configuration)
+    request = parse_request(message, configuration, journal)
+    selection = Selector(message.override, inventory, journal).select(configuration)
     check_modifier(selection.version.name, selection.modifier)
-    outline = outline_run(intake, selection, journal)
+    from_image = _begins_with_image(request, selection, journal)
+    check_image(request, sets_size=from_image)
+    check_mask(request)
+    mask = _find_mask(request, selection, journal) if from_image else None
+    if mask is not None and means_no_canvas(mask, has_alpha_decoder=selection.has_alpha_decoder):
+        journal.degrade("the mask has only class 1: the whole image is made from nothing")
+        from_image, mask = False, None
+    size = _find_size(request, journal, from_image=from_image)
+    hires = _find_hires(request, selection, journal, from_image=from_image)
+    check_hints(request, [hires, size] if hires else [size])
+    failure = _explain_failure(request, selection)
+    if failure:
+        journal.degrade(f"{failure}: the run ends without a picture")
     version = selection.version
     frames = version.count_frames(configuration.numFrames) if version.video else 1
-    fails = _explain_failure(intake, selection)
-    if fails:
-        journal.degrade(f"{fails}: the run ends without a picture")
+    outline = Outline(from_image, size, mask, frames)
     return RunPlan(
-        course=outline.course,
-        drawing=None if fails else compose(intake, selection, outline, frames, journal),
+        stages=_plan_stages(request, selection, from_image=from_image, has_hires=hires is not None),
+        drawing=None if failure else compose(request, selection, outline, journal),
         version=version,
         upscale=selection.upscale,
         seed=configuration.seed,
@@ -82,7 +103,7 @@ def plan_run(request: pb.ImageGenerationRequest, shelf: Shelf, journal: Journal)
 
 
 def _settle_enums(configuration: fbs.GenerationConfigurationT, journal: Journal) -> None:
-    """Numbers that no enum has become the schema's defaults, which are both 0 (protocol §2)."""
+    """Replace numbers that are no member of their enum by the schema's defaults, which are both 0 (protocol §2)."""
     for name, last in _LAST_MEMBERS.items():
         number = getattr(configuration, name)
         if not 0 <= number <= last:
@@ -90,12 +111,80 @@ def _settle_enums(configuration: fbs.GenerationConfigurationT, journal: Journal)
             setattr(configuration, name, 0)
 
 
-def _explain_failure(intake: Intake, selection: Selection) -> str | None:
+def _begins_with_image(request: ParsedRequest, selection: Selection, journal: Journal) -> bool:
+    """Whether the run begins with the image (protocol §6.2), rather than with noise."""
+    strength = request.configuration.strength
+    if request.image is None:
+        if request.message.HasField("mask"):
+            journal.degrade("a mask without an image is ignored")
+        if strength < 1:
+            journal.degrade(f"strength {strength:g} without an image has no effect")
+        return False
+    return strength < 1 or request.mask is not None or selection.version.name in _IMAGE_ONLY_VERSIONS
+
+
+def _find_mask(request: ParsedRequest, selection: Selection, journal: Journal) -> NDArray[np.uint8] | None:
+    """Classes ``(H, W)`` of the mask where it marks something; one that does not is ignored (protocol §4.2)."""
+    if request.mask is None:
+        return None
+    mask: NDArray[np.uint8] = request.mask.values
+    if means_whole_image(mask, has_alpha_decoder=selection.has_alpha_decoder):
+        journal.degrade("the mask marks nothing: the whole image is repainted")
+        return None
+    return mask
+
+
+def _find_size(request: ParsedRequest, journal: Journal, *, from_image: bool) -> tuple[int, int]:
+    """Width and height of the result before upscaling."""
+    wanted = (request.configuration.startWidth * UNIT, request.configuration.startHeight * UNIT)
+    if request.image is None or not from_image:
+        return wanted
+    factor = request.message.scaleFactor
+    size = (request.image.shape[2] // factor, request.image.shape[1] // factor)
+    if size != wanted:
+        journal.degrade(f"the image sets the size to {size[0]}x{size[1]}, not {wanted[0]}x{wanted[1]}")
+    return size
+
+
+def _find_hires(
+    request: ParsedRequest, selection: Selection, journal: Journal, *, from_image: bool
+) -> tuple[int, int] | None:
+    """Width and height of the first pass of a hires fix that takes effect (protocol §2.4)."""
+    c = request.configuration
+    if not c.hiresFix or selection.version.name == _CASCADE:
+        return None
+    if from_image or not (0 < c.hiresFixStartWidth < c.startWidth and 0 < c.hiresFixStartHeight < c.startHeight):
+        journal.degrade("hires fix has no effect: it needs a smaller first pass and no image to start from")
+        return None
+    return c.hiresFixStartWidth * UNIT, c.hiresFixStartHeight * UNIT
+
+
+def _plan_stages(request: ParsedRequest, selection: Selection, *, from_image: bool, has_hires: bool) -> Stages:
+    c = request.configuration
+    shift = find_shift(c, selection.version, is_consistency=selection.is_consistency)
+
+    def sample(strength: float) -> Sampling:
+        total = count_steps(strength, steps=c.steps, shift=shift, sampler=c.sampler)
+        return Sampling(c.steps - total, c.steps)
+
+    second = sample(c.hiresFixStrength) if has_hires else None
+    if selection.version.name == _CASCADE:
+        second = Sampling(0, c.stage2Steps)
+    return Stages(
+        first=None if from_image and c.strength <= 0 else sample(c.strength if from_image else 1.0),
+        second=second,
+        encodes=2 if selection.modifier in _TWICE_ENCODED else 1,
+        announces_encode=from_image or bool(selection.controls),
+        upscales=selection.upscale > 1,
+    )
+
+
+def _explain_failure(request: ParsedRequest, selection: Selection) -> str | None:
     """Why a run ends well but without a picture, or None."""
-    c = intake.configuration
+    c = request.configuration
     if selection.model is None:
         return "not even the default model is there"
-    if selection.version.video == "svd" and intake.image is None:
+    if selection.version.video == "svd" and request.image is None:
         return "svd_i2v needs an image as its first frame"
     if not all(math.isfinite(number) for number in _list_numbers(c)):
         return "some number of the configuration is infinite or NaN"
@@ -105,7 +194,7 @@ def _explain_failure(intake: Intake, selection: Selection) -> str | None:
 
 
 def _list_numbers(configuration: fbs.GenerationConfigurationT) -> Iterator[float]:
-    """Every number of a configuration and of its LoRAs and controls."""
+    """Every number of a configuration, including those of its LoRAs and controls."""
     parts: list[object] = [configuration, *(configuration.loras or ()), *(configuration.controls or ())]
     for part in parts:
         yield from (value for value in vars(part).values() if isinstance(value, float))

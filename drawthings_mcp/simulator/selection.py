@@ -1,4 +1,4 @@
-"""Which model, LoRAs, controls and upscaler a run really uses: what is missing or foreign drops out silently."""
+"""Which model, LoRAs, controls and upscaler a run really uses; what is missing or does not fit is silently skipped."""
 
 from __future__ import annotations
 
@@ -10,18 +10,22 @@ from drawthings_mcp._generated import generation_configuration as fbs
 from drawthings_mcp._generated import image_service_pb2 as pb
 from drawthings_mcp.simulator.catalog import (
     KINDS,
-    Shelf,
+    UNKNOWN_FILE_VERSION,
+    Inventory,
     Specification,
+    VersionFacts,
     default_model,
+    find_version,
     list_specifications,
     parse_override,
 )
 from drawthings_mcp.simulator.journal import Journal
-from drawthings_mcp.simulator.versions import UNKNOWN_FILE_VERSION, VersionFacts, find_version
+
+LAYERED = "qwenimage_layered"
 
 _FORCED_FACTORS = (2, 4)
 _LORA_HOSTS = {"v1": "kandinsky2.1"}
-"""LoRAs of the first version are also taken by models of the second."""
+"""LoRAs of the first version also work with models of the second."""
 
 
 @dataclass(frozen=True)
@@ -35,11 +39,11 @@ class Selection:
     version
         Facts of the model's version.
     replaced
-        The file that was asked for when another model had to stand in, else None.
+        The requested file when another model is used in its place, else None.
     loras
         Specification and weight of each LoRA in effect.
     controls
-        Specification and configuration of each control in effect, whether it has an input or not.
+        Specification and configuration of each control in effect, with or without an input.
     upscale
         Factor of the upscaler, 1 for none.
     """
@@ -67,17 +71,22 @@ class Selection:
         """Whether a LoRA brings a decoder that also makes alpha."""
         return any(spec.get("alternative_decoder_version") == "transparent" for spec, _ in self.loras)
 
+    @property
+    def has_alpha_decoder(self) -> bool:
+        """Whether the result has an alpha channel, which also changes what a mask means (protocol §4.2)."""
+        return self.has_transparent_decoder or self.modifier == LAYERED
+
 
 class Selector:
-    """Looks things up for one request: its override first, then what is built in."""
+    """Looks files up for one request: in its override first, then among the built-in ones."""
 
-    def __init__(self, override: pb.MetadataOverride, shelf: Shelf, journal: Journal) -> None:
-        self._shelf = shelf
+    def __init__(self, override: pb.MetadataOverride, inventory: Inventory, journal: Journal) -> None:
+        self._inventory = inventory
         self._journal = journal
         self._known = {kind: self._merge(kind, getattr(override, kind)) for kind in KINDS}
 
     def select(self, configuration: fbs.GenerationConfigurationT) -> Selection:
-        """What the run of a configuration works with."""
+        """Select what the run of a configuration works with."""
         model, replaced = self._select_model(configuration.model)
         version = _facts_of(model or default_model())
         refiner = self._find_refiner(configuration)
@@ -99,21 +108,21 @@ class Selector:
         return {**merged, **{spec["file"]: spec for spec in overriding}}
 
     def _select_model(self, file: str | None) -> tuple[Specification | None, str | None]:
-        if file and self._shelf.has(file):
+        if file and self._inventory.has(file):
             return self._known["models"].get(file) or self._guess(file), None
         default = default_model()
         self._journal.degrade(f"model {file!r} is not there: {default['file']} is used instead")
-        return (default if self._shelf.has(default["file"]) else None), file or "(none)"
+        return (default if self._inventory.has(default["file"]) else None), file or "(none)"
 
     def _guess(self, file: str) -> Specification:
-        self._journal.degrade(f"model {file!r} has no specification: taken for version {UNKNOWN_FILE_VERSION}")
+        self._journal.degrade(f"model {file!r} has no specification: treated as version {UNKNOWN_FILE_VERSION}")
         return {"name": file, "file": file, "prefix": "", "version": UNKNOWN_FILE_VERSION, "default_scale": 8}
 
     def _find_refiner(self, configuration: fbs.GenerationConfigurationT) -> Specification | None:
         file = configuration.refinerModel
         if not file:
             return None
-        if not self._shelf.has(file) or file not in self._known["models"]:
+        if not self._inventory.has(file) or file not in self._known["models"]:
             self._journal.degrade(f"refiner {file!r} is not there: skipped")
             return None
         return self._known["models"][file]
@@ -155,7 +164,7 @@ class Selector:
         return int(forced if forced in _FORCED_FACTORS else spec["scale_factor"])
 
     def _find(self, kind: str, what: str, file: str | None) -> Specification | None:
-        if file and self._shelf.has(file) and file in self._known[kind]:
+        if file and self._inventory.has(file) and file in self._known[kind]:
             return self._known[kind][file]
         self._journal.degrade(f"{what} {file!r} is not there: skipped")
         return None

@@ -1,8 +1,9 @@
-"""The life of a simulated server: opened, listening, closed."""
+"""A simulated server: opening, listening, closing."""
 
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Collection, Sequence
 from types import TracebackType
 from typing import Self
@@ -13,17 +14,16 @@ import grpc.aio
 
 from drawthings_mcp._generated import image_service_pb2_grpc as pb_grpc
 from drawthings_mcp.errors import InvalidInputError
-from drawthings_mcp.simulator.catalog import Shelf
+from drawthings_mcp.simulator.catalog import Inventory
 from drawthings_mcp.simulator.certificate import check_pair, make_certificate
 from drawthings_mcp.simulator.journal import Journal
-from drawthings_mcp.simulator.options import Options
-from drawthings_mcp.simulator.run import RunSettings
-from drawthings_mcp.simulator.runs import ReceivedRequest, RunQueue, RunRecord
+from drawthings_mcp.simulator.queue import ReceivedRequest, RunQueue, RunRecord
 from drawthings_mcp.simulator.service import ImageGenerationService
 from drawthings_mcp.tensors.header import Codec
 
 _logger = logging.getLogger("drawthings_mcp.simulator")
 
+_LAST_PORT = 65_535
 _MAX_MESSAGE_SIZE = 1 << 30
 _MAX_STREAMS = 100
 _IDENTITY_ONLY = 1
@@ -39,27 +39,38 @@ _CHANNEL_OPTIONS = (
 
 
 class Simulator:
-    """A Draw Things-compatible server that paints instead of computing; an async context manager.
+    """A Draw Things-compatible server that draws without a model; an async context manager.
 
-    ::
+    The parameters correspond to a real server's command line (protocol §9.2). ::
 
         async with Simulator(shared_secret="s") as simulator:
             channel = grpc.aio.insecure_channel(simulator.address)
 
     Parameters
     ----------
-    host, port, tls, certificate, shared_secret, response_compression, model_browser, step_seconds, missing_files, name
-        As in :class:`~drawthings_mcp.simulator.options.Options`.
-
-    Attributes
-    ----------
-    options
-        How it was set up.
+    host, port
+        Where to listen; port 0 takes a free one.
+    tls
+        Whether to speak TLS, with ``certificate`` or one made at start.
+    certificate
+        Certificate and private key, both PEM.
+    shared_secret
+        The password that clients have to send; empty for none.
+    response_compression
+        Whether tensors are packed with fpzip.
+    model_browser
+        Whether Echo lists files and their specifications.
+    step_seconds
+        Duration of one sampling step.
+    missing_files
+        Built-in files that this server lacks.
+    name
+        What the server calls itself in its log.
 
     Raises
     ------
     InvalidInputError
-        An option makes no sense, or on entering: the address cannot be listened at.
+        A parameter makes no sense; on entering: the address cannot be used.
     """
 
     def __init__(
@@ -76,32 +87,32 @@ class Simulator:
         missing_files: Collection[str] = (),
         name: str = "simulator",
     ) -> None:
-        self.options = Options(
-            host=host,
-            port=port,
-            tls=tls,
-            certificate=certificate,
-            shared_secret=shared_secret,
-            response_compression=response_compression,
-            model_browser=model_browser,
-            step_seconds=step_seconds,
-            missing_files=frozenset(missing_files),
-            name=name,
-        )
+        if not 0 <= port <= _LAST_PORT:
+            raise InvalidInputError(
+                f"must be 0 to {_LAST_PORT}, got {port}; 0 takes a free one.", parameter="port", value=port
+            )
+        if not (math.isfinite(step_seconds) and step_seconds >= 0):
+            raise InvalidInputError(
+                f"must be 0 or more, got {step_seconds}.", parameter="step_seconds", value=step_seconds
+            )
         if certificate:
             check_pair(*certificate)
+        self._host = f"[{host}]" if ":" in host else host
+        self._port = port
+        self._name = name
         self._certificate = (certificate or make_certificate()) if tls else None
         self._journal = Journal()
-        self._uploads: dict[str, bytes] = {}
-        self._shelf = Shelf(self.options.missing_files, self._uploads)
+        inventory = Inventory(frozenset(missing_files))
         codec = Codec.FPZIP if response_compression else Codec.RAW
-        self._queue = RunQueue(RunSettings(self._shelf, self._journal, codec, step_seconds))
-        self._port = 0
+        self._queue = RunQueue(inventory, self._journal, codec, step_seconds)
+        self._service = ImageGenerationService(
+            self._queue, inventory, shared_secret=shared_secret, model_browser=model_browser
+        )
 
     @property
     def address(self) -> str:
-        """``host:port`` where it listens."""
-        return f"{self.options.bracketed_host}:{self._port}"
+        """``host:port`` where it listens; the port is known once it does."""
+        return f"{self._host}:{self._port}"
 
     @property
     def certificate_pem(self) -> bytes | None:
@@ -120,7 +131,7 @@ class Simulator:
 
     @property
     def requests(self) -> Sequence[ReceivedRequest]:
-        """The latest requests for images, oldest first, queued ones included."""
+        """The latest requests for images, oldest first, including those still in the queue."""
         return self._queue.requests
 
     @property
@@ -130,19 +141,12 @@ class Simulator:
 
     async def __aenter__(self) -> Self:
         self._server = grpc.aio.server(options=_CHANNEL_OPTIONS)
-        service = ImageGenerationService(
-            self._queue,
-            self._shelf,
-            self._uploads,
-            shared_secret=self.options.shared_secret,
-            model_browser=self.options.model_browser,
-        )
-        pb_grpc.add_ImageGenerationServiceServicer_to_server(service, self._server)
+        pb_grpc.add_ImageGenerationServiceServicer_to_server(self._service, self._server)
         self._port = self._listen(self._server)
         await self._server.start()
         self._tasks = await anyio.create_task_group().__aenter__()
         self._tasks.start_soon(self._queue.work)
-        _logger.info("%s listens at %s.", self.options.name, self.address)
+        _logger.info("%s listens at %s.", self._name, self.address)
         return self
 
     async def __aexit__(
@@ -151,7 +155,7 @@ class Simulator:
         with anyio.CancelScope(shield=True):
             await self._server.stop(None)
         self._tasks.cancel_scope.cancel()
-        # Not told of the error: it would come out wrapped in a group, and it is not the queue's.
+        # The error is not passed on: it would come out wrapped in a group, and it is not the queue's.
         await self._tasks.__aexit__(None, None, None)
 
     async def serve(self) -> None:
@@ -160,14 +164,13 @@ class Simulator:
             await anyio.sleep_forever()
 
     def _listen(self, server: grpc.aio.Server) -> int:
-        address = f"{self.options.bracketed_host}:{self.options.port}"
         try:
             if self._certificate is None:
-                return server.add_insecure_port(address)
+                return server.add_insecure_port(self.address)
             certificate, key = self._certificate
-            return server.add_secure_port(address, grpc.ssl_server_credentials([(key, certificate)]))
+            return server.add_secure_port(self.address, grpc.ssl_server_credentials([(key, certificate)]))
         except RuntimeError as exc:
             raise InvalidInputError(
-                f"The simulator cannot listen at {address}: the port is taken or the host is not this machine's. "
+                f"The simulator cannot listen at {self.address}: the port is taken or the host is not this machine's. "
                 "Choose another port, or 0 for a free one."
             ) from exc

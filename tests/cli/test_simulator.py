@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
 from drawthings_mcp.api import AsyncDrawThingsClient
+from drawthings_mcp.cli.face import SHELL
 from drawthings_mcp.client import Security
 from drawthings_mcp.errors import StorageError
 from drawthings_mcp.simulator import keep_certificate
@@ -148,8 +149,9 @@ def test_a_certificate_that_ends_soon_is_renewed_with_its_key(tmp_path: Path) ->
 
 def test_a_folder_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     (tmp_path / "state").write_text("a file where a folder should be")
-    with pytest.raises(StorageError, match=r"simulator\.pem cannot be used: .*DRAWTHINGS_STATE_DIR.*--no-tls"):
+    with pytest.raises(StorageError, match=r"simulator\.pem cannot be used: .*without TLS") as caught:
         keep_certificate(tmp_path / "state")
+    assert "set DRAWTHINGS_STATE_DIR to another value" in SHELL.word(caught.value)
 
 
 async def test_the_certificate_says_that_it_is_the_simulators(environment: dict[str, str], key_file: Path) -> None:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from drawthings_mcp._generated import image_service_pb2 as pb
 from drawthings_mcp.catalog import Catalog
-from drawthings_mcp.simulator.catalog import Shelf
+from drawthings_mcp.simulator.catalog import Inventory
 from drawthings_mcp.wire.catalog import parse_catalog
 
 Pixels = NDArray[np.uint8]
@@ -23,8 +23,8 @@ def make_catalog() -> Callable[..., Catalog]:
     """What a server lists that lacks some files."""
 
     def make(*missing: str) -> Catalog:
-        shelf = Shelf(frozenset(missing), {})
-        catalog = parse_catalog(pb.EchoReply(files=shelf.list_files(), override=shelf.build_override()))
+        inventory = Inventory(frozenset(missing))
+        catalog = parse_catalog(pb.EchoReply(files=inventory.list_files(), override=inventory.build_override()))
         assert catalog is not None
         return catalog
 

@@ -20,12 +20,12 @@ from drawthings_mcp.generation import (
     SamplerType,
 )
 from drawthings_mcp.planning import compose_requests
-from drawthings_mcp.simulator.catalog import Shelf, list_specifications
+from drawthings_mcp.simulator.catalog import Inventory, list_specifications
 from drawthings_mcp.simulator.journal import Journal
 from drawthings_mcp.simulator.plan import plan_run
 from drawthings_mcp.wire.request import build_request
 
-SHELF = Shelf(frozenset(), {})
+INVENTORY = Inventory()
 
 
 def list_files(kind: str) -> list[str]:
@@ -109,7 +109,7 @@ def judge(config: ImageGenerationConfig, asked: dict[str, Any], catalog: Catalog
     except InvalidInputError:
         return
     journal = Journal()
-    plan_run(build_request(composed.requests[0]), SHELF, journal)
+    plan_run(build_request(composed.requests[0]), INVENTORY, journal)
     for note in journal.degradations:
         if not any(text in note for text in UNTOLD):
             (told,) = (warning for text, warning in TOLD.items() if text in note)

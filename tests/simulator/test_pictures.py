@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from drawthings_mcp.simulator import Simulator
-from drawthings_mcp.simulator.painting.stamp import stamp
+from drawthings_mcp.simulator.painting.lettering import stamp
 from drawthings_mcp.tensors import encode_image
 from drawthings_mcp.tensors.header import Codec
 from drawthings_mcp.tensors.tensor import decode_tensor, encode_tensor

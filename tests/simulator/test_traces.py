@@ -9,8 +9,7 @@ import pytest
 
 from drawthings_mcp._generated import generation_configuration as fbs
 from drawthings_mcp.simulator import Simulator
-from drawthings_mcp.simulator.painting.collage import print_box, tile_boxes
-from drawthings_mcp.simulator.painting.marks import badge_box, ribbon_box, ribbon_color
+from drawthings_mcp.simulator.painting.traces import badge_box, print_box, ribbon_box, ribbon_color, tile_boxes
 from drawthings_mcp.tensors import encode_image
 from drawthings_mcp.tensors.tensor import encode_tensor
 

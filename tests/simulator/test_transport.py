@@ -72,8 +72,8 @@ def test_senseless_options_are_refused(fields: dict[str, Any]) -> None:
         Simulator(**fields)
 
 
-def test_secrets_do_not_show_in_the_options(own_certificate: tuple[bytes, bytes]) -> None:
-    shown = repr(Simulator(shared_secret="sesame", certificate=own_certificate).options)
+def test_secrets_do_not_show(own_certificate: tuple[bytes, bytes]) -> None:
+    shown = repr(Simulator(shared_secret="sesame", tls=True, certificate=own_certificate))
     assert "sesame" not in shown
     assert "PRIVATE" not in shown
 

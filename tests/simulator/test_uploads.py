@@ -87,4 +87,4 @@ async def test_an_uploaded_model_runs_with_the_specification_of_the_request(wire
     assert len(answer.payloads) == 1
     assert simulator.degradations == []
     await wire.run(simulator, model=FILE)
-    assert "taken for version v1" in simulator.degradations[0]
+    assert "treated as version v1" in simulator.degradations[0]

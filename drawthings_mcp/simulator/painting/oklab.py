@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+RGB = tuple[int, int, int]
 
 _LINEAR_TO_LMS = np.array(
     [
@@ -54,7 +55,7 @@ def parse_hex(color: str) -> Floats:
     return srgb_to_oklab(np.array([int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]))
 
 
-def to_rgb(lab: Floats) -> tuple[int, int, int]:
+def to_rgb(lab: Floats) -> RGB:
     """One OKLab colour ``(3,)`` as 8-bit sRGB."""
     red, green, blue = np.rint(oklab_to_srgb(lab) * 255).astype(int).tolist()
     return red, green, blue

@@ -6,10 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from drawthings_mcp.simulator.painting.oklab import Floats, mix, oklch, parse_hex, to_oklch, to_rgb
+from drawthings_mcp.simulator.painting.oklab import RGB, Floats, mix, oklch, parse_hex, to_oklch, to_rgb
 from drawthings_mcp.simulator.painting.words import Wanted, vocabulary
-
-RGB = tuple[int, int, int]
 
 _DARK_MOODS = frozenset({"night", "stars"})
 _PAPER = parse_hex("#fbf6ea")

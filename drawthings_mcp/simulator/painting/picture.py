@@ -10,18 +10,30 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from drawthings_mcp.simulator.painting.collage import hang_print, lay_tiles, print_box, set_figures, tile_boxes
-from drawthings_mcp.simulator.painting.marks import ControlMark, LoRAMark, draw_marks, overlay_hints
-from drawthings_mcp.simulator.painting.motion import leave_canvas, mix_pixels, move_camera
+from drawthings_mcp.simulator.painting.lettering import stamp
 from drawthings_mcp.simulator.painting.poster import Painting, Scene, lay_over, paint
 from drawthings_mcp.simulator.painting.region import Region
-from drawthings_mcp.simulator.painting.stamp import stamp
+from drawthings_mcp.simulator.painting.traces import (
+    ControlMark,
+    LoRAMark,
+    draw_marks,
+    hang_print,
+    lay_tiles,
+    overlay_hints,
+    print_box,
+    set_figures,
+    tile_boxes,
+)
 
 Pixels = NDArray[np.uint8]
 
 _SMALLEST_SCENE = 64
 _MASKED_EDIT_SHARE = 0.65
 """How much of the painting an edit model puts into a mask; the rest is the canvas below it."""
+_REACH = 0.16
+"""How much of the picture the camera has left behind at the end."""
+_DEPARTURE = 0.6
+"""How far the last frame has moved from the canvas towards the new painting."""
 
 
 class Form(Enum):
@@ -95,7 +107,7 @@ def _draw_picture(drawing: Drawing, scene: Scene) -> Pixels:
     if canvas is not None and drawing.strength <= 0:
         return canvas
     fresh = _finish(drawing, paint(scene))
-    return stamp(fresh if canvas is None else mix_pixels(canvas, fresh, drawing.strength))
+    return stamp(fresh if canvas is None else _mix_pixels(canvas, fresh, drawing.strength))
 
 
 def _draw_region(drawing: Drawing, scene: Scene, canvas: Pixels, region: Region) -> Pixels:
@@ -106,7 +118,7 @@ def _draw_region(drawing: Drawing, scene: Scene, canvas: Pixels, region: Region)
     below = canvas[top:bottom, left:right]
     fresh = _paint_patch(scene, right - left, bottom - top)
     if drawing.is_edit:
-        fresh = mix_pixels(below, fresh, _MASKED_EDIT_SHARE)
+        fresh = _mix_pixels(below, fresh, _MASKED_EDIT_SHARE)
     whole = canvas.copy()
     whole[top:bottom, left:right] = fresh
     whole = lay_over(overlay_hints(whole, drawing.controls), _marks(drawing))
@@ -153,13 +165,43 @@ def _draw_frames(drawing: Drawing) -> Iterator[Pixels]:
     painting = paint(drawing.scenes[0])
     if drawing.canvas is not None:
         fresh = lay_over(_finish(replace(drawing, is_edit=False), painting), painting.lettering)
-        for index, frame in enumerate(leave_canvas(drawing.canvas, fresh, drawing.count, drawing.strength)):
+        for index, frame in enumerate(_leave_canvas(drawing.canvas, fresh, drawing.count, drawing.strength)):
             yield stamp(frame) if index and drawing.strength > 0 else frame
         return
     bare = replace(drawing, canvas=None)
     blank = replace(painting, lettering=np.zeros_like(painting.lettering))
-    for frame in move_camera(_finish(replace(bare, loras=(), controls=(), notices=()), blank), drawing.count):
+    for frame in _move_camera(_finish(replace(bare, loras=(), controls=(), notices=()), blank), drawing.count):
         yield stamp(lay_over(lay_over(overlay_hints(frame, drawing.controls), painting.lettering), _marks(drawing)))
+
+
+def _move_camera(picture: Pixels, count: int) -> Iterator[Pixels]:
+    """``count`` pictures of the same size, each a little closer than the one before; the first is the picture."""
+    height, width = picture.shape[:2]
+    image = Image.fromarray(picture)
+    for index in range(count):
+        share = _REACH * index / max(1, count - 1)
+        left, top = width * share * 0.6, height * share
+        box = (left, top, left + width * (1 - share), top + height * (1 - share))
+        yield np.asarray(image.resize((width, height), Image.Resampling.BILINEAR, box=box)) if index else picture
+
+
+def _leave_canvas(canvas: Pixels, painting: Pixels, count: int, strength: float) -> Iterator[Pixels]:
+    """Frames that begin with the canvas itself and drift into the painting, the further the higher the strength."""
+    moves = zip(_move_camera(canvas, count), _move_camera(painting, count), strict=True)
+    for index, (old, new) in enumerate(moves):
+        share = _DEPARTURE * strength * index / max(1, count - 1)
+        yield _mix_pixels(old, new, share)
+
+
+def _mix_pixels(old: Pixels, new: Pixels, share: float) -> Pixels:
+    """``share`` of the new pixels, the rest of the old; exact at 0 and 1."""
+    if share <= 0:
+        return old
+    if share >= 1:
+        return new
+    mixed = old.astype(np.float32)
+    mixed += (new - mixed) * np.float32(share)
+    return np.rint(mixed).astype(np.uint8)
 
 
 def _draw_layers(drawing: Drawing) -> Iterator[Pixels]:
@@ -167,7 +209,7 @@ def _draw_layers(drawing: Drawing) -> Iterator[Pixels]:
     painting = paint(drawing.scenes[0])
     behind = painting.landscape
     if drawing.canvas is not None:
-        behind = mix_pixels(drawing.canvas, _arrange(replace(drawing, is_edit=True), painting), drawing.strength)
+        behind = _mix_pixels(drawing.canvas, _arrange(replace(drawing, is_edit=True), painting), drawing.strength)
     layers = [_opaque(behind), painting.figures, painting.lettering, _marks(drawing)]
     clear = np.zeros_like(painting.lettering)
     if drawing.count < len(layers):

@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from drawthings_mcp.simulator.painting.figures import paint_figures
 from drawthings_mcp.simulator.painting.lettering import break_lines, draw_spaced, fit_size, keep_drawable, load_font
-from drawthings_mcp.simulator.painting.palette import RGB, Palette, choose_palette
+from drawthings_mcp.simulator.painting.oklab import RGB
+from drawthings_mcp.simulator.painting.palette import Palette, choose_palette
 from drawthings_mcp.simulator.painting.scenery import add_grain, paint_ground, paint_landscape
+from drawthings_mcp.simulator.painting.subjects import paint_figures
 from drawthings_mcp.simulator.painting.words import Wanted, read_prompt
 
 Pixels = NDArray[np.uint8]

@@ -1,4 +1,4 @@
-"""The serial queue that all clients share (protocol §7.8)."""
+"""The serial queue that all clients share, and the runs in it (protocol §7.8)."""
 
 from __future__ import annotations
 
@@ -7,21 +7,35 @@ import math
 from collections import deque
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import partial
 
 import anyio
 import anyio.lowlevel
+import numpy as np
+from anyio import to_thread
 from anyio.streams.memory import MemoryObjectReceiveStream
+from numpy.typing import NDArray
 
 from drawthings_mcp._generated import generation_configuration as fbs
 from drawthings_mcp._generated import image_service_pb2 as pb
-from drawthings_mcp.simulator.intake import read_configuration
-from drawthings_mcp.simulator.journal import CrashError
-from drawthings_mcp.simulator.run import RunSettings, perform_run
+from drawthings_mcp.simulator.catalog import Inventory
+from drawthings_mcp.simulator.journal import CrashError, Journal
+from drawthings_mcp.simulator.painting.picture import draw
+from drawthings_mcp.simulator.parsing import parse_configuration
+from drawthings_mcp.simulator.plan import RunPlan, plan_run
+from drawthings_mcp.simulator.progress import list_announced, list_steps
+from drawthings_mcp.simulator.results import build_latent, compose_chord, list_messages
+from drawthings_mcp.tensors.audio import encode_audio
+from drawthings_mcp.tensors.header import Codec
+from drawthings_mcp.tensors.image import encode_image
+from drawthings_mcp.tensors.latent import encode_latent
+
+Pixels = NDArray[np.uint8]
 
 _logger = logging.getLogger("drawthings_mcp.simulator")
 
 _KEPT = 32
-"""Requests and runs that are kept to be looked at; a request can hold many megabytes."""
+"""How many requests and runs are kept for inspection; a request can hold many megabytes."""
 
 
 class Outcome(Enum):
@@ -43,7 +57,7 @@ class ReceivedRequest:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """A run that has ended: the signposts that it reached, by name, and how it ended."""
+    """A run that has ended: the names of the signposts that it reached, and its outcome."""
 
     message: pb.ImageGenerationRequest
     signposts: tuple[str, ...]
@@ -61,7 +75,7 @@ class Job:
     Attributes
     ----------
     messages
-        What the client is to get, ended by an outcome.
+        What the client gets; the last item is the outcome.
     gone
         Set when the client has cancelled or vanished.
     signposts
@@ -86,28 +100,43 @@ class Job:
         self._send.send_nowait(message)
 
     async def pause(self, seconds: float) -> None:
-        """Let a step take its time, or cut it short when the client goes."""
+        """Wait while a step takes its time, or until the client goes."""
         with anyio.move_on_after(seconds):
             await self.gone.wait()
         await anyio.lowlevel.checkpoint()
 
     def finish(self, outcome: Outcome) -> None:
-        """Tell the client how it ended."""
+        """Report the outcome to the client."""
         if not self.gone.is_set():
             self._send.send_nowait(outcome)
         self._send.close()
 
     def cancel(self) -> None:
-        """Nobody listens any more; the run stops at its next callback."""
+        """Stop listening; the run stops at its next callback."""
         self.gone.set()
         self.messages.close()
 
 
 class RunQueue:
-    """Runs requests one after the other, in the order in which they came."""
+    """Carries out requests one after the other, in the order in which they came.
 
-    def __init__(self, settings: RunSettings) -> None:
-        self._settings = settings
+    Parameters
+    ----------
+    inventory
+        The files that are there.
+    journal
+        Where crashes and degradations are noted.
+    codec
+        For images, previews and sound.
+    step_seconds
+        Duration of one sampling step.
+    """
+
+    def __init__(self, inventory: Inventory, journal: Journal, codec: Codec, step_seconds: float) -> None:
+        self._inventory = inventory
+        self._journal = journal
+        self._codec = codec
+        self._step_seconds = step_seconds
         self._waiting: deque[Job] = deque()
         self._arrival = anyio.Event()
         self.requests: deque[ReceivedRequest] = deque(maxlen=_KEPT)
@@ -136,16 +165,16 @@ class RunQueue:
     async def _finish_next(self) -> None:
         job, outcome = self._waiting.popleft(), Outcome.CANCELLED
         try:
-            outcome = await self._run(job)
+            outcome = await self._try_run(job)
         finally:
             self.runs.append(RunRecord(job.message, tuple(job.signposts), outcome))
             job.finish(outcome)
 
-    async def _run(self, job: Job) -> Outcome:
+    async def _try_run(self, job: Job) -> Outcome:
         try:
-            await perform_run(job.message, self._settings, job)
+            await self._run(job)
         except CrashError as exc:
-            self._settings.journal.crash(str(exc))
+            self._journal.crash(str(exc))
             return Outcome.CRASHED
         except _CancelledError:
             return Outcome.CANCELLED
@@ -154,9 +183,38 @@ class RunQueue:
             return Outcome.FAILED
         return Outcome.DONE
 
+    async def _run(self, job: Job) -> None:
+        # Drawing and encoding happen in threads, so that other clients need not wait.
+        plan = await to_thread.run_sync(plan_run, job.message, self._inventory, self._journal)
+        announced = list_announced(plan.stages)
+        pictures: list[Pixels] = []
+        for step in list_steps(plan.stages):
+            message = pb.ImageGenerationResponse(currentSignpost=step.signpost, signposts=announced)
+            if plan.drawing and step.estimate is not None:
+                pictures = pictures or await to_thread.run_sync(draw, plan.drawing)
+                message.previewImage = await to_thread.run_sync(self._encode_preview, plan, pictures, step.estimate)
+            job.emit(message)
+            await job.pause(self._step_seconds if step.is_sampling else 0)
+        if plan.drawing and not pictures:
+            pictures = await to_thread.run_sync(draw, plan.drawing)
+        images = [await to_thread.run_sync(partial(encode_image, p, codec=self._codec)) for p in pictures]
+        sounds = [await to_thread.run_sync(self._encode_sound, plan)] if images and plan.version.audio_hz else []
+        for message in list_messages(images, sounds, scale_factor=plan.upscale, chunked=job.message.chunked):
+            job.emit(message)
+
+    def _encode_preview(self, plan: RunPlan, pictures: list[Pixels], estimate: float) -> bytes:
+        """One latent for each picture of a batch; for a video one per latent frame."""
+        count = plan.version.count_latent_frames(len(pictures))
+        # As the model sees them: without alpha, before they are upscaled.
+        chosen = [pictures[i * len(pictures) // count][:: plan.upscale, :: plan.upscale, :3] for i in range(count)]
+        return encode_latent(build_latent(chosen, plan.version, estimate, plan.seed), codec=self._codec)
+
+    def _encode_sound(self, plan: RunPlan) -> bytes:
+        return encode_audio(compose_chord(plan.seed, plan.seconds, plan.version.audio_hz), codec=self._codec)
+
 
 def _try_configuration(message: pb.ImageGenerationRequest) -> fbs.GenerationConfigurationT | None:
     try:
-        return read_configuration(message.configuration)
+        return parse_configuration(message.configuration)
     except CrashError:
         return None

@@ -1,0 +1,188 @@
+"""A request taken apart: its configuration, its tensors, its hints. What they mean is decided elsewhere."""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from numpy.typing import NDArray
+
+from drawthings_mcp._generated import generation_configuration as fbs
+from drawthings_mcp._generated import image_service_pb2 as pb
+from drawthings_mcp.errors import TensorError
+from drawthings_mcp.simulator.journal import CrashError, Journal
+from drawthings_mcp.tensors.tensor import decode_tensor
+
+_HINT_TYPES = frozenset({*(name.lower() for name in vars(fbs.ControlInputType)), "audio"}) - {"unspecified"}
+_CONSUMED_HINT_TYPES = frozenset({"custom", "depth", "scribble", "pose", "color", "shuffle", "audio"})
+_LAST_HINT_WINS = frozenset({"scribble", "color"})
+_SMALLEST_BUFFER = 8
+"""Offset to the root table and offset to its vtable."""
+
+_HEADER = struct.Struct("<I4i12i")
+_REFERENCE_SIZE = 32
+_CPU = 1
+_MEMORY_KIND_BITS = 3
+_DATATYPES: Mapping[int, str] = {
+    0x00001000: "8U",
+    0x00002000: "32S",
+    0x00004000: "32F",
+    0x00008000: "64S",
+    0x00010000: "64F",
+    0x00020000: "16F",
+    0x00040000: "QX",
+    0x00080000: "16BF",
+}
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A decoded tensor: its datatype's name in the protocol, and its values in the shape of its dims."""
+
+    datatype: str
+    values: NDArray[Any]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The dims."""
+        return self.values.shape
+
+
+@dataclass(frozen=True)
+class Hint:
+    """The decodable tensors of one hint, with their weights."""
+
+    kind: str
+    tensors: tuple[Tensor, ...]
+    weights: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class ParsedRequest:
+    """What a request holds, decoded.
+
+    Attributes
+    ----------
+    image, mask
+        None when not sent or not decodable.
+    hints
+        Those that the server reads, by type, the one that counts when there are several (protocol §5.1).
+    """
+
+    message: pb.ImageGenerationRequest
+    configuration: fbs.GenerationConfigurationT
+    image: Tensor | None
+    mask: Tensor | None
+    hints: Mapping[str, Hint]
+
+
+def parse_configuration(data: bytes) -> fbs.GenerationConfigurationT:
+    """Parse the configuration of a request.
+
+    Raises
+    ------
+    CrashError
+        The buffer is empty or no FlatBuffer; the server reads it unverified (protocol §2).
+    """
+    if len(data) < _SMALLEST_BUFFER:
+        raise CrashError(f"the configuration has {len(data)} bytes, which is no FlatBuffer")
+    try:
+        return fbs.GenerationConfigurationT.InitFromPackedBuf(data)
+    except (struct.error, IndexError, ValueError, TypeError, OverflowError, MemoryError) as exc:
+        raise CrashError(f"the configuration is no valid FlatBuffer ({exc})") from exc
+
+
+def parse_request(
+    message: pb.ImageGenerationRequest, configuration: fbs.GenerationConfigurationT, journal: Journal
+) -> ParsedRequest:
+    """Decode the tensors of a request.
+
+    Raises
+    ------
+    CrashError
+        A tensor's header alone would crash the server.
+    """
+    contents = _Contents(message.contents, journal)
+    return ParsedRequest(
+        message,
+        configuration,
+        image=contents.read(message.image, "image") if message.HasField("image") else None,
+        mask=contents.read(message.mask, "mask") if message.HasField("mask") else None,
+        hints=_parse_hints(contents, message, journal),
+    )
+
+
+def _parse_hints(contents: _Contents, message: pb.ImageGenerationRequest, journal: Journal) -> dict[str, Hint]:
+    found: dict[str, Hint] = {}
+    for proto in message.hints:
+        kind = proto.hintType
+        if kind not in _HINT_TYPES:
+            journal.degrade(f"hint type {kind!r} is unknown: skipped")
+            continue
+        hint = _parse_hint(contents, proto)
+        if kind not in _CONSUMED_HINT_TYPES:
+            journal.degrade(f"nothing reads hints of type {kind!r}; send the map as 'custom'")
+        elif kind in found and kind not in _LAST_HINT_WINS:
+            journal.degrade(f"a second hint of type {kind!r} is ignored; put all tensors into one")
+        elif hint.tensors:
+            found[kind] = hint
+    return found
+
+
+def _parse_hint(contents: _Contents, proto: pb.HintProto) -> Hint:
+    pairs = [(contents.read(item.tensor, f"hint {proto.hintType}"), item.weight) for item in proto.tensors]
+    decoded = [(tensor, weight) for tensor, weight in pairs if tensor is not None]
+    return Hint(proto.hintType, tuple(tensor for tensor, _ in decoded), tuple(weight for _, weight in decoded))
+
+
+class _Contents:
+    """The content-addressed blobs of one request."""
+
+    def __init__(self, blobs: Iterable[bytes], journal: Journal) -> None:
+        self._blobs = {hashlib.sha256(blob).digest(): blob for blob in blobs}
+        self._journal = journal
+
+    def read(self, value: bytes, what: str) -> Tensor | None:
+        """Decode a field: a payload or a reference to one (protocol §3.4, §6.1).
+
+        None when there is nothing, the reference is unknown, or the payload cannot be decoded: the server goes on
+        as if the field were not there.
+
+        Raises
+        ------
+        CrashError
+            The header names an unknown datatype or memory that is not the CPU's.
+        """
+        payload = self._resolve(value, what)
+        if not payload:
+            return None
+        datatype = _check_header(payload, what)
+        try:
+            values = decode_tensor(payload)
+        except TensorError as exc:
+            self._journal.degrade(f"{what} cannot be decoded and is ignored: {exc}")
+            return None
+        return Tensor(datatype, values)
+
+    def _resolve(self, value: bytes, what: str) -> bytes:
+        """The blob that 32 bytes refer to; anything of another length is the blob itself."""
+        if len(value) != _REFERENCE_SIZE:
+            return value
+        if value not in self._blobs:
+            self._journal.degrade(f"{what} refers to {value.hex()[:12]}…, which is not among the contents: ignored")
+        return self._blobs.get(value, b"")
+
+
+def _check_header(payload: bytes, what: str) -> str:
+    """The datatype of a payload; too short a payload is left to the decoder."""
+    if len(payload) < _HEADER.size:
+        return ""
+    _, memory_kind, _, datatype, *_ = _HEADER.unpack_from(payload)
+    if memory_kind & _MEMORY_KIND_BITS != _CPU:
+        raise CrashError(f"{what} names memory kind {memory_kind}, not {_CPU} (CPU)")
+    if datatype not in _DATATYPES:
+        raise CrashError(f"{what} has the unknown datatype {datatype:#x}")
+    return _DATATYPES[datatype]
