@@ -20,7 +20,7 @@ from drawthings_mcp.api.async_client import AsyncDrawThingsClient
 from drawthings_mcp.api.collect import EventCallback
 from drawthings_mcp.api.videos import SavedVideo
 from drawthings_mcp.catalog import Catalog
-from drawthings_mcp.client.info import ServerInfo
+from drawthings_mcp.client.server_client import ServerInfo
 from drawthings_mcp.client.trust import Security, TlsMode
 from drawthings_mcp.errors import InvalidInputError
 from drawthings_mcp.generation import GeneratedImage, GenerationRequest, ImageGenerationConfig

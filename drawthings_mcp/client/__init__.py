@@ -1,9 +1,19 @@
-"""The only code that opens a connection to a Draw Things server."""
+"""The only code that opens a connection to a Draw Things server; loads gRPC without its notes.
 
-import drawthings_mcp.client.quiet_grpc  # noqa: F401 - first, before gRPC is loaded
-from drawthings_mcp.client.info import ServerInfo
-from drawthings_mcp.client.probe import ProbeResult, Speaks, probe
-from drawthings_mcp.client.server_client import ServerClient
-from drawthings_mcp.client.trust import Security, TlsMode
+gRPC's core writes to stderr what is none of a program's business, such as each goodbye of a server. How much, it
+reads from the environment when it is loaded and never again. So the variable is there only meanwhile: what the user
+set stays, and programs that are started later inherit nothing of ours. Where gRPC was loaded before, nothing changes.
+"""
 
-__all__ = ["ProbeResult", "Security", "ServerClient", "ServerInfo", "Speaks", "TlsMode", "probe"]
+import os
+
+_VARIABLE = "GRPC_VERBOSITY"
+
+if _VARIABLE in os.environ:
+    import grpc
+else:
+    os.environ[_VARIABLE] = "ERROR"
+    try:
+        import grpc  # noqa: F401 - loading it is the point
+    finally:
+        del os.environ[_VARIABLE]

@@ -250,3 +250,34 @@ def _name_cause(cause: BaseException) -> str:
         return cause.strerror or str(cause)
     # The event loop words refusals and the like in its own way; the system's is the one that people know.
     return os.strerror(cause.errno)
+
+
+_APP_KEYS = (b'"seed_mode"', b'"guidance_scale"')
+"""Keys of the app's configuration, which it gives at its root; no other web server answers with both."""
+
+_MAX_ANSWER = 1 << 16
+"""Bytes after which the answer is not the app's: its configuration is a few thousand."""
+
+
+async def offers_web_api(address: Address, *, timeout: float) -> bool:
+    """Whether a web server is Draw Things in HTTP mode.
+
+    Parameters
+    ----------
+    timeout
+        Seconds; no answer within them counts as no.
+    """
+    answer = b""
+    with anyio.move_on_after(timeout):
+        try:
+            async with await anyio.connect_tcp(address.host, address.port) as stream:
+                await stream.send(_HTTP1_HELLO % str(address).encode("ascii"))
+                while len(answer) < _MAX_ANSWER and not _is_app_configuration(answer):
+                    answer += await stream.receive()
+        except (OSError, anyio.BrokenResourceError, anyio.EndOfStream):
+            pass
+    return _is_app_configuration(answer)
+
+
+def _is_app_configuration(answer: bytes) -> bool:
+    return all(mark in answer for mark in _APP_KEYS)

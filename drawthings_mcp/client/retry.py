@@ -15,7 +15,7 @@ import anyio
 import grpc.aio
 
 from drawthings_mcp._generated import image_service_pb2 as pb
-from drawthings_mcp.client.connection import Connection
+from drawthings_mcp.client.channel import ServerChannel
 from drawthings_mcp.errors import ServerDiedError, ServerUnreachableError, WrongProtocolError
 from drawthings_mcp.events import Event
 
@@ -39,8 +39,8 @@ class Run:
 
     call: RunCall
 
-    def __init__(self, connection: Connection, message: pb.ImageGenerationRequest) -> None:
-        self._connection = connection
+    def __init__(self, channel: ServerChannel, message: pb.ImageGenerationRequest) -> None:
+        self._channel = channel
         self._message = message
 
     async def send(self) -> None:
@@ -51,12 +51,12 @@ class Run:
         ServerError
             There is no connection.
         """
-        stub = await self._connection.get_stub()
+        stub = await self._channel.get_stub()
         self.call = stub.GenerateImage(self._message)
 
     async def send_again(self) -> bool:
         """Starts the run anew once the server is back; False when it does not come back in time."""
-        if not await is_back(self._connection):
+        if not await is_back(self._channel):
             return False
         await self.send()
         return True
@@ -84,17 +84,17 @@ async def read_persistently(
             yield event
 
 
-async def ask_again(ask: Callable[[], Awaitable[AnswerT]], connection: Connection) -> AnswerT:
+async def ask_again(ask: Callable[[], Awaitable[AnswerT]], channel: ServerChannel) -> AnswerT:
     """The answer to a question, which changes nothing on the server; asked twice when the server went away."""
     try:
         return await ask()
     except ServerDiedError:
-        if not await is_back(connection):
+        if not await is_back(channel):
             raise
     return await ask()
 
 
-async def is_back(connection: Connection) -> bool:
+async def is_back(channel: ServerChannel) -> bool:
     """Waits for a server that went away, as long as connecting may take.
 
     Raises
@@ -102,10 +102,10 @@ async def is_back(connection: Connection) -> bool:
     ServerError
         Another server came back: its certificate is not trusted.
     """
-    with anyio.move_on_after(connection.connect_timeout):
+    with anyio.move_on_after(channel.connect_timeout):
         while True:
             try:
-                await connection.get_stub()
+                await channel.get_stub()
             except (ServerUnreachableError, WrongProtocolError) as error:
                 _logger.debug("not back yet: %s", error)
                 await anyio.sleep(_POLL_SECONDS)

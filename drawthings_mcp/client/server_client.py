@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -14,14 +15,11 @@ import anyio.to_thread
 from drawthings_mcp._generated import image_service_pb2 as pb
 from drawthings_mcp.address import Address, parse_address
 from drawthings_mcp.catalog import Catalog
-from drawthings_mcp.client.channel import receive
-from drawthings_mcp.client.connection import Connection
-from drawthings_mcp.client.info import ServerInfo, is_simulated
-from drawthings_mcp.client.options import build_policy
+from drawthings_mcp.client.channel import ServerChannel, receive
 from drawthings_mcp.client.probe import CONNECT_TIMEOUT
 from drawthings_mcp.client.retry import Run, ask_again, read_persistently
 from drawthings_mcp.client.status import may_be_a_wrong_secret, translated_errors
-from drawthings_mcp.client.trust import Security, TlsMode
+from drawthings_mcp.client.trust import Security, TlsMode, build_policy
 from drawthings_mcp.errors import (
     RequestRefusedError,
     ServerDiedError,
@@ -31,6 +29,7 @@ from drawthings_mcp.errors import (
 )
 from drawthings_mcp.events import Event
 from drawthings_mcp.generation import GenerationRequest, ImageGenerationConfig
+from drawthings_mcp.limits import SIMULATED_HEADER
 from drawthings_mcp.planning import list_files
 from drawthings_mcp.wire.catalog import parse_catalog
 from drawthings_mcp.wire.request import build_request
@@ -42,6 +41,33 @@ USER = "drawthings-mcp"
 REPLY_TIMEOUT = 4 * 3600.0
 """Seconds for everything but a run: four hours. A server may hold a reply back until the runs before it are done
 (protocol §8.1); whoever wants an answer sooner cancels. Runs have no limit at all (protocol §6.4)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerInfo:
+    """The reply to an echo.
+
+    Attributes
+    ----------
+    message
+        Its greeting.
+    identifier
+        Drawn at each start of the server: tells a restart, and that two addresses are one server. 0 from a proxy.
+    catalog
+        None when the server does not let its models be browsed; it may have some all the same.
+    simulated
+        Whether this is the simulator, whose pictures no model made.
+    """
+
+    message: str
+    identifier: int
+    catalog: Catalog | None
+    simulated: bool = False
+
+
+def _is_simulated(headers: Iterable[tuple[str, str | bytes]] | None) -> bool:
+    """Whether the headers of a response are the simulator's."""
+    return any(name == SIMULATED_HEADER for name, _ in headers or ())
 
 
 class ServerClient:
@@ -94,7 +120,7 @@ class ServerClient:
         self.simulated = False
         """Whether the server turned out to be the simulator, known from its first answer on."""
         self._shared_secret = shared_secret
-        self._connection = Connection(self.address, policy, connect_timeout)
+        self._channel = ServerChannel(self.address, policy, connect_timeout)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self.address)!r})"
@@ -102,16 +128,16 @@ class ServerClient:
     @property
     def security(self) -> Security | None:
         """How the connection is protected; None before the first call."""
-        return self._connection.security
+        return self._channel.security
 
     async def __aenter__(self) -> Self:
-        await self._connection.__aenter__()
+        await self._channel.__aenter__()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        await self._connection.__aexit__(kind, error, traceback)
+        await self._channel.__aexit__(kind, error, traceback)
 
     async def look_up(self, config: ImageGenerationConfig) -> tuple[Catalog | None, dict[str, bool] | None]:
         """What the server says of the files that a configuration names: its catalog or, without browsing, single files.
@@ -124,7 +150,7 @@ class ServerClient:
             The server, or the way to it, failed.
         """
         try:
-            catalog = (await ask_again(self.echo, self._connection)).catalog
+            catalog = (await ask_again(self.echo, self._channel)).catalog
             files = None if catalog is not None else await self.files_exist(list_files(config))
         except UnsupportedRequestError:
             return None, None
@@ -141,11 +167,11 @@ class ServerClient:
             The server, or the way to it, failed.
         """
         with self._translated_errors():
-            stub = await self._connection.get_stub()
+            stub = await self._channel.get_stub()
             request = pb.EchoRequest(name=USER, sharedSecret=self._shared_secret or None)
             call = stub.Echo(request, timeout=REPLY_TIMEOUT)
             reply: pb.EchoReply = await receive(call)
-            self.simulated = is_simulated(await call.initial_metadata())
+            self.simulated = _is_simulated(await call.initial_metadata())
         if reply.sharedSecretMissing:
             problem = "another shared secret than the one given" if self._shared_secret else "a shared secret"
             raise SharedSecretError(
@@ -181,7 +207,7 @@ class ServerClient:
             The server, or the way to it, failed.
         """
         async with self._explained_errors():
-            stub = await self._connection.get_stub()
+            stub = await self._channel.get_stub()
             request = pb.FileListRequest(files=names, sharedSecret=self._shared_secret or None)
             reply: pb.FileExistenceResponse = await receive(stub.FilesExist(request, timeout=REPLY_TIMEOUT))
         if len(reply.existences) != len(names):
@@ -211,7 +237,7 @@ class ServerClient:
         """
         build = partial(build_request, request, shared_secret=self._shared_secret, user=USER)
         message = await anyio.to_thread.run_sync(build)
-        run = Run(self._connection, message)
+        run = Run(self._channel, message)
         async with self._explained_errors():
             await run.send()
         try:
@@ -225,7 +251,7 @@ class ServerClient:
         reader = ResponseReader()
         try:
             async with self._explained_errors():
-                self.simulated = is_simulated(await receive(run.call.initial_metadata()))
+                self.simulated = _is_simulated(await receive(run.call.initial_metadata()))
                 async for message in run.call:
                     for event in reader.feed(message):
                         yield event
@@ -252,7 +278,7 @@ class ServerClient:
             with translated_errors(str(self.address)):
                 yield
         except ServerDiedError:
-            self._connection.forget_channel()
+            self._channel.forget_channel()
             raise
 
     async def _check_secret(self, refusal: RequestRefusedError) -> None:

@@ -14,10 +14,9 @@ import anyio.lowlevel
 import anyio.to_thread
 
 from drawthings_mcp.address import Address, parse_address
-from drawthings_mcp.client import ProbeResult, Security, ServerClient, ServerInfo, Speaks, probe
-from drawthings_mcp.client.options import build_policy
-from drawthings_mcp.client.trust import TrustPolicy
-from drawthings_mcp.client.web_api import offers_web_api
+from drawthings_mcp.client.probe import ProbeResult, Speaks, offers_web_api, probe
+from drawthings_mcp.client.server_client import ServerClient, ServerInfo
+from drawthings_mcp.client.trust import Security, TrustPolicy, build_policy
 from drawthings_mcp.doctor.inventory import Inventory, take_inventory
 from drawthings_mcp.doctor.sample import Sample, render_sample
 from drawthings_mcp.errors import DrawThingsError, ServerUnreachableError, SharedSecretError

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from drawthings_mcp.catalog import Catalog, Model
-from drawthings_mcp.client import ServerClient
+from drawthings_mcp.client.server_client import ServerClient
 from drawthings_mcp.limits import UNIT
 from drawthings_mcp.planning.modes import list_modes
 from drawthings_mcp.presets.mode_table import list_preferred_models, list_recipes

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import anyio.to_thread
 
 from drawthings_mcp.catalog import Model
-from drawthings_mcp.client import ServerClient
+from drawthings_mcp.client.server_client import ServerClient
 from drawthings_mcp.errors import EmptyResultError, InvalidInputError
 from drawthings_mcp.events import ImageReceived
 from drawthings_mcp.generation import GenerationRequest, ImageGenerationConfig

@@ -10,8 +10,8 @@ from datetime import UTC, datetime, timedelta
 from typing import TypeAlias
 
 from drawthings_mcp.address import is_loopback
-from drawthings_mcp.client import Speaks
 from drawthings_mcp.client.certificate import Certificate, parse_certificate
+from drawthings_mcp.client.probe import Speaks
 from drawthings_mcp.doctor.evidence import HTTP2, Evidence
 from drawthings_mcp.doctor.finding import Verdict, blame, ok, problem, skipped, warning
 from drawthings_mcp.doctor.sample import Sample

@@ -26,7 +26,7 @@ from drawthings_mcp.presets.mode_table import (
 from drawthings_mcp.validation import find_nearest
 
 if TYPE_CHECKING:
-    from drawthings_mcp.client import ServerClient
+    from drawthings_mcp.client.server_client import ServerClient
 
 _DEFAULT_NATIVE_SIDE = 1024
 """Native side of nearly every image model since SDXL (protocol §8.4), for files of which nothing is known."""

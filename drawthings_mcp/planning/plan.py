@@ -26,7 +26,7 @@ from drawthings_mcp.settings import Settings
 from drawthings_mcp.tensors.pixels import ensure_pixels
 
 if TYPE_CHECKING:
-    from drawthings_mcp.client import ServerClient
+    from drawthings_mcp.client.server_client import ServerClient
 
 _SAME_SHAPE = 0.95
 """Proportions that differ by less are the same to the eye; rounding to multiples of 64 makes that much."""

@@ -18,7 +18,7 @@ from drawthings_mcp.studio.background import load_room
 
 if TYPE_CHECKING:
     from drawthings_mcp.catalog import Catalog
-    from drawthings_mcp.client import ServerClient, ServerInfo
+    from drawthings_mcp.client.server_client import ServerClient, ServerInfo
 
 _DEMO_STEP_SECONDS = 0.05
 """Slow enough to watch the progress, fast enough for a first try."""
@@ -127,7 +127,7 @@ class ServerConnection:
                 await anyio.sleep_forever()
 
     async def _enter_client(self, address: str, stack: AsyncExitStack) -> ServerClient:
-        client_room = await load_room("client")
+        client_room = await load_room("client.server_client")
         tls, ca_file = self._settings.tls, self._settings.ca_file
         if address == DEMO_SERVER:
             simulator_room = await load_room("simulator")

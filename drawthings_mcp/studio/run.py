@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import anyio.to_thread
 
-from drawthings_mcp.client import ServerClient
+from drawthings_mcp.client.server_client import ServerClient
 from drawthings_mcp.errors import DrawThingsError, ServerDiedError, TensorError, TruncatedTransferError
 from drawthings_mcp.events import Event, ImageReceived, RemoteDownload, Sampling, StageReached, TransferAnnounced
 from drawthings_mcp.generation import GenerationRequest

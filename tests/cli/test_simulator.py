@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, load_pem_priv
 
 from drawthings_mcp.api import AsyncDrawThingsClient
 from drawthings_mcp.cli.face import SHELL
-from drawthings_mcp.client import Security
+from drawthings_mcp.client.trust import Security
 from drawthings_mcp.errors import StorageError
 from drawthings_mcp.simulator import keep_certificate
 

@@ -13,7 +13,7 @@ import pytest
 from anyio.abc import ByteStream
 
 from drawthings_mcp.address import parse_address
-from drawthings_mcp.client import Speaks, probe
+from drawthings_mcp.client.probe import Speaks, probe
 
 pytestmark = pytest.mark.anyio
 

@@ -15,9 +15,10 @@ from anyio.abc import ByteStream
 
 from drawthings_mcp.address import Address
 from drawthings_mcp.api import AsyncDrawThingsClient
-from drawthings_mcp.client import ProbeResult, Security, ServerInfo, Speaks
 from drawthings_mcp.client.certificate import parse_certificate
-from drawthings_mcp.client.options import build_policy
+from drawthings_mcp.client.probe import ProbeResult, Speaks
+from drawthings_mcp.client.server_client import ServerInfo
+from drawthings_mcp.client.trust import Security, build_policy
 from drawthings_mcp.errors import (
     CertificateError,
     DrawThingsError,
