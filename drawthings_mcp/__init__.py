@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from drawthings_mcp.late import import_late
 
 if TYPE_CHECKING:
-    from drawthings_mcp.api import AsyncDrawThingsClient, DrawThingsClient, generate_image
+    from drawthings_mcp.api.async_client import AsyncDrawThingsClient
+    from drawthings_mcp.api.blocking import DrawThingsClient, generate_image
     from drawthings_mcp.errors import DrawThingsError, DrawThingsWarning
     from drawthings_mcp.generation import (
         ControlInputType,
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
     from drawthings_mcp.metadata import read_metadata
 
 _HOMES = {
-    "api": ("AsyncDrawThingsClient", "DrawThingsClient", "generate_image"),
+    "api.async_client": ("AsyncDrawThingsClient",),
+    "api.blocking": ("DrawThingsClient", "generate_image"),
     "errors": ("DrawThingsError", "DrawThingsWarning"),
     "generation": (
         "ControlInputType",

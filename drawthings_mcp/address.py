@@ -1,7 +1,4 @@
-"""Where a server is: ``host:port`` as people write it, read into a value.
-
-Owns the syntax of addresses. Resolves no names and opens nothing.
-"""
+"""Addresses of servers: ``host:port`` as people write it, read into a value. No name is resolved here."""
 
 from __future__ import annotations
 
@@ -11,6 +8,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from drawthings_mcp.errors import InvalidInputError
+from drawthings_mcp.faces import Text
 
 DEFAULT_PORT = 7859
 """The port that Draw Things' gRPC server listens on by default (protocol §9.2)."""
@@ -61,7 +59,7 @@ def parse_address(text: str) -> Address:
     # Names that end in a dot are what Bonjour's own tools print.
     host = host.removesuffix(".")
     if not _HOST.fullmatch(host) or host.isdigit():
-        raise InvalidInputError(f"server: {text!r} is not an address. {_FORMS}")
+        raise InvalidInputError(f"{text!r} is not an address. {_FORMS}", parameter="server", value=text)
     return Address(host.lower(), _parse_port(port if colon else None, text))
 
 
@@ -77,20 +75,30 @@ def _parse_port(text: str | None, whole: str) -> int:
         return DEFAULT_PORT
     if text.isascii() and text.isdigit() and 1 <= int(text) <= MAX_PORT:
         return int(text)
-    raise InvalidInputError(f"server: the port in {whole!r} must be a number from 1 to {MAX_PORT}. {_FORMS}")
+    raise InvalidInputError(
+        f"the port in {whole!r} must be a number from 1 to {MAX_PORT}. {_FORMS}", parameter="server", value=whole
+    )
 
 
 def _parse_ipv6(host: str, whole: str) -> str:
     try:
         return str(ipaddress.IPv6Address(host))
     except ValueError as exc:
-        raise InvalidInputError(f"server: {host!r} in {whole!r} is not an IPv6 address. {_FORMS}") from exc
+        raise InvalidInputError(
+            f"{host!r} in {whole!r} is not an IPv6 address. {_FORMS}", parameter="server", value=whole
+        ) from exc
 
 
 def _refuse_scheme(text: str) -> NoReturn:
     scheme, _, rest = text.partition("://")
     bare = rest.partition("/")[0] or f"localhost:{DEFAULT_PORT}"
     raise InvalidInputError(
-        f"server: write the address without {scheme + '://'!r}: {bare!r}. "
-        "It is a gRPC server; TLS has a switch of its own (tls: auto, on or off)."
+        Text(
+            "write the address without {scheme!r}: {bare!r}. It is a gRPC server; TLS has a switch of its own ({tls}: "
+            "auto, on or off).",
+            scheme=f"{scheme}://",
+            bare=bare,
+        ),
+        parameter="server",
+        value=rest,
     )

@@ -199,7 +199,10 @@ PYTHON = Face(
         "review": "open the files",
         "search": "run `python -m drawthings_mcp search`",
         "set": _set_in_python,
-        "start_server": "start the API server in Draw Things (Advanced settings → API Server)",
+        "start_server": (
+            "start Draw Things and switch its API server on (Advanced settings → API Server, protocol gRPC, "
+            "port 7859 by default)"
+        ),
         "switch_on_browsing": (
             "switch on Enable Model Browsing in Draw Things, or start the stand-alone server with --model-browser"
         ),

@@ -55,7 +55,7 @@ def _check_address(address: str) -> None:
     try:
         parse_address(address)
     except InvalidInputError as error:
-        raise ValueError(str(error).removeprefix("server: ")) from error
+        raise ValueError(str(error.problem)) from error
 
 
 def _split_folders(value: Any) -> Any:

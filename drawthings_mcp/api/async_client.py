@@ -11,8 +11,7 @@ from typing import Unpack
 
 import anyio.to_thread
 
-from drawthings_mcp.api.collect import EventCallback, collect_images
-from drawthings_mcp.api.results import check_target
+from drawthings_mcp.api.results import EventCallback, check_target, collect_images
 from drawthings_mcp.api.videos import SavedVideo, VideoRecorder
 from drawthings_mcp.client.server_client import ServerClient
 from drawthings_mcp.errors import DrawThingsWarning
@@ -24,8 +23,8 @@ from drawthings_mcp.planning import ComposedRequests, Pictures, compose_requests
 class AsyncDrawThingsClient(ServerClient):
     """A client of one server with everything a program needs, used inside ``async with``; on asyncio only, as gRPC is.
 
-    For parameters and errors see ``ServerClient``, which connects, asks and streams; on top of that this class composes
-    requests, decodes and saves.
+    ``ServerClient`` describes the parameters and errors; it connects, asks and streams, this class composes requests,
+    decodes and saves.
     """
 
     async def generate(self, request: GenerationRequest, on_event: EventCallback | None = None) -> list[GeneratedImage]:
@@ -63,10 +62,10 @@ class AsyncDrawThingsClient(ServerClient):
         config
             A seed of -1 is drawn; ``batch_count`` passes are run, each with the next seeds.
         on_event
-            Called with the events of all passes; ``fraction`` begins anew with each.
+            Called with the events of all passes; ``fraction`` begins again with each.
         **pictures
             ``negative_prompt``, ``input_image``, ``mask_image``, ``moodboard``, ``hint_images`` and ``fit``; see
-            ``requests.compose_requests``.
+            ``planning.compose_requests``.
 
         Raises
         ------
@@ -124,7 +123,7 @@ class AsyncDrawThingsClient(ServerClient):
     async def compose(
         self, prompt: str, config: ImageGenerationConfig, **pictures: Unpack[Pictures]
     ) -> ComposedRequests:
-        """The requests that ``generate_image`` would send, one per pass, ready for ``stream``.
+        """The requests that ``generate_image`` would send, one per pass, ready for ``generate`` or ``stream``.
 
         Warns with ``DrawThingsWarning`` about what the server would silently do otherwise.
 

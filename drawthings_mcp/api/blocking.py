@@ -1,6 +1,6 @@
-"""The blocking front of the async client, for scripts and notebooks.
+"""The blocking front of the async client, for scripts and notebooks, and a picture in one call.
 
-Owns the thread with the event loop in which the async client runs; has no logic of its own.
+The async client runs in an event loop in a thread of its own; this module has no logic besides that.
 """
 
 from __future__ import annotations
@@ -11,20 +11,22 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, ParamSpec, Self, TypedDict, TypeVar, Unpack
+from typing import Any, ParamSpec, Self, TypedDict, TypeVar, Unpack, cast
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from drawthings_mcp.address import Address
 from drawthings_mcp.api.async_client import AsyncDrawThingsClient
-from drawthings_mcp.api.collect import EventCallback
+from drawthings_mcp.api.results import EventCallback
 from drawthings_mcp.api.videos import SavedVideo
 from drawthings_mcp.catalog import Catalog
 from drawthings_mcp.client.server_client import ServerInfo
 from drawthings_mcp.client.trust import Security, TlsMode
 from drawthings_mcp.errors import InvalidInputError
+from drawthings_mcp.faces import Step, Text
 from drawthings_mcp.generation import GeneratedImage, GenerationRequest, ImageGenerationConfig
 from drawthings_mcp.planning import ComposedRequests, Pictures
+from drawthings_mcp.presets.mode_table import choose_model, list_preferred_models, recommended_configuration
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -45,11 +47,17 @@ class ClientOptions(TypedDict, total=False):
     connect_timeout: float
 
 
+def _documented(method: Callable[P, T]) -> Callable[P, T]:
+    """Gives a method the docstring of the asynchronous one; its own first line is for editors."""
+    method.__doc__ = getattr(AsyncDrawThingsClient, method.__name__).__doc__
+    return method
+
+
 class DrawThingsClient:
     """A client of one server, used inside ``with``, from any thread.
 
-    Takes the options of ``AsyncDrawThingsClient`` and has its methods, which see for arguments and errors. A call
-    that is interrupted, e.g. with Ctrl-C, stops the run on the server.
+    Takes the options of ``AsyncDrawThingsClient`` and has its methods. ``on_event`` is called in the client's own
+    thread. A call that is interrupted, e.g. with Ctrl-C, stops the run on the server.
 
     Examples
     --------
@@ -92,10 +100,12 @@ class DrawThingsClient:
         self._portal = None
         self._exits.__exit__(kind, error, traceback)
 
+    @_documented
     def generate(self, request: GenerationRequest, on_event: EventCallback | None = None) -> list[GeneratedImage]:
-        """Runs one pass and gives its images; ``on_event`` is called in the client's own thread."""
+        """Runs one pass and gives its images, or the frames of its video."""
         return self._run(self._client.generate, request, on_event)
 
+    @_documented
     def generate_image(
         self,
         prompt: str,
@@ -105,8 +115,9 @@ class DrawThingsClient:
         **pictures: Unpack[Pictures],
     ) -> list[GeneratedImage]:
         """Runs all passes that the configuration asks for and gives their images in order."""
-        return self._run(partial(self._client.generate_image, prompt, config, on_event=on_event, **pictures))
+        return self._run(self._client.generate_image, prompt, config, on_event=on_event, **pictures)
 
+    @_documented
     def generate_video(
         self,
         prompt: str,
@@ -121,26 +132,31 @@ class DrawThingsClient:
         method = partial(self._client.generate_video, output_dir=output_dir, prefix=prefix, on_event=on_event)
         return self._run(partial(method, prompt, config, **pictures))
 
+    @_documented
     def compose(self, prompt: str, config: ImageGenerationConfig, **pictures: Unpack[Pictures]) -> ComposedRequests:
         """The requests that ``generate_image`` would send, one per pass, ready for ``generate``."""
-        return self._run(partial(self._client.compose, prompt, config, **pictures))
+        return self._run(self._client.compose, prompt, config, **pictures)
 
+    @_documented
     def echo(self) -> ServerInfo:
         """What the server says of itself."""
         return self._run(self._client.echo)
 
+    @_documented
     def catalog(self) -> Catalog:
         """Models, LoRAs, controls, upscalers and embeddings that the server offers."""
         return self._run(self._client.catalog)
 
+    @_documented
     def files_exist(self, names: Sequence[str]) -> dict[str, bool]:
-        """Which files are in the server's model folders."""
+        """Which files are in the server's model folders, in the order of the names."""
         return self._run(self._client.files_exist, names)
 
+    @_documented
     def save_images(
         self, images: Sequence[GeneratedImage], output_dir: str | Path = "output", prefix: str = "image"
     ) -> list[Path]:
-        """Writes images as PNG with their metadata; never over an existing file."""
+        """Writes images as PNG with their metadata, never over a file that exists."""
         return self._run(self._client.save_images, images, output_dir, prefix)
 
     def _run(self, method: Callable[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -155,3 +171,68 @@ class DrawThingsClient:
             # Ctrl-C ends the waiting here, not the run there.
             future.cancel()
             raise
+
+
+def generate_image(
+    prompt: str,
+    *,
+    address: str = "localhost:7859",
+    config: ImageGenerationConfig | None = None,
+    client_options: ClientOptions | None = None,
+    on_event: EventCallback | None = None,
+    **options: Any,
+) -> list[GeneratedImage]:
+    """Connects, makes the pictures of one prompt and disconnects.
+
+    Parameters
+    ----------
+    config
+        Without it the recommended settings of ``model`` are used, or of the model that suits best among those that the
+        server has.
+    client_options
+        Of ``DrawThingsClient``, e.g. ``{"shared_secret": "…"}``.
+    on_event
+        As for ``DrawThingsClient.generate_image``.
+    **options
+        Its pictures (``input_image``, ``mask_image``, ``negative_prompt`` …), and fields of ``ImageGenerationConfig``,
+        which win over ``config`` and over recommended settings.
+
+    Examples
+    --------
+    >>> (image,) = generate_image("a red fox in snow", width=768, height=512, seed=7)
+
+    Raises
+    ------
+    DrawThingsError
+        As ``DrawThingsClient.generate_image``.
+    """
+    names = Pictures.__annotations__
+    pictures = cast(Pictures, {name: value for name, value in options.items() if name in names})
+    fields = {name: value for name, value in options.items() if name not in names}
+    with DrawThingsClient(address, **(client_options or {})) as client:
+        configuration = config.replace(**fields) if config is not None else _recommend(client, fields)
+        return client.generate_image(prompt, configuration, on_event=on_event, **pictures)
+
+
+def _recommend(client: DrawThingsClient, fields: dict[str, Any]) -> ImageGenerationConfig:
+    model = fields.get("model") or _choose(client)
+    return ImageGenerationConfig(**recommended_configuration(model)).replace(**fields)
+
+
+def _choose(client: DrawThingsClient) -> str:
+    catalog = client.echo().catalog
+    if catalog is not None:
+        installed = [model.file for model in catalog.models if not model.remote]
+    else:
+        installed = [file for file, there in client.files_exist(list_preferred_models()).items() if there]
+    chosen = choose_model(installed)
+    if chosen is None:
+        raise InvalidInputError(
+            Text(
+                "none of the installed models is known to suit. Name one, e.g. of {some}; {step}.",
+                some=installed[:3],
+                step=Step("list_models"),
+            ),
+            parameter="model",
+        )
+    return chosen

@@ -1,18 +1,91 @@
-"""What comes back from one pass beside what was asked for: the configuration of each image, and its size."""
+"""The images of one pass, each with the configuration that reproduces it."""
 
 from __future__ import annotations
 
+import inspect
 import warnings
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, TypeAlias
 
+import anyio
+import anyio.to_thread
 import numpy as np
 from numpy.typing import NDArray
 
 from drawthings_mcp.errors import DrawThingsWarning, InvalidInputError
-from drawthings_mcp.generation import ImageGenerationConfig, SeedMode, list_batch_seeds
+from drawthings_mcp.events import Event, ImageReceived
+from drawthings_mcp.faces import Text
+from drawthings_mcp.generation import (
+    GeneratedImage,
+    GenerationRequest,
+    ImageGenerationConfig,
+    SeedMode,
+    list_batch_seeds,
+)
+from drawthings_mcp.tensors.image import decode_image
+
+EventCallback: TypeAlias = Callable[[Event], Any]
+"""Called with every event; what it returns is awaited when it can be."""
 
 _LAYERED = "qwen_image_layered"
 """Models of which the batch size is the number of layers of one picture (protocol §2.1, slot 10)."""
+
+
+async def collect_images(
+    events: AsyncIterator[Event], request: GenerationRequest, on_event: EventCallback | None
+) -> list[GeneratedImage]:
+    """The images of a pass, in order.
+
+    Raises
+    ------
+    TensorError
+        An image cannot be decoded.
+    Exception
+        Whatever the events or the callback raise.
+    """
+    decoded: dict[int, NDArray[np.uint8]] = {}
+    factors: dict[int, int] = {}
+    with raised_alone():
+        async with anyio.create_task_group() as decoding:
+            async for event in events:
+                if isinstance(event, ImageReceived):
+                    decoding.start_soon(_decode, event, decoded)
+                    factors[event.index] = event.upscale_factor
+                await report(on_event, event)
+    for index in {pixels.shape: index for index, pixels in decoded.items()}.values():
+        warn_about_size(request.configuration, decoded[index], factors[index])
+    return [
+        GeneratedImage(decoded[index], request.prompt, request.negative_prompt, configuration)
+        for index, configuration in enumerate(list_result_configurations(request.configuration, len(decoded)))
+    ]
+
+
+async def _decode(event: ImageReceived, decoded: dict[int, NDArray[np.uint8]]) -> None:
+    decoded[event.index] = await anyio.to_thread.run_sync(decode_image, event.payload)
+
+
+async def report(on_event: EventCallback | None, event: Event) -> None:
+    """Calls back with an event and waits for the answer."""
+    answer = on_event(event) if on_event is not None else None
+    if inspect.isawaitable(answer):
+        await answer
+
+
+@contextmanager
+def raised_alone() -> Iterator[None]:
+    """Raises the first error of a task group by itself, so that callers can catch it by its class."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        error = _find_first(group)
+        raise error from error.__cause__
+
+
+def _find_first(group: BaseExceptionGroup) -> BaseException:
+    first = group.exceptions[0]
+    return _find_first(first) if isinstance(first, BaseExceptionGroup) else first
 
 
 def list_result_configurations(configuration: ImageGenerationConfig, count: int) -> list[ImageGenerationConfig]:
@@ -57,7 +130,7 @@ def warn_about_size(configuration: ImageGenerationConfig, pixels: NDArray[np.uin
     if size != wanted:
         warnings.warn(
             f"The server returned {size[0]}x{size[1]} instead of {wanted[0]}x{wanted[1]}. Another model may have been "
-            "used, or this one has sizes of its own; compare model and size with the server's log.",
+            "used, or this one has its own sizes; compare model and size with the server's log.",
             DrawThingsWarning,
             stacklevel=2,
         )
@@ -72,5 +145,9 @@ def check_target(output_dir: str | Path, prefix: str) -> Path:
         The prefix is not the beginning of a file's name.
     """
     if not prefix or Path(prefix).name != prefix:
-        raise InvalidInputError(f"prefix: must be the beginning of a file's name without folders, got {prefix!r}.")
+        raise InvalidInputError(
+            Text("must be the beginning of a file's name without folders, got {got!r}.", got=prefix),
+            parameter="prefix",
+            value=prefix,
+        )
     return Path(output_dir).expanduser()

@@ -1,7 +1,6 @@
 """A run that makes a video → numbered frames, sound and one file that moves, in the user's folder.
 
-Owns the order of decoding and saving: while one frame is written the next is decoded, and no third one is in memory.
-How files are written is ``library``'s.
+While one frame is written the next is decoded, and no third one is in memory.
 """
 
 from __future__ import annotations
@@ -16,11 +15,11 @@ import anyio
 import anyio.to_thread
 from anyio.streams.memory import MemoryObjectReceiveStream
 
-from drawthings_mcp.api.collect import EventCallback, raised_alone, report
-from drawthings_mcp.api.results import warn_about_size
+from drawthings_mcp.api.results import EventCallback, raised_alone, report, warn_about_size
 from drawthings_mcp.catalog import Model
 from drawthings_mcp.errors import DrawThingsWarning, InvalidInputError
 from drawthings_mcp.events import AudioReceived, Event, ImageReceived
+from drawthings_mcp.faces import Step, Text
 from drawthings_mcp.generation import GeneratedImage, GenerationRequest, find_audio_rate, frame_rate
 from drawthings_mcp.library.animation import find_container, save_animation
 from drawthings_mcp.library.audio import Sound, save_audio
@@ -157,6 +156,16 @@ class VideoRecorder:
 def _check_video(model: Model, passes: int) -> None:
     facts = load_known().versions.get(model.version)
     if facts is not None and not facts.makes_video:
-        raise InvalidInputError(f"{model.file} makes pictures. Use generate_image, or name a model that makes videos.")
+        raise InvalidInputError(
+            Text(
+                "{file} makes pictures. {step:C}, or name a model that makes videos.",
+                file=model.file,
+                step=Step("generate"),
+            ),
+            parameter="model",
+            value=model.file,
+        )
     if passes > 1:
-        raise InvalidInputError("batch_count: a video is made by one run. Leave it at 1 and call once per video.")
+        raise InvalidInputError(
+            "a video is made by one run. Leave it at 1 and call once per video.", parameter="batch_count", value=passes
+        )

@@ -36,8 +36,14 @@ def _name(parameter: str) -> str:
 
     if parameter in _OPTIONS:
         return _OPTIONS[parameter]
+    if parameter in _SETTINGS:
+        return _option(parameter)
     keys = {name: key for key, name in list_app_keys().items()}
     return keys.get(parameter, parameter)
+
+
+def _option(setting: str) -> str:
+    return f"--{setting.replace('_', '-')}"
 
 
 def _run(command: str, *arguments: object, **options: Any) -> str:
@@ -51,7 +57,7 @@ def _set(facts: Mapping[str, Any]) -> str:
     given = f"{variable(setting)}={value}" if value is not None else f"{variable(setting)} to another value"
     if setting not in _SETTINGS:
         return f"set {given}"
-    option = f"--{setting.replace('_', '-')}"
+    option = _option(setting)
     return f"use {option} {value} or set {given}" if value is not None else f"use {option} or set {variable(setting)}"
 
 
@@ -66,7 +72,10 @@ SHELL = Face(
         "review": "open the files",
         "search": lambda facts: _run("search", facts.get("query")),
         "set": _set,
-        "start_server": "start the API server in Draw Things (Advanced settings → API Server)",
+        "start_server": (
+            "start Draw Things and switch its API server on (Advanced settings → API Server, protocol gRPC, "
+            "port 7859 by default)"
+        ),
         "switch_on_browsing": (
             "switch on Enable Model Browsing in Draw Things, or start the stand-alone server with --model-browser"
         ),

@@ -1,7 +1,4 @@
-"""A server's certificate as far as the way to it needs: fingerprints, names, validity.
-
-Owns the fingerprints of the certificate that every Draw Things server shares. Decides nothing (``trust`` does).
-"""
+"""A server's certificate: fingerprint, names, validity. What it is worth is decided in ``trust``."""
 
 from __future__ import annotations
 

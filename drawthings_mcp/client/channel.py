@@ -1,4 +1,4 @@
-"""One gRPC channel: its options, with the reason of each, the wait until it carries calls, and for a reply."""
+"""The gRPC channel to one server: its options, with the reason of each, opening it and replacing it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Keys of servers that were met before: ``pins.json`` in the state folder.
-
-Owns the file, its form and its lock. Knows no connection and does not decide whether a pin is needed. Blocking.
-"""
+"""Keys of servers that were met before: ``pins.json`` in the state folder. Blocking."""
 
 from __future__ import annotations
 
@@ -119,5 +116,5 @@ class PinStore:
     def _damaged(self, what: str) -> StorageError:
         return StorageError(
             f"{self.path} is damaged: {what}. It holds the keys of servers that you trust, so it is left as it is; "
-            "mend it, or remove it to trust every server anew."
+            "repair it, or remove it to trust every server again."
         )

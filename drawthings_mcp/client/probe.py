@@ -1,7 +1,6 @@
-"""What speaks at an address: one look before the channel is opened, and for ``doctor``.
+"""Finds out what speaks at an address: TLS, plaintext HTTP/2, HTTP/1 or nothing.
 
-Owns the handshakes that tell TLS, plaintext HTTP/2, HTTP/1 and silence apart. It trusts nobody, judges nothing
-(``trust`` does) and sends nothing that a server acts upon.
+It trusts nobody and sends nothing that a server acts upon.
 """
 
 from __future__ import annotations

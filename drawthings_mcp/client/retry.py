@@ -1,7 +1,6 @@
-"""What is sent a second time, because the server went away before anything had come of it.
+"""Sends a second time what a server lost by going away before anything had come of it.
 
-A supervised server that another request crashed is back within seconds, with an empty queue. Owns what may be sent
-again and how long a server is waited for; knows nothing of what events mean and translates no status.
+A supervised server that another request crashed is back within seconds, with an empty queue.
 """
 
 from __future__ import annotations
@@ -55,7 +54,7 @@ class Run:
         self.call = stub.GenerateImage(self._message)
 
     async def send_again(self) -> bool:
-        """Starts the run anew once the server is back; False when it does not come back in time."""
+        """Starts the run again once the server is back; False when it does not come back in time."""
         if not await is_back(self._channel):
             return False
         await self.send()

@@ -1,4 +1,4 @@
-"""A connection to one Draw Things server: what it can be asked, and the events of its runs."""
+"""A client of one Draw Things server: what it can be asked, and the events of its runs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from drawthings_mcp.catalog import Catalog
 from drawthings_mcp.client.channel import ServerChannel, receive
 from drawthings_mcp.client.probe import CONNECT_TIMEOUT
 from drawthings_mcp.client.retry import Run, ask_again, read_persistently
-from drawthings_mcp.client.status import may_be_a_wrong_secret, translated_errors
+from drawthings_mcp.client.status import SET_SECRET, may_be_a_wrong_secret, translated_errors
 from drawthings_mcp.client.trust import Security, TlsMode, build_policy
 from drawthings_mcp.errors import (
     RequestRefusedError,
@@ -28,6 +28,7 @@ from drawthings_mcp.errors import (
     UnsupportedRequestError,
 )
 from drawthings_mcp.events import Event
+from drawthings_mcp.faces import Step, Text
 from drawthings_mcp.generation import GenerationRequest, ImageGenerationConfig
 from drawthings_mcp.limits import SIMULATED_HEADER
 from drawthings_mcp.planning import list_files
@@ -173,10 +174,13 @@ class ServerClient:
             reply: pb.EchoReply = await receive(call)
             self.simulated = _is_simulated(await call.initial_metadata())
         if reply.sharedSecretMissing:
-            problem = "another shared secret than the one given" if self._shared_secret else "a shared secret"
             raise SharedSecretError(
-                f"{self.address} wants {problem}. Set the one that the server was started with: --shared-secret or "
-                "DRAWTHINGS_SHARED_SECRET."
+                Text(
+                    "{server} wants {wanted}. Give the one that it was started with: {step}.",
+                    server=str(self.address),
+                    wanted="another shared secret than the one given" if self._shared_secret else "a shared secret",
+                    step=SET_SECRET,
+                )
             )
         return ServerInfo(reply.message, reply.serverIdentifier, parse_catalog(reply), self.simulated)
 
@@ -193,8 +197,11 @@ class ServerClient:
         info = await self.echo()
         if info.catalog is None:
             raise UnsupportedRequestError(
-                f"{self.address} does not list its models. Switch model browsing on (Advanced settings → API Server, "
-                "or --model-browser of the stand-alone server); file names can be used and checked without it."
+                Text(
+                    "{server} does not list its models. {step:C}; file names can be used and checked without it.",
+                    server=str(self.address),
+                    step=Step("switch_on_browsing"),
+                )
             )
         return info.catalog
 
@@ -212,7 +219,13 @@ class ServerClient:
             reply: pb.FileExistenceResponse = await receive(stub.FilesExist(request, timeout=REPLY_TIMEOUT))
         if len(reply.existences) != len(names):
             raise RequestRefusedError(
-                f"{self.address} answered for {len(reply.existences)} of {len(names)} files. Update Draw Things."
+                Text(
+                    "{server} answered for {answered} of {asked} files. {step:C}.",
+                    server=str(self.address),
+                    answered=len(reply.existences),
+                    asked=len(names),
+                    step=Step("update_server"),
+                )
             )
         return dict(zip(names, reply.existences, strict=True))
 

@@ -1,7 +1,6 @@
-"""What gRPC reports → this package's errors, each with the next step.
+"""Translates gRPC's errors into this package's, each with the next step.
 
-Owns the table of status codes and the one place where errors of gRPC are caught. What a status means for a whole
-request, e.g. a wrong secret, is found out by the client.
+What a status means for a whole request, e.g. a wrong secret, is found out by the client.
 """
 
 from __future__ import annotations
@@ -26,8 +25,15 @@ from drawthings_mcp.errors import (
     UnsupportedRequestError,
     WrongProtocolError,
 )
+from drawthings_mcp.faces import Step, Text
 
-_LOG = "The server's log says more."
+SET_SECRET = Step("set", setting="shared_secret", value="…")
+_FACTS = {
+    "log": "The server's log says more.",
+    "list_models": Step("list_models"),
+    "set_secret": SET_SECRET,
+    "update_server": Step("update_server"),
+}
 
 STATUS_ERRORS: Mapping[grpc.StatusCode, tuple[type[ServerError], str]] = {
     grpc.StatusCode.CANCELLED: (
@@ -36,11 +42,11 @@ STATUS_ERRORS: Mapping[grpc.StatusCode, tuple[type[ServerError], str]] = {
     ),
     grpc.StatusCode.UNKNOWN: (
         RequestRefusedError,
-        f"{{server}} failed without naming a reason{{details}}. {_LOG}",
+        "{server} failed without naming a reason{details}. {log}",
     ),
     grpc.StatusCode.INVALID_ARGUMENT: (
         RequestRefusedError,
-        f"{{server}} does not accept the request{{details}}. {_LOG}",
+        "{server} does not accept the request{details}. {log}",
     ),
     grpc.StatusCode.DEADLINE_EXCEEDED: (
         ServerUnreachableError,
@@ -48,11 +54,12 @@ STATUS_ERRORS: Mapping[grpc.StatusCode, tuple[type[ServerError], str]] = {
     ),
     grpc.StatusCode.NOT_FOUND: (
         RequestRefusedError,
-        "{server} lacks something that the request names{details}. Compare model, LoRAs and controls with its catalog.",
+        "{server} lacks something that the request names{details}. Compare {model}, {loras} and {controls} with what "
+        "it has: {list_models}.",
     ),
     grpc.StatusCode.ALREADY_EXISTS: (
         RequestRefusedError,
-        f"{{server}} refused the request, because something is there already{{details}}. {_LOG}",
+        "{server} refused the request, because something is there already{details}. {log}",
     ),
     grpc.StatusCode.PERMISSION_DENIED: (
         RequestRefusedError,
@@ -66,7 +73,7 @@ STATUS_ERRORS: Mapping[grpc.StatusCode, tuple[type[ServerError], str]] = {
     ),
     grpc.StatusCode.FAILED_PRECONDITION: (
         RequestRefusedError,
-        f"{{server}} is not in a state to take the request{{details}}. {_LOG}",
+        "{server} is not in a state to take the request{details}. {log}",
     ),
     grpc.StatusCode.ABORTED: (
         RequestRefusedError,
@@ -74,17 +81,17 @@ STATUS_ERRORS: Mapping[grpc.StatusCode, tuple[type[ServerError], str]] = {
     ),
     grpc.StatusCode.OUT_OF_RANGE: (
         RequestRefusedError,
-        f"{{server}} does not accept a value of the request{{details}}. {_LOG}",
+        "{server} does not accept a value of the request{details}. {log}",
     ),
     grpc.StatusCode.UNIMPLEMENTED: (
         UnsupportedRequestError,
-        "{server} does not know this request{details}. Update Draw Things, or check that the address is not that of "
+        "{server} does not know this request{details}. {update_server:C}, or check that the address is not that of "
         "another gRPC server.",
     ),
     grpc.StatusCode.INTERNAL: (
         RequestRefusedError,
         "{server} could not process the request{details}. The shared secret may be wrong, or a LoRA could not be "
-        f"fetched. {_LOG}",
+        "fetched. {log}",
     ),
     grpc.StatusCode.UNAVAILABLE: (
         ServerDiedError,
@@ -97,11 +104,11 @@ STATUS_ERRORS: Mapping[grpc.StatusCode, tuple[type[ServerError], str]] = {
     ),
     grpc.StatusCode.UNAUTHENTICATED: (
         SharedSecretError,
-        "{server} wants to know who asks{details}. Set the shared secret (--shared-secret or "
-        "DRAWTHINGS_SHARED_SECRET), or use the address of the server itself if this is a proxy.",
+        "{server} wants to know who asks{details}. Give the shared secret: {set_secret}. If this is a proxy, use the "
+        "address of the server itself.",
     ),
 }
-"""Error and text of every status but OK (protocol §7.7, §11)."""
+"""Error and template of every status but OK (protocol §7.7, §11)."""
 
 _HTTP_STATUS = re.compile(r"^Received http2 header with status: (\d+)$")
 """gRPC's words for an answer without a gRPC status; it makes up a status code that means nothing to us."""
@@ -134,8 +141,8 @@ def build_error(error: grpc.aio.AioRpcError, server: str) -> ServerError:
     """The error that stands for a failed call."""
     if answered := _HTTP_STATUS.search(error.details() or ""):
         return _build_http_error(server, int(answered[1]))
-    kind, text = STATUS_ERRORS[error.code()]
-    return kind(text.format(server=server, details=_quote(error.details())))
+    kind, template = STATUS_ERRORS[error.code()]
+    return kind(Text(template, server=server, details=_quote(error.details()), **_FACTS))
 
 
 def _build_http_error(server: str, status: int) -> WrongProtocolError:

@@ -1,7 +1,4 @@
-"""From what was found at an address to the way that is taken there, or to the reason why none is.
-
-Owns the rules about TLS, plaintext, verification and pins, with the texts that say which switch to flip.
-"""
+"""Which servers are trusted: the rules about TLS, plaintext, verification and pins."""
 
 from __future__ import annotations
 
@@ -26,31 +23,27 @@ from drawthings_mcp.errors import (
     ServerUnreachableError,
     WrongProtocolError,
 )
+from drawthings_mcp.faces import Step, Text
 from drawthings_mcp.settings import default_state_dir
 
 TlsMode: TypeAlias = Literal["auto", "on", "off"]
 
-_SWITCH_ON = (
-    "Start Draw Things and switch its API server on (Advanced settings → API Server, protocol gRPC, "
-    f"port {DEFAULT_PORT} by default)"
-)
-
 _NOT_REACHED: Mapping[Speaks, str] = {
-    Speaks.REFUSED: f"{{found}}: nothing listens there. {_SWITCH_ON}, or correct the address.",
+    Speaks.REFUSED: "{found}: nothing listens there. {start_server:C}, or correct the address.",
     Speaks.UNRESOLVED: "{found}. Check the spelling, or give the numeric address of the machine.",
     Speaks.UNREACHABLE: "{found}. Check that the machine is on, in the same network and not behind a firewall.",
     Speaks.SILENT: "{found}. Draw Things may hang or still be starting: wait a moment, restart it, or check the port.",
-    Speaks.CLOSES: f"{{found}}, as a tunnel does whose other end is not running. {_SWITCH_ON}.",
+    Speaks.CLOSES: "{found}, as a tunnel does whose other end is not running. {start_server:C}.",
 }
 
 _WRONG_PROTOCOL: Mapping[Speaks, str] = {
     Speaks.HTTP1: (
         "{found}: this is Draw Things' HTTP API mode, or another web server. In Draw Things set Advanced settings → "
-        f"API Server → Protocol to gRPC, or correct the port ({DEFAULT_PORT} by default)."
+        "API Server → Protocol to gRPC, or correct the port ({port} by default)."
     ),
-    Speaks.TLS_ONLY: f"{{found}}: another server listens there. Correct the port ({DEFAULT_PORT} by default).",
+    Speaks.TLS_ONLY: "{found}: another server listens there. Correct the port ({port} by default).",
     Speaks.TLS_FAILS: "{found}. TLS 1.2 or later without a client certificate is needed.",
-    Speaks.OTHER: f"{{found}}: another server listens there. Correct the port ({DEFAULT_PORT} by default).",
+    Speaks.OTHER: "{found}: another server listens there. Correct the port ({port} by default).",
 }
 
 
@@ -131,9 +124,9 @@ class TrustPolicy:
             The pins cannot be used.
         """
         if found.speaks in _NOT_REACHED:
-            raise ServerUnreachableError(_NOT_REACHED[found.speaks].format(found=found))
+            raise ServerUnreachableError(_explain(_NOT_REACHED[found.speaks], found))
         if found.speaks in _WRONG_PROTOCOL:
-            raise WrongProtocolError(_WRONG_PROTOCOL[found.speaks].format(found=found))
+            raise WrongProtocolError(_explain(_WRONG_PROTOCOL[found.speaks], found))
         if found.speaks is Speaks.PLAINTEXT:
             return await self._choose_plaintext(found)
         return await self._choose_tls(found)
@@ -142,8 +135,11 @@ class TrustPolicy:
         local = is_loopback(found.ip)
         if self.tls != "off" and (self.tls == "on" or not local or self.ca_file):
             raise WrongProtocolError(
-                f"{found}. Switch TLS on in the server, or allow plaintext: --tls off or DRAWTHINGS_TLS=off; "
-                "then everybody in between can read along."
+                _explain(
+                    "{found}. Switch TLS on in the server. To allow plaintext, which everybody in between can read, "
+                    "{tls_off}.",
+                    found,
+                )
             )
         if self.tls == "auto" and self.verify:
             await anyio.to_thread.run_sync(self._refuse_downgrade, found)
@@ -154,16 +150,20 @@ class TrustPolicy:
         """Whoever took the port of a server that had a key must not be told the secret; blocking."""
         if self.pins.find(str(found.address)) is not None:
             raise WrongProtocolError(
-                f"{found}, but spoke TLS with a key of its own before: another server may have taken its place. "
-                "Switch TLS on in the server, or allow plaintext: --tls off or DRAWTHINGS_TLS=off. If it has given "
-                f"up TLS for good, remove the entry {str(found.address)!r} from {self.pins.path}."
+                _explain(
+                    "{found}, but spoke TLS with a key of its own before: another server may have taken its place. "
+                    "Switch TLS on in the server. To allow plaintext, {tls_off}. If the server has given up TLS for "
+                    "good, remove the entry {entry!r} from {pins}.",
+                    found,
+                    entry=str(found.address),
+                    pins=str(self.pins.path),
+                )
             )
 
     async def _choose_tls(self, found: ProbeResult) -> Route:
         if self.tls == "off":
             raise WrongProtocolError(
-                f"{found}, and TLS is switched off here. Use --tls auto or DRAWTHINGS_TLS=auto, "
-                "or switch TLS off in the server."
+                _explain("{found}, and TLS is switched off here. {tls_auto:C}, or switch TLS off in the server.", found)
             )
         certificate = parse_certificate(found.certificate)
         if self.ca_file is not None:
@@ -194,6 +194,18 @@ class TrustPolicy:
         return Route(_build_target(found), found.address.host, roots, security)
 
 
+def _explain(template: str, found: ProbeResult, **facts: str) -> Text:
+    return Text(
+        template,
+        found=str(found),
+        port=DEFAULT_PORT,
+        start_server=Step("start_server"),
+        tls_auto=Step("set", setting="tls", value="auto"),
+        tls_off=Step("set", setting="tls", value="off"),
+        **facts,
+    )
+
+
 def _build_target(found: ProbeResult) -> str:
     # A zone such as fe80::1%4 has to be quoted in gRPC's address syntax.
     family, ip = ("ipv6", f"[{quote(found.ip, safe=':')}]") if ":" in found.ip else ("ipv4", found.ip)
@@ -206,7 +218,9 @@ def _read_roots(ca_file: Path) -> bytes:
         _build_verifying_context(roots)
     except (OSError, ValueError) as exc:
         raise InvalidInputError(
-            f"ca_file: {ca_file} holds no certificate in PEM form that can be read: {exc}."
+            f"{ca_file} holds no certificate in PEM form that can be read: {exc}.",
+            parameter="ca_file",
+            value=str(ca_file),
         ) from exc
     return roots
 
@@ -238,8 +252,12 @@ async def _verify(found: ProbeResult, roots: bytes) -> None:
 
 def _refuse_certificate(found: ProbeResult, error: ssl.SSLCertVerificationError) -> NoReturn:
     raise CertificateError(
-        f"The certificate of {found.address} does not pass: {error.verify_message}. Give the CA that issued it and "
-        "the name that it is issued for, or leave the CA file out to pin the certificate at first use."
+        Text(
+            "The certificate of {server} does not pass: {reason}. Give the CA that issued it as {ca_file} and the name "
+            "that it is issued for, or leave {ca_file} out to pin the certificate at first use.",
+            server=str(found.address),
+            reason=error.verify_message,
+        )
     ) from error
 
 
@@ -254,12 +272,21 @@ def build_policy(
         An option is not one of its values, or two contradict each other.
     """
     if tls not in get_args(TlsMode):
-        raise InvalidInputError(f"tls: must be one of {', '.join(get_args(TlsMode))}, got {tls!r}.")
+        raise InvalidInputError(
+            f"must be one of {', '.join(get_args(TlsMode))}, got {tls!r}.",
+            parameter="tls",
+            value=tls,
+            nearest=get_args(TlsMode),
+        )
     mode = _merge_modes(insecure, tls)
     if ca_file is not None and mode == "off":
-        raise InvalidInputError("ca_file: there is no certificate to verify without TLS; leave one of both out.")
+        raise InvalidInputError(
+            "there is no certificate to verify without TLS; leave one of both out.", parameter="ca_file", value=ca_file
+        )
     if ca_file is not None and not verify_ssl:
-        raise InvalidInputError("ca_file: is there to verify with, so verify_ssl cannot be False.")
+        raise InvalidInputError(
+            "is there to verify with, so verify_ssl cannot be False.", parameter="ca_file", value=ca_file
+        )
     return TrustPolicy(
         tls=mode,
         ca_file=Path(ca_file).expanduser() if ca_file is not None else None,
@@ -273,5 +300,7 @@ def _merge_modes(insecure: bool | None, tls: TlsMode) -> TlsMode:
         return tls
     mode: TlsMode = "off" if insecure else "on"
     if tls not in {"auto", mode}:
-        raise InvalidInputError(f"insecure: {insecure} contradicts tls={tls!r}; leave one of both out.")
+        raise InvalidInputError(
+            f"{insecure} contradicts tls={tls!r}; leave one of both out.", parameter="insecure", value=insecure
+        )
     return mode

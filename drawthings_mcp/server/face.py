@@ -12,11 +12,15 @@ from drawthings_mcp.generation.configuration import list_app_keys
 _NAMES: Mapping[str, str] = {"hints": "controls", "batch_count": "variants", "refiner_model": "refinerModel"}
 _ARGUMENTS = frozenset({"guidance_scale", "model", "negative_prompt", "sampler", "seed", "steps", "strength"})
 """Fields of a configuration that are arguments of their own."""
+_SERVER_SETTINGS = frozenset({"server", "tls", "ca_file", "shared_secret"})
+"""Options of a client that only the user can set."""
 
 
 def _name(parameter: str) -> str:
     if parameter in _NAMES or parameter in _ARGUMENTS:
         return _NAMES.get(parameter, parameter)
+    if parameter in _SERVER_SETTINGS:
+        return variable(parameter)
     keys = {name: key for key, name in list_app_keys().items()}
     return keys.get(parameter, parameter)
 
@@ -45,7 +49,10 @@ MCP = Face(
         "review": lambda facts: _call("review_image", images=facts.get("images")),
         "search": lambda facts: _call("search_images", query=facts.get("query")),
         "set": _set,
-        "start_server": "ask the user to start the API server in Draw Things (Advanced settings → API Server)",
+        "start_server": (
+            "ask the user to start Draw Things and switch its API server on (Advanced settings → API Server, protocol "
+            "gRPC, port 7859 by default)"
+        ),
         "switch_on_browsing": (
             "ask the user to switch on Enable Model Browsing in Draw Things (stand-alone server: --model-browser)"
         ),

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
-from drawthings_mcp.api import AsyncDrawThingsClient
+from drawthings_mcp.api.async_client import AsyncDrawThingsClient
 from drawthings_mcp.cli.face import SHELL
 from drawthings_mcp.client.trust import Security
 from drawthings_mcp.errors import StorageError

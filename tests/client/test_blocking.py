@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import signal
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -15,7 +16,7 @@ import numpy as np
 import pytest
 from anyio.from_thread import BlockingPortal
 
-from drawthings_mcp import DrawThingsClient
+from drawthings_mcp import AsyncDrawThingsClient, DrawThingsClient
 from drawthings_mcp._generated import image_service_pb2 as pb
 from drawthings_mcp.errors import InvalidInputError, ServerUnreachableError, UnsupportedRequestError
 from drawthings_mcp.events import Event, Finished, ImageReceived
@@ -55,6 +56,16 @@ def test_a_script_gets_its_pictures_and_events_without_any_loop(
         assert str(client.address) == address
     assert (image.pixels == 200).all()
     assert [type(event) for event in events] == [ImageReceived, Finished]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["catalog", "compose", "echo", "files_exist", "generate", "generate_image", "generate_video", "save_images"],
+)
+def test_a_method_has_the_signature_and_the_documentation_of_the_asynchronous_one(name: str) -> None:
+    blocking, asynchronous = getattr(DrawThingsClient, name), getattr(AsyncDrawThingsClient, name)
+    assert inspect.signature(blocking) == inspect.signature(asynchronous)
+    assert blocking.__doc__ == asynchronous.__doc__
 
 
 def test_errors_arrive_as_they_were_raised(serve: Callable[..., Any]) -> None:

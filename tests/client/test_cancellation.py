@@ -10,7 +10,7 @@ import anyio.lowlevel
 import pytest
 
 from drawthings_mcp._generated import image_service_pb2 as pb
-from drawthings_mcp.api import AsyncDrawThingsClient
+from drawthings_mcp.api.async_client import AsyncDrawThingsClient
 from drawthings_mcp.events import Event, TransferAnnounced
 from drawthings_mcp.generation import GenerationRequest
 

@@ -13,7 +13,7 @@ import pytest
 from anyio.abc import ByteStream
 
 from drawthings_mcp._generated import image_service_pb2 as pb
-from drawthings_mcp.api import AsyncDrawThingsClient
+from drawthings_mcp.api.async_client import AsyncDrawThingsClient
 from drawthings_mcp.client.status import STATUS_ERRORS
 from drawthings_mcp.errors import (
     DrawThingsError,

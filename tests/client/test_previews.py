@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from drawthings_mcp.api import AsyncDrawThingsClient
+from drawthings_mcp.api.async_client import AsyncDrawThingsClient
 from drawthings_mcp.events import Event, PreviewReceived
 from drawthings_mcp.generation import GenerationRequest, ImageGenerationConfig
 from drawthings_mcp.simulator import Simulator

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from drawthings_mcp.api import list_result_configurations
+from drawthings_mcp.api.results import list_result_configurations
 from drawthings_mcp.generation import ImageGenerationConfig, SeedMode, list_batch_seeds
 from drawthings_mcp.limits import MAX_SEED
 from drawthings_mcp.planning import list_passes

@@ -14,7 +14,7 @@ import pytest
 from anyio.abc import ByteStream
 
 from drawthings_mcp.address import Address
-from drawthings_mcp.api import AsyncDrawThingsClient
+from drawthings_mcp.api.async_client import AsyncDrawThingsClient
 from drawthings_mcp.client.certificate import parse_certificate
 from drawthings_mcp.client.probe import ProbeResult, Speaks
 from drawthings_mcp.client.server_client import ServerInfo
@@ -73,8 +73,7 @@ async def test_a_plaintext_server_is_refused_when_tls_is_demanded(
 ) -> None:
     async with serve_grpc() as address:
         text = await refuse(WrongProtocolError, address, tmp_path, **options)
-    assert "--tls off" in text
-    assert "DRAWTHINGS_TLS=off" in text
+    assert "pass tls='off' to the client" in text
 
 
 async def test_a_plaintext_server_is_refused_when_a_ca_is_to_vouch_for_it(
@@ -94,7 +93,7 @@ async def test_plaintext_over_a_network_is_never_chosen_automatically(tmp_path: 
         assert route.security == Security("plaintext", "not encrypted, readable on the network")
         assert (route.target, route.name) == ("ipv4:192.168.1.20:7859", "studio.local:7859")
     else:
-        with pytest.raises(WrongProtocolError, match="--tls off"):
+        with pytest.raises(WrongProtocolError, match="pass tls='off' to the client"):
             await policy.choose_route(found)
 
 
@@ -110,7 +109,7 @@ async def test_a_plaintext_server_at_an_address_of_the_network_is_used_only_when
         text = await refuse(WrongProtocolError, address, tmp_path, shared_secret="sesame")
         assert told == [], "a server that is refused must not be told the secret"
         security = await connect(address, tmp_path, tls="off")
-    assert "--tls off or DRAWTHINGS_TLS=off" in text
+    assert "pass tls='off' to the client" in text
     assert security == Security("plaintext", "not encrypted, readable on the network")
 
 
@@ -122,7 +121,7 @@ async def test_a_server_that_was_met_with_tls_cannot_come_back_without(
     async with serve_grpc(port=int(address.split(":")[1])):
         text = await refuse(WrongProtocolError, address, tmp_path)
         assert "TLS with a key of its own" in text
-        assert "--tls off" in text
+        assert "pass tls='off' to the client" in text
         assert f"remove the entry {address!r} from {tmp_path / 'pins.json'}" in text
         for options in ({"tls": "off"}, {"verify_ssl": False}):
             await connect(address, tmp_path, **options)
@@ -136,7 +135,7 @@ async def test_damaged_pins_do_not_open_the_way_to_plaintext(serve_grpc: Peer, t
 
 async def test_a_tls_server_is_refused_when_tls_is_switched_off(serve_grpc: Peer, issue: Peer, tmp_path: Path) -> None:
     async with serve_grpc(certificate=issue("localhost")) as address:
-        assert "--tls auto" in await refuse(WrongProtocolError, address, tmp_path, tls="off")
+        assert "Pass tls='auto' to the client" in await refuse(WrongProtocolError, address, tmp_path, tls="off")
 
 
 @pytest.mark.parametrize(

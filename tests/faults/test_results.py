@@ -146,7 +146,7 @@ async def test_a_picture_is_no_video_and_several_passes_are_none_either(small_re
     video = config.replace(model="wan_v2.1_1.3b_480p_q8p.ckpt", num_frames=9, batch_count=2)
     with anyio.fail_after(60):
         async with Simulator() as simulator, AsyncDrawThingsClient(simulator.address) as client:
-            with pytest.raises(InvalidInputError, match="Use generate_image"):
+            with pytest.raises(InvalidInputError, match="Call generate_image"):
                 await client.generate_video("a boat", config)
             with pytest.raises(InvalidInputError, match="batch_count"):
                 await client.generate_video("a boat", video)

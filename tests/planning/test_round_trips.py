@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from drawthings_mcp.api import AsyncDrawThingsClient
+from drawthings_mcp.api.async_client import AsyncDrawThingsClient
 from drawthings_mcp.catalog import Catalog
 from drawthings_mcp.errors import UnknownNameError
 from drawthings_mcp.generation import ControlInputType, ControlNetConfig, ImageGenerationConfig, LoRAConfig
