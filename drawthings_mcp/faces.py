@@ -204,7 +204,8 @@ PYTHON = Face(
             "port 7859 by default)"
         ),
         "switch_on_browsing": (
-            "switch on Enable Model Browsing in Draw Things, or start the stand-alone server with --model-browser"
+            "switch on Enable Model Browsing in Draw Things (Advanced settings → API Server), or start the stand-alone "
+            "server with --model-browser"
         ),
         "update_server": "update Draw Things",
     },

@@ -6,18 +6,26 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from itertools import groupby
 from typing import Any
 
 import click
 
+from drawthings_mcp.cli.face import SHELL
 from drawthings_mcp.cli.options import read_settings, server_options
 from drawthings_mcp.cli.output import can_print, format_table, measure, pad, print_json, print_text, say
-from drawthings_mcp.doctor import Diagnosis, Finding, SettingValue, Status, diagnose, list_values
+from drawthings_mcp.doctor.diagnosis import Diagnosis, diagnose
+from drawthings_mcp.doctor.finding import Finding, FindingStatus
+from drawthings_mcp.settings import NAMES, Origin, Settings, variable
 
-_SYMBOLS: Mapping[Status, str] = {"ok": "✓", "warning": "!", "problem": "✗", "skipped": "–"}
-_COLOURS: Mapping[Status, str] = {"ok": "green", "warning": "yellow", "problem": "red", "skipped": "bright_black"}
+_SYMBOLS: Mapping[FindingStatus, str] = {"ok": "✓", "warning": "!", "problem": "✗", "skipped": "–"}
+_COLOURS: Mapping[FindingStatus, str] = {
+    "ok": "green",
+    "warning": "yellow",
+    "problem": "red",
+    "skipped": "bright_black",
+}
 _STATUS_WIDTH = max(map(len, _SYMBOLS))
 
 _NARROWEST = 60
@@ -48,10 +56,10 @@ def doctor(render: bool, timeout: float, as_json: bool, **options: Any) -> None:
     import anyio
 
     async def run() -> Diagnosis:
-        return await diagnose(settings, timeout=timeout, render=render, report=say)
+        return await diagnose(settings, timeout=timeout, render=render, report=say, face=SHELL)
 
     diagnosis = anyio.run(run)
-    values = list_values(settings)
+    values = _list_values(settings)
     if as_json:
         findings = [asdict(finding) for finding in diagnosis.findings]
         print_json({"findings": findings, "settings": {name: asdict(value) for name, value in values.items()}})
@@ -60,7 +68,43 @@ def doctor(render: bool, timeout: float, as_json: bool, **options: Any) -> None:
     click.get_current_context().exit(1 if diagnosis.problems else 0)
 
 
-def _describe_settings(values: Mapping[str, SettingValue]) -> Iterator[str]:
+@dataclass(frozen=True, slots=True)
+class _SettingValue:
+    """One setting.
+
+    Attributes
+    ----------
+    value
+        As text; of a secret only ``set``. None when it is not set.
+    variable
+        The environment variable that sets it.
+    """
+
+    value: str | None
+    origin: Origin
+    variable: str
+
+
+def _list_values(settings: Settings) -> Mapping[str, _SettingValue]:
+    """Every setting by name, in the order of their declaration."""
+    return {
+        name: _SettingValue(_show(getattr(settings, name)), settings.origins.get(name, "default"), variable(name))
+        for name in NAMES
+    }
+
+
+def _show(value: object) -> str | None:
+    secret = getattr(value, "get_secret_value", None)
+    if secret is not None:
+        return "set" if secret() else None
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name}={limit}" for name, limit in value.items()) or None
+    if isinstance(value, tuple | list):
+        return ", ".join(map(str, value)) or None
+    return None if value is None or value == "" else str(value)
+
+
+def _describe_settings(values: Mapping[str, _SettingValue]) -> Iterator[str]:
     yield _title("Settings")
     rows = [(name, entry.value or "not set", entry.origin, entry.variable) for name, entry in values.items()]
     yield textwrap.indent(format_table(rows), "  ")
@@ -76,7 +120,7 @@ def _describe_groups(diagnosis: Diagnosis) -> Iterator[str]:
             yield from _describe(status, detail, list(alike), width)
 
 
-def _describe(status: Status, detail: str, alike: Sequence[Finding], width: int) -> Iterator[str]:
+def _describe(status: FindingStatus, detail: str, alike: Sequence[Finding], width: int) -> Iterator[str]:
     """Findings that say the same, as a row of questions that could not be put does, in one entry."""
     symbol = _SYMBOLS[status] if can_print(_SYMBOLS[status]) else "*"
     head = f"  {symbol} {status:{_STATUS_WIDTH}}  "

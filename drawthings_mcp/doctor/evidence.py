@@ -1,67 +1,114 @@
 """Everything there is to find out about one server, gathered before anything is judged.
 
-Owns the order of the questions. The shared secret is sent only where the settings allow a connection.
+The shared secret is sent only where the settings allow a connection.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+import time
+from collections.abc import Awaitable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import TypeVar
 
 import anyio
 import anyio.lowlevel
 import anyio.to_thread
 
-from drawthings_mcp.address import Address, parse_address
+from drawthings_mcp.address import parse_address
+from drawthings_mcp.catalog import Catalog, Model
 from drawthings_mcp.client.probe import ProbeResult, Speaks, offers_web_api, probe
 from drawthings_mcp.client.server_client import ServerClient, ServerInfo
 from drawthings_mcp.client.trust import Security, TrustPolicy, build_policy
-from drawthings_mcp.doctor.inventory import Inventory, take_inventory
-from drawthings_mcp.doctor.sample import Sample, render_sample
-from drawthings_mcp.errors import DrawThingsError, ServerUnreachableError, SharedSecretError
+from drawthings_mcp.errors import (
+    DrawThingsError,
+    EmptyResultError,
+    InvalidInputError,
+    ServerUnreachableError,
+    SharedSecretError,
+)
+from drawthings_mcp.events import ImageReceived
+from drawthings_mcp.generation import GenerationRequest, ImageGenerationConfig
+from drawthings_mcp.limits import MIN_SIDE, UNIT
+from drawthings_mcp.planning.modes import list_modes
+from drawthings_mcp.presets.mode_table import list_preferred_models, list_recipes, recommended_configuration
+from drawthings_mcp.presets.preset import Preset, find_family, list_checkpoints, strip_variant
 from drawthings_mcp.settings import Settings
+from drawthings_mcp.tensors.header import Codec, parse_header
+from drawthings_mcp.tensors.image import decode_image
 
-_T = TypeVar("_T")
+T = TypeVar("T")
 
 HTTP2 = frozenset({Speaks.TLS, Speaks.PLAINTEXT})
 """Answers behind which there may be a gRPC server."""
 
+FAMILIES = ("z-image", "qwen-image", "flux")
+"""The families that a caller can ask for by name."""
+
+_FEW_STEPS = 4
+
+_SAMPLE_PROMPT = "a red apple"
+_SAMPLE_STEPS = 2
+
+_VERSIONS = (
+    *("pixart", "v1", "v2", "ssd_1b", "cosmos2.5_2b", "sd3", "sdxl_base_v0.9", "flux2_4b", "z_image", "auraflow"),
+    *("sd3_large", "ernie_image", "flux2_9b", "flux1", "hidream_i1", "qwen_image", "flux2"),
+)
+"""Versions by the number of their parameters, the smallest first."""
+
+_PRECISIONS = ("_q5p", "_q6p", "_i6x", "_q8p", "_i8x")
+"""Parts of a file's name that tell bits per parameter, the fewest first; without one there are sixteen."""
+
 
 @dataclass(frozen=True, slots=True)
-class Way:
-    """How the server can be reached.
+class Inventory:
+    """What a server has of what is recommended, whether or not it lets its models be browsed.
 
     Attributes
     ----------
-    web_api
-        It is Draw Things in HTTP mode.
-    met_before
-        A key was pinned for this address before this look.
-    security
-        How the connection is protected; None when the settings do not lead to one.
-    refusal
-        Why they do not.
+    models
+        Complete models that make pictures from text, on the server itself.
+    files
+        Every file; of a server that does not list them, those of the recommended ones that it turned out to have.
     """
 
-    found: ProbeResult
-    web_api: bool = False
-    met_before: bool = False
-    security: Security | None = None
-    refusal: DrawThingsError | None = None
+    models: tuple[Model, ...]
+    files: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
-class Talk:
-    """What the server said.
+class Sample:
+    """One tiny picture: only a real run shows how a server packs its pictures, and that they can be read.
+
+    Attributes
+    ----------
+    model
+        File of the model.
+    codec
+        How the picture was packed.
+    size
+        Bytes of its payload.
+    seconds
+        From the request to the decoded picture, loading of the model included.
+    """
+
+    model: str
+    codec: Codec
+    size: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Replies:
+    """What the server replied.
 
     Attributes
     ----------
     refusal
-        Why it said nothing.
+        Why it did not.
     wants_secret
         None when that is not known.
-    trial
+    on_trial
         The settings lead to no connection; one was made all the same, without the shared secret and without
         trusting what came back.
     sample
@@ -71,23 +118,39 @@ class Talk:
     info: ServerInfo | None = None
     refusal: DrawThingsError | None = None
     wants_secret: bool | None = None
-    trial: bool = False
+    on_trial: bool = False
     inventory: Inventory | None = None
     sample: Sample | DrawThingsError | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What is known of one server, and the settings that were used."""
+    """What is known of one server, and the settings that were used.
+
+    Attributes
+    ----------
+    is_web_api
+        It is Draw Things in HTTP mode.
+    met_before
+        A key was pinned for this address before this look.
+    security
+        How the connection is protected; None when the settings do not lead to one.
+    refusal
+        Why they do not.
+    """
 
     settings: Settings
-    way: Way
-    talk: Talk
+    found: ProbeResult
+    is_web_api: bool = False
+    met_before: bool = False
+    security: Security | None = None
+    refusal: DrawThingsError | None = None
+    replies: Replies = Replies()
 
     @property
-    def secret_given(self) -> bool:
-        """Whether a shared secret is set."""
-        return bool(self.settings.shared_secret.get_secret_value())
+    def secret(self) -> str:
+        """The shared secret that is set; empty when none is."""
+        return self.settings.shared_secret.get_secret_value()
 
 
 async def gather_evidence(address: str, settings: Settings, *, timeout: float, render: bool) -> Evidence:
@@ -105,20 +168,26 @@ async def gather_evidence(address: str, settings: Settings, *, timeout: float, r
     InvalidInputError
         The address is none.
     """
-    way = await _find_way(parse_address(address), settings, timeout)
-    return Evidence(settings, way, await _talk(way, settings, timeout, render=render))
+    found = await probe(parse_address(address), timeout=timeout)
+    evidence = await _find_way(Evidence(settings, found), timeout)
+    if evidence.security is not None:
+        return replace(evidence, replies=await _ask(evidence, timeout, render=render))
+    if found.speaks in HTTP2:
+        return replace(evidence, replies=await _ask_without_secret(evidence, timeout))
+    return evidence
 
 
-async def _find_way(address: Address, settings: Settings, timeout: float) -> Way:
-    found = await probe(address, timeout=timeout)
-    web_api = found.speaks is Speaks.HTTP1 and await offers_web_api(address, timeout=timeout)
+async def _find_way(evidence: Evidence, timeout: float) -> Evidence:
+    found = evidence.found
+    if found.speaks is Speaks.HTTP1:
+        evidence = replace(evidence, is_web_api=await offers_web_api(found.address, timeout=timeout))
     try:
-        policy = _build_policy(settings, found)
+        policy = _build_policy(evidence.settings, found)
         met_before = await anyio.to_thread.run_sync(_is_pinned, policy, found)
         route = await policy.choose_route(found)
     except DrawThingsError as error:
-        return Way(found, web_api, refusal=error)
-    return Way(found, web_api, met_before, route.security)
+        return replace(evidence, refusal=error)
+    return replace(evidence, met_before=met_before, security=route.security)
 
 
 def _build_policy(settings: Settings, found: ProbeResult) -> TrustPolicy:
@@ -133,49 +202,48 @@ def _is_pinned(policy: TrustPolicy, found: ProbeResult) -> bool:
     return policy.pins.find(str(found.address)) is not None
 
 
-async def _talk(way: Way, settings: Settings, timeout: float, *, render: bool) -> Talk:
-    address = str(way.found.address)
-    if way.security is None:
-        return await _try_without_secret(way, timeout) if way.found.speaks in HTTP2 else Talk()
+async def _ask(evidence: Evidence, timeout: float, *, render: bool) -> Replies:
+    settings = evidence.settings
     async with ServerClient(
-        address,
+        str(evidence.found.address),
         tls=settings.tls,
         ca_file=settings.ca_file,
-        shared_secret=settings.shared_secret.get_secret_value(),
+        shared_secret=evidence.secret,
         state_dir=settings.state_dir,
         connect_timeout=timeout,
     ) as client:
-        talk = await _converse(client, timeout)
-        if talk.inventory is not None and render:
-            talk = replace(talk, sample=await _render(client, talk.inventory))
-    if talk.info is not None and settings.shared_secret.get_secret_value():
-        return replace(talk, wants_secret=(await _try_without_secret(way, timeout)).wants_secret)
-    return talk
+        replies = await _put_questions(client, timeout)
+        if replies.inventory is not None and render:
+            replies = replace(replies, sample=await _try_to_render(client, replies.inventory))
+    if replies.info is not None and evidence.secret:
+        return replace(replies, wants_secret=(await _ask_without_secret(evidence, timeout)).wants_secret)
+    return replies
 
 
-async def _try_without_secret(way: Way, timeout: float) -> Talk:
-    plaintext = way.found.speaks is Speaks.PLAINTEXT
+async def _ask_without_secret(evidence: Evidence, timeout: float) -> Replies:
+    found = evidence.found
+    plaintext = found.speaks is Speaks.PLAINTEXT
     async with ServerClient(
-        str(way.found.address), insecure=plaintext, verify_ssl=False, connect_timeout=timeout
+        str(found.address), insecure=plaintext, verify_ssl=False, connect_timeout=timeout
     ) as client:
-        return replace(await _converse(client, timeout), trial=True)
+        return replace(await _put_questions(client, timeout), on_trial=True)
 
 
-async def _converse(client: ServerClient, timeout: float) -> Talk:
+async def _put_questions(client: ServerClient, timeout: float) -> Replies:
     try:
         info = await _in_time(client.echo(), client, timeout)
     except SharedSecretError as error:
-        return Talk(refusal=error, wants_secret=True)
+        return Replies(refusal=error, wants_secret=True)
     except DrawThingsError as error:
-        return Talk(refusal=error)
+        return Replies(refusal=error)
     try:
-        inventory = await _in_time(take_inventory(client, info.catalog), client, timeout)
+        inventory = await _in_time(_take_inventory(client, info.catalog), client, timeout)
     except DrawThingsError as error:
-        return Talk(info, error, wants_secret=False)
-    return Talk(info, wants_secret=False, inventory=inventory)
+        return Replies(info, error, wants_secret=False)
+    return Replies(info, wants_secret=False, inventory=inventory)
 
 
-async def _in_time(answer: Awaitable[_T], client: ServerClient, timeout: float) -> _T:
+async def _in_time(answer: Awaitable[T], client: ServerClient, timeout: float) -> T:
     # A server may hold a reply back until its current run is done (protocol §9.2, --echo-on-queue).
     try:
         with anyio.fail_after(timeout):
@@ -187,8 +255,78 @@ async def _in_time(answer: Awaitable[_T], client: ServerClient, timeout: float) 
         ) from exc
 
 
-async def _render(client: ServerClient, inventory: Inventory) -> Sample | DrawThingsError:
+async def _take_inventory(client: ServerClient, catalog: Catalog | None) -> Inventory:
+    """What a server has; without a catalog, it is asked for files by name."""
+    if catalog is not None:
+        usable = (model for model in catalog.models if not model.remote and "text2image" in list_modes(model))
+        return Inventory(tuple(usable), catalog.files)
+    preferred = list_preferred_models()
+    fast = [file for recipe in list_fast_recipes() for file in (*recipe.checkpoint.files, *recipe.loras)]
+    existing = await client.files_exist(list(dict.fromkeys([*preferred, *fast])))
+    files = frozenset(file for file, there in existing.items() if there)
+    return Inventory(tuple(_build_model(file) for file in preferred if file in files), files)
+
+
+@cache
+def list_fast_recipes() -> tuple[Preset, ...]:
+    """The recipes for pictures that need four steps, thanks to a LoRA."""
+    return tuple(
+        recipe
+        for recipe in list_recipes()
+        if recipe.loras
+        and recipe.configuration["steps"] <= _FEW_STEPS
+        and find_family(recipe.checkpoint.version) in FAMILIES
+    )
+
+
+def _build_model(file: str) -> Model:
+    checkpoint = list_checkpoints()[strip_variant(file)]
+    return Model(file, file, checkpoint.version, default_scale=checkpoint.native_side // UNIT)
+
+
+async def _try_to_render(client: ServerClient, inventory: Inventory) -> Sample | DrawThingsError:
     try:
-        return await render_sample(client, inventory.models)
+        return await _render_sample(client, inventory.models)
     except DrawThingsError as error:
         return error
+
+
+async def _render_sample(client: ServerClient, models: Sequence[Model]) -> Sample:
+    """Makes and decodes the smallest picture with the smallest of the models."""
+    model = _choose_smallest(models)
+    started = time.monotonic()
+    async with client.stream(GenerationRequest(_SAMPLE_PROMPT, _build_configuration(model))) as events:
+        payloads = [event.payload async for event in events if isinstance(event, ImageReceived)]
+    if not payloads:
+        raise EmptyResultError("The server finished without a picture. Its log says why.")
+    await anyio.to_thread.run_sync(decode_image, payloads[0])
+    return Sample(model.file, parse_header(payloads[0]).codec, len(payloads[0]), time.monotonic() - started)
+
+
+def _choose_smallest(models: Iterable[Model]) -> Model:
+    """The model that is likely to be loaded first: fewest parameters, then fewest bits."""
+    smallest = min(models, key=_rank, default=None)
+    if smallest is None:
+        raise InvalidInputError("There is no model that makes pictures from text. Download one first.")
+    return smallest
+
+
+def _rank(model: Model) -> tuple[int, int, str]:
+    version = _VERSIONS.index(model.version) if model.version in _VERSIONS else len(_VERSIONS)
+    bits = next((place for place, part in enumerate(_PRECISIONS) if part in model.file), len(_PRECISIONS))
+    return version, bits, model.file
+
+
+def _build_configuration(model: Model) -> ImageGenerationConfig:
+    recommended = ImageGenerationConfig(**recommended_configuration(model.file, model.version))
+    # Only the model is tried: whatever a recipe adds might be missing, and would take its time.
+    return ImageGenerationConfig(
+        model=model.file,
+        width=MIN_SIDE,
+        height=MIN_SIDE,
+        steps=_SAMPLE_STEPS,
+        seed=1,
+        sampler=recommended.sampler,
+        guidance_scale=recommended.guidance_scale,
+        shift=recommended.shift,
+    )

@@ -1,19 +1,20 @@
-"""What a check says.
-
-Owns the four verdicts and how an error of this package becomes one.
-"""
+"""What a check says, and how an error of this package becomes a finding."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal, Self, TypeAlias, TypeVar
 
 from drawthings_mcp.errors import DrawThingsError
+from drawthings_mcp.faces import Face, Text
 
-Status: TypeAlias = Literal["ok", "warning", "problem", "skipped"]
+FindingStatus: TypeAlias = Literal["ok", "warning", "problem", "skipped"]
 
-_NEXT_SENTENCE = re.compile(r"(?<=[.!?]) (?=[A-Z])")
+SubjectT = TypeVar("SubjectT")
+
+_NEXT_SENTENCE = re.compile(r"(?<=[.!?]) (?=[A-Z{])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,7 @@ class Finding:
     Attributes
     ----------
     name
-        What was looked at, in a word or two; unique within its group.
+        What was looked at, in a word or two; unique within its group. A check leaves it empty, as it does the group.
     status
         ``problem``: something does not work until the remedy is applied. ``warning``: it works, but not as well as
         it could. ``skipped``: could not be told.
@@ -36,52 +37,55 @@ class Finding:
     """
 
     name: str
-    status: Status
+    status: FindingStatus
     detail: str
     remedy: str = ""
     group: str = ""
 
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """A finding that does not know its name yet, as checks give it."""
-
-    status: Status
-    detail: str
-    remedy: str = ""
-
-    def name(self, name: str, group: str) -> Finding:
-        """The finding under a name in a group."""
-        return Finding(name, self.status, self.detail, self.remedy, group)
+    def word(self, face: Face) -> Self:
+        """The finding in the words of a face."""
+        return replace(self, detail=face.word(self.detail), remedy=face.word(self.remedy))
 
 
-def ok(detail: str) -> Verdict:
+Check: TypeAlias = Callable[[SubjectT], Finding]
+
+
+def ok(detail: str) -> Finding:
     """All is well."""
-    return Verdict("ok", detail)
+    return Finding("", "ok", detail)
 
 
-def warning(detail: str, remedy: str) -> Verdict:
+def warning(detail: str, remedy: str) -> Finding:
     """It works, but not as well as it could."""
-    return Verdict("warning", detail, remedy)
+    return Finding("", "warning", detail, remedy)
 
 
-def problem(detail: str, remedy: str) -> Verdict:
+def problem(detail: str, remedy: str) -> Finding:
     """Something does not work."""
-    return Verdict("problem", detail, remedy)
+    return Finding("", "problem", detail, remedy)
 
 
-def skipped(detail: str, remedy: str = "") -> Verdict:
+def skipped(detail: str, remedy: str = "") -> Finding:
     """It could not be told."""
-    return Verdict("skipped", detail, remedy)
+    return Finding("", "skipped", detail, remedy)
 
 
-def blame(error: DrawThingsError, remedy: str = "") -> Verdict:
-    """An error as a problem: its first sentence says what is wrong, the others what to do (``errors``).
+def blame(error: DrawThingsError, remedy: str = "") -> Finding:
+    """An error as a problem: its first sentence says what is wrong, the others what to do.
 
     Parameters
     ----------
     remedy
         What to do if the error itself does not say.
     """
-    detail, *advice = _NEXT_SENTENCE.split(str(error), maxsplit=1)
-    return problem(detail.removesuffix("."), advice[0] if advice else remedy)
+    detail, *advice = _split(error.problem)
+    if error.parameter:
+        detail = Text(f"{{{error.parameter}}}: {{detail}}", detail=detail)
+    return problem(detail, advice[0] if advice else remedy)
+
+
+def _split(text: str) -> list[str]:
+    """The first sentence, and the others if there are any; those of a ``Text`` can still be worded."""
+    first, *others = _NEXT_SENTENCE.split(text.template if isinstance(text, Text) else text, maxsplit=1)
+    parts = [first.removesuffix("."), *others]
+    return [Text(part, **text.facts) for part in parts] if isinstance(text, Text) else parts

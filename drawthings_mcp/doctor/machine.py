@@ -1,4 +1,7 @@
-"""Questions about this machine: the installation, the folders, the catalog. None leaves anything behind."""
+"""Questions about this machine and what the user added to it. None leaves anything behind.
+
+What is heavy or may be broken is imported by the check that needs it, so that the others still go on.
+"""
 
 from __future__ import annotations
 
@@ -7,26 +10,18 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
-from typing import TypeAlias
 
-import numpy as np
-
-from drawthings_mcp.doctor.finding import Verdict, blame, ok, problem, warning
+from drawthings_mcp.doctor.finding import Check, Finding, blame, ok, problem, warning
 from drawthings_mcp.errors import DrawThingsError
-from drawthings_mcp.library.catalog import ImageCatalog
-from drawthings_mcp.library.database import FILE_NAME
 from drawthings_mcp.settings import NAMES, Settings, config_path, variable
-from drawthings_mcp.tensors.header import Codec
-from drawthings_mcp.tensors.tensor import decode_tensor, encode_tensor
 from drawthings_mcp.validation import suggest
 
-Check: TypeAlias = Callable[[Settings], Verdict]
-
 _DISTRIBUTION = "drawthings-mcp"
-_REINSTALL = f"Install it anew: pip install --force-reinstall {_DISTRIBUTION} (or: uv tool install --force ...)."
+_REINSTALL = f"Install it again: pip install --force-reinstall {_DISTRIBUTION} (or: uv tool install --force ...)."
 _PREFIX = "DRAWTHINGS_"
 _NAME = re.compile(r"[A-Za-z0-9._-]+")
 
@@ -36,8 +31,11 @@ _NO_SPACE = 200_000_000
 
 _MAC_FOLDERS = "On a Mac also see System Settings → Privacy & Security → Files and Folders."
 
+_PATIENCE = 5.0
+"""Seconds in which an endpoint has to list its models."""
 
-def check_settings(_: Settings) -> Verdict:
+
+def check_settings(_: Settings) -> Finding:
     """Whether every variable that looks like a setting is one."""
     known = {variable(name) for name in NAMES}
     strange = sorted(name for name in os.environ if name.startswith(_PREFIX) and name not in known)
@@ -48,12 +46,12 @@ def check_settings(_: Settings) -> Verdict:
     return ok(f"every {_PREFIX} variable is known; {path} {'was read' if path.exists() else 'is not there'}")
 
 
-def check_python(_: Settings) -> Verdict:
+def check_python(_: Settings) -> Finding:
     """Which Python runs this."""
     return ok(f"{'.'.join(map(str, sys.version_info[:3]))} at {sys.executable}")
 
 
-def check_packages(_: Settings) -> Verdict:
+def check_packages(_: Settings) -> Finding:
     """Whether everything that the package needs is there, in which versions."""
     names = [_DISTRIBUTION, *_list_requirements()]
     versions = {name: _find_version(name) for name in names}
@@ -74,8 +72,13 @@ def _find_version(name: str) -> str | None:
         return None
 
 
-def check_decoder(_: Settings) -> Verdict:
+def check_decoder(_: Settings) -> Finding:
     """Whether compressed pictures can be decoded, in the process that is there for it."""
+    import numpy as np
+
+    from drawthings_mcp.tensors.header import Codec
+    from drawthings_mcp.tensors.tensor import decode_tensor, encode_tensor
+
     ramp = np.linspace(-1, 1, 64 * 64 * 3, dtype=np.float16).reshape(1, 64, 64, 3)
     try:
         decoded = decode_tensor(encode_tensor(ramp, codec=Codec.FPZIP))
@@ -86,17 +89,17 @@ def check_decoder(_: Settings) -> Verdict:
     return ok("compressed pictures (fpzip) are decoded in a process of their own")
 
 
-def check_output_dir(settings: Settings) -> Verdict:
+def check_output_dir(settings: Settings) -> Finding:
     """Whether originals can be saved."""
     return _check_folder(settings.output_dir, "DRAWTHINGS_OUTPUT_DIR")
 
 
-def check_state_dir(settings: Settings) -> Verdict:
+def check_state_dir(settings: Settings) -> Finding:
     """Whether catalog and pins can be kept."""
     return _check_folder(settings.state_dir, "DRAWTHINGS_STATE_DIR")
 
 
-def _check_folder(folder: Path, variable: str) -> Verdict:
+def _check_folder(folder: Path, variable: str) -> Finding:
     remedy = f"Change its permissions, or set {variable} to a folder of yours. {_MAC_FOLDERS}"
     try:
         existing = _find_existing(folder)
@@ -114,7 +117,7 @@ def _find_existing(folder: Path) -> Path:
     return next(path for path in (folder, *folder.absolute().parents) if path.exists())
 
 
-def check_space(settings: Settings) -> Verdict:
+def check_space(settings: Settings) -> Finding:
     """Whether the disk has room for pictures."""
     try:
         free = shutil.disk_usage(_find_existing(settings.output_dir)).free
@@ -127,8 +130,11 @@ def check_space(settings: Settings) -> Verdict:
     return ok(detail) if free >= _LOW_SPACE else warning(detail, remedy)
 
 
-def check_catalog(settings: Settings) -> Verdict:
+def check_catalog(settings: Settings) -> Finding:
     """Whether the catalog of pictures can be opened and is sound."""
+    from drawthings_mcp.library.catalog import ImageCatalog
+    from drawthings_mcp.library.database import FILE_NAME
+
     path = settings.state_dir / FILE_NAME
     try:
         if not path.exists():
@@ -141,7 +147,67 @@ def check_catalog(settings: Settings) -> Verdict:
     return ok(f"sound, {count} picture{'' if count == 1 else 's'}: {path}")
 
 
-MACHINE_CHECKS: Mapping[str, Check] = {
+def check_presets(settings: Settings) -> Finding:
+    """Whether the user's presets can be read."""
+    from drawthings_mcp.presets.collection import read_presets
+
+    presets = read_presets(settings.custom_configs, settings.state_dir)
+    own = [preset.name for preset in presets.presets if preset.is_own]
+    if presets.problems:
+        return warning(
+            " ".join(presets.problems),
+            "Repair the file, name another as DRAWTHINGS_CUSTOM_CONFIGS, or set that to none.",
+        )
+    if not own:
+        return ok("none of your own; those you save in the app, or in the presets folder, are found by name")
+    return ok(f"{len(own)} of your own, {len(presets.presets) - len(own)} built in")
+
+
+def check_folders(settings: Settings) -> Finding:
+    """Whether the folders to read pictures from and to search are there."""
+    named = {"DRAWTHINGS_INPUT_DIRS": settings.input_dirs, "DRAWTHINGS_SEARCH_DIRS": settings.search_dirs}
+    missing = [f"{folder} ({name})" for name, folders in named.items() for folder in folders if not folder.is_dir()]
+    if missing:
+        return warning(f"not there: {', '.join(missing)}", "Correct the setting, or connect the disk.")
+    searched = ", ".join(map(str, settings.search_dirs)) or "the output folder only"
+    return ok(f"pictures are read from {', '.join(map(str, settings.input_dirs))}; searched: {searched}")
+
+
+async def check_endpoint(url: str, model: str, key: str, purpose: str) -> Finding:
+    """Whether an endpoint serves, and has the model that was named.
+
+    Parameters
+    ----------
+    purpose
+        What it is for, when there is none.
+    """
+    if not url:
+        return ok(f"none is set; {purpose}")
+    from drawthings_mcp.web.endpoint import Endpoint, get_json
+
+    try:
+        reply = await get_json(Endpoint(url, model, key), "models", timeout=_PATIENCE)
+    except DrawThingsError as error:
+        # Nothing fails without it.
+        return replace(blame(error, "Start it, or correct the address."), status="warning")
+    rows = reply.get("data") if isinstance(reply, dict) else None
+    names = [str(row.get("id")) for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+    if model and model not in names:
+        return warning(f"it serves, but does not list {model}; it has: {', '.join(names) or 'none'}", "Load it there.")
+    return ok(f"it serves {', '.join(names) or 'no model yet'}")
+
+
+async def check_endpoints(settings: Settings) -> Mapping[str, Finding]:
+    """Both endpoints that can be set."""
+    vision = settings.vision_url, settings.vision_model, settings.vision_key.get_secret_value()
+    embedding = settings.embedding_url, settings.embedding_model, settings.embedding_key.get_secret_value()
+    return {
+        "vision endpoint": await check_endpoint(*vision, "pictures are not described to models that cannot see them"),
+        "embeddings": await check_endpoint(*embedding, "search goes by words and looks"),
+    }
+
+
+MACHINE_CHECKS: Mapping[str, Check[Settings]] = {
     "settings": check_settings,
     "Python": check_python,
     "packages": check_packages,
@@ -151,3 +217,4 @@ MACHINE_CHECKS: Mapping[str, Check] = {
     "disk space": check_space,
     "catalog": check_catalog,
 }
+EXTRA_CHECKS: Mapping[str, Check[Settings]] = {"presets": check_presets, "folders": check_folders}

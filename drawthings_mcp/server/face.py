@@ -54,7 +54,8 @@ MCP = Face(
             "gRPC, port 7859 by default)"
         ),
         "switch_on_browsing": (
-            "ask the user to switch on Enable Model Browsing in Draw Things (stand-alone server: --model-browser)"
+            "ask the user to switch on Enable Model Browsing in Draw Things (Advanced settings → API Server; "
+            "stand-alone server: --model-browser)"
         ),
         "update_server": "ask the user to update Draw Things",
     },

@@ -23,7 +23,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 from drawthings_mcp.cli import main
-from drawthings_mcp.doctor import Finding, diagnose
+from drawthings_mcp.cli.face import SHELL
+from drawthings_mcp.doctor.diagnosis import diagnose
+from drawthings_mcp.doctor.finding import Finding
 from drawthings_mcp.settings import load_settings
 
 
@@ -95,7 +97,7 @@ def examine(folders: Mapping[str, str]) -> Examine:
     async def look(server: str, *, timeout: float = 20.0, render: bool = False, **options: str) -> dict[str, Finding]:
         settings = load_settings({"server": server, **options}, environment=folders)
         with anyio.fail_after(60):
-            diagnosis = await diagnose(settings, timeout=timeout, render=render)
+            diagnosis = await diagnose(settings, timeout=timeout, render=render, face=SHELL)
         return {finding.name: finding for finding in diagnosis.findings}
 
     return look

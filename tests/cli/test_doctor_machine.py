@@ -11,8 +11,7 @@ from typing import Any
 
 import pytest
 
-from drawthings_mcp.doctor import Finding
-from drawthings_mcp.doctor.finding import Verdict
+from drawthings_mcp.doctor.finding import Finding
 from drawthings_mcp.doctor.machine import MACHINE_CHECKS
 from drawthings_mcp.library.catalog import ImageCatalog
 
@@ -107,7 +106,7 @@ def test_the_catalog_is_read_through(doctor: Invoke, tmp_path: Path) -> None:
 
 
 def test_a_check_that_fails_itself_hides_no_other(doctor: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(_: object) -> Verdict:
+    def fail(_: object) -> Finding:
         raise RuntimeError("a mistake")
 
     monkeypatch.setitem(MACHINE_CHECKS, "Python", fail)

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from drawthings_mcp.doctor import Finding
+from drawthings_mcp.doctor.finding import Finding
 from drawthings_mcp.presets.mode_table import list_preferred_models
 from drawthings_mcp.simulator import Simulator
 
@@ -22,7 +22,7 @@ async def test_a_server_that_does_not_list_its_models_names_both_switches(examin
         findings = await examine(simulator.address)
     browsing = findings["model browsing"]
     assert browsing.status == "warning"
-    assert "Enable Model Browsing on in Draw Things under Advanced settings → API Server" in browsing.remedy
+    assert "Switch on Enable Model Browsing in Draw Things (Advanced settings → API Server)" in browsing.remedy
     assert "--model-browser" in browsing.remedy
     assert findings["model"].detail == (
         "generate_image chooses Z Image Turbo 1.0 (z_image_turbo_1.0_q8p.ckpt) when none is named"

@@ -18,7 +18,7 @@ from anyio.abc import ByteStream
 from drawthings_mcp._generated import image_service_pb2 as pb
 from drawthings_mcp._generated import image_service_pb2_grpc as pb_grpc
 from drawthings_mcp.client.certificate import parse_certificate
-from drawthings_mcp.doctor import Finding
+from drawthings_mcp.doctor.finding import Finding
 from drawthings_mcp.simulator import Simulator
 
 pytestmark = pytest.mark.anyio
@@ -144,7 +144,7 @@ async def test_tls_that_is_demanded_of_a_plaintext_server_names_both_switches(ex
         findings = await examine(simulator.address, tls="on")
     assert findings["encryption"].status == "problem"
     assert "without TLS" in findings["encryption"].detail
-    assert "--tls off or DRAWTHINGS_TLS=off" in findings["encryption"].remedy
+    assert "use --tls off or set DRAWTHINGS_TLS=off" in findings["encryption"].remedy
     assert "Transport Layer Security in Draw Things under Advanced settings → API Server" in (
         findings["encryption"].remedy
     )
@@ -155,7 +155,7 @@ async def test_tls_that_is_switched_off_for_a_tls_server_names_the_setting(exami
     async with Simulator(tls=True) as simulator:
         findings = await examine(simulator.address, tls="off")
     assert findings["encryption"].status == "problem"
-    assert "--tls auto or DRAWTHINGS_TLS=auto" in findings["encryption"].remedy
+    assert "Use --tls auto or set DRAWTHINGS_TLS=auto" in findings["encryption"].remedy
     assert findings["certificate"].status == "skipped"
     assert findings["model"].status == "ok"
 
@@ -235,7 +235,7 @@ async def test_a_certificate_that_the_ca_file_does_not_know_is_a_problem(
         certificate = (await examine(simulator.address, ca_file=str(ca_file)))["certificate"]
     assert certificate.status == "problem"
     assert "does not pass" in certificate.detail
-    assert "leave the CA file out to pin" in certificate.remedy
+    assert "leave --ca-file out to pin" in certificate.remedy
 
 
 async def test_a_ca_file_without_a_certificate_is_a_problem(examine: Examine, tmp_path: Path) -> None:
@@ -288,7 +288,7 @@ async def test_the_shared_secret_is_judged(examine: Examine, wanted: str, given:
     assert secret.status == status
     assert detail in secret.detail
     if status == "problem":
-        assert "--shared-secret or DRAWTHINGS_SHARED_SECRET" in secret.remedy
+        assert "use --shared-secret … or set DRAWTHINGS_SHARED_SECRET=…" in secret.remedy
         assert findings["protocol"].status == "ok"
         assert findings["model browsing"].status == "skipped"
 

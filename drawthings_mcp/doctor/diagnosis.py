@@ -6,15 +6,14 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import Any
 
 import anyio
 import anyio.to_thread
 
-from drawthings_mcp.doctor.finding import Finding, Verdict, blame, problem
+from drawthings_mcp.doctor.finding import Check, Finding, SubjectT, blame, problem
 from drawthings_mcp.errors import DrawThingsError
+from drawthings_mcp.faces import PYTHON, Face
 from drawthings_mcp.settings import DEMO_SERVER, Settings
-from drawthings_mcp.studio.background import load_room
 
 _logger = logging.getLogger(__name__)
 
@@ -23,8 +22,6 @@ TIMEOUT = 10.0
 
 MACHINE = "This machine"
 EXTRAS = "What you added"
-
-_RENDERING = " and making a tiny picture there; loading the model may take a minute"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,15 +41,6 @@ class Diagnosis:
         return tuple(finding for finding in self.findings if finding.status == "warning")
 
 
-@dataclass(frozen=True, slots=True)
-class _Scope:
-    """How far an examination goes; parameters as in ``diagnose``."""
-
-    timeout: float
-    render: bool
-    report: Callable[[str], None]
-
-
 def _keep_quiet(message: str) -> None:
     """A report for callers who do not want any."""
 
@@ -63,6 +51,7 @@ async def diagnose(
     timeout: float = TIMEOUT,
     render: bool = False,
     report: Callable[[str], None] = _keep_quiet,
+    face: Face = PYTHON,
 ) -> Diagnosis:
     """Examines this machine and every configured server; whatever is wrong is a finding, never an exception.
 
@@ -75,13 +64,16 @@ async def diagnose(
     render
         Whether every server makes a tiny picture.
     report
-        Told what is being done.
+        Called with what is being done.
+    face
+        Names settings and steps in the findings.
     """
-    scope = _Scope(timeout, render, report)
-    servers = (_examine_server(name, settings, scope) for name in settings.servers)
-    examinations = [_examine_machine(settings), _examine_extras(settings), *servers]
-    groups = await _run_all(examinations)
-    return Diagnosis(tuple(_excuse_spare_servers([finding for group in groups for finding in group])))
+    servers = (
+        _examine_server(name, settings, timeout=timeout, render=render, report=report) for name in settings.servers
+    )
+    groups = await _run_all([_examine_machine(settings), _examine_extras(settings), *servers])
+    findings = [finding.word(face) for group in groups for finding in group]
+    return Diagnosis(tuple(_excuse_spare_servers(findings)))
 
 
 async def _run_all(examinations: Sequence[Awaitable[list[Finding]]]) -> list[list[Finding]]:
@@ -98,69 +90,74 @@ async def _run_all(examinations: Sequence[Awaitable[list[Finding]]]) -> list[lis
 
 async def _examine_machine(settings: Settings) -> list[Finding]:
     try:
-        room = await load_room("doctor.machine")
+        from drawthings_mcp.doctor.machine import MACHINE_CHECKS
     except Exception as error:
-        return [_confess(error).name("installation", MACHINE)]
-    return await anyio.to_thread.run_sync(_put_all, room.MACHINE_CHECKS, settings, MACHINE)
+        return [replace(_confess(error), name="installation", group=MACHINE)]
+    return await anyio.to_thread.run_sync(_run_checks, MACHINE_CHECKS, settings, MACHINE)
 
 
 async def _examine_extras(settings: Settings) -> list[Finding]:
     try:
-        room = await load_room("doctor.extras")
+        from drawthings_mcp.doctor.machine import EXTRA_CHECKS, check_endpoints
+
+        endpoints = await check_endpoints(settings)
     except Exception as error:
-        return [_confess(error).name("extras", EXTRAS)]
-    findings = await anyio.to_thread.run_sync(_put_all, room.EXTRA_CHECKS, settings, EXTRAS)
-    endpoints = await room.check_endpoints(settings)
-    return [*findings, *(verdict.name(name, EXTRAS) for name, verdict in endpoints.items())]
+        return [replace(_confess(error), name="extras", group=EXTRAS)]
+    findings = await anyio.to_thread.run_sync(_run_checks, EXTRA_CHECKS, settings, EXTRAS)
+    return [*findings, *(replace(found, name=name, group=EXTRAS) for name, found in endpoints.items())]
 
 
-async def _examine_server(address: str, settings: Settings, scope: _Scope) -> list[Finding]:
+async def _examine_server(
+    address: str, settings: Settings, *, timeout: float, render: bool, report: Callable[[str], None]
+) -> list[Finding]:
     group = f"Server {address}"
+    what = " and making a tiny picture there; loading the model may take a minute" if render else ""
     try:
-        evidence_room = await load_room("doctor.evidence")
-        server_room = await load_room("doctor.server")
-        recommended_room = await load_room("doctor.recommended")
-        async with _started(address, settings, scope) as (actual, effective):
-            scope.report(f"Looking at {actual}{_RENDERING if scope.render else ''} …")
-            evidence = await evidence_room.gather_evidence(
-                actual, effective, timeout=scope.timeout, render=scope.render
-            )
+        from drawthings_mcp.doctor.evidence import gather_evidence
+        from drawthings_mcp.doctor.server import SERVER_CHECKS
+
+        async with _started(address, settings, report) as (actual, effective):
+            report(f"Looking at {actual}{what} …")
+            evidence = await gather_evidence(actual, effective, timeout=timeout, render=render)
     except DrawThingsError as error:
-        return [blame(error).name("setting", group)]
+        return [replace(blame(error), name="setting", group=group)]
     except Exception as error:
-        return [_confess(error).name("server", group)]
-    return _put_all({**server_room.SERVER_CHECKS, **recommended_room.MODEL_CHECKS}, evidence, group)
+        return [replace(_confess(error), name="server", group=group)]
+    return _run_checks(SERVER_CHECKS, evidence, group)
 
 
 @asynccontextmanager
-async def _started(address: str, settings: Settings, scope: _Scope) -> AsyncIterator[tuple[str, Settings]]:
+async def _started(
+    address: str, settings: Settings, report: Callable[[str], None]
+) -> AsyncIterator[tuple[str, Settings]]:
     """The address to look at and the settings for it; runs the embedded simulator meanwhile if that is meant."""
     if address != DEMO_SERVER:
         yield address, settings
         return
-    simulator_room = await load_room("simulator")
-    async with simulator_room.Simulator() as simulator:
-        scope.report(f"Started the embedded simulator at {simulator.address}.")
+    from drawthings_mcp.simulator.server import Simulator
+
+    async with Simulator() as simulator:
+        report(f"Started the embedded simulator at {simulator.address}.")
         yield simulator.address, settings.model_copy(update={"tls": "off", "ca_file": None})
 
 
-def _put_all(checks: Mapping[str, Callable[[Any], Verdict]], subject: object, group: str) -> list[Finding]:
-    return [_put(check, subject).name(name, group) for name, check in checks.items()]
+def _run_checks(checks: Mapping[str, Check[SubjectT]], subject: SubjectT, group: str) -> list[Finding]:
+    return [replace(_run_check(check, subject), name=name, group=group) for name, check in checks.items()]
 
 
-def _put(check: Callable[[Any], Verdict], subject: object) -> Verdict:
+def _run_check(check: Check[SubjectT], subject: SubjectT) -> Finding:
     try:
         return check(subject)
     except Exception as error:
         return _confess(error)
 
 
-def _confess(error: Exception) -> Verdict:
+def _confess(error: Exception) -> Finding:
     """What is to be said of an error that nobody expected; the others go on."""
     if isinstance(error, ImportError):
         return problem(
             f"a part of the installation is missing or broken: {error}",
-            "Install it anew: pip install --force-reinstall drawthings-mcp.",
+            "Install it again: pip install --force-reinstall drawthings-mcp.",
         )
     _logger.error("A check failed.", exc_info=error)
     return problem(
