@@ -1,4 +1,4 @@
-"""Project files built from the description of their format (formats §5) with FlatBuffers' own builder, none of our code."""
+"""Project files built after their description (formats §5) with FlatBuffers' own builder, none of our code."""
 
 from __future__ import annotations
 
