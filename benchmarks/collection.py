@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import accumulate
 from pathlib import Path
 
-from drawthings_mcp.metadata import ImageFacts
+from drawthings_mcp.metadata.dialect import ImageMetadata
 from drawthings_mcp.search.entry import Entry, Listing, Stamp, place_name
 
 _COMMON = (
@@ -76,14 +76,14 @@ _WEIGHTS = tuple(accumulate(1 / (place + 1) for place in range(len(COMMON))))
 _RARE = make_rare_words()
 
 
-def make_facts(number: int) -> ImageFacts:
+def make_facts(number: int) -> ImageMetadata:
     """What a picture says about itself: common words as in natural language, and some that few have."""
     dice = random.Random(number)
     words = dice.choices(COMMON, cum_weights=_WEIGHTS, k=dice.randint(6, 14))
     words += [_RARE[int(len(_RARE) * dice.random() ** 3)] for _ in range(dice.randint(2, 6))]
     dice.shuffle(words)
     width, height = SIZES[int(len(SIZES) * dice.random() ** 2)]
-    return ImageFacts(
+    return ImageMetadata(
         "draw-things",
         width,
         height,

@@ -14,7 +14,7 @@ from PIL import Image
 
 from benchmarks.measurement import Measurement, time_side_by_side
 from drawthings_mcp.errors import InvalidImageError
-from drawthings_mcp.metadata import read_facts
+from drawthings_mcp.metadata.reading import read_image_metadata
 from drawthings_mcp.metadata.xmp import Packet, build_packet
 
 FILES = 400
@@ -39,10 +39,12 @@ def run() -> Iterator[Measurement]:
 
 
 def measure_reading(name: str, folder: Path, make_texts: Callable[[int], dict[str, str]], chunk: int) -> Measurement:
-    """Microseconds per file of ``read_facts``, over many files of about 1.5 MB that differ."""
+    """Microseconds per file of ``read_image_metadata``, over many files of about 1.5 MB that differ."""
     paths = write_files(folder, make_texts, chunk)
     duel = time_side_by_side(
-        lambda: [read_facts(path) for path in paths], lambda: [_read_by_pillow(path) for path in paths], _ROUNDS
+        lambda: [read_image_metadata(path) for path in paths],
+        lambda: [_read_by_pillow(path) for path in paths],
+        _ROUNDS,
     )
     ours, pillow = (min(seconds) / len(paths) * 1e6 for seconds in (duel.ours, duel.reference))
     note = f"{1e6 / ours:,.0f} files/s; Pillow's open and text: {pillow:.0f} us"
@@ -55,7 +57,7 @@ def measure_memory(path: Path) -> Measurement:
     path.write_bytes(build_png({}, 1000, (b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + zlib.compress(_wrap(text)))))
     tracemalloc.start()
     try:
-        read_facts(path)
+        read_image_metadata(path)
     except InvalidImageError:
         pass
     finally:

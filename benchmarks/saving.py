@@ -17,7 +17,7 @@ from drawthings_mcp.generation import GeneratedImage, ImageGenerationConfig
 from drawthings_mcp.library.catalog import ImageCatalog
 from drawthings_mcp.library.new_files import file_stem
 from drawthings_mcp.library.originals import save_image
-from drawthings_mcp.metadata import build_metadata
+from drawthings_mcp.metadata.draw_things import build_metadata
 from drawthings_mcp.tensors.png import encode_png
 
 _SIDE = 1024

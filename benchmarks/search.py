@@ -27,7 +27,8 @@ from benchmarks.measurement import Measurement, measure_peak, time_once
 from drawthings_mcp.databases import Database, transaction
 from drawthings_mcp.generation import GeneratedImage, ImageGenerationConfig
 from drawthings_mcp.library.catalog import ImageCatalog
-from drawthings_mcp.metadata import build_metadata, read_facts_from
+from drawthings_mcp.metadata.draw_things import build_metadata
+from drawthings_mcp.metadata.reading import read_image_metadata_from
 from drawthings_mcp.search.database import open_index, open_tags
 from drawthings_mcp.search.indexing import run_indexing
 from drawthings_mcp.search.looking import source_key
@@ -69,7 +70,7 @@ def _measure_files(folder: Path) -> Measurement:
         prompt = f"a red fox number {number} in snow, {_RARE[number]}"
         image = GeneratedImage(pixels, prompt, "blurry", ImageGenerationConfig(model="m.ckpt", seed=number, steps=8))
         (folder / f"{number}.png").write_bytes(encode_png(pixels, build_metadata(image)))
-    source = FolderSource("folders", folder, lambda file, path: read_facts_from(file, name=str(path)))
+    source = FolderSource("folders", folder, lambda file, path: read_image_metadata_from(file, name=str(path)))
     state = folder.parent / "state"
     seconds = time_once(lambda: run_indexing(open_index(state), open_tags(state), [source]))
     note = f"{_FILES / seconds:.0f} files a second"

@@ -5,9 +5,8 @@ The names below are loaded when they are first used, so that importing the packa
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from drawthings_mcp.late import import_late
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from drawthings_mcp.api.async_client import AsyncDrawThingsClient
@@ -25,26 +24,7 @@ if TYPE_CHECKING:
         SamplerType,
         SeedMode,
     )
-    from drawthings_mcp.metadata import read_metadata
-
-_HOMES = {
-    "api.async_client": ("AsyncDrawThingsClient",),
-    "api.blocking": ("DrawThingsClient", "generate_image"),
-    "errors": ("DrawThingsError", "DrawThingsWarning"),
-    "generation": (
-        "ControlInputType",
-        "ControlMode",
-        "ControlNetConfig",
-        "GeneratedImage",
-        "GenerationRequest",
-        "ImageGenerationConfig",
-        "LoRAConfig",
-        "LoRAMode",
-        "SamplerType",
-        "SeedMode",
-    ),
-    "metadata": ("read_metadata",),
-}
+    from drawthings_mcp.metadata.reading import read_metadata
 
 __all__ = [
     "AsyncDrawThingsClient",
@@ -65,7 +45,34 @@ __all__ = [
     "read_metadata",
 ]
 
-__getattr__ = import_late(__name__, _HOMES)
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(_import_home(name), name)
+    return value
+
+
+def _import_home(name: str) -> ModuleType:
+    if name == "AsyncDrawThingsClient":
+        from drawthings_mcp.api import async_client
+
+        return async_client
+    if name in ("DrawThingsClient", "generate_image"):
+        from drawthings_mcp.api import blocking
+
+        return blocking
+    if name in ("DrawThingsError", "DrawThingsWarning"):
+        from drawthings_mcp import errors
+
+        return errors
+    if name == "read_metadata":
+        from drawthings_mcp.metadata import reading
+
+        return reading
+    from drawthings_mcp import generation
+
+    return generation
 
 
 def __dir__() -> list[str]:

@@ -24,7 +24,7 @@ from drawthings_mcp.generation import GeneratedImage, GenerationRequest, find_au
 from drawthings_mcp.library.animation import find_container, save_animation
 from drawthings_mcp.library.audio import Sound, save_audio
 from drawthings_mcp.library.frames import FrameSet
-from drawthings_mcp.metadata import ModelKind
+from drawthings_mcp.metadata.draw_things_keys import ModelKind
 from drawthings_mcp.planning import ComposedRequests, load_known
 from drawthings_mcp.tensors.audio import decode_audio
 from drawthings_mcp.tensors.image import decode_image

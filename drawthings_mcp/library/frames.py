@@ -12,7 +12,8 @@ from typing import Any, TypedDict, Unpack
 
 from drawthings_mcp.generation import GeneratedImage
 from drawthings_mcp.library.new_files import number_stems, write_new_file
-from drawthings_mcp.metadata import ModelKind, build_metadata
+from drawthings_mcp.metadata.draw_things import build_metadata
+from drawthings_mcp.metadata.draw_things_keys import ModelKind
 from drawthings_mcp.tensors.png import encode_png
 
 _NUMBER = "-{:04d}"

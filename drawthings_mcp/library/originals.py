@@ -17,7 +17,8 @@ from drawthings_mcp.errors import InvalidImageError, MissingFileError
 from drawthings_mcp.generation import GeneratedImage
 from drawthings_mcp.library.new_files import number_stems, write_named_file, write_new_file
 from drawthings_mcp.library.records import ImageRecord
-from drawthings_mcp.metadata import ModelKind, build_made_metadata, build_metadata
+from drawthings_mcp.metadata.draw_things import build_made_metadata, build_metadata
+from drawthings_mcp.metadata.draw_things_keys import ModelKind
 from drawthings_mcp.tensors.picture_files import open_regular_file
 from drawthings_mcp.tensors.pixels import ensure_pixels
 from drawthings_mcp.tensors.pixels import read_pixels as read_stream

@@ -27,8 +27,9 @@ from drawthings_mcp.library.records import (
     RecordFields,
     parse_id,
 )
-from drawthings_mcp.metadata import ImageMetadata, read_metadata
+from drawthings_mcp.metadata.draw_things import DrawThingsMetadata
 from drawthings_mcp.metadata.draw_things_keys import parse_size
+from drawthings_mcp.metadata.reading import read_metadata
 from drawthings_mcp.tensors.picture_files import open_regular_file
 
 _SUFFIX = ".png"
@@ -77,7 +78,7 @@ def recover_files(
     return [recover_file(catalog, path, metadata, trusted) for path, metadata in ours]
 
 
-def read_own(path: Path) -> ImageMetadata | None:
+def read_own(path: Path) -> DrawThingsMetadata | None:
     """How a picture was made that this package saved for the catalog; None for any other file."""
     try:
         with open_regular_file(path):
@@ -89,7 +90,7 @@ def read_own(path: Path) -> ImageMetadata | None:
 
 
 def recover_file(
-    catalog: ImageCatalog, path: Path, metadata: ImageMetadata, trusted: Collection[str] | None = None
+    catalog: ImageCatalog, path: Path, metadata: DrawThingsMetadata, trusted: Collection[str] | None = None
 ) -> ImageRecord:
     """The record of a file of ours, made if need be.
 
@@ -116,7 +117,7 @@ def recover_file(
     return catalog.add(parsed[0] if parsed else "v", path, reserved=reserved, sha256=sha256, **facts)
 
 
-def _build_facts(path: Path, metadata: ImageMetadata) -> RecordFields:
+def _build_facts(path: Path, metadata: DrawThingsMetadata) -> RecordFields:
     record = metadata.record
     width, height = parse_size(record.get("size")) or (0, 0)
     return {

@@ -9,9 +9,7 @@ import json
 import re
 from collections.abc import Mapping
 
-from drawthings_mcp.metadata.clues import Clues
-from drawthings_mcp.metadata.facts import ImageFacts
-from drawthings_mcp.metadata.json_values import check_values, find_float, find_int
+from drawthings_mcp.metadata.dialect import ImageMetadata, ImageTags, check_values, find_float, find_int
 
 _STEPS = re.compile(r"(?:^|,)\s*Steps:\s*\d")
 _COMPANIONS = re.compile(r"(?:^|,)\s*(Sampler|CFG scale|Seed|Size):")
@@ -24,13 +22,13 @@ _JSON = json.JSONDecoder(strict=False)
 _MAX_PAIRS = 1000
 
 
-def parse_a1111(clues: Clues) -> ImageFacts | None:
+def parse_a1111(tags: ImageTags) -> ImageMetadata | None:
     """The facts in a text of this grammar; None for any other text."""
-    text = clues.parameters
+    text = tags.parameters
     return None if "Steps:" not in text or text.lstrip().startswith("{") else parse_parameters(text)
 
 
-def parse_parameters(text: str) -> ImageFacts | None:
+def parse_parameters(text: str) -> ImageMetadata | None:
     """The facts in a text; None when no line of it is a line of parameters.
 
     Raises
@@ -46,10 +44,8 @@ def parse_parameters(text: str) -> ImageFacts | None:
     before = next((number for number, line in enumerate(lines[:place]) if line.startswith(_NEGATIVE)), place)
     values = parse_pairs(lines[place])
     prompt, loras = take_loras("\n".join(lines[:before]))
-    return ImageFacts(
+    return ImageMetadata(
         dialect="a1111",
-        width=0,
-        height=0,
         prompt=prompt,
         negative_prompt="\n".join(lines[before:place]).removeprefix(_NEGATIVE).strip(),
         model=values.get("Model", ""),

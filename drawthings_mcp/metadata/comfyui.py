@@ -6,16 +6,13 @@ Owns which node decides what. Anybody can write nodes, so inputs are known by th
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any
 
 from drawthings_mcp.metadata.a1111 import join_sampler
-from drawthings_mcp.metadata.clues import Clues
-from drawthings_mcp.metadata.comfyui_graph import Graph, Link, Node, parse_prompt, parse_workflow, walk_up
-from drawthings_mcp.metadata.comfyui_text import PromptReader
-from drawthings_mcp.metadata.facts import ImageFacts
-from drawthings_mcp.metadata.json_values import find_float, find_int, find_text
+from drawthings_mcp.metadata.comfyui_graph import Graph, GraphNode, Link, parse_prompt, parse_workflow, walk_up
+from drawthings_mcp.metadata.dialect import ImageMetadata, ImageTags, find_float, find_int, find_text
 
 _SAMPLERS = frozenset(("SamplerCustom", "SamplerCustomAdvanced", "WanVideoSampler", "DrawThingsSampler"))
 _AGAIN = ("detailer", "upscale")
@@ -40,16 +37,16 @@ _PREFERRED = (*_SEEDS, "value", "int", "number", "float")
 """Inputs of a node that hands on a number, the likeliest first."""
 
 
-def parse_comfyui(clues: Clues) -> ImageFacts | None:
-    """The facts of the graph that was executed, else of the one that was drawn; None when there is neither."""
-    graph = parse_prompt(clues.texts.get("prompt", "")) or parse_workflow(clues.texts.get("workflow", ""))
-    return None if graph is None else _build_facts(graph)
+def parse_comfyui(tags: ImageTags) -> ImageMetadata | None:
+    """What the graph that was executed, else of the one that was drawn; None when there is neither."""
+    graph = parse_prompt(tags.texts.get("prompt", "")) or parse_workflow(tags.texts.get("workflow", ""))
+    return None if graph is None else _build_metadata(graph)
 
 
-def _build_facts(graph: Graph) -> ImageFacts:
+def _build_metadata(graph: Graph) -> ImageMetadata:
     sampler = _find_sampler(graph)
     if sampler is None:
-        return _build_rough_facts(graph)
+        return _build_roughly(graph)
     guided = _find_guided(graph, sampler)
     inputs, guide = sampler.inputs, guided.inputs
     positive = next(
@@ -59,10 +56,8 @@ def _build_facts(graph: Graph) -> ImageFacts:
     schedule = inputs.get("sigmas")
     guidance = _find_number(graph, inputs, "cfg")
     guidance = _find_number(graph, guide, "cfg", "cfg_conds") if guidance is None else guidance
-    return ImageFacts(
+    return ImageMetadata(
         dialect="comfyui",
-        width=0,
-        height=0,
         prompt=PromptReader(graph, "positive").read(Link("") if positive is None else positive)
         or _read_own(graph, sampler),
         negative_prompt=PromptReader(graph, "negative").read(guide.get("negative", guide.get("text_embeds"))),
@@ -80,15 +75,13 @@ def _build_facts(graph: Graph) -> ImageFacts:
     )
 
 
-def _build_rough_facts(graph: Graph) -> ImageFacts:
+def _build_roughly(graph: Graph) -> ImageMetadata:
     """What can be told without a sampler that is known: whatever is encoded, the first model."""
     encoders = islice((key for key, node in graph.items() if "TextEncode" in node.kind), _MAX_ENCODERS)
     texts = [PromptReader(graph, "positive").read(Link(key)) for key in encoders]
     models = (_name_model(node) for node in graph.values())
-    return ImageFacts(
+    return ImageMetadata(
         dialect="comfyui",
-        width=0,
-        height=0,
         prompt="\n".join(dict.fromkeys(filter(None, texts))),
         model=next(filter(None, models), ""),
         loras=tuple(lora for node in graph.values() for lora in _list_loras(graph, node)),
@@ -96,12 +89,12 @@ def _build_rough_facts(graph: Graph) -> ImageFacts:
     )
 
 
-def _read_own(graph: Graph, sampler: Node) -> str:
+def _read_own(graph: Graph, sampler: GraphNode) -> str:
     """The prompt of a node that takes it as a text of its own."""
     return PromptReader(graph, "positive").resolve(sampler.inputs.get("prompt", ""))
 
 
-def _find_sampler(graph: Graph) -> Node | None:
+def _find_sampler(graph: Graph) -> GraphNode | None:
     """The sampler that is nearest to what was saved; of one run in several passes the one that began it."""
     used = {source.node for node in graph.values() for source in node.inputs.values() if isinstance(source, Link)}
     ends = [key for key in graph if key not in used]
@@ -114,7 +107,7 @@ def _find_sampler(graph: Graph) -> Node | None:
     return first and _find_beginning(graph, first)
 
 
-def _samples(node: Node) -> bool:
+def _samples(node: GraphNode) -> bool:
     names = node.inputs.keys()
     if node.kind in _SAMPLERS or names >= {"sampler_name", "steps", "cfg"}:
         return True
@@ -122,18 +115,18 @@ def _samples(node: Node) -> bool:
     return has_seed and ("prompt" in names or ("steps" in names and not names.isdisjoint(("positive", "guider"))))
 
 
-def _mends(node: Node) -> bool:
+def _mends(node: GraphNode) -> bool:
     return any(word in node.kind.lower() for word in _AGAIN)
 
 
-def _find_beginning(graph: Graph, sampler: Node) -> Node:
+def _find_beginning(graph: Graph, sampler: GraphNode) -> GraphNode:
     if sampler.inputs.get("add_noise") not in ("disable", False):
         return sampler
     earlier = (node for node in walk_up(graph, sampler.inputs.get("latent_image")) if _samples(node))
     return next((node for node in earlier if node.inputs.get("add_noise") not in ("disable", False)), sampler)
 
 
-def _find_guided(graph: Graph, sampler: Node) -> Node:
+def _find_guided(graph: Graph, sampler: GraphNode) -> GraphNode:
     """The node that the conditionings go to: the sampler, or the guider before it."""
     guiders = walk_up(graph, sampler.inputs.get("guider"))
     named = (node for node in guiders if not node.inputs.keys().isdisjoint(("positive", "conditioning", "cond1")))
@@ -149,7 +142,7 @@ def _find_model(graph: Graph, value: Any) -> tuple[str, tuple[tuple[str, float |
     return entered or next(filter(None, names), ""), tuple(loras)
 
 
-def _name_model(node: Node) -> str:
+def _name_model(node: GraphNode) -> str:
     return next((name for key in _MODELS if (name := _name_file(node.inputs.get(key)))), "")
 
 
@@ -160,7 +153,7 @@ def _name_file(value: Any) -> str:
     return find_text(value)
 
 
-def _list_loras(graph: Graph, node: Node) -> Iterator[tuple[str, float | None]]:
+def _list_loras(graph: Graph, node: GraphNode) -> Iterator[tuple[str, float | None]]:
     for key, value in node.inputs.items():
         match = _LORA.fullmatch(key.lower())
         name = _name_file(value) if match else ""
@@ -216,3 +209,103 @@ def _find_name(graph: Graph, inputs: Any, way: Any, name: str) -> str:
         return value
     ways = (*walk_up(graph, value), *walk_up(graph, way))
     return next((found for node in ways for key in (name, "value") if (found := find_text(node.inputs.get(key)))), "")
+
+
+_ENCODED = ("populated_text", "text", "prompt", "t5xxl", "clip_l", "text_g", "text_l", "string", "value")
+"""Inputs of an encoder that hold its text; several when it has several."""
+_PLAIN = ("populated_text", "text", "string", "value", "prompt")
+_GLUED = ("concat", "join", "combine")
+_GLUE = ("delimiter", "separator")
+_FLAGS = frozenset((*_GLUE, "clean_whitespace", "linebreak_addition"))
+_DISCARDING = "ConditioningZeroOut"
+_OTHERWISE = frozenset(
+    (
+        *("clip", "model", "vae", "image", "images", "pixels", "mask", "samples", "latent", "latent_image"),
+        *("control_net", "clip_vision", "clip_vision_output", "style_model", "guidance", "seed", "noise_seed"),
+    )
+)
+"""Inputs by which no prompt comes."""
+_MAX_NODES = 150
+"""Of one prompt; each may need several frames of the stack."""
+
+
+class PromptReader:
+    """Reads the texts of one side of a graph.
+
+    Parameters
+    ----------
+    side
+        ``positive`` or ``negative``.
+    """
+
+    def __init__(self, graph: Graph, side: str) -> None:
+        self._graph = graph
+        self._side = side
+        self._seen: set[str] = set()
+
+    def read(self, value: Any) -> str:
+        """The prompt that comes by an input."""
+        return "\n".join(_list_different(self._list_texts(value)))
+
+    def _list_texts(self, value: Any) -> Iterator[str]:
+        if isinstance(value, str):
+            yield value
+        node = self._visit(value)
+        if node is None or _DISCARDING in node.kind:
+            return
+        if texts := self._read_encoder(node):
+            yield from texts
+            return
+        for source in self._list_conditionings(node):
+            yield from self._list_texts(source)
+
+    def _read_encoder(self, node: GraphNode) -> list[str]:
+        own = [node.inputs.get(name) for name in (self._side, f"{self._side}_prompt", f"text_{self._side}")]
+        entered = [text for text in own if isinstance(text, str)]
+        linked = [node.inputs[f"{self._side}_prompt"]] if isinstance(own[1], Link) else []
+        if entered or linked:
+            return [*entered, *(self.resolve(link) for link in linked)]
+        if _is_glue(node):
+            return [self._glue(node)]
+        return [self.resolve(node.inputs[name]) for name in _ENCODED if isinstance(node.inputs.get(name), str | Link)]
+
+    def _list_conditionings(self, node: GraphNode) -> list[Link]:
+        links = {name: source for name, source in node.inputs.items() if isinstance(source, Link)}
+        named = [source for name, source in links.items() if "cond" in name or name in (self._side, "text_embeds")]
+        return named or [source for name, source in links.items() if name not in _OTHERWISE]
+
+    def resolve(self, value: Any) -> str:
+        """The text of an input: as entered, or what the nodes before it make of theirs."""
+        if isinstance(value, str):
+            return value
+        node = self._visit(value)
+        if node is None:
+            return ""
+        if _is_glue(node):
+            return self._glue(node)
+        texts = [node.inputs[name] for name in _PLAIN if name in node.inputs]
+        others = [source for source in node.inputs.values() if isinstance(source, str | Link)]
+        return next((text for source in (*texts, *others) if (text := self.resolve(source))), "")
+
+    def _glue(self, node: GraphNode) -> str:
+        glue = next((node.inputs[name] for name in _GLUE if isinstance(node.inputs.get(name), str)), " ")
+        sources = [
+            source for name, source in node.inputs.items() if name not in _FLAGS and isinstance(source, str | Link)
+        ]
+        return glue.replace("\\n", "\n").join(filter(None, (self.resolve(source) for source in sources)))
+
+    def _visit(self, value: Any) -> GraphNode | None:
+        """The node at the other end of a link; None when its text has been read."""
+        if not isinstance(value, Link) or value.node in self._seen or len(self._seen) >= _MAX_NODES:
+            return None
+        self._seen.add(value.node)
+        return self._graph.get(value.node)
+
+
+def _is_glue(node: GraphNode) -> bool:
+    kind = node.kind.lower()
+    return "conditioning" not in kind and any(word in kind for word in _GLUED)
+
+
+def _list_different(texts: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(text for text in (text.strip() for text in texts) if text))

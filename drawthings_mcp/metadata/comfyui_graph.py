@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from drawthings_mcp.metadata.json_values import find_list, find_object, find_text, parse_object
+from drawthings_mcp.metadata.dialect import find_list, find_object, find_text, parse_object
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
+class GraphNode:
     """One node.
 
     Attributes
@@ -36,7 +36,7 @@ class Node:
     inputs: Mapping[str, Any]
 
 
-Graph: TypeAlias = Mapping[str, Node]
+Graph: TypeAlias = Mapping[str, GraphNode]
 
 MAX_WALK = 1000
 """Nodes of one way; large graphs have some hundred in all."""
@@ -91,7 +91,7 @@ def parse_prompt(text: str) -> Graph | None:
     data = parse_object(text) or {}
     nodes = {key: node for key, node in data.items() if isinstance(node, dict) and "class_type" in node}
     graph = {
-        key: Node(
+        key: GraphNode(
             find_text(node["class_type"]), {n: _read(v, nodes) for n, v in find_object(node.get("inputs")).items()}
         )
         for key, node in nodes.items()
@@ -123,7 +123,7 @@ class _Drawing:
 
     def build(self) -> Graph:
         return {
-            key: Node(find_text(node["type"]), {**_name_values(node), **self._list_links(node)})
+            key: GraphNode(find_text(node["type"]), {**_name_values(node), **self._list_links(node)})
             for key, node in self._nodes.items()
             if node.get("mode") not in (_MUTED, _BYPASSED)
         }
@@ -192,7 +192,7 @@ def walk_up(
     *,
     seen: set[str] | None = None,
     limit: int = MAX_WALK,
-) -> Iterator[Node]:
+) -> Iterator[GraphNode]:
     """The node at the other end of a link, then those that feed it, nearest first, each once.
 
     Parameters

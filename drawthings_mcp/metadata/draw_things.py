@@ -1,36 +1,50 @@
-"""Draw Things' own dialect of image metadata, and this package's record within it (formats §3).
-
-Owns what a picture says about how it was made. Knows nothing of servers or folders; the XML is ``xmp``'s,
-the files are ``png``'s and ``carriers``'.
-"""
+"""Draw Things' own dialect of image metadata, and this package's record within it (formats §3)."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version as get_version
-from pathlib import Path
 from typing import Any
 
 from drawthings_mcp.errors import InvalidImageError, InvalidInputError
-from drawthings_mcp.generation import GeneratedImage, ImageGenerationConfig, LoRAConfig
+from drawthings_mcp.generation import GeneratedImage, ImageGenerationConfig, LoRAConfig, SamplerType
 from drawthings_mcp.generation.app_json import MAX_FLOAT32, shorten_float32, widen_float32
 from drawthings_mcp.generation.configuration import parse_app_json
-from drawthings_mcp.metadata.containers import read_carried
-from drawthings_mcp.metadata.draw_things_keys import ModelKind, build_keys, parse_keys, parse_size
-from drawthings_mcp.metadata.draw_things_text import build_text, parse_text
-from drawthings_mcp.metadata.exif import find_user_comment
-from drawthings_mcp.metadata.json_values import parse_object
-from drawthings_mcp.metadata.xmp import XMP_KEYWORD, Packet, build_packet, parse_packet
+from drawthings_mcp.limits import MAX_SEED
+from drawthings_mcp.metadata.dialect import (
+    ImageMetadata,
+    ImageTags,
+    find_float,
+    find_int,
+    find_list,
+    find_moment,
+    find_object,
+    find_text,
+    parse_object,
+)
+from drawthings_mcp.metadata.draw_things_keys import (
+    ModelKind,
+    build_keys,
+    build_text,
+    parse_keys,
+    parse_size,
+    parse_text,
+)
+from drawthings_mcp.metadata.xmp import Packet, build_packet
 
 SOFTWARE = "Draw Things"
 SIMULATED_SOFTWARE = "Draw Things (simulated)"
 OWN_SOFTWARE = "drawthings-mcp"
 RECORD_KEY = "drawthings_mcp"
 """Key of this package's own record; the app ignores keys that it does not know."""
+
+_MEDIA_ID = re.compile(r"[avpi][1-9]\d{0,15}")
+_ID_KEYS = ("media_id", "id")
 
 _NOT_TEXT = re.compile("[\ud800-\udfff]")
 """Halves of surrogate pairs: no text, and not to be encoded."""
@@ -39,7 +53,7 @@ _NOT_XML = re.compile("[\ufffe\uffff]")
 
 
 @dataclass(frozen=True, slots=True)
-class ImageMetadata:
+class DrawThingsMetadata:
     """How a picture was made, as far as it says so.
 
     Attributes
@@ -171,40 +185,7 @@ def _widen(value: Any) -> Any:
     return [_widen(item) for item in value] if isinstance(value, list | tuple) else value
 
 
-def read_metadata(path: Path) -> ImageMetadata | None:
-    """How the picture in a file was made; None when it carries nothing of this dialect.
-
-    The JSON in XMP counts first, then the JSON in EXIF, then the text for people (formats §3.5). No pixel
-    is decoded.
-
-    Raises
-    ------
-    InvalidImageError
-        The file is not a picture, or its metadata are too large or hostile.
-    StorageError
-        The file cannot be read.
-    """
-    carried = read_carried(path)
-    packet = parse_packet(carried.texts.get(XMP_KEYWORD, ""))
-    candidates = (
-        _parse_object(packet.comment),
-        _parse_object(find_user_comment(carried.exif) or ""),
-        parse_text(packet.description),
-    )
-    raw = next((candidate for candidate in candidates if candidate is not None), None)
-    return None if raw is None else parse_metadata(raw, packet.software)
-
-
-def _parse_object(text: str) -> dict[str, Any] | None:
-    """The object of this dialect in a text; None for any other JSON."""
-    try:
-        data = parse_object(text)
-    except InvalidImageError:
-        return None
-    return data if data is not None and isinstance(data.get("c"), str) else None
-
-
-def parse_metadata(raw: Mapping[str, Any], software: str = "") -> ImageMetadata:
+def parse_metadata(raw: Mapping[str, Any], software: str = "") -> DrawThingsMetadata:
     """The value of an object of this dialect; ``c`` is a text."""
     data: dict[str, Any] = _shorten(dict(raw))
     complete, short = _parse_complete(data.get("v2")), parse_keys(data)
@@ -213,7 +194,7 @@ def parse_metadata(raw: Mapping[str, Any], software: str = "") -> ImageMetadata:
     configuration = _build_configuration(fields)
     told = {name: getattr(configuration, name) for name in fields} if configuration else short
     sampler = told.get("sampler")
-    return ImageMetadata(
+    return DrawThingsMetadata(
         prompt=raw["c"],
         negative_prompt=raw["uc"] if isinstance(raw.get("uc"), str) else "",
         model=told.get("model", ""),
@@ -257,3 +238,101 @@ def _build_configuration(fields: Mapping[str, Any]) -> ImageGenerationConfig | N
         return ImageGenerationConfig(**fields) if fields else None
     except InvalidInputError:
         return None
+
+
+def parse_xmp_comment(tags: ImageTags) -> ImageMetadata | None:
+    """What the JSON that the app writes into XMP says."""
+    return _parse_comment(tags.packet.comment, tags)
+
+
+def parse_exif_comment(tags: ImageTags) -> ImageMetadata | None:
+    """The same from EXIF's UserComment, where other programs put it."""
+    return _parse_comment(tags.user_comment, tags)
+
+
+def parse_description(tags: ImageTags) -> ImageMetadata | None:
+    """What the text for people says, the last resort."""
+    found = parse_text(tags.packet.description)
+    return None if found is None else _build_metadata(found, tags)
+
+
+def _parse_comment(text: str, tags: ImageTags) -> ImageMetadata | None:
+    found = _parse_own_object(text)
+    return None if found is None else _build_metadata(found, tags)
+
+
+def _parse_own_object(text: str) -> dict[str, Any] | None:
+    """The object of this dialect in a text; None for any other JSON."""
+    found = parse_object(text)
+    return found if found is not None and isinstance(found.get("c"), str) else None
+
+
+def find_own_object(tags: ImageTags) -> dict[str, Any] | None:
+    """The object of this dialect in a picture's tags; None when there is none."""
+    for text in (tags.packet.comment, tags.user_comment):
+        with suppress(InvalidImageError):
+            if found := _parse_own_object(text):
+                return found
+    return parse_text(tags.packet.description)
+
+
+def _build_metadata(raw: Mapping[str, Any], tags: ImageTags) -> ImageMetadata:
+    complete, record = find_object(raw.get("v2")), find_object(raw.get(RECORD_KEY))
+    # The short keys tell what was rendered (formats §3.5).
+    told = {**{short: complete.get(key) for short, key in _LONG_NAMES.items()}, **raw}
+    return ImageMetadata(
+        dialect="draw-things",
+        prompt=raw["c"],
+        negative_prompt=find_text(told.get("uc")),
+        model=find_text(told["model"]),
+        loras=tuple(_list_loras(told.get("lora")) or _list_loras(complete.get("loras"))),
+        seed=_find_seed(told["seed"]),
+        steps=find_int(told["steps"]),
+        guidance_scale=_find_single(told["scale"]),
+        sampler=_find_sampler(told["sampler"]),
+        strength=_find_single(told["strength"]),
+        created=find_moment(record.get("created")),
+        software=tags.packet.software or SOFTWARE,
+        media_id=_find_media_id(record),
+        configuration=complete or _complete(raw),
+    )
+
+
+_LONG_NAMES = {
+    **{name: name for name in ("model", "seed", "steps", "strength", "sampler")},
+    "scale": "guidanceScale",
+}
+"""Short key → key of the complete object."""
+
+
+def _find_seed(value: Any) -> int | None:
+    seed = find_int(value)
+    return seed if seed is not None and 0 <= seed <= MAX_SEED else None
+
+
+def _find_single(value: Any) -> float | None:
+    """A number as somebody chose it: 0.6 for the 0.6000000238418579 that is stored."""
+    number = find_float(value)
+    return number if number is None or abs(number) > MAX_FLOAT32 else shorten_float32(number)
+
+
+def _find_sampler(value: Any) -> str:
+    is_number = isinstance(value, int) and value in SamplerType.__members__.values()
+    return SamplerType(value).display_name if is_number else find_text(value)
+
+
+def _list_loras(items: Any) -> list[tuple[str, float | None]]:
+    loras = [item for item in find_list(items) if isinstance(item, dict)]
+    named = [(find_text(lora.get("model") or lora.get("file")), _find_single(lora.get("weight"))) for lora in loras]
+    return [(name, weight) for name, weight in named if name]
+
+
+def _find_media_id(record: Mapping[str, Any]) -> str:
+    ids = (find_text(record.get(key)) for key in _ID_KEYS)
+    return next((found for found in ids if _MEDIA_ID.fullmatch(found)), "")
+
+
+def _complete(raw: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The complete object for a picture of an older app, which wrote the short keys only."""
+    configuration = parse_metadata(raw).configuration
+    return configuration.to_app_json() if configuration else {}

@@ -7,25 +7,32 @@ from dataclasses import replace
 from typing import Any
 
 from drawthings_mcp.metadata.a1111 import join_sampler, parse_pairs, parse_parameters
-from drawthings_mcp.metadata.clues import FOOOCUS_SCHEME, Clues
-from drawthings_mcp.metadata.facts import ImageFacts
-from drawthings_mcp.metadata.json_values import find_float, find_int, find_list, find_text, parse_object
+from drawthings_mcp.metadata.dialect import (
+    FOOOCUS_SCHEME,
+    ImageMetadata,
+    ImageTags,
+    find_float,
+    find_int,
+    find_list,
+    find_text,
+    parse_object,
+)
 
 _MARK = "base_model"
 _COMBINED = "lora_combined_"
 """Older versions write one ``name : weight`` per key."""
 
 
-def parse_fooocus(clues: Clues) -> ImageFacts | None:
+def parse_fooocus(tags: ImageTags) -> ImageMetadata | None:
     """The facts in either scheme; None for anything else."""
-    scheme, text = clues.texts.get(FOOOCUS_SCHEME, ""), clues.parameters
+    scheme, text = tags.texts.get(FOOOCUS_SCHEME, ""), tags.parameters
     if scheme == "a1111":
         return _parse_a1111(text)
     data = parse_object(text) if scheme or f'"{_MARK}"' in text else None
-    return _build_facts(data) if data and (scheme or _MARK in data) else None
+    return _build_metadata(data) if data and (scheme or _MARK in data) else None
 
 
-def _parse_a1111(text: str) -> ImageFacts | None:
+def _parse_a1111(text: str) -> ImageMetadata | None:
     facts = parse_parameters(text)
     if facts is None:
         return None
@@ -39,11 +46,9 @@ def _parse_a1111(text: str) -> ImageFacts | None:
     )
 
 
-def _build_facts(data: Mapping[str, Any]) -> ImageFacts:
-    return ImageFacts(
+def _build_metadata(data: Mapping[str, Any]) -> ImageMetadata:
+    return ImageMetadata(
         dialect="fooocus",
-        width=0,
-        height=0,
         prompt=find_text(data.get("prompt")) or _join(data.get("full_prompt")),
         negative_prompt=find_text(data.get("negative_prompt")) or _join(data.get("full_negative_prompt")),
         model=find_text(data.get(_MARK)),

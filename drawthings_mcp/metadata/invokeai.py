@@ -7,9 +7,16 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from drawthings_mcp.metadata.clues import Clues
-from drawthings_mcp.metadata.facts import ImageFacts
-from drawthings_mcp.metadata.json_values import find_float, find_int, find_list, find_object, find_text, parse_object
+from drawthings_mcp.metadata.dialect import (
+    ImageMetadata,
+    ImageTags,
+    find_float,
+    find_int,
+    find_list,
+    find_object,
+    find_text,
+    parse_object,
+)
 
 _NAMES = ("name", "model_name")
 """Of a model: since version 4, and in 3."""
@@ -18,21 +25,19 @@ _MAX_DREAM = 100_000
 _OPTIONS: Mapping[str, str] = {"-s": "steps", "-S": "seed", "-C": "cfg_scale", "-A": "sampler", "-f": "strength"}
 
 
-def parse_invokeai(clues: Clues) -> ImageFacts | None:
+def parse_invokeai(tags: ImageTags) -> ImageMetadata | None:
     """The facts in any of the three texts; None when there is none."""
-    if data := parse_object(clues.texts.get("invokeai_metadata", "")):
-        return _build_facts(data)
-    if data := parse_object(clues.texts.get("sd-metadata", "")):
-        return _build_old_facts(data)
-    return _parse_dream(clues.texts.get("Dream", ""))
+    if data := parse_object(tags.texts.get("invokeai_metadata", "")):
+        return _build_metadata(data)
+    if data := parse_object(tags.texts.get("sd-metadata", "")):
+        return _build_old(data)
+    return _parse_dream(tags.texts.get("Dream", ""))
 
 
-def _build_facts(data: Mapping[str, Any]) -> ImageFacts:
+def _build_metadata(data: Mapping[str, Any]) -> ImageMetadata:
     version = find_text(data.get("app_version"))
-    return ImageFacts(
+    return ImageMetadata(
         dialect="invokeai",
-        width=0,
-        height=0,
         prompt=find_text(data.get("positive_prompt")),
         negative_prompt=find_text(data.get("negative_prompt")),
         model=_find_name(data.get("model")),
@@ -59,7 +64,7 @@ def _list_loras(items: Any) -> list[tuple[str, float | None]]:
     return [(name, weight) for name, weight in named if name]
 
 
-def _build_old_facts(data: Mapping[str, Any]) -> ImageFacts:
+def _build_old(data: Mapping[str, Any]) -> ImageMetadata:
     image = find_object(data.get("image"))
     prompt = image.get("prompt")
     parts = [find_text(find_object(part).get("prompt")) for part in find_list(prompt)]
@@ -69,7 +74,7 @@ def _build_old_facts(data: Mapping[str, Any]) -> ImageFacts:
     )
 
 
-def _parse_dream(text: str) -> ImageFacts | None:
+def _parse_dream(text: str) -> ImageMetadata | None:
     """The facts in a command line: ``"prompt [negative]" -s 20 -S 1 …``."""
     if not text or len(text) > _MAX_DREAM:
         return None
@@ -81,12 +86,10 @@ def _parse_dream(text: str) -> ImageFacts | None:
     return _divide(prompt, {_OPTIONS[flag]: value for flag, value in options.items() if flag in _OPTIONS})
 
 
-def _divide(prompt: str, values: Mapping[str, Any]) -> ImageFacts:
+def _divide(prompt: str, values: Mapping[str, Any]) -> ImageMetadata:
     """The facts of a version that wrote both prompts as one, the negative one in brackets."""
-    return ImageFacts(
+    return ImageMetadata(
         dialect="invokeai",
-        width=0,
-        height=0,
         prompt=" ".join(_NEGATIVE.sub("", prompt).split()),
         negative_prompt=", ".join(part.strip() for part in _NEGATIVE.findall(prompt)),
         model=find_text(values.get("model")),

@@ -7,32 +7,37 @@ from itertools import zip_longest
 from typing import Any
 
 from drawthings_mcp.metadata.a1111 import join_sampler, take_loras
-from drawthings_mcp.metadata.clues import Clues
-from drawthings_mcp.metadata.facts import ImageFacts
-from drawthings_mcp.metadata.json_values import find_float, find_int, find_moment, find_object, find_text, parse_object
+from drawthings_mcp.metadata.dialect import (
+    ImageMetadata,
+    ImageTags,
+    find_float,
+    find_int,
+    find_moment,
+    find_object,
+    find_text,
+    parse_object,
+)
 
 _MARK = "sui_image_params"
 _OLD_PLACE = 0x0110
 """Older versions put the JSON into EXIF's Model."""
 
 
-def parse_swarmui(clues: Clues) -> ImageFacts | None:
+def parse_swarmui(tags: ImageTags) -> ImageMetadata | None:
     """The facts in SwarmUI's JSON; None for anything else."""
-    texts = (clues.parameters, clues.tags.get_text(_OLD_PLACE))
+    texts = (tags.parameters, tags.exif.get_text(_OLD_PLACE))
     text = next((text for text in texts if _MARK in text), "")
     data = parse_object(text)
-    return None if data is None or _MARK not in data else _build_facts(data)
+    return None if data is None or _MARK not in data else _build_metadata(data)
 
 
-def _build_facts(data: Mapping[str, Any]) -> ImageFacts:
+def _build_metadata(data: Mapping[str, Any]) -> ImageMetadata:
     values = find_object(data[_MARK])
     prompt, tagged = take_loras(find_text(values.get("prompt")))
     version = find_text(values.get("swarm_version"))
     creativity = find_float(values.get("initimagecreativity"))
-    return ImageFacts(
+    return ImageMetadata(
         dialect="swarmui",
-        width=0,
-        height=0,
         prompt=prompt,
         negative_prompt=find_text(values.get("negativeprompt")),
         model=find_text(values.get("model")),

@@ -12,7 +12,7 @@ from drawthings_mcp.errors import InvalidImageError, UnknownNameError
 from drawthings_mcp.library.catalog import ImageCatalog
 from drawthings_mcp.library.originals import hash_file, open_original
 from drawthings_mcp.library.records import ImageRecord, MediaKind
-from drawthings_mcp.metadata import build_made_metadata
+from drawthings_mcp.metadata.draw_things import build_made_metadata
 from drawthings_mcp.references.importing import Resolved, import_bytes, import_path, keep_found
 from drawthings_mcp.references.parsing import (
     ALLOWED,

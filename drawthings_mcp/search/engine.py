@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 
 from drawthings_mcp.errors import EndpointError, StorageError
 from drawthings_mcp.library.catalog import ImageCatalog
-from drawthings_mcp.metadata import ImageFacts, read_facts_from
+from drawthings_mcp.metadata.dialect import ImageMetadata
+from drawthings_mcp.metadata.reading import read_image_metadata_from
 from drawthings_mcp.search import tags as tag_file
 from drawthings_mcp.search.answer import Answerer
 from drawthings_mcp.search.arguments import WEB, SearchArguments, SearchResult, SearchRow, build_query
@@ -54,8 +55,8 @@ _logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-def _read(file: BinaryIO, path: Path) -> ImageFacts:
-    return read_facts_from(file, name=str(path))
+def _read(file: BinaryIO, path: Path) -> ImageMetadata:
+    return read_image_metadata_from(file, name=str(path))
 
 
 class SearchEngine:

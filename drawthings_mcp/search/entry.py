@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from drawthings_mcp.metadata import ImageFacts
+    from drawthings_mcp.metadata.dialect import ImageMetadata
     from drawthings_mcp.tensors.pixels import ImageLike
 
 
@@ -68,7 +68,7 @@ class Entry:
     content: str
     name: str
     modified: datetime
-    facts: ImageFacts
+    facts: ImageMetadata
 
 
 @runtime_checkable

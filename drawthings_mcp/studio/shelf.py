@@ -21,7 +21,7 @@ from drawthings_mcp.library.originals import SavedFile, save_image
 from drawthings_mcp.library.records import Parent
 from drawthings_mcp.library.recovery import RESCUE_FOLDER
 from drawthings_mcp.limits import MAX_UPSCALE_FACTOR
-from drawthings_mcp.metadata import ModelKind
+from drawthings_mcp.metadata.draw_things_keys import ModelKind
 from drawthings_mcp.planning.plan import Plan
 from drawthings_mcp.planning.sizes import Size
 from drawthings_mcp.settings import Settings

@@ -11,7 +11,7 @@ from PIL import Image
 
 from drawthings_mcp.library.originals import hash_file
 from drawthings_mcp.library.recovery import open_catalog
-from drawthings_mcp.metadata import read_metadata
+from drawthings_mcp.metadata.reading import read_metadata
 
 WORK = """
 from datetime import UTC, datetime

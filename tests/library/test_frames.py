@@ -15,7 +15,7 @@ from PIL import Image
 from drawthings_mcp.errors import StorageError, TensorError
 from drawthings_mcp.generation import GeneratedImage
 from drawthings_mcp.library.frames import FrameSet, save_frames
-from drawthings_mcp.metadata import read_metadata
+from drawthings_mcp.metadata.reading import read_metadata
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from PIL import Image
 from drawthings_mcp.errors import StorageError
 from drawthings_mcp.generation import GeneratedImage
 from drawthings_mcp.library.originals import save_image
-from drawthings_mcp.metadata import read_metadata
+from drawthings_mcp.metadata.reading import read_metadata
 
 
 def test_a_picture_is_saved_with_pixels_and_metadata(image: GeneratedImage, tmp_path: Path) -> None:

@@ -11,21 +11,22 @@ from typing import Any
 
 import pytest
 
-from drawthings_mcp.metadata import ImageFacts, read_facts
+from drawthings_mcp.metadata.dialect import ImageMetadata
+from drawthings_mcp.metadata.reading import read_image_metadata
 
 MakePng = Callable[..., Path]
 GOLDEN = Path(__file__).parents[1] / "golden" / "metadata"
 SAMPLES = sorted(GOLDEN.glob("*/*.json"))
 
 
-def _read_sample(path: Path) -> tuple[dict[str, str], ImageFacts]:
+def _read_sample(path: Path) -> tuple[dict[str, str], ImageMetadata]:
     sample = json.loads(path.read_text(encoding="utf-8"))
     facts: dict[str, Any] = sample["facts"]
     if "loras" in facts:
         facts["loras"] = tuple((name, weight) for name, weight in facts["loras"])
     if "created" in facts:
         facts["created"] = datetime.fromisoformat(facts["created"]).astimezone()
-    return sample["texts"], ImageFacts(path.parent.name, 1, 1, **facts)
+    return sample["texts"], ImageMetadata(path.parent.name, 1, 1, **facts)
 
 
 def _text_chunk(keyword: str, text: str) -> tuple[bytes, bytes]:
@@ -36,7 +37,7 @@ def _text_chunk(keyword: str, text: str) -> tuple[bytes, bytes]:
 @pytest.mark.parametrize("after", [False, True], ids=["before pixels", "after pixels"])
 def test_a_picture_tells_what_its_golden_texts_say(make_png: MakePng, sample: Path, after: bool) -> None:
     texts, expected = _read_sample(sample)
-    facts = read_facts(make_png(*(_text_chunk(*text) for text in texts.items()), after=after))
+    facts = read_image_metadata(make_png(*(_text_chunk(*text) for text in texts.items()), after=after))
     if sample.stem == "text_only":  # completed by defaults, which are not the text's
         assert facts.configuration.items() >= {"seed": 12, "steps": 8, "sampler": 17}.items()
         facts = replace(facts, configuration={})

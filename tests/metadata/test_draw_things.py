@@ -24,9 +24,11 @@ from drawthings_mcp.generation import (
     SamplerType,
     SeedMode,
 )
-from drawthings_mcp.metadata import ImageMetadata, ModelKind, build_metadata, encode_png, read_metadata
-from drawthings_mcp.metadata.draw_things_keys import find_sampler
+from drawthings_mcp.metadata.draw_things import DrawThingsMetadata, build_metadata
+from drawthings_mcp.metadata.draw_things_keys import ModelKind, find_sampler
+from drawthings_mcp.metadata.reading import read_metadata
 from drawthings_mcp.metadata.xmp import Packet, build_packet, parse_packet
+from drawthings_mcp.tensors.png import encode_png
 
 MakeImage = Callable[..., GeneratedImage]
 MakePng = Callable[..., Path]
@@ -37,7 +39,7 @@ def _text_chunk(packet: str) -> tuple[bytes, bytes]:
     return b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + packet.encode("utf-8", "surrogatepass")
 
 
-def _write(path: Path, image: GeneratedImage, **options: Any) -> ImageMetadata:
+def _write(path: Path, image: GeneratedImage, **options: Any) -> DrawThingsMetadata:
     path.write_bytes(encode_png(image.pixels, build_metadata(image, **options)))
     metadata = read_metadata(path)
     assert metadata is not None
@@ -64,7 +66,7 @@ def test_the_packet_equals_the_apps_but_for_what_it_adds(make_image: MakeImage, 
 def test_the_apps_packet_is_read_whole(make_png: MakePng, golden: Path) -> None:
     metadata = read_metadata(make_png(_text_chunk((golden / "example.xmp").read_text())))
     assert metadata is not None
-    assert metadata == ImageMetadata(
+    assert metadata == DrawThingsMetadata(
         prompt="a red fox < in snow",
         negative_prompt="blurry",
         model="z_image_turbo_1.0_q6p.ckpt",
@@ -366,7 +368,7 @@ def test_short_keys_win_over_the_whole_configuration(make_png: MakePng) -> None:
 
 def test_what_is_not_told_is_not_invented(make_png: MakePng) -> None:
     metadata = read_metadata(make_png(_text_chunk(build_packet(Packet(comment='{"c":"x"}')))))
-    assert metadata == ImageMetadata(prompt="x", raw={"c": "x"})
+    assert metadata == DrawThingsMetadata(prompt="x", raw={"c": "x"})
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,11 @@ from PIL import Image
 
 from drawthings_mcp.errors import InvalidImageError
 from drawthings_mcp.generation import GeneratedImage
-from drawthings_mcp.metadata import ImageFacts, build_metadata, encode_png, read_facts, read_facts_from
+from drawthings_mcp.metadata.dialect import ImageMetadata
+from drawthings_mcp.metadata.draw_things import build_metadata
+from drawthings_mcp.metadata.reading import read_image_metadata, read_image_metadata_from
 from drawthings_mcp.metadata.xmp import Packet, build_packet
+from drawthings_mcp.tensors.png import encode_png
 from tests.metadata.heif import box, build_heic, full_box
 
 MakePng = Callable[..., Path]
@@ -65,7 +68,7 @@ def test_a_hostile_picture_is_one_sentence_and_takes_little_memory(make_png: Mak
     tracemalloc.start()
     try:
         with pytest.raises(InvalidImageError, match=r"made\.png") as caught:
-            read_facts(path)
+            read_image_metadata(path)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -92,7 +95,7 @@ def test_a_hostile_picture_is_one_sentence_and_takes_little_memory(make_png: Mak
     ],
 )
 def test_values_that_make_no_sense_are_left_out(make_png: MakePng, keyword: str, text: str, expected: Any) -> None:
-    facts = read_facts(make_png(_text(keyword, text)))
+    facts = read_image_metadata(make_png(_text(keyword, text)))
     told = {name: getattr(facts, name) for name in ("prompt", "negative_prompt", "model", "loras", "seed", "sampler")}
     nothing = {"prompt": "", "negative_prompt": "", "model": "", "loras": (), "seed": None, "sampler": ""}
     if "seed" not in expected and "Seed: 7" in text:
@@ -102,7 +105,7 @@ def test_values_that_make_no_sense_are_left_out(make_png: MakePng, keyword: str,
 
 def test_half_a_surrogate_pair_can_be_stored_wherever_it_stood(make_png: MakePng) -> None:
     comment = r'{"c":"a\ud83e","uc":"\udd8ab\u0000","v2":{"model":"\ud800","\udc00":["\ud83e\udd8a"]}}'
-    facts = read_facts(make_png(_comment(comment)))
+    facts = read_image_metadata(make_png(_comment(comment)))
     assert (facts.prompt, facts.negative_prompt, facts.model) == ("a\ufffd", "\ufffdb", "\ufffd")
     assert facts.configuration == {"model": "\ufffd", "\ufffd": ["🦊"]}
 
@@ -127,7 +130,7 @@ def test_a_graph_that_doubles_at_every_node_stays_small(make_png: MakePng) -> No
             "model": ["0", 0],
         },
     }
-    facts = read_facts(make_png(_text("prompt", json.dumps(nodes))))
+    facts = read_image_metadata(make_png(_text("prompt", json.dumps(nodes))))
     assert (facts.dialect, facts.prompt, facts.steps) == ("comfyui", "", 1)
 
 
@@ -142,7 +145,7 @@ def test_pixels_of_gigabytes_are_stepped_over(make_png: MakePng) -> None:
             file.seek(gap + 4, io.SEEK_CUR)  # a hole: takes no space on disk
         file.write(tail)
     assert path.stat().st_size > 4 * 1024 * MIB
-    assert read_facts(path).prompt == "fox"
+    assert read_image_metadata(path).prompt == "fox"
 
 
 def _list_files(make_image: MakeImage) -> list[bytes]:
@@ -159,9 +162,9 @@ def _list_files(make_image: MakeImage) -> list[bytes]:
     return files
 
 
-def _read_or_refuse(data: bytes) -> ImageFacts | None:
+def _read_or_refuse(data: bytes) -> ImageMetadata | None:
     try:
-        return read_facts_from(io.BytesIO(data), with_position=True)
+        return read_image_metadata_from(io.BytesIO(data), with_position=True)
     except InvalidImageError:
         return None
 
@@ -275,10 +278,10 @@ def test_boxes_that_claim_too_much_are_refused(tmp_path: Path, name: str) -> Non
     path = tmp_path / "a.heic"
     path.write_bytes(box(b"ftyp", b"heic\0\0\0\0") + full_box(b"meta", 0, _BOXES[name]))
     with pytest.raises(InvalidImageError, match=r"a\.heic"):
-        read_facts(path)
+        read_image_metadata(path)
 
 
 def test_a_heic_without_a_description_is_damaged(tmp_path: Path) -> None:
     (tmp_path / "a.heic").write_bytes(box(b"ftyp", b"heic\0\0\0\0") + box(b"mdat", b"x"))
     with pytest.raises(InvalidImageError, match=r"a\.heic: .* is damaged"):
-        read_facts(tmp_path / "a.heic")
+        read_image_metadata(tmp_path / "a.heic")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from drawthings_mcp.errors import InvalidInputError
-from drawthings_mcp.metadata import read_facts_from
+from drawthings_mcp.metadata.reading import read_image_metadata_from
 from drawthings_mcp.search import Progress, SearchArguments
 from drawthings_mcp.search.sources.folder import FolderSource
 from tests.search.conftest import PATIENT, Desk, Picture
@@ -94,7 +94,7 @@ class _Slow(FolderSource):
 
 async def test_new_pictures_are_found_while_others_are_still_looked_at(desk: Desk) -> None:
     Picture("a gnu").write(desk.pictures / "1.png")
-    source = _Slow("folders", desk.pictures, lambda file, path: read_facts_from(file, name=str(path)))
+    source = _Slow("folders", desk.pictures, lambda file, path: read_image_metadata_from(file, name=str(path)))
     async with anyio.create_task_group() as background:
         engine = desk.engine(background=background, sources=[source])
         assert (await engine.search(SearchArguments("gnu"))).total == 1
@@ -113,7 +113,7 @@ class _Mistaken(FolderSource):
 
 async def test_a_mistake_in_the_background_ends_no_search(desk: Desk) -> None:
     Picture("a gnu").write(desk.pictures / "1.png")
-    source = _Mistaken("folders", desk.pictures, lambda file, path: read_facts_from(file, name=str(path)))
+    source = _Mistaken("folders", desk.pictures, lambda file, path: read_image_metadata_from(file, name=str(path)))
     async with anyio.create_task_group() as background:
         await desk.engine(background=background, sources=[source]).search(SearchArguments("gnu"))
     assert (await desk.search("gnu")).total == 1

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from drawthings_mcp.databases import Database
-from drawthings_mcp.metadata import read_facts_from
+from drawthings_mcp.metadata.reading import read_image_metadata_from
 from drawthings_mcp.search.database import open_index, open_tags
 from drawthings_mcp.search.indexing import run_indexing
 from drawthings_mcp.search.matching import find_pictures
@@ -100,7 +100,9 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Database:
     for number in range(40):
         Picture(f"a fox and size {number} tag model", "flux.ckpt").write(folder / "pictures" / f"{number}.png")
     index = open_index(folder)
-    source = FolderSource("folders", folder / "pictures", lambda file, path: read_facts_from(file, name=str(path)))
+    source = FolderSource(
+        "folders", folder / "pictures", lambda file, path: read_image_metadata_from(file, name=str(path))
+    )
     run_indexing(index, open_tags(folder), [source])
     return index
 

@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from drawthings_mcp.metadata import ImageFacts, read_facts_from
+from drawthings_mcp.metadata.dialect import ImageMetadata
+from drawthings_mcp.metadata.reading import read_image_metadata_from
 from drawthings_mcp.search import SearchArguments, SearchEngine
 from drawthings_mcp.search.database import open_index, open_tags
 from drawthings_mcp.search.entry import Entry, Listing
@@ -51,7 +52,7 @@ class Counting:
 
     @property
     def _folder(self) -> FolderSource:
-        return FolderSource("folders", self.root, lambda _, path: ImageFacts("plain", 8, 8, prompt=path.read_text()))
+        return FolderSource("folders", self.root, lambda _, path: ImageMetadata("plain", 8, 8, prompt=path.read_text()))
 
 
 async def test_only_what_is_new_or_changed_is_read(desk: Desk) -> None:
@@ -227,7 +228,9 @@ async def test_a_run_that_removes_what_is_gone_can_be_stopped(desk: Desk) -> Non
     for path in desk.pictures.iterdir():
         path.unlink()
     index, tags = open_index(desk.state), open_tags(desk.state)
-    sources = choose_sources(desk.output, [desk.pictures], lambda file, path: read_facts_from(file, name=str(path)))
+    sources = choose_sources(
+        desk.output, [desk.pictures], lambda file, path: read_image_metadata_from(file, name=str(path))
+    )
     asked = iter([False] * (len(sources) + 1))
     run_indexing(index, tags, sources, should_stop=lambda: next(asked, True))
     with index.open() as connection:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
 
 from drawthings_mcp.errors import InvalidImageError
-from drawthings_mcp.metadata import read_facts_from
+from drawthings_mcp.metadata.reading import read_image_metadata_from
 from drawthings_mcp.search import SearchArguments
 from drawthings_mcp.search.database import open_index
 from drawthings_mcp.search.looking import run_looking, source_key
@@ -168,7 +168,7 @@ async def test_a_picture_that_comes_back_is_one_hit(gallery: Desk) -> None:
 
 async def test_looking_stops_after_any_picture(gallery: Desk) -> None:
     await gallery.search()
-    sources = choose_sources(gallery.output, [gallery.pictures], lambda file, path: read_facts_from(file))
+    sources = choose_sources(gallery.output, [gallery.pictures], lambda file, path: read_image_metadata_from(file))
     asked = iter([False, False, False])
     run_looking(
         open_index(gallery.state),

@@ -15,7 +15,7 @@ from mcp.types import CallToolResult, ImageContent, TextContent
 from PIL import Image
 
 from drawthings_mcp import ImageGenerationConfig, SamplerType
-from drawthings_mcp.metadata import read_metadata
+from drawthings_mcp.metadata.reading import read_metadata
 from drawthings_mcp.simulator import Simulator
 from drawthings_mcp.wire.configuration import parse_configuration
 

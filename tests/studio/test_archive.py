@@ -10,7 +10,7 @@ from PIL import ExifTags, Image
 from drawthings_mcp.library.catalog import ImageCatalog
 from drawthings_mcp.library.database import FILE_NAME
 from drawthings_mcp.library.originals import hash_file
-from drawthings_mcp.metadata import read_metadata
+from drawthings_mcp.metadata.reading import read_metadata
 from drawthings_mcp.settings import Settings, load_settings
 from drawthings_mcp.simulator import Simulator
 from drawthings_mcp.studio import GenerateArguments, GenerationResult, open_studio

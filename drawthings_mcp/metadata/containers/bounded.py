@@ -1,13 +1,11 @@
-"""A picture file of which only so many bytes are ever read, piece by piece and from anywhere.
-
-Owns the limits on what one file may make this process read. Knows no format.
-"""
+"""What every container reader uses: a file of which only so many bytes are ever read, and what is found in it."""
 
 from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from typing import BinaryIO
 
@@ -22,8 +20,11 @@ writers make, has as many."""
 _HEAD = 16 * 1024
 """Read at once: text stands before the pixels in most files, and fits."""
 _OVERHEAD = 1024 * 1024
-"""What may be read beside texts: the heads of the parts."""
+"""What may be read in addition to texts: the heads of the parts."""
 _FARTHEST = 2**62
+
+COMMENT_KEYWORD = "Comment"
+"""Under which the comments of JPEG and others stand."""
 
 
 class BoundedFile:
@@ -90,3 +91,34 @@ def _seek_and_read(stream: BinaryIO, size: int, offset: int) -> bytes:
 def describe_crowd() -> InvalidImageError:
     """The error for a file of too many parts."""
     return InvalidImageError(f"The picture has more than {MAX_PARTS:,} parts and is not read.")
+
+
+@dataclass(frozen=True, slots=True)
+class RawMetadata:
+    """What a picture file carries besides its pixels.
+
+    Attributes
+    ----------
+    texts
+        By PNG keyword; the XMP packet of other formats stands under the keyword it has in PNG.
+    exif
+        A TIFF structure, with or without the ``Exif`` prefix of JPEG.
+    width, height
+        Pixels as stored, 0 when unknown.
+    is_upright
+        Whether width and height are those of the picture as it is shown, whatever EXIF says of its orientation.
+    """
+
+    texts: Mapping[str, str] = field(default_factory=dict)
+    exif: bytes = b""
+    width: int = 0
+    height: int = 0
+    is_upright: bool = False
+
+
+def decode_text(data: bytes) -> str:
+    """Text of a PNG; many writers put UTF-8 where the format says Latin-1 (formats §4.1)."""
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        return data.decode("latin-1")

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from drawthings_mcp.generation import SamplerType
 from drawthings_mcp.generation.app_json import shorten_float32
 from drawthings_mcp.limits import UNIT
-from drawthings_mcp.metadata import ImageFacts
+from drawthings_mcp.metadata.dialect import ImageMetadata
 from drawthings_mcp.search.projects.flatbuffer import Table
 
 _MICROSECONDS_FROM = 10**14
@@ -68,9 +68,9 @@ class ProjectEntry:
     frames: int = 1
 
     @property
-    def facts(self) -> ImageFacts:
+    def facts(self) -> ImageMetadata:
         """The same as any picture's."""
-        return ImageFacts(
+        return ImageMetadata(
             dialect="draw-things",
             width=self.width,
             height=self.height,

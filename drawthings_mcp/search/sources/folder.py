@@ -14,11 +14,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
-from drawthings_mcp.metadata.facts import ImageFacts
+from drawthings_mcp.metadata.dialect import ImageMetadata
 from drawthings_mcp.search.entry import Entry, Listing, Stamp, place_name, stamp_of
 from drawthings_mcp.search.sources.fingerprint import fingerprint
 
-ReadFacts: TypeAlias = Callable[[BinaryIO, Path], ImageFacts]
+ReadFacts: TypeAlias = Callable[[BinaryIO, Path], ImageMetadata]
 """What an open picture file says about itself; the path is what errors call it."""
 
 SUFFIXES = frozenset(

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from drawthings_mcp.errors import InvalidImageError, InvalidInputError
-from drawthings_mcp.metadata import ImageFacts
+from drawthings_mcp.metadata.dialect import ImageMetadata
 from drawthings_mcp.search.entry import Entry, Listing, Stamp
 from drawthings_mcp.search.projects import ProjectFile, format_reference
 from drawthings_mcp.search.sources.folder import is_plain_file, walk
@@ -80,7 +80,7 @@ def _add_log(path: Path, stamp: Stamp) -> Stamp:
     return Stamp(stamp.inode, stamp.size + log.st_size, max(stamp.mtime_ns, log.st_mtime_ns))
 
 
-def _identify(entry_id: int, facts: ImageFacts) -> str:
+def _identify(entry_id: int, facts: ImageMetadata) -> str:
     """The same in every copy of a project, wherever it lies."""
     told = (entry_id, facts.created, facts.seed, facts.model, facts.width, facts.height, facts.steps, facts.prompt)
     return f"project-{hashlib.blake2b(repr(told).encode(), digest_size=_DIGEST).hexdigest()}"

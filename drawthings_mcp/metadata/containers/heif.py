@@ -10,8 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from drawthings_mcp.errors import InvalidImageError
-from drawthings_mcp.metadata.containers.bounded import BoundedFile
-from drawthings_mcp.metadata.containers.carried import Carried, decode_text
+from drawthings_mcp.metadata.containers.bounded import BoundedFile, RawMetadata, decode_text
 from drawthings_mcp.metadata.xmp import XMP_KEYWORD
 
 _BRANDS = frozenset((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1", b"avif", b"avis"))
@@ -39,7 +38,7 @@ def is_heif(head: bytes) -> bool:
     return head[4:8] == b"ftyp" and head[8:12] in _BRANDS
 
 
-def read_heif(file: BoundedFile) -> Carried:
+def read_heif(file: BoundedFile) -> RawMetadata:
     """Texts, EXIF and size.
 
     Raises
@@ -58,7 +57,7 @@ def read_heif(file: BoundedFile) -> Carried:
             exif = data[4 + int.from_bytes(data[:4]) :]
         elif item.content_type == _XMP_TYPE:
             texts.setdefault(XMP_KEYWORD, decode_text(_read_item(file, item, boxes)))
-    return Carried(texts, exif, width, height, is_upright=True)
+    return RawMetadata(texts, exif, width, height, is_upright=True)
 
 
 def _read_meta(file: BoundedFile) -> bytes:

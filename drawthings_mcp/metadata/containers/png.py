@@ -10,8 +10,7 @@ import zlib
 from collections.abc import Iterator
 
 from drawthings_mcp.errors import InvalidImageError
-from drawthings_mcp.metadata.containers.bounded import MAX_PARTS, BoundedFile, describe_crowd
-from drawthings_mcp.metadata.containers.carried import Carried, decode_text
+from drawthings_mcp.metadata.containers.bounded import MAX_PARTS, BoundedFile, RawMetadata, decode_text, describe_crowd
 from drawthings_mcp.tensors.png import PNG_SIGNATURE
 
 _TEXTS = frozenset((b"tEXt", b"zTXt", b"iTXt", b"comf"))
@@ -24,7 +23,7 @@ _HEADER = b"\0\0\0\rIHDR"
 _CHECKSUM = 4
 
 
-def read_png(file: BoundedFile) -> Carried:
+def read_png(file: BoundedFile) -> RawMetadata:
     """Texts, EXIF and size.
 
     Raises
@@ -49,7 +48,7 @@ def read_png(file: BoundedFile) -> Carried:
             left -= len(text)
         if left < 0:
             raise file.describe_excess()
-    return Carried(texts, exif, width, height)
+    return RawMetadata(texts, exif, width, height)
 
 
 def _list_chunks(file: BoundedFile) -> Iterator[tuple[bytes, bytes]]:

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from drawthings_mcp.errors import InvalidImageError, StorageError
-from drawthings_mcp.metadata import read_metadata
-from drawthings_mcp.metadata.containers import read_carried
+from drawthings_mcp.metadata.containers.reading import read_raw_metadata
+from drawthings_mcp.metadata.reading import read_metadata
 
 MakePng = Callable[..., Path]
 MIB = 1024 * 1024
@@ -27,7 +27,7 @@ def test_texts_of_every_kind_are_read_wherever_they_stand(make_png: MakePng) -> 
         (b"iTXt", b"long and small\0\1\0\0\0" + zlib.compress(b"inflated")),
         after=True,
     )
-    assert read_carried(path).texts == {
+    assert read_raw_metadata(path).texts == {
         "plain": "café",
         "modern": "café",
         "small": "deflated",
@@ -82,7 +82,7 @@ def test_a_file_that_ends_within_a_text_is_refused(make_png: MakePng) -> None:
 def test_pixels_are_not_decoded(make_png: MakePng) -> None:
     path = make_png((b"tEXt", b"key\0value"))
     path.write_bytes(path.read_bytes().replace(zlib.compress(b"\0\x80"), b"\xff" * 10))
-    assert read_carried(path).texts == {"key": "value"}
+    assert read_raw_metadata(path).texts == {"key": "value"}
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

@@ -6,12 +6,18 @@ Pillow keeps every segment in memory, however many there are; a hostile file has
 from __future__ import annotations
 
 from drawthings_mcp.errors import InvalidImageError
-from drawthings_mcp.metadata.containers.bounded import MAX_PARTS, BoundedFile, describe_crowd
-from drawthings_mcp.metadata.containers.carried import Carried, decode_text
+from drawthings_mcp.metadata.containers.bounded import (
+    COMMENT_KEYWORD,
+    MAX_PARTS,
+    BoundedFile,
+    RawMetadata,
+    decode_text,
+    describe_crowd,
+)
 from drawthings_mcp.metadata.xmp import XMP_KEYWORD
 
 JPEG_SIGNATURE = b"\xff\xd8\xff"
-COMMENT_KEYWORD = "Comment"
+
 
 _EXIF = b"Exif\0"
 _XMP = b"http://ns.adobe.com/xap/1.0/\0"
@@ -22,7 +28,7 @@ _ALONE = frozenset((0x01, *range(0xD0, 0xD8)))
 """Markers without a length."""
 
 
-def read_jpeg(file: BoundedFile) -> Carried:
+def read_jpeg(file: BoundedFile) -> RawMetadata:
     """Texts, EXIF and size.
 
     Raises
@@ -60,4 +66,4 @@ def read_jpeg(file: BoundedFile) -> Carried:
         raise describe_crowd()
     if not width:
         raise InvalidImageError("The JPEG file is damaged: no size stands before its pixels.")
-    return Carried(texts, exif, width, height)
+    return RawMetadata(texts, exif, width, height)

@@ -16,7 +16,10 @@ from PIL.TiffImagePlugin import IFDRational
 
 from drawthings_mcp.errors import StorageError
 from drawthings_mcp.generation import GeneratedImage
-from drawthings_mcp.metadata import ImageFacts, build_metadata, encode_png, read_facts, read_facts_from
+from drawthings_mcp.metadata.dialect import ImageMetadata
+from drawthings_mcp.metadata.draw_things import build_metadata
+from drawthings_mcp.metadata.reading import read_image_metadata, read_image_metadata_from
+from drawthings_mcp.tensors.png import encode_png
 from tests.metadata.heif import build_heic
 
 MakeImage = Callable[..., GeneratedImage]
@@ -51,7 +54,7 @@ PHOTO = _exif(
         4: (IFDRational(151, 1), IFDRational(15, 1), IFDRational(0, 1)),
     },
 )
-PHOTO_FACTS = ImageFacts(
+PHOTO_FACTS = ImageMetadata(
     "exif",
     6,
     8,
@@ -63,24 +66,24 @@ PHOTO_FACTS = ImageFacts(
 
 @pytest.mark.parametrize("file_format", FORMATS)
 def test_a_file_that_tells_nothing_has_a_size(tmp_path: Path, file_format: str) -> None:
-    assert read_facts(_save(tmp_path / "a", (48, 32), format=file_format)) == ImageFacts("plain", 48, 32)
+    assert read_image_metadata(_save(tmp_path / "a", (48, 32), format=file_format)) == ImageMetadata("plain", 48, 32)
 
 
 @pytest.mark.parametrize("options", [{}, {"lossless": True}, {"exif": PHOTO.tobytes()}], ids=["VP8", "VP8L", "VP8X"])
 def test_every_kind_of_webp_tells_its_size(tmp_path: Path, options: dict[str, Any]) -> None:
-    facts = read_facts(_save(tmp_path / "a.webp", (300, 200), **options))
+    facts = read_image_metadata(_save(tmp_path / "a.webp", (300, 200), **options))
     assert {facts.width, facts.height} == {300, 200}
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "webp", "png"])
 def test_a_photo_tells_its_camera_and_date_and_is_as_large_as_it_is_shown(tmp_path: Path, suffix: str) -> None:
-    assert read_facts(_save(tmp_path / f"a.{suffix}", exif=PHOTO)) == PHOTO_FACTS
+    assert read_image_metadata(_save(tmp_path / f"a.{suffix}", exif=PHOTO)) == PHOTO_FACTS
 
 
 def test_a_photo_tells_its_position_only_when_asked(tmp_path: Path) -> None:
     path = _save(tmp_path / "a.jpg", exif=PHOTO)
-    assert read_facts(path).position is None
-    assert read_facts(path, with_position=True).position == (-33.51, 151.25)
+    assert read_image_metadata(path).position is None
+    assert read_image_metadata(path, with_position=True).position == (-33.51, 151.25)
 
 
 @pytest.mark.parametrize(
@@ -94,7 +97,7 @@ def test_a_photo_tells_its_position_only_when_asked(tmp_path: Path) -> None:
 )
 def test_half_a_position_is_none(tmp_path: Path, place: dict[int, Any], position: tuple[float, float] | None) -> None:
     path = _save(tmp_path / "a.jpg", exif=_exif({0x010F: "Lumen"}, place=place))
-    assert read_facts(path, with_position=True).position == position
+    assert read_image_metadata(path, with_position=True).position == position
 
 
 @pytest.mark.parametrize(
@@ -110,7 +113,7 @@ def test_half_a_position_is_none(tmp_path: Path, place: dict[int, Any], position
 )
 def test_dates_are_aware_or_none(tmp_path: Path, time: str, offset: str, expected: datetime | None) -> None:
     path = _save(tmp_path / "a.jpg", exif=_exif({0x010F: "Lumen"}, {0x9003: time, 0x9011: offset}))
-    assert read_facts(path).created == expected
+    assert read_image_metadata(path).created == expected
 
 
 @pytest.mark.parametrize("large", [False, True])
@@ -118,12 +121,12 @@ def test_a_photo_of_a_phone_is_read_from_heic(tmp_path: Path, large: bool) -> No
     (tmp_path / "a.heic").write_bytes(
         build_heic((8, 6), PHOTO.tobytes().removeprefix(b"Exif\0\0"), turns=1, large=large)
     )
-    assert read_facts(tmp_path / "a.heic") == PHOTO_FACTS
+    assert read_image_metadata(tmp_path / "a.heic") == PHOTO_FACTS
 
 
 def test_a_heic_that_is_not_turned_is_as_large_as_it_is_stored(tmp_path: Path) -> None:
     (tmp_path / "a.heic").write_bytes(build_heic((4032, 3024)))
-    assert read_facts(tmp_path / "a.heic") == ImageFacts("plain", 4032, 3024)
+    assert read_image_metadata(tmp_path / "a.heic") == ImageMetadata("plain", 4032, 3024)
 
 
 def test_draw_things_is_read_from_every_format(make_image: MakeImage, tmp_path: Path) -> None:
@@ -132,10 +135,10 @@ def test_draw_things_is_read_from_every_format(make_image: MakeImage, tmp_path: 
     (tmp_path / "a.heic").write_bytes(build_heic((8, 6), xmp=packet.encode()))
     paths = [tmp_path / "a.png", tmp_path / "a.heic"]
     paths += [_save(tmp_path / f"a.{suffix}", xmp=packet.encode()) for suffix in ("jpg", "webp", "avif")]
-    told = [read_facts(path) for path in paths]
+    told = [read_image_metadata(path) for path in paths]
     assert told == [told[0]] * 5
     assert told[0].configuration == make_image().configuration.to_app_json()
-    assert told[0] == ImageFacts(
+    assert told[0] == ImageMetadata(
         *("draw-things", 8, 6, "a red fox < in snow", "blurry", "z_image_turbo_1.0_q6p.ckpt"),
         loras=(("my_style_lora_f16.ckpt", 0.6),),
         seed=1234567890,
@@ -152,7 +155,7 @@ def test_draw_things_is_read_from_every_format(make_image: MakeImage, tmp_path: 
 
 def test_draw_things_json_in_exif_is_read(tmp_path: Path) -> None:
     comment = b"ASCII\0\0\0" + '{"c":"狐","seed":-1,"v2":{"seed":9}}'.encode()
-    facts = read_facts(_save(tmp_path / "a.jpg", exif=_exif({}, {0x9286: comment})))
+    facts = read_image_metadata(_save(tmp_path / "a.jpg", exif=_exif({}, {0x9286: comment})))
     assert (facts.dialect, facts.prompt, facts.seed) == ("draw-things", "狐", None)
 
 
@@ -165,13 +168,13 @@ def test_a1111_is_read_from_exif_in_any_byte_order(tmp_path: Path, suffix: str, 
         "ascii": b"ASCII\0\0\0" + TEXT.encode(),
         "none": TEXT.encode(),
     }
-    facts = read_facts(_save(tmp_path / f"a.{suffix}", exif=_exif({}, {0x9286: coded[code]})))
+    facts = read_image_metadata(_save(tmp_path / f"a.{suffix}", exif=_exif({}, {0x9286: coded[code]})))
     assert (facts.dialect, facts.prompt, facts.seed) == ("a1111", "Füchse 狐 лиса", 7)
 
 
 @pytest.mark.parametrize("suffix", ["gif", "jpg"])
 def test_a1111_is_read_from_a_comment(tmp_path: Path, suffix: str) -> None:
-    facts = read_facts(_save(tmp_path / f"a.{suffix}", comment=TEXT.encode()))
+    facts = read_image_metadata(_save(tmp_path / f"a.{suffix}", comment=TEXT.encode()))
     assert (facts.dialect, facts.prompt, facts.seed) == ("a1111", "Füchse 狐 лиса", 7)
 
 
@@ -181,17 +184,17 @@ def test_texts_that_pillow_writes_are_read(tmp_path: Path, compressed: bool) -> 
         info = PngInfo()
         text = TEXT if add == "add_itxt" else PARAMETERS
         getattr(info, add)("parameters", text, zip=compressed)
-        assert read_facts(_save(tmp_path / "a.png", pnginfo=info)).seed == 7
+        assert read_image_metadata(_save(tmp_path / "a.png", pnginfo=info)).seed == 7
 
 
 def test_comfyui_is_read_from_webp(tmp_path: Path) -> None:
     path = _save(tmp_path / "a.webp", exif=_exif({0x0110: f"prompt:{GRAPH}", 0x010F: 'workflow:{"nodes":[]}'}))
-    facts = read_facts(path)
+    facts = read_image_metadata(path)
     assert (facts.dialect, facts.seed, facts.steps, facts.camera) == ("comfyui", 5, 3, "")
 
 
 def test_comfyui_is_read_from_an_animation(make_png: Callable[..., Path]) -> None:
-    facts = read_facts(make_png((b"comf", b"prompt\0" + GRAPH.encode()), after=True))
+    facts = read_image_metadata(make_png((b"comf", b"prompt\0" + GRAPH.encode()), after=True))
     assert (facts.dialect, facts.seed) == ("comfyui", 5)
 
 
@@ -199,24 +202,24 @@ def test_swarmui_is_read_from_jpeg_of_old_and_new_versions(tmp_path: Path) -> No
     text = '{"sui_image_params": {"prompt": "каньон", "seed": 3}}'
     new = _exif({}, {0x9286: b"UNICODE\0" + text.encode("utf-16-le")})
     for exif, prompt in ((new, "каньон"), (_exif({0x0110: text.replace("каньон", "canyon")}), "canyon")):
-        facts = read_facts(_save(tmp_path / "a.jpg", exif=exif))
+        facts = read_image_metadata(_save(tmp_path / "a.jpg", exif=exif))
         assert (facts.dialect, facts.prompt, facts.seed) == ("swarmui", prompt, 3)
 
 
 def test_fooocus_is_read_from_the_first_directory(tmp_path: Path) -> None:
     tags = {0x9286: TEXT.encode(), 0x927C: "a1111", 0x0131: "Fooocus v2.5.5"}
-    facts = read_facts(_save(tmp_path / "a.jpg", exif=_exif(tags)))
+    facts = read_image_metadata(_save(tmp_path / "a.jpg", exif=_exif(tags)))
     assert (facts.dialect, facts.prompt, facts.seed) == ("fooocus", "Füchse 狐 лиса", 7)
 
 
 def test_the_graph_counts_before_a_text_beside_it(make_png: Callable[..., Path]) -> None:
     path = make_png((b"tEXt", b"parameters\0" + TEXT.encode()), (b"tEXt", b"prompt\0" + GRAPH.encode()))
-    assert read_facts(path).dialect == "comfyui"
+    assert read_image_metadata(path).dialect == "comfyui"
 
 
 def test_a_generated_picture_takes_its_date_from_exif(tmp_path: Path) -> None:
     exif = _exif({0x0132: "2026:01:02 03:04:05"}, {0x9010: "Z", 0x9286: b"ASCII\0\0\0" + TEXT.encode()})
-    facts = read_facts(_save(tmp_path / "a.jpg", exif=exif))
+    facts = read_image_metadata(_save(tmp_path / "a.jpg", exif=exif))
     assert (facts.dialect, facts.created) == ("a1111", datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
 
 
@@ -225,15 +228,15 @@ def test_an_open_file_is_read_from_its_beginning_and_left_open(tmp_path: Path) -
     for stream in (io.BytesIO(data), (tmp_path / "a.jpg").open("rb")):
         with stream:
             stream.seek(5)
-            assert read_facts_from(stream) == PHOTO_FACTS
+            assert read_image_metadata_from(stream) == PHOTO_FACTS
             assert not stream.closed
 
 
 def test_a_file_that_may_not_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match=r"gone\.png cannot be read: No such file"):
-        read_facts(tmp_path / "gone.png")
+        read_image_metadata(tmp_path / "gone.png")
     with pytest.raises(StorageError, match="cannot be read"):
-        read_facts(_make_unreadable(tmp_path / "a.png"))
+        read_image_metadata(_make_unreadable(tmp_path / "a.png"))
 
 
 def _make_unreadable(path: Path) -> Path:

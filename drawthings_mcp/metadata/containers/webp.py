@@ -8,8 +8,7 @@ from __future__ import annotations
 import struct
 
 from drawthings_mcp.errors import InvalidImageError
-from drawthings_mcp.metadata.containers.bounded import MAX_PARTS, BoundedFile, describe_crowd
-from drawthings_mcp.metadata.containers.carried import Carried, decode_text
+from drawthings_mcp.metadata.containers.bounded import MAX_PARTS, BoundedFile, RawMetadata, decode_text, describe_crowd
 from drawthings_mcp.metadata.xmp import XMP_KEYWORD
 
 _CHUNK = struct.Struct("<4sI")
@@ -24,7 +23,7 @@ def is_webp(head: bytes) -> bool:
     return head[:4] == b"RIFF" and head[8:12] == b"WEBP"
 
 
-def read_webp(file: BoundedFile) -> Carried:
+def read_webp(file: BoundedFile) -> RawMetadata:
     """Texts, EXIF and size.
 
     Raises
@@ -56,7 +55,7 @@ def read_webp(file: BoundedFile) -> Carried:
         raise describe_crowd()
     if not size[0]:
         raise InvalidImageError("The WebP file is damaged: no part of it tells its size.")
-    return Carried(texts, exif, *size)
+    return RawMetadata(texts, exif, *size)
 
 
 def _parse_size(name: bytes, data: bytes) -> tuple[int, int]:
