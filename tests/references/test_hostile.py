@@ -35,7 +35,7 @@ from drawthings_mcp.library.originals import read_pixels
 from drawthings_mcp.errors import DrawThingsError
 from drawthings_mcp.library.catalog import ImageCatalog
 from drawthings_mcp.settings import Settings
-from drawthings_mcp.web import fetch_public, is_public
+from drawthings_mcp.web.fetch import fetch_public, is_public
 
 folder, references, certificate = Path(sys.argv[1]), json.loads(sys.stdin.readline()), sys.argv[2]
 settings = Settings(output_dir=folder / "output", state_dir=folder / "state", input_dirs=(folder / "pictures",))
