@@ -1,4 +1,4 @@
-"""Saving one 1024×1024 picture: time and bytes, beside Pillow's own PNG encoding."""
+"""Saving one 1024×1024 picture: time and bytes, against Pillow's own PNG encoding."""
 
 from __future__ import annotations
 

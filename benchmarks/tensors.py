@@ -76,7 +76,7 @@ def measure_fpzip_elsewhere(packed: bytes) -> Iterable[Measurement]:
 
 
 def measure_two_at_once(packed: bytes) -> Measurement:
-    """Two replies on two cores, beside two unrelated processes that do the same work at the same time.
+    """Two replies on two cores, against two unrelated processes that do the same work at the same time.
 
     Both need two cores at once, so the ratio does not depend on whether the machine has two to give. One reply
     after the other would take twice as long as the two processes, where it has.
@@ -126,7 +126,7 @@ def start_unrelated(stream: bytes, count: int) -> Iterator[Callable[[], None]]:
 
 
 def measure_raw(raw: bytes) -> Measurement:
-    """A raw reply, beside the arithmetic that everybody would write."""
+    """A raw reply, against the arithmetic that everybody would write."""
 
     def plain() -> NDArray[np.uint8]:
         values = np.frombuffer(raw, np.float16, offset=HEADER_SIZE).reshape(SIDE, SIDE, 3)
@@ -221,12 +221,14 @@ print(json.dumps({"parent": parent, "worker": worker - len(body) / 2**20, "here"
 
 
 def measure_memory() -> Iterable[Measurement]:
-    """Peak memory beside the payload, in processes that have decoded a small picture before; Linux only."""
+    """Peak memory in addition to the payload, in processes that have decoded a small picture before; Linux only."""
     if sys.platform != "linux":
         return
     done = subprocess.run([sys.executable, "-c", _MEMORY_PROGRAM], stdout=subprocess.PIPE, check=True)
     sizes: dict[str, float] = json.loads(done.stdout)
     both = sizes["parent"] + sizes["worker"]
-    note = f"{sizes['parent']:.1f} MiB here and {sizes['worker']:.1f} MiB there, beside each side's copy of the payload"
-    yield Measurement("peak memory of one fpzip decode in process", sizes["here"], "MiB", 20.0, "beside the payload")
+    note = (
+        f"{sizes['parent']:.1f} MiB here and {sizes['worker']:.1f} MiB there, on top of each side's copy of the payload"
+    )
+    yield Measurement("peak memory of one fpzip decode in process", sizes["here"], "MiB", 20.0, "on top of the payload")
     yield Measurement("peak memory of one fpzip decode through a worker", both, "MiB", 20.0, note)

@@ -44,7 +44,7 @@ def draw_frame(number: int, width: int = WIDTH, height: int = HEIGHT) -> NDArray
 
 
 def measure_video(payloads: Sequence[bytes]) -> Measurement:
-    """All frames of a reply on two cores, a few a round, beside the library alone on one."""
+    """All frames of a reply on two cores, a few a round, against the library alone on one."""
     streams = [payload[HEADER_SIZE:] for payload in payloads]
     with ThreadPoolExecutor(2) as threads:
         duel = time_side_by_side(
@@ -64,7 +64,7 @@ def measure_large(packed: bytes) -> Measurement:
 
 
 def measure_encoding(pixels: NDArray[np.uint8]) -> Measurement:
-    """The largest canvas that people send, beside the arithmetic that everybody would write."""
+    """The largest canvas that people send, against the arithmetic that everybody would write."""
 
     def plain() -> bytes:
         return bytes(HEADER_SIZE) + (pixels.astype(np.float32) / 127.5 - 1).astype(np.float16).tobytes()
@@ -123,7 +123,7 @@ with tempfile.TemporaryDirectory() as place:
 
 
 def measure_memory() -> Iterator[Measurement]:
-    """Peak memory beside the reply; Linux only."""
+    """Peak memory in addition to the reply; Linux only."""
     if sys.platform != "linux":
         return
     done = subprocess.run([sys.executable, "-c", _MEMORY_PROGRAM], stdout=subprocess.PIPE, check=True)

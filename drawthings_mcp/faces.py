@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Self, get_args
 
 StepKind = Literal[
+    "allow_folder",  # folder: let pictures be read from it by path
     "ask_again",  # job: wait for a render that was handed back
     "doctor",  # let the program examine itself
     "download",  # what: have a file fetched in Draw Things
@@ -24,6 +25,7 @@ StepKind = Literal[
     "search",  # query: find pictures
     "set",  # setting, value: change a setting; without a value, to something better
     "start_server",  # have Draw Things started
+    "switch_off_compression",  # have the server send its pictures as they are
     "switch_on_browsing",  # have the server list its models
     "update_server",  # have Draw Things updated
 ]
@@ -181,6 +183,8 @@ _CLIENT_OPTIONS = frozenset({"tls", "ca_file", "shared_secret", "state_dir"})
 
 def _set_in_python(facts: Mapping[str, Any]) -> str:
     setting, value = facts["setting"], facts.get("value")
+    if setting == "output_dir":
+        return "pass another output_dir"
     if setting in _CLIENT_OPTIONS:
         return (
             f"pass {setting}={value!r} to the client" if value is not None else f"pass another {setting} to the client"
@@ -191,6 +195,7 @@ def _set_in_python(facts: Mapping[str, Any]) -> str:
 PYTHON = Face(
     name=lambda parameter: _PYTHON_NAMES.get(parameter, parameter),
     phrases={
+        "allow_folder": lambda facts: f"add {facts['folder']} to {variable('input_dirs')}",
         "ask_again": "wait for the call to return",
         "doctor": "run `python -m drawthings_mcp doctor`",
         "download": lambda facts: f"download {facts.get('what', 'it')} in Draw Things",
@@ -202,6 +207,9 @@ PYTHON = Face(
         "start_server": (
             "start Draw Things and switch its API server on (Advanced settings → API Server, protocol gRPC, "
             "port 7859 by default)"
+        ),
+        "switch_off_compression": (
+            "switch Response Compression off in Draw Things (stand-alone server: --no-response-compression)"
         ),
         "switch_on_browsing": (
             "switch on Enable Model Browsing in Draw Things (Advanced settings → API Server), or start the stand-alone "

@@ -64,6 +64,7 @@ def _set(facts: Mapping[str, Any]) -> str:
 SHELL = Face(
     name=_name,
     phrases={
+        "allow_folder": lambda facts: f"add {facts['folder']} to {variable('input_dirs')}",
         "ask_again": "wait for the command to end",
         "doctor": "run `drawthings-mcp doctor`",
         "download": lambda facts: f"download {facts.get('what', 'it')} in Draw Things",
@@ -75,6 +76,9 @@ SHELL = Face(
         "start_server": (
             "start Draw Things and switch its API server on (Advanced settings → API Server, protocol gRPC, "
             "port 7859 by default)"
+        ),
+        "switch_off_compression": (
+            "switch Response Compression off in Draw Things (stand-alone server: --no-response-compression)"
         ),
         "switch_on_browsing": (
             "switch on Enable Model Browsing in Draw Things (Advanced settings → API Server), or start the stand-alone "

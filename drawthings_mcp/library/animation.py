@@ -1,7 +1,4 @@
-"""The frames of a video run → one file that moves.
-
-Owns which kinds of files there are and what frames have to be like; ``mp4`` and ``apng`` write them.
-"""
+"""The frames of a video run → one file that moves: an animated PNG file here, an MP4 file by ``mp4``."""
 
 from __future__ import annotations
 
@@ -22,16 +19,14 @@ from drawthings_mcp.tensors.layout import check_pixels
 from drawthings_mcp.tensors.png import build_chunk, build_head, deflate_pixels
 
 Container: TypeAlias = Literal["mp4", "apng"]
-
 """H.264 and AAC, where PyAV is installed; animated PNG, everywhere, without loss and without sound."""
-
 _SUFFIXES = {"mp4": ".mp4", "apng": ".png"}
-
 _MIN_FPS, _MAX_FPS = 0.1, 60.0
-
 _MAX_DENOMINATOR = 1001
-
 """What broadcast rates such as 30000/1001 need; with at most 60 frames per second the numerator fits 16 bits."""
+_FOREVER = 0
+_KEEP, _REPLACE = 0, 0
+"""What becomes of a frame when it has been shown, and how the next one is laid over it."""
 
 
 def find_container() -> Container:
@@ -60,7 +55,7 @@ def save_animation(
     folder
         Created when missing.
     stem
-        From ``naming.file_stem``.
+        From ``file_stem``.
     fps
         Frames per second, 0.1 to 60: see ``generation.frame_rate``.
     container
@@ -101,7 +96,7 @@ def _check_container(container: Container, sound: Sound | None) -> None:
     if container not in _SUFFIXES:
         raise InvalidInputError(f"A video is saved as {' or '.join(_SUFFIXES)}, not {container!r}.")
     if container == "apng" and sound is not None:
-        raise InvalidInputError("APNG files have no sound; save it beside the video with save_audio.")
+        raise InvalidInputError("APNG files have no sound; save it as a file of its own, with save_audio.")
     if container == "mp4" and not is_available():
         raise InvalidInputError('MP4 files need PyAV: pip install "drawthings-mcp[video]"; or save the video as apng.')
 
@@ -125,13 +120,6 @@ def _check_frames(frames: Iterable[NDArray[np.uint8]]) -> Iterator[NDArray[np.ui
         yield frame
     if not shape:
         raise InvalidInputError("A video has at least one frame; there is none.")
-
-
-_FOREVER = 0
-
-_KEEP, _REPLACE = 0, 0
-
-"""What becomes of a frame when it has been shown, and how the next one is laid over it."""
 
 
 def write_apng(frames: Iterable[NDArray[np.uint8]], path: Path, rate: Fraction) -> None:

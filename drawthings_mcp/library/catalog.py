@@ -1,8 +1,4 @@
-"""The record of the user's pictures and their ids.
-
-Owns the numbering and the questions that are asked of it. Knows nothing of pixels and reads no picture; the file is
-``database``'s. All calls block: call them in threads.
-"""
+"""The catalog of the user's pictures and their ids. All calls block: call them in threads."""
 
 from __future__ import annotations
 
@@ -79,17 +75,17 @@ class ImageCatalog:
         reserved: str = "",
         origin: str = "",
         sha256: str = "",
-        **facts: Unpack[RecordFields],
+        **values: Unpack[RecordFields],
     ) -> ImageRecord:
         """Record a picture under the next id of its kind, or under one that was reserved for it."""
         with self._database.write() as connection:
             if reserved:
                 _make_room(connection, reserved)
             image_id = reserved or f"{kind}{_take_number(connection, kind)}"
-            return self._insert(connection, build_record(image_id, path, origin, sha256, facts))
+            return self._insert(connection, build_record(image_id, path, origin, sha256, values))
 
     def register_file(
-        self, kind: Literal["a", "p"], path: Path, *, sha256: str, origin: str = "", **facts: Unpack[RecordFields]
+        self, kind: Literal["a", "p"], path: Path, *, sha256: str, origin: str = "", **values: Unpack[RecordFields]
     ) -> ImageRecord:
         """The record of a picture from outside: the same bytes give the same id.
 
@@ -99,13 +95,13 @@ class ImageCatalog:
             known = _find(connection, "kind = ? AND sha256 = ?", kind, sha256)
             if known is None:
                 image_id = f"{kind}{_take_number(connection, kind)}"
-                return self._insert(connection, build_record(image_id, path, origin, sha256, facts))
+                return self._insert(connection, build_record(image_id, path, origin, sha256, values))
             if is_in_place(known):
                 return known
             return self._update(connection, known.id, path=str(path.absolute()))
 
     def register_found(
-        self, origin: str, *, path: Path | None = None, sha256: str = "", **facts: Unpack[RecordFields]
+        self, origin: str, *, path: Path | None = None, sha256: str = "", **values: Unpack[RecordFields]
     ) -> ImageRecord:
         """The record of something that was found: the same origin gives the same id.
 
@@ -114,16 +110,16 @@ class ImageCatalog:
         origin
             ``project://…`` or a URL.
         path
-            Its file, once it has one; told later it is added to the record, with size, format and hash.
+            Its file; given later, it is added to the record, with size, format and hash.
         """
         with self._database.write() as connection:
             known = _find(connection, _FOUND, origin)
             if known is None:
                 image_id = f"p{_take_number(connection, 'p')}"
-                return self._insert(connection, build_record(image_id, path, origin, sha256, facts))
+                return self._insert(connection, build_record(image_id, path, origin, sha256, values))
             if path is None:
                 return known
-            row = build_row(build_record(known.id, path, origin, sha256, facts))
+            row = build_row(build_record(known.id, path, origin, sha256, values))
             names = ("path", "sha256", "size_bytes", "format", "width", "height")
             return self._update(connection, known.id, **{name: row[name] for name in names})
 

@@ -1,7 +1,4 @@
-"""The frames of a video run → numbered PNG files that belong together.
-
-Knows nothing of films made of them; how a file comes into being is ``new_files``'.
-"""
+"""The frames of a video run → numbered PNG files that belong together."""
 
 from __future__ import annotations
 
@@ -20,7 +17,7 @@ _NUMBER = "-{:04d}"
 
 
 class FrameMetadata(TypedDict, total=False):
-    """What ``metadata.build_metadata`` can be told about all frames."""
+    """What ``build_metadata`` takes for all frames."""
 
     server: str
     requested_size: tuple[int, int] | None
@@ -39,7 +36,7 @@ class FrameSet:
     folder
         Created when missing.
     stem
-        From ``naming.file_stem``.
+        From ``file_stem``.
     metadata
         As for ``save_image``; each frame's record tells its number as well.
 

@@ -41,7 +41,7 @@ def is_available() -> bool:
 
 
 def write_mp4(frames: Iterable[NDArray[np.uint8]], path: Path, rate: Fraction, sound: Sound | None) -> None:
-    """Write frames as they come, H.264 with AAC; at no time more than two are in memory, beside the encoder's own.
+    """Write frames as they come, H.264 with AAC; at no time more than two are in memory, apart from the encoder's own.
 
     Parameters
     ----------

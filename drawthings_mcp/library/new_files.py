@@ -1,7 +1,4 @@
-"""Files that come into being whole, under names that nobody had.
-
-Owns the way of a file onto the disk. Knows nothing of what is in it.
-"""
+"""Files that come into being whole, under names that nobody had, and what such a name looks like."""
 
 from __future__ import annotations
 
@@ -17,14 +14,26 @@ from datetime import datetime
 from pathlib import Path
 
 from drawthings_mcp.errors import StorageError
+from drawthings_mcp.faces import Step, Text
 
 _MAX_SLUG_CHARACTERS = 48
-
 _MAX_SLUG_BYTES = 90
-
 """With date, seed and number a name stays below 143 bytes, the shortest limit in use (encrypted home folders)."""
-
 _NO_WORDS = "image"
+_OTHER_FOLDER = Step("set", setting="output_dir")
+_HINTS: Mapping[int, str] = {
+    errno.EACCES: Text("Writing is not allowed there: change its permissions, or {step}.", step=_OTHER_FOLDER),
+    errno.EPERM: Text("Writing is not allowed there: change its permissions, or {step}.", step=_OTHER_FOLDER),
+    errno.EROFS: Text("It is read-only: {step}.", step=_OTHER_FOLDER),
+    errno.ENOSPC: "The disk is full: free some space, then run the same seed again.",
+    errno.EDQUOT: "Your disk quota is used up: free some space, then run the same seed again.",
+    errno.ENOTDIR: Text("A file stands where the folder should be: move it, or {step}.", step=_OTHER_FOLDER),
+    errno.EEXIST: Text("A file stands where the folder should be: move it, or {step}.", step=_OTHER_FOLDER),
+    errno.ENAMETOOLONG: "The name is too long for this disk: use a shorter one.",
+    errno.ENOENT: "The folder vanished or its disk is not connected: check it and try again.",
+}
+_NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
+"""What file systems without hard links answer: exFAT, FAT, some network shares."""
 
 
 def file_stem(prompt: str, seed: int, when: datetime) -> str:
@@ -61,23 +70,6 @@ def _cut(slug: str) -> str:
     while not _fits(slug):
         slug = slug[:-1]
     return slug
-
-
-_HINTS: Mapping[int, str] = {
-    errno.EACCES: "Writing is not allowed there: change its permissions or set DRAWTHINGS_OUTPUT_DIR.",
-    errno.EPERM: "Writing is not allowed there: change its permissions or set DRAWTHINGS_OUTPUT_DIR.",
-    errno.EROFS: "It is read-only: set DRAWTHINGS_OUTPUT_DIR to another folder.",
-    errno.ENOSPC: "The disk is full: free some space, then run the same seed again.",
-    errno.EDQUOT: "Your disk quota is used up: free some space, then run the same seed again.",
-    errno.ENOTDIR: "A file stands where the folder should be: set DRAWTHINGS_OUTPUT_DIR to a folder.",
-    errno.EEXIST: "A file stands where the folder should be: set DRAWTHINGS_OUTPUT_DIR to a folder.",
-    errno.ENAMETOOLONG: "The name is too long for this disk: use a shorter one.",
-    errno.ENOENT: "The folder vanished or its disk is not connected: check it and try again.",
-}
-
-_NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
-
-"""What file systems without hard links answer: exFAT, FAT, some network shares."""
 
 
 def number_stems(stem: str) -> Iterator[str]:
@@ -160,7 +152,8 @@ def _translate_os_errors(folder: Path, what: str) -> Iterator[None]:
         yield
     except OSError as error:
         hint = _HINTS.get(error.errno or 0, "Check the disk, then run the same seed again.")
-        raise StorageError(f"The {what} cannot be saved in {folder}: {error.strerror}. {hint}") from error
+        text = "The {what} cannot be saved in {folder}: {reason}. {hint}"
+        raise StorageError(Text(text, what=what, folder=folder, reason=error.strerror, hint=hint)) from error
 
 
 @contextmanager

@@ -1,14 +1,12 @@
-"""Pictures of ours → PNG files in the user's folder, none ever overwritten or half written.
-
-Knows nothing of the catalog; the bytes are ``metadata``'s, how a file comes into being is ``new_files``'.
-"""
+"""The files of pictures: ours are saved as PNG, none ever overwritten or half written; all are opened and read here."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,8 +22,14 @@ from drawthings_mcp.tensors.pixels import ensure_pixels
 from drawthings_mcp.tensors.pixels import read_pixels as read_stream
 from drawthings_mcp.tensors.png import encode_png
 
+INPUTS_FOLDER = "inputs"
+_ENDINGS = {"JPEG": "jpg", "TIFF": "tif", "HEIF": "heic"}
+_MAX_PROMPT = 200
+_CHUNK = 1 << 20
 
-class SavedFile(NamedTuple):
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SavedFile:
     """A file as it was written.
 
     Attributes
@@ -34,11 +38,14 @@ class SavedFile(NamedTuple):
         Absolute.
     sha256
         Of its bytes, in hexadecimal digits.
+    pixels
+        What was written, ``(H, W, 3 or 4)`` uint8: a preview can be made of them without reading the file.
     """
 
     path: Path
     sha256: str
     size_bytes: int
+    pixels: NDArray[np.uint8]
     format: str = "PNG"
 
 
@@ -62,7 +69,7 @@ def save_image(
     folder
         Created when missing.
     stem
-        From ``naming.file_stem``.
+        From ``file_stem``.
     server, requested_size, kind, extra
         For the metadata: see ``metadata.build_metadata``.
 
@@ -97,16 +104,11 @@ def _save(pixels: NDArray[np.uint8], packet: str, folder: Path, stem: str) -> Sa
     data = encode_png(pixels, packet)
     names = (f"{free}.png" for free in number_stems(stem))
     path = write_new_file(folder, names, lambda path: path.write_bytes(data), what="picture")
-    return SavedFile(path, hashlib.sha256(data).hexdigest(), len(data))
-
-
-INPUTS_FOLDER = "inputs"
-
-_ENDINGS = {"JPEG": "jpg", "TIFF": "tif", "HEIF": "heic"}
+    return SavedFile(path, hashlib.sha256(data).hexdigest(), len(data), pixels)
 
 
 def keep_input(state_dir: Path, data: bytes, picture_format: str) -> Path:
-    """Write a picture's bytes as they are, unless they are there already.
+    """Write a picture that came as bytes, not as a file of the user's, as it is, unless it is there already.
 
     Parameters
     ----------
@@ -126,15 +128,10 @@ def keep_input(state_dir: Path, data: bytes, picture_format: str) -> Path:
     digest = hashlib.sha256(data).hexdigest()
     ending = _ENDINGS.get(picture_format, picture_format.lower())
     path = state_dir.absolute() / INPUTS_FOLDER / digest[:2] / f"{digest}.{ending}"
-    # The name says what is in it; only a copy that the disk lost a part of is written anew.
+    # The name says what is in it; only a copy that the disk lost a part of is written again.
     if not path.is_file() or path.stat().st_size != len(data):
         write_named_file(path, data, what="picture")
     return path
-
-
-_MAX_PROMPT = 200
-
-_CHUNK = 1 << 20
 
 
 def open_original(record: ImageRecord) -> BinaryIO:

@@ -1,7 +1,4 @@
-"""What the catalog knows of one picture, and how that becomes a row of the database and a line of the journal.
-
-Owns the values. Knows neither files nor connections.
-"""
+"""What the catalog knows of one picture, as a value, as a row of its database and as a line of its journal."""
 
 from __future__ import annotations
 
@@ -14,16 +11,14 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, Required, TypeAlias, TypedDict, get_args
 
 MediaKind: TypeAlias = Literal["a", "v", "p", "i"]
-
-"""Brought in, generated variant, found by a search, made from others (contract §4)."""
-
+"""Brought in, generated variant, found by a search, made from others."""
 MEDIA_KINDS: tuple[MediaKind, ...] = get_args(MediaKind)
-
 ParentRole: TypeAlias = Literal["canvas", "moodboard", "mask", "control", "source"]
-
 """What a picture was to another: input of a generation, or what one without Draw Things was made from."""
-
 _ID = re.compile(rf"([{''.join(MEDIA_KINDS)}])([1-9][0-9]{{0,15}})")
+_TEXTS = ("prompt", "negative_prompt", "origin")
+"""Columns that take text from anywhere."""
+JOURNAL_NAME = "catalog.jsonl"
 
 
 class Parent(NamedTuple):
@@ -34,7 +29,7 @@ class Parent(NamedTuple):
 
 
 class RecordFields(TypedDict, total=False):
-    """What is told about a picture when it is recorded; see ``ImageRecord``."""
+    """What a picture is recorded with; see ``ImageRecord``."""
 
     created: Required[datetime]
     width: Required[int]
@@ -68,7 +63,7 @@ class ImageRecord:
     seed
         None for pictures that were not generated.
     width, height
-        Pixels of the upright picture; 0 where nobody told.
+        Pixels of the upright picture; 0 where that is not known.
     server
         Address of the server that made it; empty for pictures that were not generated.
     sha256
@@ -113,10 +108,6 @@ class ImageRecord:
 
 COLUMNS = tuple(field.name for field in fields(ImageRecord) if field.name not in {"id", "parents"})
 
-_TEXTS = ("prompt", "negative_prompt", "origin")
-
-"""Columns that take text from anywhere."""
-
 
 def parse_id(text: str) -> tuple[MediaKind, int] | None:
     """Kind and number of an id in any case; None for what is none."""
@@ -124,12 +115,12 @@ def parse_id(text: str) -> tuple[MediaKind, int] | None:
     return (match[1], int(match[2])) if match else None  # type: ignore[return-value]
 
 
-def build_record(image_id: str, path: Path | None, origin: str, sha256: str, facts: RecordFields) -> ImageRecord:
-    """The record of a picture from what is told about it."""
-    values: dict[str, Any] = dict(facts)
+def build_record(image_id: str, path: Path | None, origin: str, sha256: str, given: RecordFields) -> ImageRecord:
+    """The record of a picture with some values."""
+    values: dict[str, Any] = dict(given)
     values["configuration"] = values.get("configuration") or {}
     values["parents"] = tuple(Parent(*parent) for parent in values.get("parents", ()))
-    values["created"] = facts["created"].astimezone(UTC)
+    values["created"] = given["created"].astimezone(UTC)
     location = None if path is None else path.absolute()
     return ImageRecord(id=image_id, path=location, origin=origin, sha256=sha256, **values)
 
@@ -174,11 +165,12 @@ def _as_text(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
-JOURNAL_NAME = "catalog.jsonl"
-
-
 class Journal:
-    """The journal of a state folder."""
+    """Every record of the catalog as a line of text: what a lost or damaged database is rebuilt from.
+
+    Generated files carry their ids themselves. Pictures that lie elsewhere cannot, and a deleted file tells nothing:
+    their ids would be given again. Lines are only ever appended, within the transaction that writes the row.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -1,6 +1,7 @@
-"""Files of ours that the catalog does not know → rows, by what the files say of themselves.
+"""A catalog that can be relied on, and files of ours that it does not know yet, by what they say of themselves.
 
-Owns what is believed of them. Knows nothing of damaged databases: that is ``rebuild``'s.
+A lost or damaged database is rebuilt from its journal and from the pictures. Nothing is deleted: a damaged one is set
+aside. While it is replaced, no process has it open.
 """
 
 from __future__ import annotations
@@ -33,14 +34,14 @@ from drawthings_mcp.metadata.reading import read_metadata
 from drawthings_mcp.tensors.picture_files import open_regular_file
 
 _SUFFIX = ".png"
-
 _PATIENCE = timedelta(days=1)
-
 """How long an id stays reserved: a file follows its reservation within seconds."""
-
 _MAX_CLAIMED = 10**9
-
 """The highest number that a file may claim: a foreign one could use up all that there are."""
+RESCUE_FOLDER = "unsaved"
+"""Folder of the state folder for pictures that could not be saved where they belong."""
+MADE_FOLDER = "made"
+"""Folder of the state folder for pictures that were made from others without Draw Things."""
 
 
 def reconcile(catalog: ImageCatalog, folders: Iterable[Path] = ()) -> list[ImageRecord]:
@@ -113,11 +114,11 @@ def recover_file(
     parsed = parse_id(claimed)
     is_free = parsed is not None and parsed[1] <= _MAX_CLAIMED and not catalog.contains(claimed)
     reserved = claimed.lower() if is_free and (trusted is None or claimed in trusted) else ""
-    facts = _build_facts(path, metadata)
-    return catalog.add(parsed[0] if parsed else "v", path, reserved=reserved, sha256=sha256, **facts)
+    fields = _read_fields(path, metadata)
+    return catalog.add(parsed[0] if parsed else "v", path, reserved=reserved, sha256=sha256, **fields)
 
 
-def _build_facts(path: Path, metadata: DrawThingsMetadata) -> RecordFields:
+def _read_fields(path: Path, metadata: DrawThingsMetadata) -> RecordFields:
     record = metadata.record
     width, height = parse_size(record.get("size")) or (0, 0)
     return {
@@ -164,15 +165,6 @@ def list_below(folder: Path) -> Iterator[Path]:
     """The files in a folder and all folders in it that could be ours, links not followed."""
     for parent, _, names in os.walk(folder):
         yield from (Path(parent) / name for name in sorted(names) if name.lower().endswith(_SUFFIX))
-
-
-RESCUE_FOLDER = "unsaved"
-
-"""Folder of the state folder for pictures that could not be saved where they belong."""
-
-MADE_FOLDER = "made"
-
-"""Folder of the state folder for pictures that were made from others without Draw Things."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,4 @@
-"""Pictures from outside → records: the same bytes are the same picture, wherever they come from.
-
-Owns the order of the questions: are these bytes known, are they a preview of ours, are they a picture at all. Blocks.
-"""
+"""Pictures from outside → records: the same bytes are the same picture, wherever they come from. Blocks."""
 
 from __future__ import annotations
 
@@ -15,6 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from drawthings_mcp.errors import InvalidImageError
+from drawthings_mcp.faces import Step, Text
 from drawthings_mcp.library.catalog import ImageCatalog, is_in_place
 from drawthings_mcp.library.originals import hash_file, hash_pixels, keep_input
 from drawthings_mcp.library.records import ImageRecord
@@ -24,7 +22,7 @@ from drawthings_mcp.tensors.picture_files import PictureInfo, check_picture, nam
 from drawthings_mcp.tensors.pixels import read_pixels
 
 _MAX_PREVIEW_SIDE = 1568
-"""Nothing larger is ever shown to a model (design §6)."""
+"""Nothing larger is ever shown to a model."""
 _FOLDERS_SHOWN = 3
 
 
@@ -127,8 +125,12 @@ def check_place(path: Path, policy: ImportPolicy) -> Path:
     state_dir = _resolve(policy.state_dir)
     names = [str(folder) for folder in policy.folders if not folder.is_relative_to(state_dir)][:_FOLDERS_SHOWN]
     raise InvalidImageError(
-        f"{name_file(path)} lies outside the folders that may be read ({', '.join(names)}); copy it there, or add its "
-        "folder to DRAWTHINGS_INPUT_DIRS."
+        Text(
+            "{file} lies outside the folders that may be read ({folders}); copy it there, or {step}.",
+            file=name_file(path),
+            folders=", ".join(names),
+            step=Step("allow_folder", folder="its folder"),
+        )
     )
 
 

@@ -1,7 +1,4 @@
-"""Text that names an image → what kind of reference it is. Pure: asks neither disk nor catalog.
-
-Owns the grammar (contract §4). What a reference leads to, and whether it may, is ``resolve``'s.
-"""
+"""Text that names an image → what kind of reference it is, and the bytes of ``data:`` URIs (RFC 2397). Pure."""
 
 from __future__ import annotations
 
@@ -17,34 +14,29 @@ from drawthings_mcp.errors import InvalidImageError
 from drawthings_mcp.library.records import MEDIA_KINDS, parse_id
 
 ReferenceForm: TypeAlias = Literal["id", "latest", "path", "data", "web", "name", "origin"]
-
 ALLOWED = (
     "an id such as v3, latest or latest:a, the absolute path of a picture, the file name of a saved one, a data: URI "
     "or an https:// URL"
 )
-
 """What a reference can be, for errors."""
-
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*):", re.IGNORECASE)
-
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-
 _MEANT = re.compile(
     r"[\s\"'`\[(<#]*(?:(?:the|id|image|picture|photo|variant|output|input)[\s:=#_-]*){0,3}"
     r"([avpi]\d+)(?:\.(?:png|jpe?g|webp))?[\s\"'`\])>]*",
     re.IGNORECASE,
 )
-
 _MAX_TEXT = 4096
-
 """Characters of anything but a data: URI; no path or URL that works is longer."""
-
 _SHOWN = 60
+_BASE64_GROWTH = 4 / 3
+_PERCENT_GROWTH = 3
+_URL_SAFE = bytes.maketrans(b"-_", b"+/")
 
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """A reference by its form.
+    """A reference and its form.
 
     Attributes
     ----------
@@ -151,11 +143,6 @@ _SCHEMES: Mapping[str, Callable[[str], Reference]] = {
 }
 
 
-_BASE64_GROWTH = 4 / 3
-
-_PERCENT_GROWTH = 3
-
-
 def decode_data_uri(uri: str, max_bytes: int) -> bytes:
     """The bytes in a ``data:`` URI.
 
@@ -191,6 +178,3 @@ def _decode(body: str, is_base64: bool) -> bytes:
         raise InvalidImageError(
             "The data: URI is no valid base64; encode the whole file again, or save it and give its path."
         ) from error
-
-
-_URL_SAFE = bytes.maketrans(b"-_", b"+/")

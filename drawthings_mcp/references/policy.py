@@ -1,4 +1,8 @@
-"""What may come in, from where, and how much of it: values, made once from the settings."""
+"""What may come in, from where, and how much of it: values, made once from the settings.
+
+LM Studio tells servers nothing of a picture that a user attached, so ``latest:a`` looks where it keeps them (formats
+§8.1). Its folders are undocumented: whatever is not as expected is as good as not there.
+"""
 
 from __future__ import annotations
 
@@ -18,19 +22,19 @@ if TYPE_CHECKING:
     from drawthings_mcp.web.fetch import Fetched
 
 PictureFetcher: TypeAlias = "Callable[[str, int, float], Awaitable[Fetched]]"
-
 """Fetches a URL: at most so many bytes, within so many seconds."""
-
 FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF")
-
 """What is taken from outside: what cameras, browsers and chat clients make."""
-
 MAX_PIXELS = {"WEBP": 24_000_000, "AVIF": 40_000_000, "HEIF": 50_000_000}
-
 """By format, so that no picture takes more than 400 MB to decode: these decoders need 16, 10 and 8 bytes per pixel,
 the others 4 (measured with Pillow 13.0 and pillow-heif 1.8)."""
-
 _PICTURE_TYPES = ("image/", "application/octet-stream", "binary/octet-stream")
+_POINTER = ".lmstudio-home-pointer"
+_HOMES = (".lmstudio", ".cache/lm-studio")
+_USER_FILES = "user-files"
+_PICTURES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".heif"})
+_STAMP = re.compile(r"(\d{13}) - ")
+"""Milliseconds before the original name, in the name of an attachment."""
 
 
 async def fetch_picture(url: str, max_bytes: int, timeout: float) -> Fetched:
@@ -99,19 +103,6 @@ def build_policy(settings: Settings) -> ImportPolicy:
 
 def _resolve(folder: Path) -> Path:
     return Path(os.path.realpath(folder))
-
-
-_POINTER = ".lmstudio-home-pointer"
-
-_HOMES = (".lmstudio", ".cache/lm-studio")
-
-_USER_FILES = "user-files"
-
-_PICTURES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".heif"})
-
-_STAMP = re.compile(r"(\d{13}) - ")
-
-"""Milliseconds before the original name, in the name of an attachment."""
 
 
 class AttachedFile(NamedTuple):

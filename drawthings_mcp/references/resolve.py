@@ -9,6 +9,7 @@ from typing import cast
 import anyio.to_thread
 
 from drawthings_mcp.errors import InvalidImageError, UnknownNameError
+from drawthings_mcp.faces import Step, Text
 from drawthings_mcp.library.catalog import ImageCatalog
 from drawthings_mcp.library.originals import hash_file, open_original
 from drawthings_mcp.library.records import ImageRecord, MediaKind
@@ -28,10 +29,8 @@ from drawthings_mcp.search.projects import parse_reference as parse_project_refe
 from drawthings_mcp.tensors.png import encode_png
 
 _NEWEST_SHOWN = 3
-
 _FETCHED = "https://"
 _PROJECT = "project://"
-
 _KIND_NAMES: Mapping[MediaKind, str] = {
     "a": "picture has been brought in",
     "v": "picture has been generated",
@@ -47,7 +46,7 @@ async def resolve_reference(text: str, catalog: ImageCatalog, policy: ImportPoli
     ----------
     text
         An id in any case, ``latest``, ``latest:a``, the absolute path or ``file://`` URI of a picture, the file name of
-        a saved one, a preview that a client saved, a ``data:`` URI or an ``https://`` URL (contract §4).
+        a saved one, a preview that a client saved, a ``data:`` URI or an ``https://`` URL.
 
     Raises
     ------
@@ -112,13 +111,17 @@ def _resolve_latest(kind: str, catalog: ImageCatalog, policy: ImportPolicy) -> R
         return _use(record, catalog, policy)
     hint = ""
     if kind == "a" and policy.attachments_hint is not None:
-        hint = (
-            f", or add {policy.attachments_hint} to DRAWTHINGS_INPUT_DIRS to let latest:a find LM Studio's attachments"
-        )
+        step = Step("allow_folder", folder=str(policy.attachments_hint))
+        hint = Text(", or {step} to let latest:a find LM Studio's attachments", step=step)
     name = "latest" if kind == "v" else f"latest:{kind}"
-    raise UnknownNameError(
-        f"There is no {name}: no {_KIND_NAMES[kind]} yet; give {ALLOWED}{hint}.", name=name, nearest=()
+    problem = Text(
+        "There is no {name}: no {kind} yet; give {allowed}{hint}.",
+        name=name,
+        kind=_KIND_NAMES[kind],
+        allowed=ALLOWED,
+        hint=hint,
     )
+    raise UnknownNameError(problem, name=name)
 
 
 def _guess(attachment: AttachedFile, catalog: ImageCatalog, policy: ImportPolicy) -> Resolved:
@@ -136,7 +139,7 @@ def _resolve_path(text: str, catalog: ImageCatalog, policy: ImportPolicy) -> Res
         path = path.expanduser()
     except RuntimeError as error:
         raise InvalidImageError(f"The home folder in {shorten(text)} is not known; give an absolute path.") from error
-    # What we saved may lie anywhere: the command line writes where it is told to.
+    # What we saved may lie anywhere: the command line writes where the user says.
     known = catalog.find_by_path(path)
     if known is not None and known.kind != "a" and path.exists():
         return _use(known, catalog, policy)
@@ -163,10 +166,8 @@ def _resolve_data(uri: str, catalog: ImageCatalog, policy: ImportPolicy) -> Reso
 def _resolve_origin(uri: str, catalog: ImageCatalog, policy: ImportPolicy) -> Resolved:
     record = catalog.find_by_origin(uri)
     if record is None:
-        raise UnknownNameError(
-            f"Nothing was found at {shorten(uri)} yet; search_images finds pictures of projects and gives them ids.",
-            name=uri,
-        )
+        text = "Nothing was found at {uri} yet: {step}, which gives pictures of projects ids."
+        raise UnknownNameError(Text(text, uri=shorten(uri), step=Step("search")), name=uri)
     return _use(record, catalog, policy)
 
 

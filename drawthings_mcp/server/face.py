@@ -41,6 +41,7 @@ def _set(facts: Mapping[str, Any]) -> str:
 MCP = Face(
     name=_name,
     phrases={
+        "allow_folder": lambda facts: f"ask the user to add {facts['folder']} to {variable('input_dirs')}",
         "ask_again": lambda facts: _call("get_job", job=facts.get("job")),
         "doctor": "ask the user to run drawthings-mcp doctor",
         "download": lambda facts: f"ask the user to download {facts.get('what', 'it')} in Draw Things",
@@ -52,6 +53,10 @@ MCP = Face(
         "start_server": (
             "ask the user to start Draw Things and switch its API server on (Advanced settings → API Server, protocol "
             "gRPC, port 7859 by default)"
+        ),
+        "switch_off_compression": (
+            "ask the user to switch Response Compression off in Draw Things "
+            "(stand-alone server: --no-response-compression)"
         ),
         "switch_on_browsing": (
             "ask the user to switch on Enable Model Browsing in Draw Things (Advanced settings → API Server; "

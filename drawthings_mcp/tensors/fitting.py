@@ -1,7 +1,4 @@
-"""Pixels → pixels of the size that a request needs: fitted, extended, made opaque.
-
-Owns how a picture is brought to a canvas. Knows no payload; what mask classes mean is ``mask``'s.
-"""
+"""Pixels → pixels of the size that a request needs: fitted, extended, made opaque."""
 
 from __future__ import annotations
 

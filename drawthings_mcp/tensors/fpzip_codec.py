@@ -1,7 +1,8 @@
-"""The fpzip codec (protocol §3.3), within this process.
+"""The fpzip codec (protocol §3.3), and the program of the processes that run it.
 
-A damaged stream can make the library read and write where it should not: what comes from a server is decoded
-through ``fpzip_pool``, whose processes run what is here.
+A damaged stream can make the library read and write where it should not: what comes from a server is decoded in
+another process, through ``fpzip_pool``. The library also allocates whatever a stream claims, so the claims are read
+without it first and compared with the tensor's header.
 """
 
 from __future__ import annotations
@@ -26,19 +27,24 @@ from drawthings_mcp.tensors.header import HEADER_SIZE, DataType, TensorHeader, p
 from drawthings_mcp.tensors.layout import fill_looked_up, fill_picture
 
 _MAGIC = (ord("f"), ord("p"), ord("z"), 0)
-
 _VERSION = (0x0110, 1)
-
 _WORD = 0xFFFFFFFF
-
 _MODEL_TOTAL = 1 << 16
-
 _MAX_PLAIN_PRECISION = 8
-
 MAX_FRONT_VALUES = 1 << 25
-
-"""The library keeps up to twice ``(nx + 1) * (ny + 1)`` values beside the result: 330,000 for the widest picture,
-2**25 for the longest sound. At the limit that is 256 MiB, a quarter of what the largest result takes."""
+"""The library keeps up to twice ``(nx + 1) * (ny + 1)`` values in addition to the result: 330,000 for the widest
+picture, 2**25 for the longest sound. At the limit that is 256 MiB, a quarter of what the largest result takes."""
+_HALF_PRECISION = 19  # sign, 8 bits of exponent, 10 of mantissa: every finite float16, widened
+_DROPPED_BITS = 32 - _HALF_PRECISION
+_BLOCK_VALUES = 65536
+_PRECISIONS: Mapping[int, int] = {2: _HALF_PRECISION, 4: 32, 8: 64}  # by bytes per value
+_STDIN, _STDOUT, _STDERR = 0, 1, 2
+GREETING = b"fpzip ready\n"
+"""Sent once, when everything is imported."""
+REQUEST = struct.Struct(f"<B{HEADER_SIZE}sQ")
+"""Task, header of the payload, size of its body in bytes; the body follows."""
+REPLY = struct.Struct("<BQ")
+"""Status, size in bytes; the values follow, or the text of the error in UTF-8."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +97,7 @@ def check_stream(header: TensorHeader, body: memoryview) -> FpzipHeader:
     TensorError
         The two do not agree, or so few bytes cannot hold so many values.
     TensorTooLargeError
-        The library would need too much memory beside the result.
+        The library would need too much memory in addition to the result.
     """
     stream = parse_stream(body)
     if not header.datatype.is_float or stream.is_double != (header.datatype is DataType.F64):
@@ -168,15 +174,6 @@ class _RangeDecoder:
         self._low = self._low << 8 * count & _WORD
 
 
-_HALF_PRECISION = 19  # sign, 8 bits of exponent, 10 of mantissa: every finite float16, widened
-
-_DROPPED_BITS = 32 - _HALF_PRECISION
-
-_BLOCK_VALUES = 65536
-
-_PRECISIONS: Mapping[int, int] = {2: _HALF_PRECISION, 4: 32, 8: 64}  # by bytes per value
-
-
 def pack_fpzip(values: NDArray[np.floating[Any]]) -> bytes:
     """An fpzip stream of an array, without loss for every finite value.
 
@@ -242,21 +239,6 @@ def _list_halves() -> NDArray[np.float16]:
         return words.view(np.float32).astype(np.float16)
 
 
-_STDIN, _STDOUT, _STDERR = 0, 1, 2
-
-GREETING = b"fpzip ready\n"
-
-"""Sent once, when everything is imported."""
-
-REQUEST = struct.Struct(f"<B{HEADER_SIZE}sQ")
-
-"""WorkerTask, header of the payload, size of its body in bytes; the body follows."""
-
-REPLY = struct.Struct("<BQ")
-
-"""ReplyStatus, size in bytes; the values follow, or the text of the error in UTF-8."""
-
-
 class WorkerTask(IntEnum):
     """What to make of a payload."""
 
@@ -320,7 +302,7 @@ def _write(replies: BinaryIO, data: bytes | memoryview) -> None:
 
 
 def main() -> None:
-    """Serve over the process's own input and output."""
+    """Decode payloads over the process's own input and output, one after another, until the input ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent; the end of the input ends this process
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a crash is expected here, and pictures are private
     replies = os.fdopen(os.dup(_STDOUT), "wb", buffering=0)
@@ -330,7 +312,3 @@ def main() -> None:
         serve(requests, cast(BinaryIO, replies))
     except BrokenPipeError:
         return  # the parent is gone
-
-
-if __name__ == "__main__":
-    main()

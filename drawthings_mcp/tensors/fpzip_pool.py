@@ -24,20 +24,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drawthings_mcp.errors import DecoderCrashedError, TensorError
+from drawthings_mcp.faces import Step, Text
 from drawthings_mcp.tensors.fpzip_codec import GREETING, REPLY, REQUEST, ReplyStatus, WorkerTask
 from drawthings_mcp.tensors.header import TensorHeader, build_header
 
 _PROGRAM = "from drawthings_mcp.tensors.fpzip_codec import main; main()"
-
 _PIPE_SIZE = 1 << 20  # the most that Linux grants to everybody; a payload then takes 6 turns instead of 100
-
 _MAX_TEXT_SIZE = 1 << 16
-
 PATIENCE = 60.0
-
 """Seconds that a request may take beyond its share by size: enough to start on a machine that is out of memory."""
-
 _SECONDS_PER_VALUE = 5e-6  # two hundred times what it takes: the limit is for hung processes, not for slow ones
+_logger = logging.getLogger(__name__)
+MAX_PROCESSES = min(2, os.cpu_count() or 1)
+"""One decodes faster than most networks deliver, a second one lets two pictures of a batch overlap. More would
+only cost memory, 35 MB each."""
+_ATTEMPTS = 2
 
 
 class WorkerFailedError(Exception):
@@ -46,6 +47,9 @@ class WorkerFailedError(Exception):
 
 class FpzipProcess:
     """A running worker. Not for two threads at once; after a ``WorkerFailedError`` it can only be closed.
+
+    Not a process of ``multiprocessing``: that imports the caller's ``__main__`` again in every process, which runs a
+    script without a main guard a second time.
 
     Parameters
     ----------
@@ -215,16 +219,6 @@ def _enlarge(descriptor: int) -> None:
             return  # over the user's quota: a small pipe is slower, and that is all
 
 
-_logger = logging.getLogger(__name__)
-
-MAX_PROCESSES = min(2, os.cpu_count() or 1)
-
-"""One decodes faster than most networks deliver, a second one lets two pictures of a batch overlap. More would
-only cost memory, 35 MB each."""
-
-_ATTEMPTS = 2
-
-
 class FpzipPool:
     """A few workers for any number of threads.
 
@@ -291,8 +285,13 @@ class FpzipPool:
                     self._give_back(worker)
                     return
         raise DecoderCrashedError(
-            f"The tensor {list(header.dims)} cannot be decoded: the process that did it failed ({failure}). Its fpzip "
-            "stream is probably damaged. Generate it again, or start the server with --no-response-compression."
+            Text(
+                "The tensor {dims} cannot be decoded: the process that did it failed ({failure}). Its fpzip stream is "
+                "probably damaged. Generate it again, or {step}.",
+                dims=list(header.dims),
+                failure=str(failure),
+                step=Step("switch_off_compression"),
+            )
         ) from failure
 
     def list_pids(self) -> list[int]:
@@ -341,16 +340,12 @@ class FpzipPool:
         try:
             return FpzipProcess()
         except OSError as exc:
-            raise DecoderCrashedError(
-                f"No process can be started to decode fpzip payloads ({exc}). Free some memory, or start the server "
-                "with --no-response-compression."
-            ) from exc
+            text = "No process can be started to decode fpzip payloads ({error}). Free some memory, or {step}."
+            raise DecoderCrashedError(Text(text, error=str(exc), step=Step("switch_off_compression"))) from exc
 
 
 _shared = FpzipPool()
-
 atexit.register(_shared.close)
-
 os.register_at_fork(after_in_child=_shared.disown)
 
 

@@ -1,7 +1,4 @@
-"""The first 68 bytes of a tensor payload, and what they are allowed to say (protocol §3.1, §3.2, §3.5).
-
-Owns the numbers of the wire: codecs, datatypes, formats, limits. Knows no codec's inside and no pixels.
-"""
+"""The first 68 bytes of a tensor payload, and what they are allowed to say (protocol §3.1, §3.2, §3.5)."""
 
 from __future__ import annotations
 

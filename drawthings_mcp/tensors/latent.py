@@ -1,4 +1,7 @@
-"""Latents: what a model works on, ``(N, h, w, C)`` (protocol §7.4). How to look at one is not known here."""
+"""Latents, what a model works on, ``(N, h, w, C)``: their payloads, and small pictures of them (protocol §7.4, §7.5).
+
+A picture is made by a linear map between latents and colours, one for each model version, from ``latent_maps.json``.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +20,33 @@ from drawthings_mcp.tensors.header import Codec, Payload, TensorFormat, parse_he
 from drawthings_mcp.tensors.tensor import decode_body, encode_tensor
 
 MAX_SIZE = 128 << 20
-
 """Bytes: twice what the largest canvas takes in 16 channels of float32, and more than any video's."""
+Output: TypeAlias = Literal["levels", "unit", "signed", "oklab"]
+"""What the colours of a map are: sRGB from 0 to 255, 0 to 1 or -1 to 1, or OKLab."""
+_LEVELS: Mapping[Output, tuple[float, float]] = {
+    "levels": (1.0, 0.0),
+    "unit": (255.0, 0.0),
+    "signed": (127.5, 127.5),
+    "oklab": (1.0, 0.0),
+}
+"""``level = colour * factor + offset``; OKLab has a way of its own after that."""
+_LAB_TO_LMS = np.array(
+    [
+        [1.0, 0.3963377774, 0.2158037573],
+        [1.0, -0.1055613458, -0.0638541728],
+        [1.0, -0.0894841775, -1.2914855480],
+    ],
+    np.float32,
+)
+_LMS_TO_LINEAR = np.array(
+    [
+        [4.0767416621, -3.3077115913, 0.2309699292],
+        [-1.2684380046, 2.6097574011, -0.3413193965],
+        [-0.0041960863, -0.7034186147, 1.7076147010],
+    ],
+    np.float32,
+)
+"""OKLab's own constants, as its author published them."""
 
 
 def encode_latent(latent: NDArray[np.float16], *, codec: Codec = Codec.RAW) -> bytes:
@@ -59,11 +87,6 @@ def decode_latent(payload: Payload) -> NDArray[np.floating[Any]]:
         )
     header.check_size(MAX_SIZE, "latent")
     return decode_body(header, body)
-
-
-Output: TypeAlias = Literal["levels", "unit", "signed", "oklab"]
-
-"""What the colours of a map are: sRGB from 0 to 255, 0 to 1 or -1 to 1, or OKLab."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -133,36 +156,6 @@ def find_latent_map(version: str, channels: int) -> LatentMap | None:
 def _load() -> dict[str, Any]:
     loaded: dict[str, Any] = json.loads(resources.files(__package__).joinpath("latent_maps.json").read_text("utf-8"))
     return loaded
-
-
-_LEVELS: Mapping[Output, tuple[float, float]] = {
-    "levels": (1.0, 0.0),
-    "unit": (255.0, 0.0),
-    "signed": (127.5, 127.5),
-    "oklab": (1.0, 0.0),
-}
-
-"""``level = colour * factor + offset``; OKLab has a way of its own after that."""
-
-_LAB_TO_LMS = np.array(
-    [
-        [1.0, 0.3963377774, 0.2158037573],
-        [1.0, -0.1055613458, -0.0638541728],
-        [1.0, -0.0894841775, -1.2914855480],
-    ],
-    np.float32,
-)
-
-_LMS_TO_LINEAR = np.array(
-    [
-        [4.0767416621, -3.3077115913, 0.2309699292],
-        [-1.2684380046, 2.6097574011, -0.3413193965],
-        [-0.0041960863, -0.7034186147, 1.7076147010],
-    ],
-    np.float32,
-)
-
-"""OKLab's own constants, as its author published them."""
 
 
 def preview_pixels(latent: Payload | NDArray[np.floating[Any]], version: str = "") -> NDArray[np.uint8] | None:

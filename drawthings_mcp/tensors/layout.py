@@ -1,6 +1,7 @@
-"""Image tensors ↔ pixels: axes and the order of channels (protocol §3.6).
+"""Image tensors ↔ pixels: values, axes and the order of channels (protocol §3.6, §3.7).
 
-On the wire an image is ``(1, H, W, 3)``, red, green, blue, or ``(1, H, W, 4)``, **alpha**, red, green, blue.
+A byte stands for a value from -1 to 1, of alpha from 0 to 1. On the wire an image is ``(1, H, W, 3)``, red, green,
+blue, or ``(1, H, W, 4)``, **alpha**, red, green, blue.
 """
 
 from __future__ import annotations
@@ -15,10 +16,9 @@ from numpy.typing import NDArray
 from drawthings_mcp.errors import InvalidImageError
 
 _ScalarT = TypeVar("_ScalarT", bound=np.generic)
-
 _BLOCK_VALUES = 65536
-
 """Values per step: the scratch arrays stay in the second-level cache, and other threads get a turn."""
+_BLOCK_PIXELS = 16384  # so that channels are taken apart in the second-level cache, and not in a copy of it all
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +30,10 @@ class ValueRange:
 
 
 COLOUR = ValueRange(offset=1.0, factor=127.5)
-
 """-1 is black, 1 is full."""
 
-ALPHA = ValueRange(offset=0.0, factor=255.0)
 
+ALPHA = ValueRange(offset=0.0, factor=255.0)
 """0 is clear, 1 is opaque."""
 
 
@@ -144,9 +143,6 @@ def _list_values(value_range: ValueRange) -> NDArray[np.float16]:
 def _list_pixels(value_range: ValueRange) -> NDArray[np.uint8]:
     """The byte of each of the 65,536 bit patterns of a float16."""
     return tensor_to_pixels(np.arange(65536, dtype=np.uint16).view(np.float16).astype(np.float32), value_range)
-
-
-_BLOCK_PIXELS = 16384  # so that channels are taken apart in the second-level cache, and not in a copy of it all
 
 
 def build_pixels(tensor: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:

@@ -1,7 +1,4 @@
-"""Masks: black-and-white pictures and alpha channels → the classes that servers read (protocol §4).
-
-Owns the meaning of a mask's bytes. Knows no canvas: that a mask has its size is the request's concern.
-"""
+"""Masks: black-and-white pictures and alpha channels → the classes that servers read (protocol §4)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Picture files → opened pictures, whatever stands in them: what is accepted, its limits, and one kind of error.
 
-Owns the way from a path or a stream to Pillow, whose decoders were not written for hostile files and raise nearly
-anything. Type goes by content, never by name. Knows no arrays: ``pixels`` makes them.
+Pillow's decoders were not written for hostile files and raise nearly anything. The type goes by content, never by
+name.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ MAX_PIXELS = 8192 * 8192
 MAX_FILE_SIZE = 512 << 20
 """Bytes; twice what the largest picture takes when it is not packed at all."""
 FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "HEIF", "GIF", "TIFF", "BMP", "MPO", "JPEG2000", "PPM", "TGA", "ICO", "QOI")
-"""What people have as pictures. Others of Pillow's run programs (EPS) or need a file beside them."""
+"""What people have as pictures. Others of Pillow's run programs (EPS) or need another file."""
 
 _SIDEWAYS = frozenset({5, 6, 7, 8})
 """EXIF orientations that swap width and height."""

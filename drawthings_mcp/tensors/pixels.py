@@ -1,7 +1,4 @@
-"""Any picture → pixels, once, at the entrance: files, bytes, Pillow images and arrays, checked and upright.
-
-Owns the conversion; what is accepted as a file, and its limits, are ``picture_files``'. Knows no tensors.
-"""
+"""Any picture → pixels, once, at the entrance: files, bytes, Pillow images and arrays, checked and upright."""
 
 from __future__ import annotations
 

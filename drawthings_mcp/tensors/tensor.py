@@ -1,6 +1,6 @@
-"""Payloads ↔ arrays of any shape: one entrance for all codecs.
+"""Payloads ↔ arrays of any shape, by any codec: raw, DEFLATE, fpzip (protocol §3.2).
 
-Knows nothing of what a tensor means; images, masks, latents and audio have modules of their own.
+What a tensor means is up to ``image``, ``mask``, ``latent`` and ``audio``.
 """
 
 from __future__ import annotations
@@ -25,6 +25,11 @@ from drawthings_mcp.tensors.header import (
     find_datatype,
     split_payload,
 )
+
+_WINDOW_BITS = -15  # 32 KiB, no zlib header
+_MAX_RATIO = 1032  # a match of 258 bytes costs at least two bits (RFC 1951)
+_INPUT_STEP = 1 << 16  # bytes; zlib copies what it has not used of a step
+_OUTPUT_STEP = 1 << 18  # bytes; what zlib has unpacked is copied once more, within the second-level cache
 
 
 def decode_tensor(payload: Payload) -> NDArray[Any]:
@@ -140,20 +145,12 @@ _UNPACKERS: Mapping[Codec, Callable[[TensorHeader, memoryview], NDArray[Any]]] =
     Codec.FPZIP: _unpack_fpzip,
 }
 
+
 _PACKERS: Mapping[Codec, Callable[[NDArray[Any]], bytes | memoryview]] = {
     Codec.RAW: view_bytes,
     Codec.DEFLATE: lambda values: pack_deflate(view_bytes(values)),
     Codec.FPZIP: pack_fpzip,
 }
-
-
-_WINDOW_BITS = -15  # 32 KiB, no zlib header
-
-_MAX_RATIO = 1032  # a match of 258 bytes costs at least two bits (RFC 1951)
-
-_INPUT_STEP = 1 << 16  # bytes; zlib copies what it has not used of a step
-
-_OUTPUT_STEP = 1 << 18  # bytes; what zlib has unpacked is copied once more, within the second-level cache
 
 
 def pack_deflate(data: memoryview) -> bytes:

@@ -186,7 +186,7 @@ WRONG: list[tuple[dict[str, Any], type[Exception], str]] = [
     (
         {"container": "apng", "sound": Sound(np.zeros((2, 9), np.float32), 24_000)},
         InvalidInputError,
-        "have no sound; save it beside",
+        "have no sound; save it as a file of its own",
     ),
 ]
 

@@ -200,7 +200,7 @@ async def test_what_was_found_is_used_when_it_has_a_file(
     (folder / "node.png").write_bytes(draw())
     catalog.register_found("project:///p#1", path=folder / "node.png", **facts)
     assert (await resolve("project:///p#1")).record.id == (await resolve("p1")).record.id == "p1"
-    with pytest.raises(UnknownNameError, match="search_images finds"):
+    with pytest.raises(UnknownNameError, match="`python -m drawthings_mcp search`"):
         await resolve("project:///p#2")
 
 
