@@ -5,7 +5,6 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import dataclass
-from typing import NoReturn
 
 from drawthings_mcp.errors import InvalidInputError
 from drawthings_mcp.faces import Text
@@ -49,8 +48,14 @@ def parse_address(text: str) -> Address:
         It is none of these; a URL's scheme is named with what to write in its place.
     """
     text = text.strip()
-    if "://" in text:
-        _refuse_scheme(text)
+    scheme, separator, rest = text.partition("://")
+    if separator:
+        bare = rest.partition("/")[0] or f"localhost:{DEFAULT_PORT}"
+        template = (
+            "write the address without {scheme!r}: {bare!r}. It is a gRPC server; TLS has a setting of its own, {tls}."
+        )
+        problem = Text(template, scheme=scheme + separator, bare=bare)
+        raise InvalidInputError(problem, parameter="server", value=text)
     if bracketed := _BRACKETED.fullmatch(text):
         return Address(_parse_ipv6(bracketed["host"], text), _parse_port(bracketed["port"], text))
     if text.count(":") > 1:
@@ -75,30 +80,13 @@ def _parse_port(text: str | None, whole: str) -> int:
         return DEFAULT_PORT
     if text.isascii() and text.isdigit() and 1 <= int(text) <= MAX_PORT:
         return int(text)
-    raise InvalidInputError(
-        f"the port in {whole!r} must be a number from 1 to {MAX_PORT}. {_FORMS}", parameter="server", value=whole
-    )
+    problem = f"the port in {whole!r} must be a number from 1 to {MAX_PORT}. {_FORMS}"
+    raise InvalidInputError(problem, parameter="server", value=whole)
 
 
 def _parse_ipv6(host: str, whole: str) -> str:
     try:
         return str(ipaddress.IPv6Address(host))
     except ValueError as exc:
-        raise InvalidInputError(
-            f"{host!r} in {whole!r} is not an IPv6 address. {_FORMS}", parameter="server", value=whole
-        ) from exc
-
-
-def _refuse_scheme(text: str) -> NoReturn:
-    scheme, _, rest = text.partition("://")
-    bare = rest.partition("/")[0] or f"localhost:{DEFAULT_PORT}"
-    raise InvalidInputError(
-        Text(
-            "write the address without {scheme!r}: {bare!r}. It is a gRPC server; TLS has a switch of its own ({tls}: "
-            "auto, on or off).",
-            scheme=f"{scheme}://",
-            bare=bare,
-        ),
-        parameter="server",
-        value=rest,
-    )
+        problem = f"{host!r} in {whole!r} is not an IPv6 address. {_FORMS}"
+        raise InvalidInputError(problem, parameter="server", value=whole) from exc

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from string import Formatter
 from typing import Any, Literal, Self, get_args
 
 StepKind = Literal[
@@ -122,8 +123,8 @@ def _find_steps(value: object) -> Iterator[Step]:
     if isinstance(value, Step):
         yield value
     elif isinstance(value, Text):
-        for fact in value.facts.values():
-            yield from _find_steps(fact)
+        for _, name, _, _ in Formatter().parse(value.template):
+            yield from _find_steps(value.facts.get(name or ""))
     elif isinstance(value, Exception):
         yield from getattr(value, "steps", ())
 

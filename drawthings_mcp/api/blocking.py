@@ -10,7 +10,6 @@ from concurrent.futures import Future, wait
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import Any, ParamSpec, Self, TypedDict, TypeVar, Unpack, cast
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
@@ -94,11 +93,9 @@ class DrawThingsClient:
         self._portal = portal
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: Any) -> None:
         self._portal = None
-        self._exits.__exit__(kind, error, traceback)
+        self._exits.__exit__(*error)
 
     @_documented
     def generate(self, request: GenerationRequest, on_event: EventCallback | None = None) -> list[GeneratedImage]:
@@ -215,11 +212,11 @@ def generate_image(
 
 
 def _recommend(client: DrawThingsClient, fields: dict[str, Any]) -> ImageGenerationConfig:
-    model = fields.get("model") or _choose(client)
+    model = fields.get("model") or _choose_installed(client)
     return ImageGenerationConfig(**recommended_configuration(model)).replace(**fields)
 
 
-def _choose(client: DrawThingsClient) -> str:
+def _choose_installed(client: DrawThingsClient) -> str:
     catalog = client.echo().catalog
     if catalog is not None:
         installed = [model.file for model in catalog.models if not model.remote]
@@ -227,12 +224,6 @@ def _choose(client: DrawThingsClient) -> str:
         installed = [file for file, there in client.files_exist(list_preferred_models()).items() if there]
     chosen = choose_model(installed)
     if chosen is None:
-        raise InvalidInputError(
-            Text(
-                "none of the installed models is known to suit. Name one, e.g. of {some}; {step}.",
-                some=installed[:3],
-                step=Step("list_models"),
-            ),
-            parameter="model",
-        )
+        template = "none of the installed models is known to suit. Name one, e.g. of {some}; {step}."
+        raise InvalidInputError(Text(template, some=installed[:3], step=Step("list_models")), parameter="model")
     return chosen

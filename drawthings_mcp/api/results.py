@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from drawthings_mcp.errors import DrawThingsWarning, InvalidInputError
 from drawthings_mcp.events import Event, ImageReceived
-from drawthings_mcp.faces import Text
 from drawthings_mcp.generation import (
     GeneratedImage,
     GenerationRequest,
@@ -145,9 +144,6 @@ def check_target(output_dir: str | Path, prefix: str) -> Path:
         The prefix is not the beginning of a file's name.
     """
     if not prefix or Path(prefix).name != prefix:
-        raise InvalidInputError(
-            Text("must be the beginning of a file's name without folders, got {got!r}.", got=prefix),
-            parameter="prefix",
-            value=prefix,
-        )
+        problem = f"must be the beginning of a file's name without folders, got {prefix!r}."
+        raise InvalidInputError(problem, parameter="prefix", value=prefix)
     return Path(output_dir).expanduser()

@@ -121,22 +121,16 @@ def parse_certificate(data: bytes) -> Certificate:
 
 
 def _list_names(certificate: x509.Certificate) -> list[str]:
-    dns, addresses = _list_alternative_names(certificate)
-    common = _list_subject(certificate, NameOID.COMMON_NAME)
-    return [name for name in [*(dns or common), *addresses] if name]
+    try:
+        alternative = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        alternative = x509.SubjectAlternativeName([])
+    dns = alternative.get_values_for_type(x509.DNSName) or _list_subject(certificate, NameOID.COMMON_NAME)
+    return [name for name in [*dns, *map(str, alternative.get_values_for_type(x509.IPAddress))] if name]
 
 
 def _list_subject(certificate: x509.Certificate, attribute: x509.ObjectIdentifier) -> list[str]:
     return [str(item.value) for item in certificate.subject.get_attributes_for_oid(attribute)]
-
-
-def _list_alternative_names(certificate: x509.Certificate) -> tuple[list[str], list[str]]:
-    try:
-        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
-        return [], []
-    addresses = [str(address) for address in names.get_values_for_type(x509.IPAddress)]
-    return names.get_values_for_type(x509.DNSName), addresses
 
 
 def _is_usable(name: str) -> bool:

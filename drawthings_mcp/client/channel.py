@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable
-from types import TracebackType
 from typing import Self, TypeVar
 
 import anyio
@@ -55,11 +54,6 @@ def open_channel(route: Route) -> grpc.aio.Channel:
     options = (*_OPTIONS, ("grpc.ssl_target_name_override", route.name))
     credentials = grpc.ssl_channel_credentials(root_certificates=route.roots)
     return grpc.aio.secure_channel(route.target, credentials, options=options, compression=compression)
-
-
-def is_ready(channel: grpc.aio.Channel) -> bool:
-    """Whether there is a connection right now."""
-    return channel.get_state() is grpc.ChannelConnectivity.READY
 
 
 async def wait_until_ready(channel: grpc.aio.Channel) -> bool:
@@ -117,9 +111,7 @@ class ServerChannel:
         self._lock = anyio.Lock()
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         self._lock = self._channel = None
         while self._channels:
             await self._channels.pop().close()
@@ -139,7 +131,7 @@ class ServerChannel:
             )
         async with self._lock:
             channel = self._channel
-            if channel is None or not is_ready(channel):
+            if channel is None or channel.get_state() is not grpc.ChannelConnectivity.READY:
                 channel = await self._connect()
             return ImageGenerationServiceStub(channel)
 
@@ -153,11 +145,10 @@ class ServerChannel:
             self._channel = open_channel(route)
             self._channels.append(self._channel)
             self._route = route
-        connected = False
         with anyio.move_on_after(self.connect_timeout):
-            connected = await wait_until_ready(self._channel)
-        if not connected:
-            await self._explain_failure(self._channel, route)
+            if await wait_until_ready(self._channel):
+                return self._channel
+        await self._explain_failure(self._channel, route)
         return self._channel
 
     async def _explain_failure(self, channel: grpc.aio.Channel, route: Route) -> None:

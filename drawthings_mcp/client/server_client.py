@@ -7,7 +7,6 @@ from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import anyio.to_thread
@@ -46,7 +45,7 @@ REPLY_TIMEOUT = 4 * 3600.0
 
 @dataclass(frozen=True, slots=True)
 class ServerInfo:
-    """The reply to an echo.
+    """What a server says of itself: the reply to an echo.
 
     Attributes
     ----------
@@ -135,10 +134,8 @@ class ServerClient:
         await self._channel.__aenter__()
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self._channel.__aexit__(kind, error, traceback)
+    async def __aexit__(self, *error: object) -> None:
+        await self._channel.__aexit__(*error)
 
     async def look_up(self, config: ImageGenerationConfig) -> tuple[Catalog | None, dict[str, bool] | None]:
         """What the server says of the files that a configuration names: its catalog or, without browsing, single files.
@@ -174,14 +171,9 @@ class ServerClient:
             reply: pb.EchoReply = await receive(call)
             self.simulated = _is_simulated(await call.initial_metadata())
         if reply.sharedSecretMissing:
-            raise SharedSecretError(
-                Text(
-                    "{server} wants {wanted}. Give the one that it was started with: {step}.",
-                    server=str(self.address),
-                    wanted="another shared secret than the one given" if self._shared_secret else "a shared secret",
-                    step=SET_SECRET,
-                )
-            )
+            wanted = "another shared secret than the one given" if self._shared_secret else "a shared secret"
+            template = "{server} wants {wanted}. Give the one that it was started with: {step}."
+            raise SharedSecretError(Text(template, server=str(self.address), wanted=wanted, step=SET_SECRET))
         return ServerInfo(reply.message, reply.serverIdentifier, parse_catalog(reply), self.simulated)
 
     async def catalog(self) -> Catalog:
@@ -196,13 +188,8 @@ class ServerClient:
         """
         info = await self.echo()
         if info.catalog is None:
-            raise UnsupportedRequestError(
-                Text(
-                    "{server} does not list its models. {step:C}; file names can be used and checked without it.",
-                    server=str(self.address),
-                    step=Step("switch_on_browsing"),
-                )
-            )
+            template = "{server} does not list its models. {step:C}; file names can be used and checked without it."
+            raise UnsupportedRequestError(Text(template, server=str(self.address), step=Step("switch_on_browsing")))
         return info.catalog
 
     async def files_exist(self, names: Sequence[str]) -> dict[str, bool]:
@@ -218,15 +205,8 @@ class ServerClient:
             request = pb.FileListRequest(files=names, sharedSecret=self._shared_secret or None)
             reply: pb.FileExistenceResponse = await receive(stub.FilesExist(request, timeout=REPLY_TIMEOUT))
         if len(reply.existences) != len(names):
-            raise RequestRefusedError(
-                Text(
-                    "{server} answered for {answered} of {asked} files. {step:C}.",
-                    server=str(self.address),
-                    answered=len(reply.existences),
-                    asked=len(names),
-                    step=Step("update_server"),
-                )
-            )
+            found = f"{self.address} answered for {len(reply.existences)} of {len(names)} files"
+            raise RequestRefusedError(Text("{found}. {step:C}.", found=found, step=Step("update_server")))
         return dict(zip(names, reply.existences, strict=True))
 
     @asynccontextmanager

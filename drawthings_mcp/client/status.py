@@ -9,8 +9,8 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-import grpc
 import grpc.aio
+from grpc import StatusCode
 
 from drawthings_mcp.address import DEFAULT_PORT
 from drawthings_mcp.errors import (
@@ -35,74 +35,62 @@ _FACTS = {
     "update_server": Step("update_server"),
 }
 
-STATUS_ERRORS: Mapping[grpc.StatusCode, tuple[type[ServerError], str]] = {
-    grpc.StatusCode.CANCELLED: (
+STATUS_ERRORS: Mapping[StatusCode, tuple[type[ServerError], str]] = {
+    StatusCode.CANCELLED: (
         RequestRefusedError,
         "{server} cancelled the request{details}. Was it stopped there? Otherwise try again.",
     ),
-    grpc.StatusCode.UNKNOWN: (
-        RequestRefusedError,
-        "{server} failed without naming a reason{details}. {log}",
-    ),
-    grpc.StatusCode.INVALID_ARGUMENT: (
-        RequestRefusedError,
-        "{server} does not accept the request{details}. {log}",
-    ),
-    grpc.StatusCode.DEADLINE_EXCEEDED: (
+    StatusCode.UNKNOWN: (RequestRefusedError, "{server} failed without naming a reason{details}. {log}"),
+    StatusCode.INVALID_ARGUMENT: (RequestRefusedError, "{server} does not accept the request{details}. {log}"),
+    StatusCode.DEADLINE_EXCEEDED: (
         ServerUnreachableError,
         "{server} did not answer in time{details}. It may be busy with another run; try again later or restart it.",
     ),
-    grpc.StatusCode.NOT_FOUND: (
+    StatusCode.NOT_FOUND: (
         RequestRefusedError,
         "{server} lacks something that the request names{details}. Compare {model}, {loras} and {controls} with what "
         "it has: {list_models}.",
     ),
-    grpc.StatusCode.ALREADY_EXISTS: (
+    StatusCode.ALREADY_EXISTS: (
         RequestRefusedError,
         "{server} refused the request, because something is there already{details}. {log}",
     ),
-    grpc.StatusCode.PERMISSION_DENIED: (
+    StatusCode.PERMISSION_DENIED: (
         RequestRefusedError,
         "{server} does not permit the request{details}. A proxy in front of it wants an account token or limits the "
         "use; use the address of the server itself.",
     ),
-    grpc.StatusCode.RESOURCE_EXHAUSTED: (
+    StatusCode.RESOURCE_EXHAUSTED: (
         MessageTooLargeError,
         "A message to or from {server} is over the limit of 1 GiB{details}. Use a smaller size, fewer frames or fewer "
         "input pictures.",
     ),
-    grpc.StatusCode.FAILED_PRECONDITION: (
+    StatusCode.FAILED_PRECONDITION: (
         RequestRefusedError,
         "{server} is not in a state to take the request{details}. {log}",
     ),
-    grpc.StatusCode.ABORTED: (
+    StatusCode.ABORTED: (
         RequestRefusedError,
         "{server} gave the request up{details}. A proxy does so after an hour in its queue; try again later.",
     ),
-    grpc.StatusCode.OUT_OF_RANGE: (
-        RequestRefusedError,
-        "{server} does not accept a value of the request{details}. {log}",
-    ),
-    grpc.StatusCode.UNIMPLEMENTED: (
+    StatusCode.OUT_OF_RANGE: (RequestRefusedError, "{server} does not accept a value of the request{details}. {log}"),
+    StatusCode.UNIMPLEMENTED: (
         UnsupportedRequestError,
         "{server} does not know this request{details}. {update_server:C}, or check that the address is not that of "
         "another gRPC server.",
     ),
-    grpc.StatusCode.INTERNAL: (
+    StatusCode.INTERNAL: (
         RequestRefusedError,
         "{server} could not process the request{details}. The shared secret may be wrong, or a LoRA could not be "
         "fetched. {log}",
     ),
-    grpc.StatusCode.UNAVAILABLE: (
+    StatusCode.UNAVAILABLE: (
         ServerDiedError,
         "{server} went away while it worked{details}. Draw Things may have crashed on this request: start it again, "
         "then check that the model and all files exist there, and try a smaller size.",
     ),
-    grpc.StatusCode.DATA_LOSS: (
-        RequestRefusedError,
-        "{server} reports lost or damaged data{details}. Try again.",
-    ),
-    grpc.StatusCode.UNAUTHENTICATED: (
+    StatusCode.DATA_LOSS: (RequestRefusedError, "{server} reports lost or damaged data{details}. Try again."),
+    StatusCode.UNAUTHENTICATED: (
         SharedSecretError,
         "{server} wants to know who asks{details}. Give the shared secret: {set_secret}. If this is a proxy, use the "
         "address of the server itself.",
@@ -158,7 +146,7 @@ def _build_http_error(server: str, status: int) -> WrongProtocolError:
 def may_be_a_wrong_secret(error: DrawThingsError) -> bool:
     """Whether a translated error is what servers answer to a wrong secret, among other things (protocol §7.7)."""
     cause = error.__cause__
-    return isinstance(cause, grpc.aio.AioRpcError) and cause.code() is grpc.StatusCode.INTERNAL
+    return isinstance(cause, grpc.aio.AioRpcError) and cause.code() is StatusCode.INTERNAL
 
 
 def _quote(details: str | None) -> str:

@@ -6,7 +6,7 @@ import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NoReturn, TypeAlias, get_args
+from typing import Literal, TypeAlias, get_args
 from urllib.parse import quote
 
 import anyio
@@ -20,6 +20,7 @@ from drawthings_mcp.client.probe import ProbeResult, Speaks
 from drawthings_mcp.errors import (
     CertificateError,
     InvalidInputError,
+    ServerError,
     ServerUnreachableError,
     WrongProtocolError,
 )
@@ -27,6 +28,13 @@ from drawthings_mcp.faces import Step, Text
 from drawthings_mcp.settings import default_state_dir
 
 TlsMode: TypeAlias = Literal["auto", "on", "off"]
+
+_FACTS: Mapping[str, object] = {
+    "port": DEFAULT_PORT,
+    "start_server": Step("start_server"),
+    "tls_auto": Step("set", setting="tls", value="auto"),
+    "tls_off": Step("set", setting="tls", value="off"),
+}
 
 _NOT_REACHED: Mapping[Speaks, str] = {
     Speaks.REFUSED: "{found}: nothing listens there. {start_server:C}, or correct the address.",
@@ -124,9 +132,9 @@ class TrustPolicy:
             The pins cannot be used.
         """
         if found.speaks in _NOT_REACHED:
-            raise ServerUnreachableError(_explain(_NOT_REACHED[found.speaks], found))
+            raise _refuse(found, _NOT_REACHED[found.speaks], ServerUnreachableError)
         if found.speaks in _WRONG_PROTOCOL:
-            raise WrongProtocolError(_explain(_WRONG_PROTOCOL[found.speaks], found))
+            raise _refuse(found, _WRONG_PROTOCOL[found.speaks])
         if found.speaks is Speaks.PLAINTEXT:
             return await self._choose_plaintext(found)
         return await self._choose_tls(found)
@@ -134,12 +142,9 @@ class TrustPolicy:
     async def _choose_plaintext(self, found: ProbeResult) -> Route:
         local = is_loopback(found.ip)
         if self.tls != "off" and (self.tls == "on" or not local or self.ca_file):
-            raise WrongProtocolError(
-                _explain(
-                    "{found}. Switch TLS on in the server. To allow plaintext, which everybody in between can read, "
-                    "{tls_off}.",
-                    found,
-                )
+            raise _refuse(
+                found,
+                "{found}. Switch TLS on in the server. To allow plaintext, which others can read, {tls_off}.",
             )
         if self.tls == "auto" and self.verify:
             await anyio.to_thread.run_sync(self._refuse_downgrade, found)
@@ -149,21 +154,18 @@ class TrustPolicy:
     def _refuse_downgrade(self, found: ProbeResult) -> None:
         """Whoever took the port of a server that had a key must not be told the secret; blocking."""
         if self.pins.find(str(found.address)) is not None:
-            raise WrongProtocolError(
-                _explain(
-                    "{found}, but spoke TLS with a key of its own before: another server may have taken its place. "
-                    "Switch TLS on in the server. To allow plaintext, {tls_off}. If the server has given up TLS for "
-                    "good, remove the entry {entry!r} from {pins}.",
-                    found,
-                    entry=str(found.address),
-                    pins=str(self.pins.path),
-                )
+            raise _refuse(
+                found,
+                "{found}, but spoke TLS with a key of its own before: another server may have taken its place. Switch "
+                "TLS on in the server. To allow plaintext, {tls_off}. If the server has given up TLS for good, remove "
+                "the entry {address!r} from {pins}.",
+                pins=str(self.pins.path),
             )
 
     async def _choose_tls(self, found: ProbeResult) -> Route:
         if self.tls == "off":
-            raise WrongProtocolError(
-                _explain("{found}, and TLS is switched off here. {tls_auto:C}, or switch TLS off in the server.", found)
+            raise _refuse(
+                found, "{found}, and TLS is switched off here. {tls_auto:C}, or switch TLS off in the server."
             )
         certificate = parse_certificate(found.certificate)
         if self.ca_file is not None:
@@ -194,16 +196,10 @@ class TrustPolicy:
         return Route(_build_target(found), found.address.host, roots, security)
 
 
-def _explain(template: str, found: ProbeResult, **facts: str) -> Text:
-    return Text(
-        template,
-        found=str(found),
-        port=DEFAULT_PORT,
-        start_server=Step("start_server"),
-        tls_auto=Step("set", setting="tls", value="auto"),
-        tls_off=Step("set", setting="tls", value="off"),
-        **facts,
-    )
+def _refuse(
+    found: ProbeResult, template: str, kind: type[ServerError] = WrongProtocolError, **facts: str
+) -> ServerError:
+    return kind(Text(template, found=str(found), address=str(found.address), **_FACTS, **facts))
 
 
 def _build_target(found: ProbeResult) -> str:
@@ -217,11 +213,8 @@ def _read_roots(ca_file: Path) -> bytes:
         roots = ca_file.read_bytes()
         _build_verifying_context(roots)
     except (OSError, ValueError) as exc:
-        raise InvalidInputError(
-            f"{ca_file} holds no certificate in PEM form that can be read: {exc}.",
-            parameter="ca_file",
-            value=str(ca_file),
-        ) from exc
+        problem = f"{ca_file} holds no certificate in PEM form that can be read: {exc}."
+        raise InvalidInputError(problem, parameter="ca_file", value=str(ca_file)) from exc
     return roots
 
 
@@ -245,20 +238,15 @@ async def _verify(found: ProbeResult, roots: bytes) -> None:
                 standard_compatible=False,
             )
     except ssl.SSLCertVerificationError as exc:
-        _refuse_certificate(found, exc)
+        raise _refuse(
+            found,
+            "The certificate of {address} does not pass: {reason}. Give the CA that issued it as {ca_file} and the "
+            "name that it is issued for, or leave {ca_file} out to pin the certificate at first use.",
+            CertificateError,
+            reason=exc.verify_message,
+        ) from exc
     except (OSError, anyio.BrokenResourceError, anyio.EndOfStream) as exc:
         raise ServerUnreachableError(f"{found.address} broke off the second handshake: {exc}. Try again.") from exc
-
-
-def _refuse_certificate(found: ProbeResult, error: ssl.SSLCertVerificationError) -> NoReturn:
-    raise CertificateError(
-        Text(
-            "The certificate of {server} does not pass: {reason}. Give the CA that issued it as {ca_file} and the name "
-            "that it is issued for, or leave {ca_file} out to pin the certificate at first use.",
-            server=str(found.address),
-            reason=error.verify_message,
-        )
-    ) from error
 
 
 def build_policy(
@@ -272,11 +260,9 @@ def build_policy(
         An option is not one of its values, or two contradict each other.
     """
     if tls not in get_args(TlsMode):
+        modes = get_args(TlsMode)
         raise InvalidInputError(
-            f"must be one of {', '.join(get_args(TlsMode))}, got {tls!r}.",
-            parameter="tls",
-            value=tls,
-            nearest=get_args(TlsMode),
+            f"must be one of {', '.join(modes)}, got {tls!r}.", parameter="tls", value=tls, nearest=modes
         )
     mode = _merge_modes(insecure, tls)
     if ca_file is not None and mode == "off":

@@ -18,7 +18,7 @@ def test_each_pass_begins_with_the_seed_after_the_last_image_of_the_one_before()
     assert {(one.batch_count, one.batch_size) for one in passes} == {(1, 2)}
 
 
-def test_a_seed_of_minus_one_is_drawn_anew_each_time() -> None:
+def test_a_seed_of_minus_one_is_drawn_again_each_time() -> None:
     drawn = {list_passes(ImageGenerationConfig(seed=-1))[0].seed for _ in range(5)}
     assert len(drawn) == 5
     assert all(0 <= seed <= MAX_SEED for seed in drawn)
