@@ -156,16 +156,9 @@ class VideoRecorder:
 def _check_video(model: Model, passes: int) -> None:
     facts = load_known().versions.get(model.version)
     if facts is not None and not facts.makes_video:
-        raise InvalidInputError(
-            Text(
-                "{file} makes pictures. {step:C}, or name a model that makes videos.",
-                file=model.file,
-                step=Step("generate"),
-            ),
-            parameter="model",
-            value=model.file,
-        )
+        template = "{file} makes pictures. {step:C}, or name a model that makes videos."
+        problem = Text(template, file=model.file, step=Step("generate"))
+        raise InvalidInputError(problem, parameter="model", value=model.file)
     if passes > 1:
-        raise InvalidInputError(
-            "a video is made by one run. Leave it at 1 and call once per video.", parameter="batch_count", value=passes
-        )
+        advice = "a video is made by one run. Leave it at 1 and call once per video."
+        raise InvalidInputError(advice, parameter="batch_count", value=passes)

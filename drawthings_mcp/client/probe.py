@@ -35,7 +35,6 @@ _FRAME_HEADER = 9
 _SETTINGS = 4
 """Length of an HTTP/2 frame's header, and the type of the frame that a server sends first (RFC 9113 §4.1, §6.5)."""
 
-
 _TLS_ALERT = b"\x15\x03"
 """How a TLS server begins its complaint about plaintext (RFC 8446 §5.1)."""
 

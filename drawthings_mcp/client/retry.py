@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
-from typing import TypeAlias, TypeVar
+from typing import TypeVar
 
 import anyio
 import grpc.aio
@@ -19,7 +19,6 @@ from drawthings_mcp.errors import ServerDiedError, ServerUnreachableError, Wrong
 from drawthings_mcp.events import Event
 
 AnswerT = TypeVar("AnswerT")
-RunCall: TypeAlias = grpc.aio.UnaryStreamCall[pb.ImageGenerationRequest, pb.ImageGenerationResponse]
 
 _POLL_SECONDS = 0.1
 """Between two looks at a server that is not back yet; nothing announces that it is."""
@@ -36,20 +35,14 @@ class Run:
         The latest one; there is none before ``send``.
     """
 
-    call: RunCall
+    call: grpc.aio.UnaryStreamCall[pb.ImageGenerationRequest, pb.ImageGenerationResponse]
 
     def __init__(self, channel: ServerChannel, message: pb.ImageGenerationRequest) -> None:
         self._channel = channel
         self._message = message
 
     async def send(self) -> None:
-        """Starts the run.
-
-        Raises
-        ------
-        ServerError
-            There is no connection.
-        """
+        """Starts the run; raises as ``ServerChannel.get_stub``."""
         stub = await self._channel.get_stub()
         self.call = stub.GenerateImage(self._message)
 
@@ -68,19 +61,18 @@ async def read_persistently(
 
     From the first event on the run may have cost minutes, or have been what the server died of.
     """
-    begun = False
-    try:
-        async with aclosing(read()) as events:
-            async for event in events:
-                begun = True
-                yield event
-        return
-    except ServerDiedError:
-        if begun or not await send_again():
-            raise
-    async with aclosing(read()) as events:
-        async for event in events:
-            yield event
+    is_final = False
+    while True:
+        try:
+            async with aclosing(read()) as events:
+                async for event in events:
+                    is_final = True
+                    yield event
+            return
+        except ServerDiedError:
+            if is_final or not await send_again():
+                raise
+            is_final = True
 
 
 async def ask_again(ask: Callable[[], Awaitable[AnswerT]], channel: ServerChannel) -> AnswerT:

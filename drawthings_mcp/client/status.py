@@ -110,13 +110,7 @@ _MAX_DETAILS = 200
 
 @contextmanager
 def translated_errors(server: str) -> Iterator[None]:
-    """Raises this package's errors in place of gRPC's; cancellation passes as it is.
-
-    Parameters
-    ----------
-    server
-        The address, to name in texts.
-    """
+    """Raises this package's errors, which name the server, in place of gRPC's; cancellation passes as it is."""
     try:
         yield
     except grpc.aio.AioRpcError as exc:
