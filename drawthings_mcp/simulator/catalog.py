@@ -32,15 +32,9 @@ _REQUIRED: Mapping[str, frozenset[str]] = {
     "upscalers": frozenset({"name", "file", "scale_factor", "blocks"}),
 }
 _DEPENDENCIES = (
-    "text_encoder",
-    "autoencoder",
-    "image_encoder",
-    "clip_encoder",
-    "t5_encoder",
-    "diffusion_mapping",
-    "preprocessor",
+    "text_encoder", "autoencoder", "image_encoder", "clip_encoder", "t5_encoder", "diffusion_mapping", "preprocessor",
     "alternative_decoder",
-)
+)  # fmt: skip
 _DEPENDENCY_LISTS = ("additional_clip_encoders", "stage_models")
 
 _REFERENCE_MODIFIERS = frozenset({"kontext", "kontext_kv", "qwenimage_edit_plus", "qwenimage_edit_2511"})

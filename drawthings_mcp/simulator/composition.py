@@ -11,11 +11,11 @@ from PIL import Image
 
 from drawthings_mcp._generated import generation_configuration as fbs
 from drawthings_mcp.simulator.catalog import reads_references, starts_from_canvas
-from drawthings_mcp.simulator.controls import Sources, list_control_marks, reads_moodboard, show
+from drawthings_mcp.simulator.controls import list_control_marks, reads_moodboard, show
 from drawthings_mcp.simulator.journal import Journal
 from drawthings_mcp.simulator.painting.picture import Drawing, Form
 from drawthings_mcp.simulator.painting.poster import Scene
-from drawthings_mcp.simulator.painting.region import MaskRules, Region, build_region
+from drawthings_mcp.simulator.painting.region import Region, build_region
 from drawthings_mcp.simulator.painting.traces import LoRAMark
 from drawthings_mcp.simulator.parsing import ParsedRequest, Tensor
 from drawthings_mcp.simulator.selection import LAYERED, Selection
@@ -38,18 +38,10 @@ _SEED_MASK = 0xFFFF_FFFF
 
 @dataclass(frozen=True)
 class Outline:
-    """The outline of a run.
+    """How a run begins, from the image or from noise, and what comes out.
 
-    Attributes
-    ----------
-    from_image
-        It begins with the image, rather than with noise.
-    size
-        Width and height of the result before upscaling.
-    mask
-        Classes ``(H, W)`` where the mask marks something, else None.
-    frames
-        How many a video has, 1 for pictures.
+    ``size`` is width and height of the result before upscaling; ``mask`` has classes ``(H, W)`` and is None unless it
+    marks something; ``frames`` is 1 for pictures.
     """
 
     from_image: bool
@@ -78,7 +70,7 @@ def compose(request: ParsedRequest, selection: Selection, outline: Outline, jour
         is_edit=is_edit,
         references=tuple(_list_references(request, selection, journal)),
         loras=tuple(LoRAMark(spec["file"], spec["name"], weight) for spec, weight in selection.loras),
-        controls=tuple(list_control_marks(selection, Sources(image, request.hints), journal)),
+        controls=tuple(list_control_marks(selection, image, request.hints, journal)),
         notices=_list_notices(selection),
         upscale=selection.upscale,
     )
@@ -108,15 +100,14 @@ def _show_image(image: Tensor, size: tuple[int, int]) -> Pixels:
 
 def _build_region(mask: NDArray[np.uint8], request: ParsedRequest, selection: Selection) -> Region:
     c = request.configuration
-    rules = MaskRules(
+    return build_region(
+        mask,
         strength=c.strength,
         blur=c.maskBlur,
-        blur_outset=c.maskBlurOutset,
-        preserve_original=c.preserveOriginalAfterInpaint,
-        cell=selection.version.cell,
+        outset=c.maskBlurOutset,
+        cell=1 if c.preserveOriginalAfterInpaint else selection.version.cell,
         has_alpha_decoder=selection.has_alpha_decoder,
     )
-    return build_region(mask, rules)
 
 
 def _list_references(request: ParsedRequest, selection: Selection, journal: Journal) -> list[Pixels]:

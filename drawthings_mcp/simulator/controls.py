@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,28 +51,25 @@ _INPUT_NAMES: Mapping[int, str] = {
 }
 
 
-@dataclass(frozen=True)
-class Sources:
-    """What a control can read: the image of the request as pixels ``(H, W, 3)``, and its hints."""
+def list_control_marks(
+    selection: Selection, image: Pixels | None, hints: Mapping[str, Hint], journal: Journal
+) -> Iterator[ControlMark]:
+    """The controls that have an input, except those that read a moodboard: it shows as tiles.
 
-    image: Pixels | None
-    hints: Mapping[str, Hint]
-
-
-def list_control_marks(selection: Selection, sources: Sources, journal: Journal) -> Iterator[ControlMark]:
-    """The controls that have an input, except those that read a moodboard: it shows as tiles."""
+    The input is the image of the request, ``(H, W, 3)``, or one of its hints.
+    """
     for spec, control in selection.controls:
         kind = _kind_of(spec, control)
-        if kind == "shuffle" and "shuffle" in sources.hints:
+        if kind == "shuffle" and "shuffle" in hints:
             continue
-        hint = _find_input(kind, sources, is_adapter=spec["type"] == "t2iadapter")
+        hint = _find_input(kind, image, hints, is_adapter=spec["type"] == "t2iadapter")
         if hint is None:
             wanted = " or ".join(_SOURCES.get(kind, ()))
             journal.degrade(f"control {spec['file']!r} ({kind}) has no input, it wants {wanted}: skipped")
         else:
             yield ControlMark(kind, float(control.weight), hint)
     if selection.modifier in _MODEL_CONTROLS:
-        hint = _find_input(selection.modifier, sources, is_adapter=False)
+        hint = _find_input(selection.modifier, image, hints, is_adapter=False)
         if hint is None:
             journal.degrade(f"the model wants a {selection.modifier} map or an image, there is neither")
         else:
@@ -102,14 +98,14 @@ def _kind_of(spec: Specification, control: fbs.ControlT) -> str:
     return "custom" if name == "unspecified" else name
 
 
-def _find_input(kind: str, sources: Sources, *, is_adapter: bool) -> Pixels | None:
+def _find_input(kind: str, image: Pixels | None, hints: Mapping[str, Hint], *, is_adapter: bool) -> Pixels | None:
     if kind == "color" and not is_adapter:
         return None
     for source in _SOURCES.get(kind, ()):
-        if source == _IMAGE and sources.image is not None:
-            return _detect_lines(sources.image) if kind in _DETECTED else sources.image
-        if source in sources.hints:
-            return show(sources.hints[source].tensors[0], source)
+        if source == _IMAGE and image is not None:
+            return _detect_lines(image) if kind in _DETECTED else image
+        if source in hints:
+            return show(hints[source].tensors[0], source)
     return None
 
 

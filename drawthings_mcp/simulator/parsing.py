@@ -27,15 +27,9 @@ _REFERENCE_SIZE = 32
 _CPU = 1
 _MEMORY_KIND_BITS = 3
 _DATATYPES: Mapping[int, str] = {
-    0x00001000: "8U",
-    0x00002000: "32S",
-    0x00004000: "32F",
-    0x00008000: "64S",
-    0x00010000: "64F",
-    0x00020000: "16F",
-    0x00040000: "QX",
-    0x00080000: "16BF",
-}
+    0x01000: "8U", 0x02000: "32S", 0x04000: "32F", 0x08000: "64S", 0x10000: "64F", 0x20000: "16F", 0x40000: "QX",
+    0x80000: "16BF",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -122,20 +116,15 @@ def _parse_hints(contents: _Contents, message: pb.ImageGenerationRequest, journa
         if kind not in _HINT_TYPES:
             journal.degrade(f"hint type {kind!r} is unknown: skipped")
             continue
-        hint = _parse_hint(contents, proto)
+        pairs = [(contents.read(item.tensor, f"hint {kind}"), item.weight) for item in proto.tensors]
+        decoded = [(tensor, weight) for tensor, weight in pairs if tensor is not None]
         if kind not in _CONSUMED_HINT_TYPES:
             journal.degrade(f"nothing reads hints of type {kind!r}; send the map as 'custom'")
         elif kind in found and kind not in _LAST_HINT_WINS:
             journal.degrade(f"a second hint of type {kind!r} is ignored; put all tensors into one")
-        elif hint.tensors:
-            found[kind] = hint
+        elif decoded:
+            found[kind] = Hint(kind, tuple(tensor for tensor, _ in decoded), tuple(weight for _, weight in decoded))
     return found
-
-
-def _parse_hint(contents: _Contents, proto: pb.HintProto) -> Hint:
-    pairs = [(contents.read(item.tensor, f"hint {proto.hintType}"), item.weight) for item in proto.tensors]
-    decoded = [(tensor, weight) for tensor, weight in pairs if tensor is not None]
-    return Hint(proto.hintType, tuple(tensor for tensor, _ in decoded), tuple(weight for _, weight in decoded))
 
 
 class _Contents:

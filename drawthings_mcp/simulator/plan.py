@@ -38,20 +38,8 @@ _TWICE_ENCODED = frozenset({"inpainting", "editing", "double"})
 class RunPlan:
     """All that a run does.
 
-    Attributes
-    ----------
-    stages
-        What it goes through, and reports.
-    drawing
-        The pictures, or None for a run that ends without any.
-    version
-        Facts of the model's version.
-    upscale
-        Factor of the upscaler, 1 for none.
-    seed
-        Of the request.
-    seconds
-        Length of a video, 0 for pictures.
+    ``drawing`` is None when the run ends without pictures, ``upscale`` the factor of the upscaler or 1, ``seconds`` the
+    length of a video or 0.
     """
 
     stages: Stages

@@ -32,18 +32,9 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Stages:
-    """What a run goes through.
+    """What a run goes through: its passes, of which ``first`` is None when nothing is sampled, and what surrounds them.
 
-    Attributes
-    ----------
-    first, second
-        The passes; ``first`` is None when nothing is sampled.
-    encodes
-        How often an image is encoded.
-    announces_encode
-        Whether encoding is announced; text-only runs do it unannounced.
-    upscales
-        Whether an upscaler follows.
+    ``encodes`` says how often an image is encoded; text-only runs do so without announcing it.
     """
 
     first: Sampling | None
@@ -55,16 +46,9 @@ class Stages:
 
 @dataclass(frozen=True)
 class Step:
-    """One message of progress.
+    """One message of progress: where the run is, and whether work on a sampling step follows.
 
-    Attributes
-    ----------
-    signpost
-        Where the run is.
-    is_sampling
-        Whether work on a step follows.
-    estimate
-        How far the picture has come, above 0 to 1, when a preview is due, else None.
+    ``estimate`` says how far the picture has come, above 0 to 1; it is None when no preview is due.
     """
 
     signpost: Signpost

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 from functools import partial
 
@@ -13,7 +13,6 @@ import anyio
 import anyio.lowlevel
 import numpy as np
 from anyio import to_thread
-from anyio.streams.memory import MemoryObjectReceiveStream
 from numpy.typing import NDArray
 
 from drawthings_mcp._generated import generation_configuration as fbs
@@ -68,7 +67,6 @@ class _CancelledError(Exception):
     """The client has gone; noticed at a callback."""
 
 
-@dataclass
 class Job:
     """One request between its client and the queue.
 
@@ -76,44 +74,40 @@ class Job:
     ----------
     messages
         What the client gets; the last item is the outcome.
-    gone
-        Set when the client has cancelled or vanished.
     signposts
         Names of the signposts that the run has reached.
     """
 
-    message: pb.ImageGenerationRequest
-    messages: MemoryObjectReceiveStream[pb.ImageGenerationResponse | Outcome] = field(init=False)
-    gone: anyio.Event = field(default_factory=anyio.Event, init=False)
-    signposts: list[str] = field(default_factory=list, init=False)
-
-    def __post_init__(self) -> None:
+    def __init__(self, message: pb.ImageGenerationRequest) -> None:
+        self.message = message
+        self.signposts: list[str] = []
         # Unbounded: a real server buffers too, so a client that reads slowly does not hold up the queue.
         self._send, self.messages = anyio.create_memory_object_stream[pb.ImageGenerationResponse | Outcome](math.inf)
+        self._gone = anyio.Event()
 
     def emit(self, message: pb.ImageGenerationResponse) -> None:
         """Pass a message on to the client, or stop the run when it has gone."""
         if message.HasField("currentSignpost"):
             self.signposts.append(str(message.currentSignpost.WhichOneof("signpost")))
-        if self.gone.is_set():
+        if self._gone.is_set():
             raise _CancelledError
         self._send.send_nowait(message)
 
     async def pause(self, seconds: float) -> None:
         """Wait while a step takes its time, or until the client goes."""
         with anyio.move_on_after(seconds):
-            await self.gone.wait()
+            await self._gone.wait()
         await anyio.lowlevel.checkpoint()
 
     def finish(self, outcome: Outcome) -> None:
         """Report the outcome to the client."""
-        if not self.gone.is_set():
+        if not self._gone.is_set():
             self._send.send_nowait(outcome)
         self._send.close()
 
     def cancel(self) -> None:
         """Stop listening; the run stops at its next callback."""
-        self.gone.set()
+        self._gone.set()
         self.messages.close()
 
 

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from drawthings_mcp.simulator.painting.lettering import break_lines, draw_spaced, fit_size, keep_drawable, load_font
-from drawthings_mcp.simulator.painting.oklab import RGB
 from drawthings_mcp.simulator.painting.palette import Palette, choose_palette
 from drawthings_mcp.simulator.painting.scenery import add_grain, paint_ground, paint_landscape
 from drawthings_mcp.simulator.painting.subjects import paint_figures
@@ -24,6 +23,9 @@ _TITLE_SPACING = 0.16
 _READABLE = 9
 """Below this size in pixels type is left out rather than smudged."""
 _CAPTION_CHARACTERS = 300
+_SMALLEST_WITH_FOOTER = 384
+_SMALLEST_WITH_CAPTION = 192
+"""Shorter side in pixels from which settings and prompt are written."""
 
 
 @dataclass(frozen=True)
@@ -101,40 +103,20 @@ def _letter(scene: Scene, wanted: Wanted, palette: Palette) -> Image.Image:
     margin = side * 0.055
     room = scene.width - 2 * margin
     bottom = scene.height - margin * 0.8
-    bottom = _draw_footer(draw, keep_drawable(scene.footer), margin, bottom, room, side, palette.ink)
-    caption = keep_drawable(scene.prompt[:_CAPTION_CHARACTERS])
-    bottom = _draw_caption(draw, caption, margin, bottom, room, side, palette.ink)
-    _draw_title(draw, " · ".join(wanted.title).upper(), margin, bottom, room, side, palette.ink)
+    footer, caption = keep_drawable(scene.footer), keep_drawable(scene.prompt[:_CAPTION_CHARACTERS])
+    if footer and side >= _SMALLEST_WITH_FOOTER:
+        size = max(_READABLE, round(side * 0.0165))
+        line = break_lines(footer, size, room, 1)[0]
+        draw.text((margin, bottom), line, font=load_font(size), fill=(*palette.ink, 190), anchor="ls")
+        bottom -= size * 1.9
+    if caption and side >= _SMALLEST_WITH_CAPTION:
+        size = max(_READABLE, round(side * 0.0265))
+        for line in reversed(break_lines(caption, size, room, 2)):
+            draw.text((margin, bottom), line, font=load_font(size), fill=(*palette.ink, 235), anchor="ls")
+            bottom -= size * 1.35
+        bottom -= size * 0.45
+    title = " · ".join(wanted.title).upper()
+    title_size = fit_size(title, max(_READABLE, round(side * 0.058)), room, _READABLE, _TITLE_SPACING)
+    if title and title_size:
+        draw_spaced(draw, (margin, bottom), title, title_size, palette.ink, spacing=_TITLE_SPACING)
     return layer
-
-
-def _draw_footer(
-    draw: ImageDraw.ImageDraw, text: str, left: float, bottom: float, room: float, side: int, ink: RGB
-) -> float:
-    size = max(_READABLE, round(side * 0.0165))
-    if not text or side < 384:
-        return bottom
-    line = break_lines(text, size, room, 1)[0]
-    draw.text((left, bottom), line, font=load_font(size), fill=(*ink, 190), anchor="ls")
-    return bottom - size * 1.9
-
-
-def _draw_caption(
-    draw: ImageDraw.ImageDraw, text: str, left: float, bottom: float, room: float, side: int, ink: RGB
-) -> float:
-    size = max(_READABLE, round(side * 0.0265))
-    if not text or side < 192:
-        return bottom
-    lines = break_lines(text, size, room, 2)
-    for line in reversed(lines):
-        draw.text((left, bottom), line, font=load_font(size), fill=(*ink, 235), anchor="ls")
-        bottom -= size * 1.35
-    return bottom - size * 0.45
-
-
-def _draw_title(
-    draw: ImageDraw.ImageDraw, text: str, left: float, bottom: float, room: float, side: int, ink: RGB
-) -> None:
-    size = fit_size(text, max(_READABLE, round(side * 0.058)), room, _READABLE, _TITLE_SPACING) if text else None
-    if size:
-        draw_spaced(draw, (left, bottom), text, size, ink, spacing=_TITLE_SPACING)

@@ -20,10 +20,7 @@ _MOST_BLUR = 256.0
 class Region:
     """What a mask does to a canvas.
 
-    Attributes
-    ----------
-    weights
-        ``(H, W)`` float32: share of the new picture per pixel, exactly 0 where the canvas is kept.
+    ``weights``, ``(H, W)`` float32, is the share of the new picture per pixel, exactly 0 where the canvas is kept.
     """
 
     weights: NDArray[np.float32]
@@ -37,18 +34,6 @@ class Region:
         """Left, top, right and bottom of what is newly drawn."""
         rows, columns = np.nonzero(self.fresh.any(axis=1))[0], np.nonzero(self.fresh.any(axis=0))[0]
         return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
-
-
-@dataclass(frozen=True)
-class MaskRules:
-    """How a run treats its mask: see the configuration fields of the same names (protocol §4.4)."""
-
-    strength: float
-    blur: float
-    blur_outset: int
-    preserve_original: bool
-    cell: int
-    has_alpha_decoder: bool
 
 
 def list_classes(mask: NDArray[np.uint8]) -> set[int]:
@@ -68,29 +53,30 @@ def means_no_canvas(mask: NDArray[np.uint8], *, has_alpha_decoder: bool) -> bool
     return list_classes(mask) == {_NOISE} and not has_alpha_decoder
 
 
-def build_region(mask: NDArray[np.uint8], rules: MaskRules) -> Region:
-    """The weights of a mask ``(H, W)`` of classes that marks some pixels."""
+def build_region(
+    mask: NDArray[np.uint8], *, strength: float, blur: float, outset: int, cell: int, has_alpha_decoder: bool
+) -> Region:
+    """The region of a mask ``(H, W)`` of classes that marks some pixels.
+
+    ``blur`` and ``outset`` are the configuration's (protocol §4.4). A ``cell`` of more than 1 pixel per side is kept
+    only when all of its pixels are; otherwise the original is preserved pixel by pixel.
+    """
     classes = mask & _CLASS_BITS
     present = list_classes(mask)
-    noise = (classes == _NOISE) & (not rules.has_alpha_decoder)
+    noise = (classes == _NOISE) & (not has_alpha_decoder)
     repaint = np.isin(classes, _MARKED)
     if 2 not in present or {1, 2, 3} <= present:
         repaint |= classes == 0
     keep = ~(noise | repaint)
-    keep = _settle_keep(keep, rules)
-    weights = np.where(repaint, np.float32(rules.strength), np.float32(1))
+    if cell > 1:
+        keep = _keep_whole_cells(keep, cell)
+    elif blur > 0 and outset:
+        keep = ~_dilate(~keep, outset) if outset > 0 else _dilate(keep, -outset)
+    weights = np.where(repaint, np.float32(strength), np.float32(1))
     weights[noise] = 1 - (np.float32(1 / 255) * (mask[noise] & _VISIBLE_BITS)) ** 2
-    weights *= 1 - _feather(keep, rules.blur)
+    weights *= 1 - _feather(keep, blur)
     weights[keep] = 0
     return Region(weights)
-
-
-def _settle_keep(keep: NDArray[np.bool_], rules: MaskRules) -> NDArray[np.bool_]:
-    if not rules.preserve_original:
-        return _keep_whole_cells(keep, rules.cell)
-    if rules.blur <= 0 or rules.blur_outset == 0:
-        return keep
-    return ~_dilate(~keep, rules.blur_outset) if rules.blur_outset > 0 else _dilate(keep, -rules.blur_outset)
 
 
 def _keep_whole_cells(keep: NDArray[np.bool_], cell: int) -> NDArray[np.bool_]:

@@ -6,7 +6,7 @@ A silhouette is a list of shapes in a box of 100 x 100 whose bottom is the groun
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -28,9 +28,6 @@ from drawthings_mcp.simulator.painting.oklab import (
 from drawthings_mcp.simulator.painting.palette import Palette
 from drawthings_mcp.simulator.painting.scenery import Stage
 
-Color = tuple[int, int, int, int]
-Numbers = tuple[float, ...]
-
 _PLACES = {1: (0.5,), 2: (0.32, 0.70), 3: (0.20, 0.51, 0.80)}
 _HEIGHTS = {"ground": 0.44, "water": 0.30, "sky": 0.25}
 _MAX_WIDTH = {1: 0.58, 2: 0.40, 3: 0.29}
@@ -40,6 +37,7 @@ _MARGIN = 12
 """Units around the box, for shapes that reach beyond it."""
 _SUPERSAMPLING = 3
 _SPLINE_STEPS = 10
+_SHAPES_WITH_EXTENT = frozenset({"line", "ring", "round"})
 _GLOW = parse_hex("#ffd98a")
 _LEAF = parse_hex("#3f7a4c")
 _SKIN = parse_hex("#d9a583")
@@ -200,7 +198,7 @@ def draw_silhouette(silhouette: Silhouette, height: int, color: Floats) -> Image
     picture = Image.new("RGBA", size, (*tones["body"], 0))
     draw = ImageDraw.Draw(picture)
     for tone, shape, numbers in silhouette.parts:
-        _SHAPES[shape](draw, numbers, np.array([scale_x, scale_y]), (*tones[tone], 255))
+        _draw_shape(draw, shape, numbers, np.array([scale_x, scale_y]), (*tones[tone], 255))
     return picture.reduce(_SUPERSAMPLING)
 
 
@@ -225,47 +223,32 @@ def _list_tones(color: Floats) -> dict[str, RGB]:
     return {name: to_rgb(tone) for name, tone in tones.items()}
 
 
-def _points(numbers: Numbers, scale: Floats) -> Floats:
-    scaled: Floats = (np.array(numbers, float).reshape(-1, 2) + _MARGIN) * scale
-    return scaled
-
-
-def _box(numbers: Numbers, scale: Floats) -> list[float]:
-    flat: list[float] = _points(numbers, scale).ravel().tolist()
-    return flat
-
-
-def _polygon(draw: ImageDraw.ImageDraw, numbers: Numbers, scale: Floats, color: Color) -> None:
-    draw.polygon(_points(numbers, scale).ravel().tolist(), fill=color)
-
-
-def _blob(draw: ImageDraw.ImageDraw, numbers: Numbers, scale: Floats, color: Color) -> None:
-    draw.polygon(_smooth(_points(numbers, scale)).ravel().tolist(), fill=color)
-
-
-def _ellipse(draw: ImageDraw.ImageDraw, numbers: Numbers, scale: Floats, color: Color) -> None:
-    draw.ellipse(_box(numbers, scale), fill=color)
-
-
-def _rectangle(draw: ImageDraw.ImageDraw, numbers: Numbers, scale: Floats, color: Color) -> None:
-    draw.rectangle(_box(numbers, scale), fill=color)
-
-
-def _rounded(draw: ImageDraw.ImageDraw, numbers: Numbers, scale: Floats, color: Color) -> None:
-    draw.rounded_rectangle(_box(numbers[1:], scale), radius=numbers[0] * float(scale.min()), fill=color)
-
-
-def _ring(draw: ImageDraw.ImageDraw, numbers: Numbers, scale: Floats, color: Color) -> None:
-    draw.ellipse(_box(numbers[1:], scale), outline=color, width=max(1, round(numbers[0] * float(scale.min()))))
-
-
-def _line(draw: ImageDraw.ImageDraw, numbers: Numbers, scale: Floats, color: Color) -> None:
-    """A line with round ends."""
-    width = max(1, round(numbers[0] * float(scale.mean())))
-    points = _points(numbers[1:], scale)
-    draw.line(points.ravel().tolist(), fill=color, width=width, joint="curve")
-    for x, y in (points[0], points[-1]):
-        draw.ellipse([x - width / 2, y - width / 2, x + width / 2, y + width / 2], fill=color)
+def _draw_shape(
+    draw: ImageDraw.ImageDraw, shape: str, numbers: tuple[float, ...], scale: Floats, color: tuple[int, int, int, int]
+) -> None:
+    """Draw one shape; where it needs a width or a radius, that is the first of its numbers."""
+    extent = numbers[0] if shape in _SHAPES_WITH_EXTENT else 0.0
+    coordinates = numbers[1:] if shape in _SHAPES_WITH_EXTENT else numbers
+    points = (np.array(coordinates, float).reshape(-1, 2) + _MARGIN) * scale
+    flat = points.ravel().tolist()
+    match shape:
+        case "poly":
+            draw.polygon(flat, fill=color)
+        case "blob":
+            draw.polygon(_smooth(points).ravel().tolist(), fill=color)
+        case "ell":
+            draw.ellipse(flat, fill=color)
+        case "rect":
+            draw.rectangle(flat, fill=color)
+        case "round":
+            draw.rounded_rectangle(flat, radius=extent * float(scale.min()), fill=color)
+        case "ring":
+            draw.ellipse(flat, outline=color, width=max(1, round(extent * float(scale.min()))))
+        case "line":
+            width = max(1, round(extent * float(scale.mean())))
+            draw.line(flat, fill=color, width=width, joint="curve")
+            for x, y in (points[0], points[-1]):  # round ends
+                draw.ellipse([x - width / 2, y - width / 2, x + width / 2, y + width / 2], fill=color)
 
 
 def _smooth(points: Floats) -> Floats:
@@ -280,14 +263,3 @@ def _smooth(points: Floats) -> Floats:
         + (3 * at - before - 3 * after + beyond) * t**3
     )
     return curve.reshape(-1, 2)
-
-
-_SHAPES: Mapping[str, Callable[[ImageDraw.ImageDraw, Numbers, Floats, Color], None]] = {
-    "blob": _blob,
-    "ell": _ellipse,
-    "line": _line,
-    "poly": _polygon,
-    "rect": _rectangle,
-    "ring": _ring,
-    "round": _rounded,
-}
