@@ -13,11 +13,17 @@ from drawthings_mcp.cli.options import read_settings, reported_errors
 @click.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=7859, show_default=True, type=click.IntRange(0, 65535), help="0 picks a free one.")
-@click.option("--tls/--no-tls", default=True, show_default=True, help="TLS with a key that is made once and kept.")
+@click.option("--tls/--no-tls", default=True, show_default=True, help="Speak TLS, always with the same key.")
 @click.option("--shared-secret", default="", metavar="TEXT", help="Ask clients for this secret.")
 @click.option("--no-response-compression", is_flag=True, help="Send tensors raw.")
 @click.option("--no-model-browser", is_flag=True, help="Do not list models.")
-@click.option("--step-seconds", default=0.05, show_default=True, type=click.FloatRange(0, 3600), help="Slowness.")
+@click.option(
+    "--step-seconds",
+    default=0.05,
+    show_default=True,
+    type=click.FloatRange(0, 3600),
+    help="Duration of one sampling step.",
+)
 def simulator(
     host: str,
     port: int,
@@ -48,7 +54,7 @@ def simulator(
             step_seconds=step_seconds,
         ) as running:
             with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-                # Not before: who reads that it runs may stop it at once.
+                # Printed only now: whoever reads it may send a signal at once.
                 click.echo(f"{running.address} {'TLS' if tls else 'plaintext'}")
                 async for _ in signals:
                     return

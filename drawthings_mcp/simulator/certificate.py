@@ -1,4 +1,4 @@
-"""Certificates by which a simulator is known to be one, and the file that keeps their key."""
+"""Certificates that identify a simulator as one, and the file that keeps their key."""
 
 from __future__ import annotations
 
@@ -29,15 +29,14 @@ _RENEWED_BEFORE = datetime.timedelta(days=30)
 _KEY_MARK = b"-----BEGIN PRIVATE KEY-----"
 
 
-def make_certificate(key: ec.EllipticCurvePrivateKey | None = None) -> tuple[bytes, bytes]:
+def make_certificate(key_pem: bytes = b"") -> tuple[bytes, bytes]:
     """Return a self-signed certificate for the loopback names and its private key, both PEM.
 
-    Parameters
-    ----------
-    key
-        None makes one.
+    Without an elliptic-curve key it makes one.
     """
-    key = key or ec.generate_private_key(ec.SECP256R1())
+    key = serialization.load_pem_private_key(key_pem, password=None) if key_pem else None
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name(
         [
             x509.NameAttribute(NameOID.ORGANIZATION_NAME, SIMULATOR_ORGANISATION),
@@ -100,7 +99,7 @@ def keep_certificate(folder: Path) -> tuple[bytes, bytes]:
     try:
         pair = _read(path)
         if pair is None or _ends_soon(pair[0]):
-            pair = make_certificate(_load_key(pair[1]) if pair else None)
+            pair = make_certificate(pair[1] if pair else b"")
             _write(path, b"".join(pair))
     except OSError as exc:
         text = "{path} cannot be used: {reason}. Check its permissions, {move}, or start the simulator without TLS."
@@ -127,11 +126,6 @@ def _read(path: Path) -> tuple[bytes, bytes] | None:
 def _ends_soon(certificate_pem: bytes) -> bool:
     end = x509.load_pem_x509_certificate(certificate_pem).not_valid_after_utc
     return end - datetime.datetime.now(datetime.UTC) < _RENEWED_BEFORE
-
-
-def _load_key(key_pem: bytes) -> ec.EllipticCurvePrivateKey | None:
-    key = serialization.load_pem_private_key(key_pem, password=None)
-    return key if isinstance(key, ec.EllipticCurvePrivateKey) else None
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -92,7 +92,7 @@ def check_hints(request: ParsedRequest, passes: list[tuple[int, int]]) -> None:
 
 
 def _check_pose(pose: Hint, passes: list[tuple[int, int]]) -> None:
-    """The first tensor serves the first pass, the last one the last."""
+    """The first tensor is for the first pass, the last one for the last."""
     for tensor, (width, height) in ((pose.tensors[0], passes[0]), (pose.tensors[-1], passes[-1])):
         if tensor.shape[1:3] != (height, width):
             size = f"{tensor.shape[2]}x{tensor.shape[1]}"

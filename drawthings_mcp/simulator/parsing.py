@@ -58,12 +58,8 @@ class Hint:
 class ParsedRequest:
     """What a request holds, decoded.
 
-    Attributes
-    ----------
-    image, mask
-        None when not sent or not decodable.
-    hints
-        Those that the server reads, by type, the one that counts when there are several (protocol §5.1).
+    ``image`` and ``mask`` are None when not sent or not decodable. ``hints`` has those that the server reads, by type,
+    and of several the one that counts (protocol §5.1).
     """
 
     message: pb.ImageGenerationRequest
@@ -166,7 +162,7 @@ class _Contents:
 
 
 def _check_header(payload: bytes, what: str) -> str:
-    """The datatype of a payload; too short a payload is left to the decoder."""
+    """The datatype of a payload; one that is too short is left to the decoder."""
     if len(payload) < _HEADER.size:
         return ""
     _, memory_kind, _, datatype, *_ = _HEADER.unpack_from(payload)

@@ -1,4 +1,4 @@
-"""A request made ready to run: checked as a real server would fail on it, reduced to what it would really do."""
+"""The plan of a run: what a real server would do with a request, unless it crashed."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def plan_run(message: pb.ImageGenerationRequest, inventory: Inventory, journal: 
         version=version,
         upscale=selection.upscale,
         seed=configuration.seed,
-        seconds=frames / _find_fps(selection) if version.video else 0.0,
+        seconds=frames / float((selection.model or {}).get("frames_per_second") or version.fps) if version.video else 0,
     )
 
 
@@ -168,7 +168,7 @@ def _plan_stages(request: ParsedRequest, selection: Selection, *, from_image: bo
 
 
 def _explain_failure(request: ParsedRequest, selection: Selection) -> str | None:
-    """Why a run ends well but without a picture, or None."""
+    """Why a run ends without an error and without a picture, or None."""
     c = request.configuration
     if selection.model is None:
         return "not even the default model is there"
@@ -186,7 +186,3 @@ def _list_numbers(configuration: fbs.GenerationConfigurationT) -> Iterator[float
     parts: list[object] = [configuration, *(configuration.loras or ()), *(configuration.controls or ())]
     for part in parts:
         yield from (value for value in vars(part).values() if isinstance(value, float))
-
-
-def _find_fps(selection: Selection) -> float:
-    return float((selection.model or {}).get("frames_per_second") or selection.version.fps)

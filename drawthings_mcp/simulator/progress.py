@@ -1,4 +1,4 @@
-"""How a run advances: its schedule, and the signposts it sends with their totals and previews (protocol §2.5, §7.2)."""
+"""Progress of a run: its schedule, its signposts and their totals, and when previews are due (protocol §2.5, §7.2)."""
 
 from __future__ import annotations
 

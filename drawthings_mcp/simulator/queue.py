@@ -64,7 +64,7 @@ class RunRecord:
 
 
 class _CancelledError(Exception):
-    """The client has gone; noticed at a callback."""
+    """The client has gone."""
 
 
 class Job:
@@ -114,16 +114,7 @@ class Job:
 class RunQueue:
     """Carries out requests one after the other, in the order in which they came.
 
-    Parameters
-    ----------
-    inventory
-        The files that are there.
-    journal
-        Where crashes and degradations are noted.
-    codec
-        For images, previews and sound.
-    step_seconds
-        Duration of one sampling step.
+    ``codec`` is that of images, previews and sound, ``step_seconds`` the duration of one sampling step.
     """
 
     def __init__(self, inventory: Inventory, journal: Journal, codec: Codec, step_seconds: float) -> None:

@@ -18,7 +18,7 @@ from drawthings_mcp.tensors.latent import load_latent_maps
 Pixels = NDArray[np.uint8]
 
 CHUNK_SIZE = 4_194_304
-"""Bytes per piece; payloads are only cut when they are larger together."""
+"""Bytes per piece; payloads are only cut when their sum is larger."""
 _PATCH = 32
 """Pixels per side of a cell that holds pixels instead of latents."""
 _AUDIO_GROUP = 8
@@ -80,21 +80,10 @@ def compose_chord(seed: int, seconds: float, rate_hz: int) -> NDArray[np.float32
 
 
 def build_latent(pictures: Sequence[Pixels], version: VersionFacts, progress: float, seed: int) -> NDArray[np.float16]:
-    """Latent of half-finished pictures, which the known linear maps turn into those pictures.
+    """Latent ``(N, h, w, C)`` of half-finished pictures, which the known linear maps turn into those pictures.
 
-    Parameters
-    ----------
-    pictures
-        ``(H, W, 3)`` each: what the run will return; one per image of the batch or per latent frame.
-    progress
-        0 is noise, 1 is finished.
-    seed
-        Of the noise.
-
-    Returns
-    -------
-    NDArray[np.float16]
-        ``(N, h, w, C)``.
+    ``pictures`` are what the run will return, ``(H, W, 3)`` each: one per image of the batch or per latent frame.
+    ``progress`` is 0 for noise and 1 for finished; the noise depends on ``seed``.
     """
     rng = np.random.default_rng(seed)
     if version.latent_map is None:

@@ -32,20 +32,9 @@ _LORA_HOSTS = {"v1": "kandinsky2.1"}
 class Selection:
     """What a run works with.
 
-    Attributes
-    ----------
-    model
-        Its specification, or None when not even the default model is there.
-    version
-        Facts of the model's version.
-    replaced
-        The requested file when another model is used in its place, else None.
-    loras
-        Specification and weight of each LoRA in effect.
-    controls
-        Specification and configuration of each control in effect, with or without an input.
-    upscale
-        Factor of the upscaler, 1 for none.
+    ``model`` is None when not even the default model is there; ``replaced`` is the requested file when another model is
+    used in its place. LoRAs in effect come with their weights, controls with their configurations, with or without an
+    input. ``upscale`` is the factor of the upscaler, 1 for none.
     """
 
     model: Specification | None
@@ -68,7 +57,7 @@ class Selection:
 
     @property
     def has_transparent_decoder(self) -> bool:
-        """Whether a LoRA brings a decoder that also makes alpha."""
+        """Whether a LoRA has a decoder that also makes alpha."""
         return any(spec.get("alternative_decoder_version") == "transparent" for spec, _ in self.loras)
 
     @property

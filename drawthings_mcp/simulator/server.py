@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Collection, Sequence
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -98,15 +99,16 @@ class Simulator:
         if certificate:
             check_pair(*certificate)
         self._host = f"[{host}]" if ":" in host else host
-        self._port = port
+        self._wanted_port = port
+        self._port = 0
         self._name = name
         self._certificate = (certificate or make_certificate()) if tls else None
         self._journal = Journal()
         inventory = Inventory(frozenset(missing_files))
         codec = Codec.FPZIP if response_compression else Codec.RAW
         self._queue = RunQueue(inventory, self._journal, codec, step_seconds)
-        self._service = ImageGenerationService(
-            self._queue, inventory, shared_secret=shared_secret, model_browser=model_browser
+        self._make_service = partial(
+            ImageGenerationService, self._queue, inventory, shared_secret=shared_secret, model_browser=model_browser
         )
 
     @property
@@ -141,7 +143,7 @@ class Simulator:
 
     async def __aenter__(self) -> Self:
         self._server = grpc.aio.server(options=_CHANNEL_OPTIONS)
-        pb_grpc.add_ImageGenerationServiceServicer_to_server(self._service, self._server)
+        pb_grpc.add_ImageGenerationServiceServicer_to_server(self._make_service(), self._server)
         self._port = self._listen(self._server)
         await self._server.start()
         self._tasks = await anyio.create_task_group().__aenter__()
@@ -164,13 +166,14 @@ class Simulator:
             await anyio.sleep_forever()
 
     def _listen(self, server: grpc.aio.Server) -> int:
+        address = f"{self._host}:{self._wanted_port}"
         try:
             if self._certificate is None:
-                return server.add_insecure_port(self.address)
+                return server.add_insecure_port(address)
             certificate, key = self._certificate
-            return server.add_secure_port(self.address, grpc.ssl_server_credentials([(key, certificate)]))
+            return server.add_secure_port(address, grpc.ssl_server_credentials([(key, certificate)]))
         except RuntimeError as exc:
             raise InvalidInputError(
-                f"The simulator cannot listen at {self.address}: the port is taken or the host is not this machine's. "
+                f"The simulator cannot listen at {address}: the port is taken or the host is not this machine's. "
                 "Choose another port, or 0 for a free one."
             ) from exc

@@ -29,19 +29,7 @@ _REFUSAL_DETAILS = "unknown error processing request"
 
 
 class ImageGenerationService(pb_grpc.ImageGenerationServiceServicer):
-    """A direct server, not a proxy.
-
-    Parameters
-    ----------
-    queue
-        Takes the requests for images.
-    inventory
-        The files that are there; uploads are added to it.
-    shared_secret
-        Empty for none.
-    model_browser
-        Whether Echo lists files and their specifications.
-    """
+    """A direct server, not a proxy; the parameters are those of ``Simulator``. Uploads are added to the inventory."""
 
     def __init__(self, queue: RunQueue, inventory: Inventory, *, shared_secret: str, model_browser: bool) -> None:
         self._queue = queue

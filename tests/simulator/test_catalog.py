@@ -93,7 +93,7 @@ async def test_a_missing_file_takes_what_depends_on_it_off_the_list(wire: Wire) 
     assert "flux_2_klein_4b_q6p.ckpt" in models
 
 
-async def test_existence_is_told_in_the_order_of_the_question(wire: Wire) -> None:
+async def test_existence_is_reported_in_the_order_of_the_question(wire: Wire) -> None:
     files = ["no.ckpt", "sd_v1.5_f16.ckpt", "z_image_1.0_q8p.ckpt", "sd_v1.5_f16.ckpt"]
     async with Simulator(missing_files=["z_image_1.0_q8p.ckpt"]) as simulator, wire.open(simulator) as stub:
         reply = await stub.FilesExist(
@@ -112,7 +112,7 @@ async def test_a_direct_server_has_no_key_and_no_thresholds(wire: Wire, simulato
 
 
 @pytest.mark.parametrize("fields", [{}, {"sharedSecret": "wrong"}])
-async def test_a_wrong_secret_is_told_by_echo_and_an_error_elsewhere(wire: Wire, fields: dict[str, str]) -> None:
+async def test_a_wrong_secret_is_reported_by_echo_and_an_error_elsewhere(wire: Wire, fields: dict[str, str]) -> None:
     async with Simulator(shared_secret="right") as simulator, wire.open(simulator) as stub:
         assert await echo(wire, simulator, **fields) == pb.EchoReply(sharedSecretMissing=True)
         begin = pb.FileUploadRequest(initRequest=pb.InitUploadRequest(), sharedSecret=fields.get("sharedSecret"))

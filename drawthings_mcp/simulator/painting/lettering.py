@@ -11,12 +11,12 @@ from PIL import Image, ImageDraw, ImageFont
 from drawthings_mcp.simulator.painting.oklab import RGB
 
 _LAST_DRAWABLE = 0x24F
-"""The built-in face ends with Latin Extended-B; what lies beyond would come out as boxes."""
+"""The built-in font ends with Latin Extended-B; other characters would come out as boxes."""
 _EXTRA_DRAWABLE = frozenset("–—‘’“”•…·×→")
 
 _WORD = "simulated"
 _SIZES = (0.024, 0.018, 0.013)
-"""Heights of the letters to try, in shares of the shorter side."""
+"""Heights of the letters to try, as fractions of the shorter side."""
 _SMALLEST = 9
 _PAPER = (18, 20, 26, 150)
 _INK = (255, 255, 255, 235)
@@ -26,18 +26,18 @@ Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 @lru_cache(maxsize=64)
 def load_font(size: int) -> Font:
-    """The built-in face at ``size`` pixels."""
+    """The built-in font at ``size`` pixels."""
     return ImageFont.load_default(size)
 
 
 def keep_drawable(text: str) -> str:
-    """The part of a text that the built-in face has letters for, on one line."""
+    """The part of a text that the built-in font has letters for, on one line."""
     kept = (c if c in _EXTRA_DRAWABLE or (c >= " " and ord(c) <= _LAST_DRAWABLE and c != "\x7f") else " " for c in text)
     return " ".join("".join(kept).split())
 
 
 def measure(text: str, size: int, spacing: float = 0.0) -> float:
-    """Width of a text in pixels; ``spacing`` is added after each letter, in shares of the size."""
+    """Width of a text in pixels; ``spacing`` is added after each letter, as a fraction of the size."""
     return load_font(size).getlength(text) + spacing * size * max(0, len(text) - 1)
 
 
@@ -88,15 +88,10 @@ def draw_spaced(
 
 
 def stamp(pixels: NDArray[np.uint8], fresh: NDArray[np.bool_] | None = None) -> NDArray[np.uint8]:
-    """A picture with the word in a corner.
+    """A picture ``(H, W, 3)`` or ``(H, W, 4)`` with the word "simulated" in a corner; ``pixels`` stays unchanged.
 
-    Parameters
-    ----------
-    pixels
-        ``(H, W, 3)`` or ``(H, W, 4)``, uint8; unchanged.
-    fresh
-        ``(H, W)``, where the picture was newly drawn; by default everywhere. The word and its plate touch nothing
-        else. Where no such place is large enough for readable letters the picture is returned as it is.
+    ``fresh``, ``(H, W)``, says where the picture was newly drawn, by default everywhere. The word and its plate touch
+    nothing else. When no such place is large enough for readable letters the picture is returned as it is.
     """
     height, width = pixels.shape[:2]
     for share in _SIZES:
@@ -124,7 +119,7 @@ def _draw_plate(size: int) -> Image.Image:
 def _find_corner(
     width: int, height: int, plate: tuple[int, int], fresh: NDArray[np.bool_] | None
 ) -> tuple[int, int] | None:
-    """Left and top of the place nearest to the upper right corner that is fresh all over."""
+    """Left and top of the place nearest to the upper right corner that is entirely fresh."""
     margin = round(min(width, height) * 0.022)
     across, down = plate
     if fresh is None:

@@ -1,4 +1,4 @@
-"""OKLab, the colour space in which mixing and lightening look even to the eye."""
+"""OKLab, a colour space in which mixing and lightening look even."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""What one run shows: its scenes painted, then canvas, mask, moodboard, controls and LoRAs brought in."""
+"""The pictures of one run: scenes, combined with canvas, mask, moodboard, controls and LoRAs."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from enum import Enum
 
 import numpy as np
@@ -47,7 +47,7 @@ class Form(Enum):
 
 @dataclass(frozen=True)
 class Drawing:
-    """Everything that a run's pictures depend on. All pictures are ``(H, W, 3)`` uint8.
+    """Everything that determines a run's pictures. All pictures are ``(H, W, 3)`` uint8.
 
     Attributes
     ----------
@@ -80,7 +80,7 @@ class Drawing:
     is_edit: bool = False
     references: tuple[Pixels, ...] = ()
     loras: tuple[LoRAMark, ...] = ()
-    controls: tuple[ControlMark, ...] = field(default=())
+    controls: tuple[ControlMark, ...] = ()
     notices: tuple[str, ...] = ()
     upscale: int = 1
 
@@ -111,7 +111,7 @@ def _draw_picture(drawing: Drawing, scene: Scene) -> Pixels:
 
 
 def _draw_region(drawing: Drawing, scene: Scene, canvas: Pixels, region: Region) -> Pixels:
-    """The scene painted into the bounds of what is to be drawn, so that all of it can be seen there."""
+    """The scene painted into the bounds of the region, so that all of it can be seen there."""
     if drawing.strength <= 0 or not region.fresh.any():
         return canvas
     left, top, right, bottom = region.find_bounds()
@@ -134,7 +134,7 @@ def _paint_patch(scene: Scene, width: int, height: int) -> Pixels:
 
 
 def _finish(drawing: Drawing, painting: Painting) -> Pixels:
-    """A painting with everything in it that the request brought along."""
+    """A painting together with everything else that the request contains."""
     picture = Image.fromarray(_arrange(drawing, painting))
     if drawing.references:
         boxes = tile_boxes(
@@ -146,7 +146,7 @@ def _finish(drawing: Drawing, painting: Painting) -> Pixels:
 
 
 def _arrange(drawing: Drawing, painting: Painting) -> Pixels:
-    """Landscape and figures, or for an edit the canvas as a print before the landscape."""
+    """Landscape and figures; for an edit with the canvas as a print in front of the landscape."""
     if not drawing.is_edit or drawing.canvas is None:
         return lay_over(painting.landscape, painting.figures)
     picture = Image.fromarray(painting.landscape)

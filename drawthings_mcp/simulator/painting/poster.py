@@ -11,29 +11,28 @@ from PIL import Image, ImageDraw
 
 from drawthings_mcp.simulator.painting.lettering import break_lines, draw_spaced, fit_size, keep_drawable, load_font
 from drawthings_mcp.simulator.painting.palette import Palette, choose_palette
-from drawthings_mcp.simulator.painting.scenery import add_grain, paint_ground, paint_landscape
+from drawthings_mcp.simulator.painting.scenery import add_grain, paint_landscape
 from drawthings_mcp.simulator.painting.subjects import paint_figures
 from drawthings_mcp.simulator.painting.words import Wanted, read_prompt
 
 Pixels = NDArray[np.uint8]
 
 _MAX_AREA = 1_600_000
-"""Pixels that are painted one by one; larger pictures are painted smaller and enlarged, to stay quick."""
+"""In pixels; larger pictures are painted at this area and enlarged, to stay quick."""
 _TITLE_SPACING = 0.16
 _READABLE = 9
-"""Below this size in pixels type is left out rather than smudged."""
+"""Smallest size in pixels at which type can be read; what does not fit at this size is left out."""
 _CAPTION_CHARACTERS = 300
 _SMALLEST_WITH_FOOTER = 384
 _SMALLEST_WITH_CAPTION = 192
-"""Shorter side in pixels from which settings and prompt are written."""
+"""The shorter side in pixels that a picture needs to show its settings, and its prompt."""
 
 
 @dataclass(frozen=True)
 class Scene:
-    """What to paint: the words, the dice, and the size in pixels.
+    """What to paint: the words, the randomness, and the size in pixels.
 
-    ``variation`` tells the pictures of a batch apart that share one seed; ``footer`` is the small line at the
-    bottom that names the settings.
+    ``variation`` tells pictures of a batch apart that share a seed; ``footer`` is the small line with the settings.
     """
 
     prompt: str
@@ -75,7 +74,6 @@ def paint(scene: Scene) -> Painting:
     palette = choose_palette(wanted, rng, guidance=scene.guidance)
     width, height = _limit_size(scene.width, scene.height)
     stage = paint_landscape(width, height, palette, wanted.moods, rng)
-    paint_ground(stage, palette, wanted.moods, rng)
     figures = paint_figures(stage, wanted.subjects, palette, rng)
     size = (scene.width, scene.height)
     landscape = _enlarge(stage.picture, size)

@@ -13,7 +13,7 @@ _VISIBLE_BITS = 0xF8
 _NOISE, _KEEP = 1, 3
 _MARKED = (2, 4)
 _MOST_BLUR = 256.0
-"""Ten times what the app offers; it changes nothing beyond, and takes ever longer."""
+"""Ten times what the app offers; more changes nothing and takes ever longer."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def means_whole_image(mask: NDArray[np.uint8], *, has_alpha_decoder: bool) -> bo
 
 
 def means_no_canvas(mask: NDArray[np.uint8], *, has_alpha_decoder: bool) -> bool:
-    """Whether a mask says that nothing is there anywhere, so that the run is plain text-to-image."""
+    """Whether a mask marks everything as empty, so that the run is plain text-to-image."""
     return list_classes(mask) == {_NOISE} and not has_alpha_decoder
 
 
@@ -101,7 +101,7 @@ def _dilate(area: NDArray[np.bool_], reach: int) -> NDArray[np.bool_]:
 
 
 def _feather(keep: NDArray[np.bool_], sigma: float) -> NDArray[np.float32]:
-    """How much of the canvas shines into the repainted side: 1 at the edge, 0 far from it."""
+    """How much of the canvas shows through in the repainted part: 1 at the edge, 0 far from it."""
     if sigma <= 0:
         return np.zeros(keep.shape, np.float32)
     soft = Image.fromarray(keep.astype(np.uint8) * np.uint8(255)).filter(

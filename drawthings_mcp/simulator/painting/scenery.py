@@ -18,31 +18,24 @@ from drawthings_mcp.simulator.painting.palette import Palette
 Profile = NDArray[np.float32]
 
 _HORIZON = 0.60
-"""Share of the height above the farthest land."""
+"""Where the farthest land begins, as a fraction of the height."""
 _NEAR_CREST = 0.79
-"""Where the nearest ridge begins; the lettering stands below."""
+"""Where the nearest ridge begins; the lettering stands below it."""
 _CITY_RIDGES = (1, 2)
 _WINDOW: RGB = (255, 222, 150)
 _GLOW_SIDE = 160
-"""A glow is computed this small, because it is smooth."""
+"""Side in pixels at which a glow is computed: it is smooth, so it can be enlarged."""
 _STAR_COUNT = 130
 _STAR_DEPTH = 0.6
-"""Share of the height in which stars stand."""
+"""Fraction of the height in which stars stand."""
 _SKY_STOPS = (0.0, 0.32, 0.66)
 
 
 @dataclass(frozen=True)
 class Stage:
-    """A landscape, and where things can stand in it.
+    """A landscape, and where subjects can stand in it.
 
-    Attributes
-    ----------
-    picture
-        What has been painted so far.
-    near
-        Height of the nearest ridge per column, ``(W,)`` in pixels from the top.
-    waterline
-        Where water begins, in pixels from the top, or None.
+    ``near`` is the profile of the nearest ridge, ``waterline`` where water begins in pixels from the top, or None.
     """
 
     picture: Image.Image
@@ -53,8 +46,8 @@ class Stage:
 def paint_landscape(
     width: int, height: int, palette: Palette, moods: frozenset[str], rng: np.random.Generator
 ) -> Stage:
-    """Everything up to, but without, the nearest ridge."""
-    picture = paint_sky(width, height, palette, moods, rng)
+    """Paint sky, ridges, water and weather, from the farthest to the nearest."""
+    picture = _paint_sky(width, height, palette, moods, rng)
     crests = np.linspace(_HORIZON, _NEAR_CREST, len(palette.ridges))
     waterline = round(height * (_HORIZON + 0.06)) if "sea" in moods else None
     for index, color in enumerate(palette.ridges[:-1]):
@@ -69,21 +62,17 @@ def paint_landscape(
             _paint_pines(picture, line, _blend(color, (0, 0, 0), 0.12), rng, count=44, share=0.1)
     if waterline:
         picture = _reflect(picture, waterline, palette, rng)
-    return Stage(picture, _near_profile(width, height, rng), waterline)
-
-
-def paint_ground(stage: Stage, palette: Palette, moods: frozenset[str], rng: np.random.Generator) -> None:
-    """The nearest ridge, and weather before all of it."""
-    picture = stage.picture
+    near = _roll_hills(width, height, _NEAR_CREST, 0.022, 0.25, rng)
     if "forest" in moods:
-        _paint_pines(picture, stage.near, palette.ridges[-2], rng, count=26, share=0.13)
-    _paint_ridge(picture, stage.near, palette.ridges[-1], palette.ridges[-1])
+        _paint_pines(picture, near, palette.ridges[-2], rng, count=26, share=0.13)
+    _paint_ridge(picture, near, palette.ridges[-1], palette.ridges[-1])
     if "snow" in moods or "rain" in moods:
         _paint_weather(picture, palette, moods, rng)
+    return Stage(picture, near, waterline)
 
 
 def add_grain(pixels: NDArray[np.uint8], amount: float, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Film grain of standard deviation ``amount`` on ``(H, W, 3)`` pixels; also hides banding in the sky."""
+    """Add film grain of standard deviation ``amount`` to ``(H, W, 3)`` pixels; also hides banding in the sky."""
     height, width = pixels.shape[:2]
     tile = np.rint(rng.normal(0, amount, (256, 256, 1))).astype(np.int16)
     noise = np.tile(tile, (height // 256 + 1, width // 256 + 1, 1))[:height, :width]
@@ -94,35 +83,24 @@ def add_grain(pixels: NDArray[np.uint8], amount: float, rng: np.random.Generator
 def _shape_ridge(
     width: int, height: int, crest: float, index: int, moods: frozenset[str], rng: np.random.Generator
 ) -> Profile:
-    """Where a ridge begins per column; what it is made of depends on the moods."""
+    """The profile of a ridge; what it is made of depends on the moods."""
     if "city" in moods and index in _CITY_RIDGES:
-        return build_skyline(width, height, crest, rng)
+        return _build_skyline(width, height, crest, rng)
     if "mountain" in moods and index < 3:
-        return raise_peaks(width, height, crest, 0.20 - 0.05 * index, rng)
+        return _raise_peaks(width, height, crest, 0.20 - 0.05 * index, rng)
     roughness = 0.2 if "desert" in moods or "meadow" in moods else 0.62
-    return roll_hills(width, height, crest, 0.055, roughness, rng)
-
-
-def _near_profile(width: int, height: int, rng: np.random.Generator) -> Profile:
-    return roll_hills(width, height, _NEAR_CREST, 0.022, 0.25, rng)
-
-
-def _below(profile: Profile, height: int) -> Image.Image:
-    """Mask of everything under a profile, with a smooth edge."""
-    top = max(0, int(profile.min()) - 1)
-    rows = np.arange(top, height, dtype=np.float32)[:, None]
-    cover = np.clip(rows - profile[None] + 0.5, 0, 1) * 255
-    mask = np.zeros((height, len(profile)), np.uint8)
-    mask[top:] = cover.astype(np.uint8)
-    return Image.fromarray(mask)
+    return _roll_hills(width, height, crest, 0.055, roughness, rng)
 
 
 def _paint_ridge(picture: Image.Image, profile: Profile, color: RGB, mist: RGB) -> None:
     """A ridge that dissolves into mist towards its foot."""
     width, height = picture.size
     top = float(profile.min()) / height
-    fill = build_gradient(width, height, (color, color, _blend(color, mist, 0.45)), (0.0, top, min(1.0, top + 0.3)))
-    picture.paste(fill, mask=_below(profile, height))
+    fill = _build_gradient(width, height, (color, color, _blend(color, mist, 0.45)), (0.0, top, min(1.0, top + 0.3)))
+    rows = np.arange(height, dtype=np.float32)[:, None]
+    # Everything under the profile, with a smooth edge.
+    below = (np.clip(rows - profile[None] + 0.5, 0, 1) * 255).astype(np.uint8)
+    picture.paste(fill, mask=Image.fromarray(below))
 
 
 def _blend(first: RGB, second: RGB, share: float) -> RGB:
@@ -215,7 +193,7 @@ def _paint_weather(picture: Image.Image, palette: Palette, moods: frozenset[str]
     picture.paste(palette.light, mask=mask.filter(ImageFilter.GaussianBlur(0.6)))
 
 
-def roll_hills(
+def _roll_hills(
     width: int, height: int, crest: float, swing: float, roughness: float, rng: np.random.Generator
 ) -> Profile:
     """A sum of waves, each finer one weaker by ``roughness``."""
@@ -227,7 +205,7 @@ def roll_hills(
     return ((crest + swing * profile / 1.6) * height).astype(np.float32)
 
 
-def raise_peaks(width: int, height: int, crest: float, swing: float, rng: np.random.Generator) -> Profile:
+def _raise_peaks(width: int, height: int, crest: float, swing: float, rng: np.random.Generator) -> Profile:
     """Peaks: straight slopes between random points, with smaller ones on top."""
     x = np.linspace(0, 1, width)
     profile = np.zeros(width)
@@ -237,7 +215,7 @@ def raise_peaks(width: int, height: int, crest: float, swing: float, rng: np.ran
     return ((crest + 0.03 - swing * profile / 1.1) * height).astype(np.float32)
 
 
-def build_skyline(width: int, height: int, crest: float, rng: np.random.Generator) -> Profile:
+def _build_skyline(width: int, height: int, crest: float, rng: np.random.Generator) -> Profile:
     """Roofs of houses of random widths and heights."""
     count = max(6, round(28 * width / max(width, height)))
     edges = np.sort(rng.uniform(0, width, count))
@@ -246,17 +224,17 @@ def build_skyline(width: int, height: int, crest: float, rng: np.random.Generato
     return roofs
 
 
-def paint_sky(
+def _paint_sky(
     width: int, height: int, palette: Palette, moods: frozenset[str], rng: np.random.Generator
 ) -> Image.Image:
     """The sky over the whole picture; what lies below the horizon is painted over later."""
-    picture = build_gradient(width, height, palette.sky, _SKY_STOPS)
+    picture = _build_gradient(width, height, palette.sky, _SKY_STOPS)
     _paint_light(picture, palette, moods, rng)
     _paint_clouds(picture, palette, moods, rng)
     return picture
 
 
-def build_gradient(width: int, height: int, colors: tuple[RGB, ...], stops: tuple[float, ...]) -> Image.Image:
+def _build_gradient(width: int, height: int, colors: tuple[RGB, ...], stops: tuple[float, ...]) -> Image.Image:
     """Colours from top to bottom; ``stops`` are their heights, 0 to 1."""
     rows = np.linspace(0, 1, height)
     column = np.stack([np.interp(rows, stops, [color[c] for color in colors]) for c in range(3)], axis=-1)
@@ -281,7 +259,7 @@ def _paint_light(picture: Image.Image, palette: Palette, moods: frozenset[str], 
 
 
 def _radial_mask(size: tuple[int, int], x: float, y: float, reach: float, peak: float) -> Image.Image:
-    """A glow that fades with the distance, computed small because it is smooth."""
+    """A glow that fades with the distance."""
     columns = np.linspace(0, size[0], _GLOW_SIDE)[None, :]
     rows = np.linspace(0, size[1], _GLOW_SIDE)[:, None]
     fade = np.clip(1 - np.hypot(columns - x, rows - y) / reach, 0, 1) ** 2.2

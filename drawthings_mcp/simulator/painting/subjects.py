@@ -42,7 +42,7 @@ _GLOW = parse_hex("#ffd98a")
 _LEAF = parse_hex("#3f7a4c")
 _SKIN = parse_hex("#d9a583")
 _SIGNAL = parse_hex("#c8402f")
-"""The accent beside colours that have no hue of their own."""
+"""The accent for colours that have no hue of their own."""
 _GREYISH = 0.045
 _BLACK = parse_hex("#101218")
 _WHITE = parse_hex("#fffaf0")
@@ -88,7 +88,7 @@ def _find_spot(
 
 
 def _choose_color(color: str | None, silhouette: Silhouette, palette: Palette) -> Floats:
-    """The colour that was asked for, moved in lightness until it stands out from what is behind."""
+    """The requested colour, with a lightness that stands out from what is behind."""
     wanted = parse_hex(color or silhouette.color)
     if palette.is_dark:
         wanted = mix(wanted, _to_lab(palette.sky[0]), 0.18)
@@ -116,7 +116,7 @@ def _place(layer: Image.Image, figure: Image.Image, spot: _Spot, aspect: float, 
 
 
 def _clip_to(layer: Image.Image, figure: Image.Image, left: int, top: int) -> tuple[Image.Image, tuple[int, int]]:
-    """A figure cut to the layer, since compositing refuses negative places."""
+    """A figure cropped to the layer, since compositing refuses negative positions."""
     box = (max(0, -left), max(0, -top), min(figure.width, layer.width - left), min(figure.height, layer.height - top))
     return figure.crop(box), (max(0, left), max(0, top))
 
@@ -145,18 +145,10 @@ def _paint_mirror(layer: Image.Image, figure: Image.Image, left: int, top: int) 
 
 @dataclass(frozen=True)
 class Silhouette:
-    """One subject.
+    """One subject: the tone, shape and numbers of its parts, painted in order.
 
-    Attributes
-    ----------
-    aspect
-        Width over height.
-    place
-        Where it belongs: ``ground``, ``sky`` or ``water``.
-    color
-        Its colour ``#rrggbb`` when the prompt names none.
-    parts
-        Tone, shape and numbers, painted in order.
+    ``aspect`` is width over height, ``place`` where it belongs (``ground``, ``sky`` or ``water``), ``color`` its colour
+    ``#rrggbb`` when the prompt names none.
     """
 
     aspect: float
@@ -181,14 +173,9 @@ def list_silhouettes() -> Mapping[str, Silhouette]:
 
 
 def draw_silhouette(silhouette: Silhouette, height: int, color: Floats) -> Image.Image:
-    """A subject as RGBA.
+    """A subject as RGBA; the other tones follow from ``color``, the OKLab colour of the body.
 
-    Parameters
-    ----------
-    height
-        Height of its box in pixels; the picture is larger by a margin on every side.
-    color
-        OKLab colour of the body; the other tones follow from it.
+    ``height`` is that of its box in pixels; the picture is larger by a margin on every side.
     """
     scale_y = height * _SUPERSAMPLING / 100
     scale_x = scale_y * silhouette.aspect

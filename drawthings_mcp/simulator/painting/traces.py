@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter, ImageOps
 
 from drawthings_mcp.simulator.painting.lettering import break_lines, fit_size, keep_drawable, load_font, measure
-from drawthings_mcp.simulator.painting.oklab import oklch, to_rgb
+from drawthings_mcp.simulator.painting.oklab import RGB, oklch, to_rgb
 
 Pixels = NDArray[np.uint8]
 Box = tuple[int, int, int, int]
 """Left, top, right and bottom."""
 
 _TINT = 0.14
-"""How much of the painting behind shows through the print of a canvas."""
+"""How much of the painting behind it shows through the print of a canvas."""
 _PAPER = (252, 250, 245)
 _STRIP = (0.05, 0.07, 0.95, 0.21)
 _UNDER_PRINT = (0.05, 0.58, 0.95, 0.75)
@@ -31,7 +31,7 @@ _WHITE = (255, 255, 255)
 _ALARM = (176, 38, 32)
 _OVERLAY_STRENGTH = 0.5
 _BRIGHT = 140
-"""Mean level from which a hint counts as dark on light, so that it darkens instead of lightening."""
+"""Mean level above which a hint counts as dark on light, so that it darkens instead of lightening."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class ControlMark:
 
 
 def overlay_hints(pixels: Pixels, controls: tuple[ControlMark, ...]) -> Pixels:
-    """The hints shimmering through the picture ``(H, W, 3)``, each as strongly as its control weighs."""
+    """Let the hints show through the picture ``(H, W, 3)``, each as strongly as its control weighs."""
     for control in controls:
         hint = np.asarray(Image.fromarray(control.hint).resize(pixels.shape[1::-1], Image.Resampling.BILINEAR))
         share = np.float32(_OVERLAY_STRENGTH * min(1.0, control.weight) / 255)
@@ -79,21 +79,21 @@ def draw_marks(
     return np.asarray(layer)
 
 
-def ribbon_box(size: tuple[int, int], row: int) -> tuple[int, int, int, int]:
-    """Left, top, right and bottom of a LoRA's ribbon, without its notched end."""
+def ribbon_box(size: tuple[int, int], row: int) -> Box:
+    """Where a LoRA's ribbon lies, without its notched end."""
     width, height = size
     tall = max(12, round(min(size) * 0.042))
     top = round(height * 0.235 + row * tall * 1.35)
     return 0, top, round(width * 0.36), top + tall
 
 
-def ribbon_color(file: str) -> tuple[int, int, int]:
+def ribbon_color(file: str) -> RGB:
     """The colour of a LoRA's ribbon, always the same for the same file."""
     return to_rgb(oklch(0.56, 0.16, zlib.crc32(file.encode()) % 360))
 
 
-def badge_box(size: tuple[int, int], row: int) -> tuple[int, int, int, int]:
-    """Left, top, right and bottom of a control's thumbnail."""
+def badge_box(size: tuple[int, int], row: int) -> Box:
+    """Where a control's thumbnail lies."""
     width, height = size
     side = max(24, round(min(size) * 0.14))
     bottom = round(height * 0.76) - round(row * side * 1.35)
@@ -168,21 +168,17 @@ def tile_boxes(size: tuple[int, int], count: int, *, is_edit: bool, has_print: b
     gap = max(2, round(min(size) * 0.018))
     side = min((area[2] - area[0] + gap) // max(1, columns) - gap, (area[3] - area[1] + gap) // rows - gap)
     left = area[0] if not is_edit else (area[0] + area[2] - columns * (side + gap) + gap) // 2
-    return [
-        _square(left + i % _ROW_LENGTH * (side + gap), area[1] + i // _ROW_LENGTH * (side + gap), side)
-        for i in range(count)
-    ]
+    corners = [(left + i % _ROW_LENGTH * (side + gap), area[1] + i // _ROW_LENGTH * (side + gap)) for i in range(count)]
+    return [(x, y, x + side, y + side) for x, y in corners]
 
 
 def hang_print(picture: Image.Image, canvas: Pixels, box: Box) -> None:
     """The canvas as a print with a paper border, tinted by the painting it hangs on."""
     size = (box[2] - box[0], box[3] - box[1])
-    _mount(picture, box)
+    _paint_shadow(picture, box)
     behind = picture.crop(box).filter(ImageFilter.GaussianBlur(max(2, size[0] // 30)))
     scaled = Image.fromarray(canvas).resize(size, Image.Resampling.LANCZOS)
-    paper = _border(size)
-    picture.paste(_PAPER, (box[0] - paper, box[1] - paper, box[2] + paper, box[3] + paper))
-    picture.paste(Image.blend(scaled, behind, _TINT), box[:2])
+    _paste_framed(picture, Image.blend(scaled, behind, _TINT), box)
 
 
 def lay_tiles(picture: Image.Image, references: tuple[Pixels, ...], boxes: list[Box]) -> None:
@@ -190,10 +186,8 @@ def lay_tiles(picture: Image.Image, references: tuple[Pixels, ...], boxes: list[
     draw = ImageDraw.Draw(picture)
     for number, (reference, box) in enumerate(zip(references, boxes, strict=True), start=1):
         size = (box[2] - box[0], box[3] - box[1])
-        _mount(picture, box)
-        paper = _border(size)
-        picture.paste(_PAPER, (box[0] - paper, box[1] - paper, box[2] + paper, box[3] + paper))
-        picture.paste(ImageOps.fit(Image.fromarray(reference), size, Image.Resampling.LANCZOS), box[:2])
+        _paint_shadow(picture, box)
+        _paste_framed(picture, ImageOps.fit(Image.fromarray(reference), size, Image.Resampling.LANCZOS), box)
         _number(draw, number, box)
 
 
@@ -214,7 +208,7 @@ def _number(draw: ImageDraw.ImageDraw, number: int, box: Box) -> None:
     draw.text((x, y), str(number), font=load_font(size), fill=(255, 255, 255), anchor="mm")
 
 
-def _mount(picture: Image.Image, box: Box) -> None:
+def _paint_shadow(picture: Image.Image, box: Box) -> None:
     """A soft shadow below a print."""
     size = (box[2] - box[0], box[3] - box[1])
     blur = max(3, max(size) // 60)
@@ -224,14 +218,13 @@ def _mount(picture: Image.Image, box: Box) -> None:
     picture.paste((10, 12, 16), (box[0] - 3 * blur, box[1] - 2 * blur), shadow)
 
 
-def _border(size: tuple[int, int]) -> int:
-    return max(1, round(min(size) * 0.012))
+def _paste_framed(picture: Image.Image, print_: Image.Image, box: Box) -> None:
+    """A print with a paper border around its box."""
+    paper = max(1, round(min(print_.size) * 0.012))
+    picture.paste(_PAPER, (box[0] - paper, box[1] - paper, box[2] + paper, box[3] + paper))
+    picture.paste(print_, box[:2])
 
 
 def _scale(area: tuple[float, float, float, float], size: tuple[int, int]) -> Box:
     left, top, right, bottom = (round(share * size[i % 2]) for i, share in enumerate(area))
     return left, top, right, bottom
-
-
-def _square(left: int, top: int, side: int) -> Box:
-    return left, top, left + side, top + side

@@ -1,4 +1,4 @@
-"""What a prompt asks the painter for: colours, moods and subjects, found by plain words."""
+"""What a prompt asks for: colours, moods and subjects, found by single words."""
 
 from __future__ import annotations
 
@@ -14,29 +14,19 @@ from drawthings_mcp.simulator.painting.oklab import parse_hex, to_oklch
 
 _WORD = re.compile(r"[a-z]+(?:-[a-z]+)?")
 _BINDING_REACH = 3
-"""How many words after a colour a subject may stand to take that colour: "a red and fluffy fox"."""
+"""How many words before a subject its colour may stand: "a red and fluffy fox"."""
 _SUBJECT_LIMIT = 3
 _LEAST_CHROMA = 0.03
-"""Below it a colour is white, grey or black."""
+"""A colour with less chroma is white, grey or black."""
 _TITLE_LIMIT = 3
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a prompt asks for.
+    """What a prompt asks for: moods such as ``night`` or ``sea``, colours, subjects, and up to three words as a title.
 
-    Attributes
-    ----------
-    colors
-        Colours ``#rrggbb`` of the scene, in the order of the prompt.
-    tints
-        Colours that the moods bring along, used when no colour is named.
-    moods
-        Names of the moods: ``night``, ``sea``, ``forest`` ….
-    subjects
-        Pairs of a subject and the colour that the prompt gave it, or None; a subject wanted twice is there twice.
-    title
-        Up to three words that say what the picture is about.
+    ``colors`` are those of the scene, ``#rrggbb`` in the order of the prompt; ``tints`` come with the moods and are
+    used when no colour is named. ``subjects`` have the colour that the prompt gave them, or None; "two foxes" are two.
     """
 
     colors: tuple[str, ...]
@@ -49,8 +39,7 @@ class Wanted:
 @cache
 def vocabulary() -> dict[str, Any]:
     """The words that the painter knows, from ``vocabulary.json``."""
-    text = resources.files(__package__).joinpath("vocabulary.json").read_text("utf-8")
-    loaded: dict[str, Any] = json.loads(text)
+    loaded: dict[str, Any] = json.loads(resources.files(__package__).joinpath("vocabulary.json").read_text("utf-8"))
     return loaded
 
 
@@ -70,7 +59,7 @@ def _mood_names() -> dict[str, list[str]]:
 
 
 def read_prompt(prompt: str, negative_prompt: str = "") -> Wanted:
-    """What a prompt asks for, less the words that the negative prompt takes away."""
+    """What a prompt asks for, without the words that the negative prompt also has."""
     unwanted = set(_split(negative_prompt))
     words = [word for word in _split(prompt) if word not in unwanted]
     subjects = _find_subjects(words)
@@ -108,7 +97,7 @@ def _find_count(words: list[str], place: int) -> int:
 
 
 def _find_binding(words: list[str], place: int) -> str | None:
-    """The nearest colour before a subject, unless another subject stands between."""
+    """The nearest colour before a subject, unless another subject stands between them."""
     colors: dict[str, str] = vocabulary()["colors"]
     for word in reversed(words[max(0, place - _BINDING_REACH) : place]):
         if word in colors:
@@ -119,15 +108,11 @@ def _find_binding(words: list[str], place: int) -> str | None:
 
 
 def _find_colors(words: list[str], bound: set[str | None]) -> tuple[str, ...]:
-    """Colours of the scene; those of a subject count only when there is no other, and greys not even then."""
+    """Colours of the scene; those of a subject count only when there are no others, and greys never do."""
     colors: dict[str, str] = vocabulary()["colors"]
     named = list(dict.fromkeys(colors[word] for word in words if word in colors))
     free = [color for color in named if color not in bound]
-    return tuple(free or [color for color in named if _has_hue(color)])
-
-
-def _has_hue(color: str) -> bool:
-    return to_oklch(parse_hex(color))[1] > _LEAST_CHROMA
+    return tuple(free or [color for color in named if to_oklch(parse_hex(color))[1] > _LEAST_CHROMA])
 
 
 def _list_tints(words: Iterable[str]) -> Iterable[str]:
@@ -138,7 +123,7 @@ def _list_tints(words: Iterable[str]) -> Iterable[str]:
 
 
 def _find_title(words: list[str]) -> tuple[str, ...]:
-    """Subjects and moods as they are written; without any, the longest words that say something."""
+    """Subjects and moods as they are written; without any, the longest words that are no stop words."""
     telling = [word for word in words if word in _subject_names() or word in _mood_names()]
     if not telling:
         plain = [word for word in words if word not in vocabulary()["stopwords"]]
