@@ -10,7 +10,7 @@ from itertools import accumulate
 from pathlib import Path
 
 from drawthings_mcp.metadata.dialect import ImageMetadata
-from drawthings_mcp.search.entry import Entry, Listing, Stamp, place_name
+from drawthings_mcp.search.source import Entry, FileStamp, Listing, place_name
 
 _COMMON = (
     "portrait woman man fox cat dog landscape city night snow forest mountain sea light detailed photo cinematic "
@@ -56,7 +56,7 @@ class MadeUpSource:
         """A thousand pictures in each."""
         for start in range(self.first, self.last, _FILES_PER_FOLDER):
             numbers = range(start, min(start + _FILES_PER_FOLDER, self.last))
-            yield Listing(self.root / f"{start}", {f"{n}.png": Stamp(n + 1, 1, n) for n in numbers})
+            yield Listing(self.root / f"{start}", {f"{n}.png": FileStamp(n + 1, 1, n) for n in numbers})
 
     def read(self, path: Path) -> Iterator[Entry]:
         """One picture."""

@@ -23,8 +23,7 @@ from numpy.typing import NDArray
 from benchmarks.measurement import Measurement, measure_peak, time_once
 from drawthings_mcp.databases import transaction
 from drawthings_mcp.search.database import open_index
-from drawthings_mcp.search.embeddings import Meanings
-from drawthings_mcp.search.embeddings.vectors import decode_vector, encode_vector
+from drawthings_mcp.search.embeddings import EmbeddingIndex, decode_vector, encode_vector
 
 _ROWS, _DIMENSIONS, _TOPICS = 1_000_000, 768, 2000
 _QUERIES, _NEAREST, _ASKED = 40, 10, 50
@@ -98,7 +97,7 @@ def _compare_all(folder: Path, wanted: NDArray[np.float32]) -> list[list[int]]:
 def serve(folder: Path) -> None:
     """The process that is measured."""
     sys.stdin.readline()
-    meanings, wanted = Meanings("m"), np.load(folder / "wanted.npy")
+    meanings, wanted = EmbeddingIndex("m"), np.load(folder / "wanted.npy")
     found: list[list[int]] = []
     with open_index(folder).open() as connection:
         seconds = time_once(partial(meanings.refresh, connection))

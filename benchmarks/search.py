@@ -30,14 +30,13 @@ from drawthings_mcp.library.catalog import ImageCatalog
 from drawthings_mcp.metadata.draw_things import build_metadata
 from drawthings_mcp.metadata.reading import read_image_metadata_from
 from drawthings_mcp.search.database import open_index, open_tags
+from drawthings_mcp.search.folders import FolderSource
+from drawthings_mcp.search.hits import HitBuilder, source_key
 from drawthings_mcp.search.indexing import run_indexing
-from drawthings_mcp.search.looking import source_key
 from drawthings_mcp.search.matching import find_pictures
 from drawthings_mcp.search.query import parse_query
-from drawthings_mcp.search.rows import Shelf
-from drawthings_mcp.search.sources.folder import FolderSource
-from drawthings_mcp.search.visual import Gallery, Look
-from drawthings_mcp.search.visual.colours import COLOURS
+from drawthings_mcp.search.visual.features import COLOURS, VisualFeatures
+from drawthings_mcp.search.visual.index import VisualIndex
 from drawthings_mcp.tensors.png import encode_png
 
 _ROWS = (10_000, 100_000, 1_000_000)
@@ -143,7 +142,7 @@ def _best(work: Callable[[], object], rounds: int = 2) -> float:
 def serve(folder: Path, sizes: Sequence[int]) -> None:
     """The process that is measured: grows an index, searches it at each size, tells what it took."""
     index, tags = open_index(folder), open_tags(folder)
-    gallery = Gallery()
+    gallery = VisualIndex()
     before, indexing = 0, 0.0
     for size in sizes:
         seconds = time_once(lambda size=size: run_indexing(index, tags, [MadeUpSource(0, size)]))  # type: ignore[misc]
@@ -170,7 +169,9 @@ def _time(ask: Callable[[], object]) -> float:
 Question = Callable[[], object]
 
 
-def _list_questions(index: Database, folder: Path, gallery: Gallery, size: int) -> Iterator[tuple[str, list[Question]]]:
+def _list_questions(
+    index: Database, folder: Path, gallery: VisualIndex, size: int
+) -> Iterator[tuple[str, list[Question]]]:
     dice = random.Random(11)
     ask = partial(_search, index, MadeUpSource(0, size), ImageCatalog(folder))
     common, rare = list(COMMON), _RARE[: len(_RARE) // 4]
@@ -208,12 +209,12 @@ def _list_questions(index: Database, folder: Path, gallery: Gallery, size: int) 
 def _search(index: Database, source: MadeUpSource, catalog: ImageCatalog, text: str) -> object:
     """As a search does, but for the ids of the catalog."""
     with index.open() as connection:
-        shelf = Shelf(connection, {source_key(source.root, source.kind): source}, catalog)
+        shelf = HitBuilder(connection, {source_key(source.root, source.kind): source}, catalog)
         query = parse_query(text, _NOW)
         return find_pictures(connection, query, offset=0, limit=_PAGE, is_alive=shelf.is_alive)
 
 
-def _rank(index: Database, gallery: Gallery, look: Look, wishes: Sequence[str]) -> object:
+def _rank(index: Database, gallery: VisualIndex, look: VisualFeatures, wishes: Sequence[str]) -> object:
     with index.open() as connection:
         gallery.refresh(connection)
         return gallery.rank(connection, look, wishes=wishes)
@@ -224,12 +225,12 @@ def _misspell(dice: random.Random, word: str) -> str:
     return word[:at] + word[at + 1] + word[at] + word[at + 2 :]
 
 
-def _make_look(number: int, noise: int = 0) -> Look:
+def _make_look(number: int, noise: int = 0) -> VisualFeatures:
     dice = np.random.default_rng(number)
     shares = dice.dirichlet(np.full(len(COLOURS), 0.4))
     grid = dice.integers(0, 256, (4, 4, 3), np.uint8)
     bits = int(dice.integers(0, 1 << 64, dtype=np.uint64)) ^ ((1 << noise) - 1)
-    return Look(
+    return VisualFeatures(
         bits, np.rint(shares * 255).astype(np.uint8), int(dice.integers(256)), int(dice.integers(96, 160)), grid
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,7 +12,10 @@ from drawthings_mcp.cli.indexing_bar import progress_bar
 from drawthings_mcp.cli.options import SERVER_NAMES, read_settings, reported_errors, server_options
 from drawthings_mcp.cli.output import print_json, print_text, say
 from drawthings_mcp.settings import Settings
-from drawthings_mcp.studio import HitPage, describe_hit, describe_page, open_studio
+from drawthings_mcp.studio import open_studio
+
+if TYPE_CHECKING:
+    from drawthings_mcp.search.hits import HitPage
 
 
 @click.command()
@@ -48,8 +51,8 @@ def search(context: click.Context, /, as_json: bool, is_opened: bool, **options:
         print_json(page.to_json())
     else:
         for hit in page.hits:
-            print_text(f"{describe_hit(hit)}\n    {hit.place}")
-        for line in describe_page(page):
+            print_text(f"{hit.describe()}\n    {hit.place}")
+        for line in page.describe_rest():
             say(line)
     if sheet is not None:
         say(f"sheet: {sheet}")

@@ -24,8 +24,8 @@ from drawthings_mcp.references.parsing import (
     shorten,
 )
 from drawthings_mcp.references.policy import AttachedFile, ImportPolicy, find_newest_attachment
-from drawthings_mcp.search.projects import ProjectFile
-from drawthings_mcp.search.projects import parse_reference as parse_project_reference
+from drawthings_mcp.search.projects.project_file import ProjectFile
+from drawthings_mcp.search.projects.project_file import parse_reference as parse_project_reference
 from drawthings_mcp.tensors.png import encode_png
 
 _NEWEST_SHOWN = 3

@@ -1,6 +1,6 @@
-"""A query and an index that is up to date → one page of rows. Blocks: call it in a thread.
+"""A query and an index that is up to date → one page of hits. Blocks: call it in a thread.
 
-Owns how words, looks and filters work together.
+Owns how words, embeddings, visual features and filters work together.
 """
 
 from __future__ import annotations
@@ -17,53 +17,34 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drawthings_mcp.databases import Database
-from drawthings_mcp.errors import InvalidInputError, UnknownNameError
+from drawthings_mcp.errors import InvalidImageError, UnknownNameError
 from drawthings_mcp.library.catalog import ImageCatalog
 from drawthings_mcp.search import files
-from drawthings_mcp.search.arguments import SearchArguments, SearchResult
-from drawthings_mcp.search.embeddings import Meanings
-from drawthings_mcp.search.entry import Source
-from drawthings_mcp.search.facets import root_facet
-from drawthings_mcp.search.fusion import fuse
-from drawthings_mcp.search.looking import count_unseen, source_key
-from drawthings_mcp.search.matching import FILLERS, Hit, Hits, find_pictures, keep_in_scope, list_in_scope
-from drawthings_mcp.search.projects import parse_reference
-from drawthings_mcp.search.query import Query
-from drawthings_mcp.search.rows import Shelf
-from drawthings_mcp.search.sources.fingerprint import fingerprint
+from drawthings_mcp.search.embeddings import EmbeddingIndex
+from drawthings_mcp.search.hits import HitBuilder, HitPage, source_key
+from drawthings_mcp.search.matching import FILLERS, MatchedPicture, Matches, find_pictures, keep_filtered, list_filtered
+from drawthings_mcp.search.projects.project_file import parse_reference
+from drawthings_mcp.search.query import Query, SearchArguments
+from drawthings_mcp.search.source import PictureSource, fingerprint
 from drawthings_mcp.search.tags import change_tags, list_tags_of
-from drawthings_mcp.search.visual.colours import colour_words
-from drawthings_mcp.search.visual.gallery import SHORTLIST, Gallery
-from drawthings_mcp.search.visual.shrink import look_at
-from drawthings_mcp.search.words import fold_name
+from drawthings_mcp.search.visual.features import colour_words, measure_picture
+from drawthings_mcp.search.visual.index import SHORTLIST, VisualIndex, count_unmeasured
+from drawthings_mcp.search.words import fold_name, root_facet
 from drawthings_mcp.tensors.pixels import ImageLike
 
 _FUSED = 200
-"""Hits by words that are put in order together with those by meaning."""
-_MEANT = 50
-"""Hits by meaning at most: there is always a nearest, however far."""
+"""Matches by words that are put in order together with those by embedding."""
+_NEAREST = 50
+"""Matches by embedding at most: there is always a nearest, however far."""
 _LEAST_SHARE = 0.85
 """Share of the best hit's cosine that others need."""
 _MAX_NARROWED = 100_000
-"""Pictures that the words beside ``like`` may leave; of more, the newest are compared."""
+"""Pictures that the words next to ``like`` may leave; of more, the newest are compared."""
 _JOINTS = FILLERS.union(
     ("similar", "like", "but", "same", "more", "less", "only", "instead", "make", "it", "one", "ones", "very", "bit"),
     ("look", "looks", "looking", "version", "variant", "tone", "tones", "colour", "colours", "color", "colors"),
-    (
-        "ahnlich",
-        "wie",
-        "aber",
-        "nur",
-        "similaire",
-        "comme",
-        "mais",
-        "parecido",
-        "pero",
-        "simile",
-        "ma",
-        "похожее",
-        "но",
-    ),
+    ("ahnlich", "wie", "aber", "nur", "similaire", "comme", "mais", "parecido", "pero", "simile", "ma"),
+    ("похожее", "но"),
 )
 """What people say between a picture and what should be other: ``similar but blue``."""
 _NO_WORDS = "No picture has the words of the query; pictures were compared by their looks alone."
@@ -74,32 +55,35 @@ _NO_PROJECTS = (
     "~/Library/Containers/com.liuliu.draw-things/Data/Documents: index that folder once, or add it to "
     "DRAWTHINGS_SEARCH_DIRS."
 )
+_SMOOTHING = 60
+"""How little the first places count more than the next: the constant of reciprocal rank fusion."""
+_FIRST = "exact"
 
 
 class Answerer:
-    """Answers from an index; keeps the looks of its pictures in memory once they were asked for."""
+    """Answers from an index; keeps visual features and embeddings in memory once they were asked for."""
 
     def __init__(self, index: Database, tags: Database, catalog: ImageCatalog, embedding_model: str = "") -> None:
         self._index = index
         self._tags = tags
         self._catalog = catalog
-        self._gallery = Gallery()
-        self._meanings = Meanings(embedding_model)
+        self._visual = VisualIndex()
+        self._embeddings = EmbeddingIndex(embedding_model)
         self._lock = threading.Lock()
 
     def answer(
         self,
         query: Query,
         arguments: SearchArguments,
-        sources: Mapping[str, Source],
-        meaning: NDArray[np.float32] | None = None,
-    ) -> SearchResult:
+        sources: Mapping[str, PictureSource],
+        vector: NDArray[np.float32] | None = None,
+    ) -> HitPage:
         """One page.
 
         Parameters
         ----------
-        meaning
-            ``(D,)``, of length 1: what the words mean, when somebody could tell.
+        vector
+            ``(D,)``, of length 1: the embedding of the words, when there is one.
 
         Raises
         ------
@@ -109,30 +93,28 @@ class Answerer:
         with self._index.open() as connection:
             active = _list_active(connection, sources)
             if not active:
-                return SearchResult(
-                    (), 0, True, arguments.offset, notes=(*query.notes, *_list_hints(connection, arguments))
-                )
+                return HitPage((), 0, True, arguments.offset, notes=(*query.notes, *_list_hints(connection, arguments)))
             limiting = [] if _are_all(connection, active) else [root_facet(root) for root, _ in active]
-            shelf = Shelf(connection, dict(source for _, source in active), self._catalog)
+            builder = HitBuilder(connection, dict(source for _, source in active), self._catalog)
             if arguments.like is not None:
-                hits = self._find_alike(connection, query, arguments, limiting, shelf)
-            elif meaning is not None:
-                hits = self._find_meant(connection, query, arguments, limiting, shelf, meaning)
+                matches = self._find_alike(connection, query, arguments, limiting, builder)
+            elif vector is not None:
+                matches = self._find_nearest(connection, query, arguments, limiting, builder, vector)
             else:
-                hits = find_pictures(
+                matches = find_pictures(
                     connection,
                     query,
                     offset=arguments.offset,
                     limit=arguments.limit,
                     roots=limiting,
-                    is_alive=shelf.is_alive,
+                    is_alive=builder.is_alive,
                 )
-            rows = [row for hit in hits.page if (row := shelf.build_row(hit)) is not None]
+            hits = [hit for one in matches.page if (hit := builder.build(one)) is not None]
             pending = files.count_pending(connection, [root for root, _ in active])
-            notes = [*query.notes, *hits.notes, *_note_unseen(connection, arguments)]
-            if not hits.total:
+            notes = [*query.notes, *matches.notes, *_note_unmeasured(connection, arguments)]
+            if not matches.total:
                 notes += _list_hints(connection, arguments)
-        return SearchResult(tuple(rows), hits.total, hits.is_exact, arguments.offset, pending, tuple(notes))
+        return HitPage(tuple(hits), matches.total, matches.is_exact, arguments.offset, pending, tuple(notes))
 
     def _find_alike(
         self,
@@ -140,10 +122,10 @@ class Answerer:
         query: Query,
         arguments: SearchArguments,
         roots: Sequence[str],
-        shelf: Shelf,
-    ) -> Hits:
+        builder: HitBuilder,
+    ) -> Matches:
         assert arguments.like is not None
-        look = look_at(arguments.like)
+        features = measure_picture(arguments.like)
         query, wishes = _split_wishes(query)
         itself = self._find_itself(connection, arguments.like)
         among = _narrow(connection, query, roots)
@@ -152,47 +134,35 @@ class Answerer:
             among = _narrow(connection, replace(query, terms=()), roots)
         chosen = None if among is None else np.array(among, np.int64)
         with self._lock:
-            self._gallery.refresh(connection)
-            ranked = self._gallery.rank(connection, look, wishes=wishes, among=chosen)
+            self._visual.refresh(connection)
+            ranked = self._visual.rank(connection, features, wishes=wishes, among=chosen)
         found = [
-            Hit(alike.picture, "near-duplicate" if alike.is_near_duplicate else "visual")
+            MatchedPicture(alike.picture, "near-duplicate" if alike.is_near_duplicate else "visual")
             for alike in ranked
             if alike.picture != itself
         ]
-        page = _take_page(found, arguments, shelf)
-        return Hits(page, len(found), len(ranked) < SHORTLIST, (_NO_WORDS,) if has_no_words else ())
+        page = _take_page(found, arguments, builder)
+        return Matches(page, len(found), len(ranked) < SHORTLIST, (_NO_WORDS,) if has_no_words else ())
 
-    def _find_meant(
+    def _find_nearest(
         self,
         connection: sqlite3.Connection,
         query: Query,
         arguments: SearchArguments,
         roots: Sequence[str],
-        shelf: Shelf,
-        meaning: NDArray[np.float32],
-    ) -> Hits:
+        builder: HitBuilder,
+        vector: NDArray[np.float32],
+    ) -> Matches:
         count = max(_FUSED, arguments.offset + arguments.limit)
         by_words = find_pictures(connection, query, offset=0, limit=count, roots=roots)
         with self._lock:
-            self._meanings.refresh(connection)
-            near = self._meanings.find_nearest(connection, meaning, _MEANT)
+            self._embeddings.refresh(connection)
+            near = self._embeddings.find_nearest(connection, vector, _NEAREST)
         least = _LEAST_SHARE * near[0].cosine if near else 0.0
-        meant = keep_in_scope(connection, query, roots, [one.picture for one in near if one.cosine >= least])
-        hits = fuse(by_words.page, meant)
-        more = len(hits) - len(by_words.page)
-        return Hits(_take_page(hits, arguments, shelf), by_words.total + more, by_words.is_exact)
-
-    def read_preview(self, place: str, sources: Mapping[str, Source]) -> ImageLike:
-        """What shows the picture at a place."""
-        path, key = split_place(place)
-        if not key:
-            return path
-        owners = [
-            source for source in sources.values() if source.kind == "projects" and path.is_relative_to(source.root)
-        ]
-        if not owners:
-            raise InvalidInputError(f"{path} is in none of the folders that are searched.")
-        return owners[0].read_preview(path, key)
+        nearest = keep_filtered(connection, query, roots, [one.picture for one in near if one.cosine >= least])
+        fused = fuse(by_words.page, nearest)
+        more = len(fused) - len(by_words.page)
+        return Matches(_take_page(fused, arguments, builder), by_words.total + more, by_words.is_exact)
 
     def change_tags(self, place: str, add: Sequence[str], remove: Sequence[str]) -> list[str]:
         """Add tags to a picture and take tags off; all that it has then."""
@@ -209,8 +179,7 @@ class Answerer:
             return None
         content = self._find_origin(connection, Path(like))
         if content is None:
-            with Path(like).open("rb") as file:
-                content = fingerprint(file)
+            content = _read_fingerprint(Path(like))
         row = connection.execute("SELECT id FROM pictures WHERE content = ?", (content,)).fetchone()
         return None if row is None else int(row[0])
 
@@ -222,9 +191,11 @@ class Answerer:
         return _find_indexed(connection, *split_place(record.origin))
 
 
-def _take_page(hits: Sequence[Hit], arguments: SearchArguments, shelf: Shelf) -> tuple[Hit, ...]:
+def _take_page(
+    hits: Sequence[MatchedPicture], arguments: SearchArguments, builder: HitBuilder
+) -> tuple[MatchedPicture, ...]:
     """The page that was asked for, of those hits that are still there."""
-    alive = (hit for hit in hits if shelf.is_alive(hit.picture))
+    alive = (hit for hit in hits if builder.is_alive(hit.picture))
     return tuple(islice(alive, arguments.offset, arguments.offset + arguments.limit))
 
 
@@ -236,7 +207,9 @@ def split_place(place: str) -> tuple[Path, str]:
     return file, str(number)
 
 
-def _list_active(connection: sqlite3.Connection, sources: Mapping[str, Source]) -> list[tuple[int, tuple[str, Source]]]:
+def _list_active(
+    connection: sqlite3.Connection, sources: Mapping[str, PictureSource]
+) -> list[tuple[int, tuple[str, PictureSource]]]:
     """Roots of the index that are searched and there now."""
     rows = connection.execute("SELECT id, path, source FROM roots").fetchall()
     keys = [(root, source_key(path, kind)) for root, path, kind in rows]
@@ -248,9 +221,9 @@ def _are_all(connection: sqlite3.Connection, active: Sequence[object]) -> bool:
     return bool(count == len(active))
 
 
-def _note_unseen(connection: sqlite3.Connection, arguments: SearchArguments) -> list[str]:
-    unseen = count_unseen(connection) if arguments.like is not None else 0
-    return [f"{unseen} pictures have not been looked at yet; search again for them."] if unseen else []
+def _note_unmeasured(connection: sqlite3.Connection, arguments: SearchArguments) -> list[str]:
+    missing = count_unmeasured(connection) if arguments.like is not None else 0
+    return [f"{missing} pictures have not been looked at yet; search again for them."] if missing else []
 
 
 def _list_hints(connection: sqlite3.Connection, arguments: SearchArguments) -> list[str]:
@@ -263,8 +236,8 @@ def _list_hints(connection: sqlite3.Connection, arguments: SearchArguments) -> l
 
 def _narrow(connection: sqlite3.Connection, query: Query, roots: Sequence[str]) -> list[int] | None:
     """The pictures that words and filters leave; None for all."""
-    if query.terms or query.phrases or query.excluded or query.conditions or query.since or query.until or roots:
-        return list_in_scope(connection, query, roots, _MAX_NARROWED)
+    if query.terms or query.phrases or query.excluded or query.filters or query.since or query.until or roots:
+        return list_filtered(connection, query, roots, _MAX_NARROWED)
     return None
 
 
@@ -288,8 +261,15 @@ def _find_content(connection: sqlite3.Connection, path: Path, key: str) -> str:
         return content
     if key or not path.is_file():
         raise UnknownNameError(f"There is no picture at {path}.", name=str(path))
-    with path.open("rb") as file:
-        return fingerprint(file)
+    return _read_fingerprint(path)
+
+
+def _read_fingerprint(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return fingerprint(file)
+    except OSError as error:
+        raise InvalidImageError(f"{path} cannot be read: {error.strerror or error}.") from error
 
 
 def _find_indexed(connection: sqlite3.Connection, path: Path, key: str) -> str | None:
@@ -299,3 +279,18 @@ def _find_indexed(connection: sqlite3.Connection, path: Path, key: str) -> str |
         (str(path.parent), path.name, key),
     ).fetchone()
     return None if row is None else str(row[0])
+
+
+def fuse(by_words: Sequence[MatchedPicture], by_embedding: Sequence[int]) -> list[MatchedPicture]:
+    """Exact hits first, as they are; the others by the sum of what their places in both orders are worth."""
+    exact = [hit for hit in by_words if hit.match == _FIRST]
+    rest = [hit for hit in by_words if hit.match != _FIRST]
+    taken = {hit.picture for hit in exact}
+    nearest = [picture for picture in by_embedding if picture not in taken]
+    points: dict[int, float] = {}
+    for order in ([hit.picture for hit in rest], nearest):
+        for place, picture in enumerate(order):
+            points[picture] = points.get(picture, 0.0) + 1 / (_SMOOTHING + place)
+    matches = {hit.picture: hit for hit in rest}
+    ranked = sorted(points, key=lambda picture: -points[picture])
+    return exact + [matches.get(picture, MatchedPicture(picture, "meaning")) for picture in ranked]

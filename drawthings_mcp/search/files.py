@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from drawthings_mcp.search.entry import Listing, Stamp, place_name
 from drawthings_mcp.search.pictures import PictureWriter, ReadTags
+from drawthings_mcp.search.source import FileStamp, Listing, place_name
 
 PENDING, READ, UNREADABLE, BUSY = range(4)
 """States of a file; one that is busy is tried again by the next run, an unreadable one when it has changed."""
@@ -27,11 +27,11 @@ class PendingFile(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class KnownFile:
     """A file as it was when it was last looked at."""
 
     id: int
-    stamp: Stamp
+    stamp: FileStamp
 
 
 def add_root(connection: sqlite3.Connection, path: Path, source: str) -> int:
@@ -41,17 +41,17 @@ def add_root(connection: sqlite3.Connection, path: Path, source: str) -> int:
     return int(row.fetchone()[0])
 
 
-def list_known(connection: sqlite3.Connection, root: int, folder: Path) -> dict[str, Known]:
+def list_known(connection: sqlite3.Connection, root: int, folder: Path) -> dict[str, KnownFile]:
     """The files of a folder by name."""
     rows = connection.execute(
         "SELECT name, files.id, inode, size, mtime_ns FROM files JOIN folders ON folders.id = folder "
         "WHERE root = ? AND path = ?",
         (root, str(folder)),
     )
-    return {name: Known(number, Stamp(*stamp)) for name, number, *stamp in rows}
+    return {name: KnownFile(number, FileStamp(*stamp)) for name, number, *stamp in rows}
 
 
-def differs(known: dict[str, Known], listing: Listing) -> bool:
+def differs(known: dict[str, KnownFile], listing: Listing) -> bool:
     """Whether anything has changed in a folder."""
     return {name: file.stamp for name, file in known.items()} != listing.files
 
@@ -202,7 +202,7 @@ def _add_folder(connection: sqlite3.Connection, root: int, path: Path) -> int:
     return int(row.fetchone()[0])
 
 
-def _note_new(connection: sqlite3.Connection, writer: PictureWriter, folder: int, path: Path, stamp: Stamp) -> None:
+def _note_new(connection: sqlite3.Connection, writer: PictureWriter, folder: int, path: Path, stamp: FileStamp) -> None:
     moved = _find_moved(connection, stamp)
     if moved is None:
         connection.execute(
@@ -216,7 +216,7 @@ def _note_new(connection: sqlite3.Connection, writer: PictureWriter, folder: int
         writer.refresh(picture)
 
 
-def _find_moved(connection: sqlite3.Connection, stamp: Stamp) -> int | None:
+def _find_moved(connection: sqlite3.Connection, stamp: FileStamp) -> int | None:
     """A file of the same identity whose own place is empty now."""
     rows = connection.execute(
         f"SELECT files.id, path, name FROM files JOIN folders ON folders.id = folder "

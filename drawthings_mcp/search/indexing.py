@@ -19,10 +19,9 @@ from typing import TypeAlias
 from drawthings_mcp.databases import Database, transaction
 from drawthings_mcp.errors import DrawThingsError, StorageError
 from drawthings_mcp.search import files
-from drawthings_mcp.search.entry import Entry, Source
 from drawthings_mcp.search.files import PendingFile
 from drawthings_mcp.search.pictures import PictureWriter, ReadTags
-from drawthings_mcp.search.sources.fingerprint import are_copies, tell_apart
+from drawthings_mcp.search.source import Entry, PictureSource, are_copies, tell_apart
 from drawthings_mcp.search.tags import open_reader
 
 _logger = logging.getLogger(__name__)
@@ -48,7 +47,7 @@ class Progress:
     doing: str = "reading"
 
 
-Report: TypeAlias = Callable[[Progress], None]
+ReportProgress: TypeAlias = Callable[[Progress], None]
 Stop: TypeAlias = Callable[[], bool]
 
 
@@ -93,10 +92,10 @@ def never() -> bool:
 def run_indexing(
     index: Database,
     tags: Database,
-    sources: Sequence[Source],
+    sources: Sequence[PictureSource],
     *,
     should_stop: Stop = never,
-    report: Report | None = None,
+    report: ReportProgress | None = None,
 ) -> IndexReport:
     """Bring the index in step with the sources.
 
@@ -116,7 +115,7 @@ def run_indexing(
     start = time.monotonic()
     # One connection for all: the last one to close makes SQLite empty its log, which takes longer than a batch.
     with open_reader(tags) as read_tags, index.open() as connection:
-        present: dict[int, Source] = {}
+        present: dict[int, PictureSource] = {}
         gone: list[int] = []
         for source in sources:
             if (root := _scan(connection, read_tags, source, result, gone, should_stop)) is not None:
@@ -153,10 +152,10 @@ def drop_folder(index: Database, tags: Database, folder: Path) -> None:
 def _read_pending(
     connection: sqlite3.Connection,
     tags: ReadTags,
-    sources: dict[int, Source],
+    sources: dict[int, PictureSource],
     result: IndexReport,
     should_stop: Stop,
-    report: Report | None,
+    report: ReportProgress | None,
 ) -> None:
     """Read the files that wait, a batch at a time."""
     roots = list(sources)
@@ -180,7 +179,7 @@ def _read_pending(
 def _scan(
     connection: sqlite3.Connection,
     tags: ReadTags,
-    source: Source,
+    source: PictureSource,
     result: IndexReport,
     gone: list[int],
     should_stop: Stop,
@@ -247,7 +246,7 @@ class _Outcome:
 def _read_batch(
     connection: sqlite3.Connection,
     tags: ReadTags,
-    sources: dict[int, Source],
+    sources: dict[int, PictureSource],
     claimed: list[PendingFile],
     result: IndexReport,
 ) -> None:
@@ -274,7 +273,7 @@ def _settle(connection: sqlite3.Connection, writer: PictureWriter, outcome: _Out
     result.read += not outcome.problem
 
 
-def _read_file(source: Source, file: PendingFile) -> _Outcome:
+def _read_file(source: PictureSource, file: PendingFile) -> _Outcome:
     try:
         return _Outcome(file, tuple(source.read(file.path)))
     except StorageError as error:
@@ -289,7 +288,7 @@ def _read_file(source: Source, file: PendingFile) -> _Outcome:
         return _Outcome(file, problem=f"{file.path} cannot be understood: {error!r}.")
 
 
-def _is_gone(source: Source, file: PendingFile) -> bool:
+def _is_gone(source: PictureSource, file: PendingFile) -> bool:
     """Whether a file was deleted; not when its whole root vanished, which may come back."""
     return not file.path.exists() and source.is_there()
 

@@ -13,16 +13,25 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from drawthings_mcp.search.facets import EVERY, list_source_facets, name_facet, seed_facet, size_facet, tag_facet
 from drawthings_mcp.search.pictures import SLOTS, number_of
-from drawthings_mcp.search.query import Condition, Match, Query, Term
-from drawthings_mcp.search.vocabulary import count_pictures, list_completions, list_corrections
-from drawthings_mcp.search.words import fold_name
+from drawthings_mcp.search.query import Match, Query, QueryFilter, Term
+from drawthings_mcp.search.words import (
+    EVERY,
+    count_pictures,
+    fold_name,
+    list_completions,
+    list_corrections,
+    list_source_facets,
+    name_facet,
+    seed_facet,
+    size_facet,
+    tag_facet,
+)
 
 MAX_COUNTED, _MIN_COUNTED = 1000, 50
-"""Hits that are counted; beyond, a search says that there are at least so many."""
+"""Matches that are counted; beyond, a search says that there are at least so many."""
 _COUNTING = 50_000_000
-"""Hits to count times files known: counting takes the same time whatever the size of the collection."""
+"""Matches to count times files known: counting takes the same time whatever the size of the collection."""
 _MAX_DEAD = 2000
 """Pictures that are gone after which no more are asked for; the next run of indexing forgets them."""
 _MAX_NAMES = 200
@@ -37,7 +46,7 @@ FILLERS = frozenset((*_ARTICLES, "my", "that", "this", "picture", "pictures", "i
 _FIRST, _LAST = -(1 << 63), (1 << 63) - 1
 
 
-class Hit(NamedTuple):
+class MatchedPicture(NamedTuple):
     """A picture that was found."""
 
     picture: int
@@ -45,7 +54,7 @@ class Hit(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Hits:
+class Matches:
     """What was found.
 
     Attributes
@@ -60,7 +69,7 @@ class Hits:
         What the reader should know, one sentence each.
     """
 
-    page: tuple[Hit, ...]
+    page: tuple[MatchedPicture, ...]
     total: int
     is_exact: bool
     notes: tuple[str, ...] = ()
@@ -81,7 +90,7 @@ class Tier(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Scope:
+class IndexFilter:
     """What every hit must fulfil, as the index puts it."""
 
     required: tuple[str, ...]
@@ -109,7 +118,7 @@ def find_pictures(
     limit: int,
     roots: Sequence[str] = (),
     is_alive: Callable[[int], bool] = lambda _: True,
-) -> Hits:
+) -> Matches:
     """One page of what matches a query.
 
     Parameters
@@ -119,7 +128,7 @@ def find_pictures(
     is_alive
         Whether a picture is still there; asked for those up to the end of the page only.
     """
-    scope = build_scope(connection, query, roots)
+    scope = build_filter(connection, query, roots)
     most = max(_limit_counting(connection), offset + limit + 1)
     gathering = _Gathering(offset + limit, most, is_alive)
     resort = 0
@@ -133,12 +142,12 @@ def find_pictures(
         for picture in _look_up(connection, tier.expression, scope):
             if not gathering.add(picture, tier.match):
                 break
-    page = [Hit(picture, match) for picture, match in gathering.found.items()][offset : offset + limit]
-    return Hits(tuple(page), len(gathering.found) + len(gathering.rest), gathering.finished)
+    page = [MatchedPicture(picture, match) for picture, match in gathering.found.items()][offset : offset + limit]
+    return Matches(tuple(page), len(gathering.found) + len(gathering.rest), gathering.finished)
 
 
 class _Gathering:
-    """Hits as they come in: those up to the end of the page, and how many there are beyond."""
+    """Matches as they come in: those up to the end of the page, and how many there are beyond."""
 
     def __init__(self, end: int, most: int, is_alive: Callable[[int], bool]) -> None:
         self.found: dict[int, Match] = {}
@@ -173,7 +182,7 @@ def _limit_counting(connection: sqlite3.Connection) -> int:
     return max(_MIN_COUNTED, min(MAX_COUNTED, _COUNTING // int(known)))
 
 
-def _list_useful(connection: sqlite3.Connection, query: Query, scope: Scope) -> Iterator[Tier]:
+def _list_useful(connection: sqlite3.Connection, query: Query, scope: IndexFilter) -> Iterator[Tier]:
     """The look-ups that can find something: none when nothing passes the filters, and none twice."""
     if query.terms and scope.is_narrow and next(_look_up(connection, scope.build(), scope), None) is None:
         return
@@ -184,9 +193,9 @@ def _list_useful(connection: sqlite3.Connection, query: Query, scope: Scope) -> 
             yield tier
 
 
-def list_in_scope(connection: sqlite3.Connection, query: Query, roots: Sequence[str], count: int) -> list[int]:
+def list_filtered(connection: sqlite3.Connection, query: Query, roots: Sequence[str], count: int) -> list[int]:
     """The newest pictures that have the words of a query, ranked by nothing else."""
-    scope = build_scope(connection, query, roots)
+    scope = build_filter(connection, query, roots)
     found: dict[int, None] = {}
     for tier in list_tiers(connection, query, scope):
         if tier.match == "exact" and len(query.terms) > 1:
@@ -200,11 +209,11 @@ def list_in_scope(connection: sqlite3.Connection, query: Query, roots: Sequence[
     return list(found)
 
 
-def keep_in_scope(
+def keep_filtered(
     connection: sqlite3.Connection, query: Query, roots: Sequence[str], pictures: Sequence[int]
 ) -> list[int]:
     """Those of some pictures that fulfil a query's filters, whatever their words."""
-    scope = build_scope(connection, query, roots)
+    scope = build_filter(connection, query, roots)
     statement = "SELECT 1 FROM postings WHERE postings MATCH ? AND rowid = ?"
     return [
         picture
@@ -214,11 +223,11 @@ def keep_in_scope(
     ]
 
 
-def build_scope(connection: sqlite3.Connection, query: Query, roots: Sequence[str]) -> Scope:
+def build_filter(connection: sqlite3.Connection, query: Query, roots: Sequence[str]) -> IndexFilter:
     """The filters of a query."""
     required = [_quote(phrase) for phrase in query.phrases]
     excluded = [_quote(term) for term in query.excluded]
-    for condition in query.conditions:
+    for condition in query.filters:
         facets = _list_facets(connection, condition)
         if condition.negated:
             excluded += facets
@@ -226,7 +235,7 @@ def build_scope(connection: sqlite3.Connection, query: Query, roots: Sequence[st
             required.append(_any_of(facets))
     if roots:
         required.append(_any_of([_quote((root,)) for root in roots]))
-    return Scope(
+    return IndexFilter(
         tuple(required),
         tuple(excluded),
         _FIRST if query.since is None else number_of(query.since),
@@ -234,7 +243,7 @@ def build_scope(connection: sqlite3.Connection, query: Query, roots: Sequence[st
     )
 
 
-def list_tiers(connection: sqlite3.Connection, query: Query, scope: Scope) -> Iterator[Tier]:
+def list_tiers(connection: sqlite3.Connection, query: Query, scope: IndexFilter) -> Iterator[Tier]:
     """The look-ups of a query, best first."""
     if not query.terms:
         yield Tier("exact" if query.phrases else "recent", scope.build())
@@ -252,7 +261,7 @@ def list_tiers(connection: sqlite3.Connection, query: Query, scope: Scope) -> It
     yield from _list_resorts(connection, terms, scope)
 
 
-def _list_resorts(connection: sqlite3.Connection, terms: tuple[Term, ...], scope: Scope) -> Iterator[Tier]:
+def _list_resorts(connection: sqlite3.Connection, terms: tuple[Term, ...], scope: IndexFilter) -> Iterator[Tier]:
     """Without one word, the most frequent first; then the rarest words, fewer and fewer; at last any of them."""
     counts = {term: min(count_pictures(connection, word) for word in term) for term in terms}
     if 1 < len(terms) <= _MAX_DROPPED:
@@ -268,7 +277,7 @@ def _list_resorts(connection: sqlite3.Connection, terms: tuple[Term, ...], scope
         yield Tier("some words", scope.build(_any_of([_quote(term) for term in terms])), 2)
 
 
-def _look_up(connection: sqlite3.Connection, expression: str, scope: Scope) -> Iterator[int]:
+def _look_up(connection: sqlite3.Connection, expression: str, scope: IndexFilter) -> Iterator[int]:
     rows = connection.execute(
         "SELECT rowid FROM postings WHERE postings MATCH ? AND rowid BETWEEN ? AND ? ORDER BY rowid DESC",
         (expression, scope.first, scope.last),
@@ -280,7 +289,7 @@ def _look_up(connection: sqlite3.Connection, expression: str, scope: Scope) -> I
         rows.close()
 
 
-def _list_facets(connection: sqlite3.Connection, condition: Condition) -> list[str]:
+def _list_facets(connection: sqlite3.Connection, condition: QueryFilter) -> list[str]:
     """The index's words for the values of a filter; one that no picture has when there are none."""
     if condition.key in ("model", "lora"):
         facets = [facet for value in condition.values for facet in _list_names(connection, condition.key, value)]

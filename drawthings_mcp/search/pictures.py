@@ -13,18 +13,19 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import NamedTuple, TypeAlias
 
-from drawthings_mcp.search.entry import Entry
-from drawthings_mcp.search.facets import (
+from drawthings_mcp.search.source import Entry
+from drawthings_mcp.search.words import (
+    count_words,
+    fold_name,
     join_facets,
     list_size_facets,
     name_facet,
     root_facet,
     seed_facet,
     source_facet,
+    split_words,
     tag_facet,
 )
-from drawthings_mcp.search.vocabulary import count_words
-from drawthings_mcp.search.words import fold_name, split_words
 
 ReadTags: TypeAlias = Callable[[str], list[str]]
 """Content → tags."""
@@ -66,7 +67,7 @@ class _Row(NamedTuple):
     facets: str
 
 
-class _Place(NamedTuple):
+class _PlaceRow(NamedTuple):
     name: str
     root: int
     source: str
@@ -109,7 +110,7 @@ class PictureWriter:
         if found is None:
             return
         known = _Row(*found)
-        places = [_Place(*place) for place in self._connection.execute(_PLACES, (picture,))]
+        places = [_PlaceRow(*place) for place in self._connection.execute(_PLACES, (picture,))]
         if not places:
             self._forget(picture, known)
             return
@@ -157,8 +158,8 @@ class PictureWriter:
             self.refresh(before)
 
     def _insert(self, entry: Entry) -> int:
-        facts = entry.facts
-        created = facts.created or entry.modified
+        metadata = entry.metadata
+        created = metadata.created or entry.modified
         if created.tzinfo is None:
             created = created.astimezone()
         picture = self._take_number(created)
@@ -168,14 +169,16 @@ class PictureWriter:
                 picture,
                 entry.content,
                 created.astimezone(UTC).isoformat(timespec="seconds"),
-                _clean(facts.prompt)[:_MAX_TEXT],
-                _clean(facts.model),
-                json.dumps([[_clean(name), weight] for name, weight in facts.loras]),
-                facts.width,
-                facts.height,
-                "" if facts.seed is None else str(facts.seed),  # some programs' seeds have 64 bits, without a sign
-                facts.dialect,
-                _clean(facts.camera),
+                _clean(metadata.prompt)[:_MAX_TEXT],
+                _clean(metadata.model),
+                json.dumps([[_clean(name), weight] for name, weight in metadata.loras]),
+                metadata.width,
+                metadata.height,
+                ""
+                if metadata.seed is None
+                else str(metadata.seed),  # some programs' seeds have 64 bits, without a sign
+                metadata.dialect,
+                _clean(metadata.camera),
             ),
         )
         return picture

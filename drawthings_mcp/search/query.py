@@ -1,35 +1,35 @@
-"""What somebody typed → what is looked for. Pure, and never refuses a text.
+"""What a search is asked for: its arguments, the language of queries, dates. Pure; a query's text is never refused.
 
-Owns the little language of queries: words, ``"exact phrases"``, ``-without``, ``key:value``. Knows no index.
+The language has words, ``"exact phrases"``, ``-without`` and ``key:value``.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import datetime
-from typing import Literal, TypeAlias
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 from drawthings_mcp.errors import InvalidInputError
-from drawthings_mcp.search.dates import parse_moment
 from drawthings_mcp.search.words import split_words
+from drawthings_mcp.validation import suggest
+
+if TYPE_CHECKING:
+    from drawthings_mcp.tensors.pixels import ImageLike
 
 Term: TypeAlias = tuple[str, ...]
 """Folded words that stand side by side; nearly always one."""
-
 Match: TypeAlias = Literal[
     "exact", "words", "prefix", "fuzzy", "some words", "near-duplicate", "visual", "meaning", "recent", "web"
 ]
 """How a picture was found: by all words in a row; all words; their beginnings; with typing errors forgiven; most words;
 showing the same as another; looking like another; its meaning; for no words at all, only by filters and date; on the
 web."""
-
 MAX_TERMS = 24
 """Words of one query that are looked for; more make no picture easier to find."""
-
 SHAPES = ("square", "landscape", "portrait")
-
 _SIZE = re.compile(r"(\d{1,5})\s*[x×*]\s*(\d{1,5})")
 _SEED_DIGITS = 20
 """Of the largest number of 64 bits."""
@@ -43,10 +43,38 @@ _TOKEN = re.compile(
 )
 _PLAIN_SIGNS = str.maketrans({"“": '"', "”": '"', "„": '"', "«": '"', "»": '"', "：": ":", "−": "-", "\0": " "})
 """What keyboards and chat models write for the signs of the language."""
+_ALIASES: Mapping[str, str] = {"after": "since", "before": "until", "loras": "lora", "models": "model", "tags": "tag"}
+SOURCES = ("all", "generated", "folders", "projects", "web")
+WEB = "web"
+MAX_LIMIT = 25
+MAX_OFFSET = 10_000
+_FILTERS = ("model", "lora", "size", "since", "until", "tag")
+_DAY = timedelta(days=1)
+_TICK = timedelta(microseconds=1)
+_CALENDAR = re.compile(r"(\d{4})(?:-(\d{1,2}))?(?:-(\d{1,2}))?")
+_AGO = re.compile(r"(\d{1,4})\s*(min|h|d|w|m|y)[a-z]*(?: ago)?")
+_UNITS: Mapping[str, timedelta] = {
+    "min": timedelta(minutes=1),
+    "h": timedelta(hours=1),
+    "d": _DAY,
+    "w": 7 * _DAY,
+    "m": 30 * _DAY,
+    "y": 365 * _DAY,
+}
+_NAMES: Mapping[str, Callable[[datetime], Span]] = {
+    "today": lambda midnight: Span(midnight, midnight + _DAY - _TICK),
+    "yesterday": lambda midnight: Span(midnight - _DAY, midnight - _TICK),
+    "this week": lambda midnight: _span_week(midnight),
+    "last week": lambda midnight: _span_week(midnight - 7 * _DAY),
+    "this month": lambda midnight: _span_month(midnight),
+    "last month": lambda midnight: _span_month(midnight.replace(day=1) - _DAY),
+    "this year": lambda midnight: _span_year(midnight),
+    "last year": lambda midnight: _span_year(midnight.replace(year=midnight.year - 1, day=1)),
+}
 
 
 @dataclass(frozen=True, slots=True)
-class Condition:
+class QueryFilter:
     """What a picture must have, or must not.
 
     Attributes
@@ -85,7 +113,7 @@ class Query:
     terms: tuple[Term, ...] = ()
     phrases: tuple[Term, ...] = ()
     excluded: tuple[Term, ...] = ()
-    conditions: tuple[Condition, ...] = ()
+    filters: tuple[QueryFilter, ...] = ()
     since: datetime | None = None
     until: datetime | None = None
     text: str = ""
@@ -141,8 +169,8 @@ def _add_token(query: Query, token: re.Match[str], typed: list[str], now: dateti
 
 def _narrow(query: Query, key: str, value: str, negated: bool, now: datetime) -> Query:
     if key in _PARSERS:
-        condition = Condition(key, _PARSERS[key](key, value), negated)
-        return replace(query, conditions=(*query.conditions, condition))
+        condition = QueryFilter(key, _PARSERS[key](key, value), negated)
+        return replace(query, filters=(*query.filters, condition))
     span = parse_moment(key, value, now)
     if (key == "since") != negated:
         return replace(query, since=span.start)
@@ -183,5 +211,143 @@ _PARSERS: Mapping[str, Callable[[str, str], tuple[str, ...]]] = {
     "size": _parse_sizes,
     "seed": _parse_seed,
 }
+
+
 KEYS = (*_PARSERS, "since", "until")
-_ALIASES: Mapping[str, str] = {"after": "since", "before": "until", "loras": "lora", "models": "model", "tags": "tag"}
+
+
+@dataclass(frozen=True, slots=True)
+class SearchArguments:
+    """What to look for.
+
+    Attributes
+    ----------
+    query
+        Words, ``"exact phrases"``, ``-without``, and filters as ``model:flux``.
+    source
+        ``all``, ``generated``, ``folders``, ``projects`` or ``web``.
+    like
+        A picture that the hits should look like; colours among the words of the query say what to change.
+    since, until
+        ``2026-11-20``, ``2026-11``, ``yesterday``, ``7d``.
+    """
+
+    query: str = ""
+    source: str = "all"
+    like: ImageLike | None = None
+    model: str = ""
+    lora: str = ""
+    size: str = ""
+    since: str = ""
+    until: str = ""
+    tag: str = ""
+    offset: int = 0
+    limit: int = 12
+
+
+def build_query(arguments: SearchArguments, now: datetime) -> Query:
+    """The query with all filters.
+
+    Raises
+    ------
+    InvalidInputError
+        An argument cannot be used; says what can.
+    """
+    _check(arguments)
+    query = parse_query(arguments.query, now)
+    if arguments.query.strip() and query == Query():
+        query = Query(notes=("The query has no letter and no digit; these are the newest.",))
+    for name in _FILTERS:
+        if value := getattr(arguments, name).strip():
+            query = narrow(query, name, value, now)
+    if arguments.source not in ("all", WEB):
+        query = narrow(query, "source", arguments.source, now)
+    if query.since and query.until and query.since > query.until:
+        return replace(query, notes=(*query.notes, "since is later than until, so that there can be no picture."))
+    return query
+
+
+def _check(arguments: SearchArguments) -> None:
+    if arguments.source not in SOURCES:
+        hint = suggest(arguments.source, SOURCES)
+        raise InvalidInputError(f"source: must be one of {', '.join(SOURCES)}, got {arguments.source!r}.{hint}")
+    bounds: Mapping[str, tuple[int, int]] = {"limit": (1, MAX_LIMIT), "offset": (0, MAX_OFFSET)}
+    for name, (least, most) in bounds.items():
+        value = getattr(arguments, name)
+        if not least <= value <= most:
+            raise InvalidInputError(f"{name}: must be from {least} to {most}, got {value}.")
+
+
+class Span(NamedTuple):
+    """First and last moment, time zone aware."""
+
+    start: datetime
+    end: datetime
+
+
+def parse_moment(key: str, value: str, now: datetime) -> Span:
+    """The span that a date stands for: ``2026`` is a year, ``2026-11-20`` a day, ``7d`` the moment seven days ago.
+
+    Parameters
+    ----------
+    key
+        What the date is for, for the refusal.
+    now
+        Time zone aware; dates without a zone are in its zone.
+
+    Raises
+    ------
+    InvalidInputError
+        It is no date.
+    """
+    text = value.strip().lower().replace("_", " ")
+    with suppress(ValueError, OverflowError):
+        return _parse_name(text, now) or _parse_ago(text, now) or _parse_calendar(text, now) or _parse_iso(text, now)
+    raise InvalidInputError(f"{key}: must be a date like 2026-11-20, 2026-11, today, yesterday or 7d, got {value!r}.")
+
+
+def _parse_name(text: str, now: datetime) -> Span | None:
+    build = _NAMES.get(text)
+    return None if build is None else build(now.replace(hour=0, minute=0, second=0, microsecond=0))
+
+
+def _parse_ago(text: str, now: datetime) -> Span | None:
+    match = _AGO.fullmatch(text)
+    if not match:
+        return None
+    moment = now - int(match[1]) * _UNITS[match[2]]
+    return Span(moment, moment)
+
+
+def _parse_calendar(text: str, now: datetime) -> Span | None:
+    match = _CALENDAR.fullmatch(text)
+    if not match:
+        return None
+    month, day = (int(part) if part else None for part in match.groups()[1:])
+    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    start = midnight.replace(year=int(match[1]), month=1 if month is None else month, day=1 if day is None else day)
+    if day:
+        return Span(start, start + _DAY - _TICK)
+    return _span_month(start) if month else _span_year(start)
+
+
+def _span_week(day: datetime) -> Span:
+    monday = day - day.weekday() * _DAY
+    return Span(monday, monday + 7 * _DAY - _TICK)
+
+
+def _span_month(day: datetime) -> Span:
+    first = day.replace(day=1)
+    return Span(first, (first + 32 * _DAY).replace(day=1) - _TICK)
+
+
+def _span_year(day: datetime) -> Span:
+    first = day.replace(month=1, day=1)
+    return Span(first, first.replace(year=first.year + 1) - _TICK)
+
+
+def _parse_iso(text: str, now: datetime) -> Span:
+    moment = datetime.fromisoformat(text.upper())
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=now.tzinfo)
+    return Span(moment, moment)

@@ -4,7 +4,6 @@ from drawthings_mcp.params import GenerateArguments, ImageFormat, Mode
 from drawthings_mcp.studio.background import background_tasks, load_room
 from drawthings_mcp.studio.dry_run import describe_dry_run
 from drawthings_mcp.studio.heartbeat import Report
-from drawthings_mcp.studio.hits import describe_hit, describe_page
 from drawthings_mcp.studio.jobs import Job, JobCancelledError, Jobs
 from drawthings_mcp.studio.results import (
     CatalogListing,
@@ -12,8 +11,6 @@ from drawthings_mcp.studio.results import (
     DryRun,
     FoundPictures,
     GenerationResult,
-    Hit,
-    HitPage,
     MadePicture,
     Original,
     Picture,
@@ -29,8 +26,6 @@ __all__ = [
     "FoundPictures",
     "GenerateArguments",
     "GenerationResult",
-    "Hit",
-    "HitPage",
     "ImageFormat",
     "Job",
     "JobCancelledError",
@@ -44,8 +39,6 @@ __all__ = [
     "Studio",
     "background_tasks",
     "describe_dry_run",
-    "describe_hit",
-    "describe_page",
     "load_room",
     "open_studio",
 ]

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from drawthings_mcp.tensors.pixels import ImageLike
+    pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,96 +33,6 @@ class Picture:
     def source(self) -> Path:
         """What shows it."""
         return self.path
-
-
-@dataclass(frozen=True, slots=True)
-class Hit:
-    """A picture that a search found.
-
-    Attributes
-    ----------
-    source
-        What shows it: its file, or a small picture of one that has no file of its own.
-    size
-        Width and height in pixels, upright; 0 where nobody told.
-    place
-        Its path, ``project://…`` or the URL of the picture on the web.
-    text
-        Its prompt; the title of a picture on the web.
-    loras
-        Names with weights.
-    match
-        How it was found: ``exact``, ``words``, ``prefix``, ``fuzzy``, ``visual``, ``meaning``.
-    page, licence, attribution
-        Of a picture on the web.
-    """
-
-    id: str
-    source: ImageLike = field(repr=False)
-    size: tuple[int, int]
-    place: str
-    text: str
-    model: str
-    loras: tuple[str, ...]
-    seed: int | None
-    match: str
-    kind: str
-    created: datetime | None
-    page: str = ""
-    licence: str = ""
-    attribution: str = ""
-
-    def to_json(self) -> dict[str, object]:
-        """For programs."""
-        return {
-            "id": self.id,
-            "text": self.text,
-            "width": self.size[0],
-            "height": self.size[1],
-            "model": self.model,
-            "loras": list(self.loras),
-            "seed": self.seed,
-            "match": self.match,
-            "source": self.kind,
-            "created": self.created.isoformat() if self.created else None,
-            "place": self.place,
-            "page": self.page,
-            "licence": self.licence,
-            "attribution": self.attribution,
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class HitPage:
-    """One page of what was found.
-
-    Attributes
-    ----------
-    total
-        Hits on all pages; at least so many when ``is_exact`` is False.
-    pending
-        Files that are not in the index yet.
-    notes
-        Sentences about sources that could not be read, and the like.
-    """
-
-    hits: tuple[Hit, ...]
-    total: int
-    is_exact: bool
-    offset: int
-    pending: int = 0
-    notes: tuple[str, ...] = ()
-
-    def to_json(self) -> dict[str, object]:
-        """For programs."""
-        return {
-            "total": self.total,
-            "is_exact": self.is_exact,
-            "offset": self.offset,
-            "pending": self.pending,
-            "hits": [hit.to_json() for hit in self.hits],
-            "notes": list(self.notes),
-        }
 
 
 @dataclass(frozen=True, slots=True)

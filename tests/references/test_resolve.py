@@ -32,7 +32,7 @@ from drawthings_mcp.library.records import ImageRecord
 from drawthings_mcp.references.importing import Resolved
 from drawthings_mcp.references.policy import ImportPolicy, build_policy
 from drawthings_mcp.references.resolve import resolve_reference
-from drawthings_mcp.search.projects import format_reference
+from drawthings_mcp.search.projects.project_file import format_reference
 from drawthings_mcp.settings import Settings
 from drawthings_mcp.tensors.pixels import ensure_pixels
 from drawthings_mcp.web.fetch import Fetched, fetch_public

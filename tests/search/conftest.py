@@ -18,7 +18,9 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from drawthings_mcp.library.catalog import ImageCatalog
-from drawthings_mcp.search import SearchArguments, SearchEngine, SearchResult
+from drawthings_mcp.search.engine import SearchEngine
+from drawthings_mcp.search.hits import HitPage
+from drawthings_mcp.search.query import SearchArguments
 from drawthings_mcp.settings import Settings
 
 PATIENT = 60.0
@@ -99,13 +101,13 @@ class Desk:
         """An engine as a new process would have it."""
         return SearchEngine(self.settings, self.catalog, **{"budget": PATIENT, "fresh_for": 0.0, **options})  # type: ignore[arg-type]
 
-    async def search(self, query: str = "", **arguments: object) -> SearchResult:
+    async def search(self, query: str = "", **arguments: object) -> HitPage:
         """What a new process finds."""
         return await self.engine().search(SearchArguments(query, **arguments))  # type: ignore[arg-type]
 
     async def names(self, query: str = "", **arguments: object) -> list[str]:
         """The names of the files that it finds."""
-        return [Path(row.place).name for row in (await self.search(query, **arguments)).rows]
+        return [Path(row.place).name for row in (await self.search(query, **arguments)).hits]
 
 
 @pytest.fixture

@@ -11,8 +11,9 @@ import pytest
 
 from drawthings_mcp.errors import InvalidInputError
 from drawthings_mcp.metadata.reading import read_image_metadata_from
-from drawthings_mcp.search import Progress, SearchArguments
-from drawthings_mcp.search.sources.folder import FolderSource
+from drawthings_mcp.search.folders import FolderSource
+from drawthings_mcp.search.indexing import Progress
+from drawthings_mcp.search.query import SearchArguments
 from tests.search.conftest import PATIENT, Desk, Picture
 
 pytestmark = pytest.mark.anyio
@@ -172,17 +173,23 @@ async def test_a_range_of_time_that_ends_before_it_begins_is_told(desk: Desk) ->
     Picture("a gnu").write(desk.pictures / "1.png")
     for arguments in ({"since": "2026", "until": "2025"}, {"query": "gnu since:2026 until:2025"}):
         result = await desk.search(**arguments)
-        assert (result.rows, result.notes) == ((), ("since is later than until, so that there can be no picture.",))
+        assert (result.hits, result.notes) == ((), ("since is later than until, so that there can be no picture.",))
 
 
 async def test_a_row_tells_all_that_the_table_needs(desk: Desk) -> None:
     path = Picture("a gnu", "flux.ckpt", seed=42, size=(640, 480), day="2025-03-04", lora="ink").write(
         desk.pictures / "gnu.png"
     )
-    (row,) = (await desk.search("gnu")).rows
-    assert row.created is not None
-    assert (row.id, row.match, row.source, row.place, row.path) == ("p1", "exact", "folders", str(path), path)
-    assert (row.model, row.loras, row.seed, row.width, row.height) == ("flux.ckpt", (("ink", 0.8),), 42, 640, 480)
-    assert row.created.astimezone().date().isoformat() == "2025-03-04"
+    (row,) = (await desk.search("gnu")).hits
+    assert row.metadata.created is not None
+    assert (row.id, row.match, row.kind, row.place, row.source) == ("p1", "exact", "folders", str(path), path)
+    assert (row.metadata.model, row.metadata.loras, row.metadata.seed, *row.size) == (
+        "flux.ckpt",
+        (("ink", 0.8),),
+        42,
+        640,
+        480,
+    )
+    assert row.metadata.created.astimezone().date().isoformat() == "2025-03-04"
     assert desk.catalog.get("p1").path == path
-    assert await desk.engine().read_picture(row) == Path(path)
+    assert row.source == Path(path)

@@ -16,8 +16,8 @@ import pytest
 
 from drawthings_mcp.cli.face import SHELL
 from drawthings_mcp.errors import StorageError
-from drawthings_mcp.search import SearchArguments
 from drawthings_mcp.search.database import INDEX_NAME, TAGS_NAME
+from drawthings_mcp.search.query import SearchArguments
 from tests.search.conftest import Desk, Picture, paint
 from tests.search.test_visual import RED, draw_scene
 
@@ -29,7 +29,7 @@ INDEX = """
 import sys, anyio
 from pathlib import Path
 from drawthings_mcp.library.catalog import ImageCatalog
-from drawthings_mcp.search import SearchEngine
+from drawthings_mcp.search.engine import SearchEngine
 from drawthings_mcp.settings import Settings
 output, pictures, state, mode = sys.argv[1:]
 engine = SearchEngine(
@@ -55,7 +55,8 @@ SEARCH = """
 import sys, anyio, resource, signal
 from pathlib import Path
 from drawthings_mcp.library.catalog import ImageCatalog
-from drawthings_mcp.search import SearchArguments, SearchEngine
+from drawthings_mcp.search.query import SearchArguments
+from drawthings_mcp.search.engine import SearchEngine
 from drawthings_mcp.settings import Settings
 output, pictures, state, _ = sys.argv[1:]
 engine = SearchEngine(
@@ -66,7 +67,7 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (33_000, 33_000))  # room for what SQL
 print("ready", flush=True)
 sys.stdin.readline()
 result = anyio.run(engine.search, SearchArguments("herd"))
-print(result.total, *[" ".join(row.id for row in result.rows), *result.notes], sep="|")
+print(result.total, *[" ".join(row.id for row in result.hits), *result.notes], sep="|")
 """
 
 
@@ -92,8 +93,8 @@ async def _check_all(desk: Desk, count: int) -> None:
     result = await desk.search("herd", limit=1)
     assert (result.total, result.pending) == (min(count, 1000), 0)
     for number in (0, count // 2, count - 1):
-        (row,) = (await desk.search(f'"gnu{number} number {number}"')).rows
-        assert row.path == desk.pictures / f"{number % 7}" / f"{number:04}.png"
+        (row,) = (await desk.search(f'"gnu{number} number {number}"')).hits
+        assert row.source == desk.pictures / f"{number % 7}" / f"{number:04}.png"
     with sqlite3.connect(desk.state / INDEX_NAME) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         connection.execute("INSERT INTO postings (postings) VALUES ('integrity-check')")
@@ -151,7 +152,7 @@ async def test_a_disk_that_is_nearly_full_can_still_be_searched(desk: Desk, star
     output, errors = await anyio.to_thread.run_sync(partial(process.communicate, timeout=60))
     assert process.returncode == 0, errors
     total, ids, note = output.strip().split("|")
-    assert (int(total), ids.split()) == (10, [row.id for row in known.rows])
+    assert (int(total), ids.split()) == (10, [row.id for row in known.hits])
     assert "free disk space" in note
     assert (await desk.search("newcomer")).total == 300
 
@@ -215,21 +216,21 @@ async def test_pictures_of_a_folder_that_vanished_are_back_when_it_is(desk: Desk
     Picture("a dodo").write(desk.output / "dodo.png")
     Picture("a dodo").write(desk.pictures / "dodo too.png")
     Picture("a moa").write(desk.pictures / "moa.png")
-    ids = {row.prompt: row.id for row in (await desk.search()).rows}
+    ids = {row.metadata.prompt: row.id for row in (await desk.search()).hits}
     assert len(ids) == 2
     desk.pictures.rename(tmp_path / "unplugged")
     result = await desk.search()
-    assert [row.prompt for row in result.rows] == ["a dodo"]
+    assert [row.metadata.prompt for row in result.hits] == ["a dodo"]
     assert any(str(desk.pictures) in note for note in result.notes)
     (tmp_path / "unplugged").rename(desk.pictures)
-    assert {row.prompt: row.id for row in (await desk.search()).rows} == ids
+    assert {row.metadata.prompt: row.id for row in (await desk.search()).hits} == ids
 
 
 async def test_nothing_to_search_is_an_empty_answer(desk: Desk) -> None:
     shutil.rmtree(desk.pictures)
     shutil.rmtree(desk.output)
     result = await desk.search("fox")
-    assert (result.rows, result.total, result.pending) == ((), 0, 0)
+    assert (result.hits, result.total, result.pending) == ((), 0, 0)
     assert result.notes == (f"{desk.pictures} is not there; its pictures are left out until it is.",)
 
 
@@ -251,7 +252,7 @@ async def test_a_thousand_corrupt_files_are_told_in_one_sentence_and_once(desk: 
             data[: dice.randrange(1, 8)] = b"\\0"
         (desk.pictures / f"corrupt {number}.{('png', 'jpg', 'webp', 'tif')[number % 4]}").write_bytes(data)
     first = await desk.search("gnu whole")
-    assert [row.prompt for row in first.rows] == ["a whole gnu"]
+    assert [row.metadata.prompt for row in first.hits] == ["a whole gnu"]
     assert first.pending == 0
     assert len(first.notes) == 1
     assert "files cannot be read, the first:" in first.notes[0]

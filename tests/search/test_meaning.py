@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -12,10 +13,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from drawthings_mcp.search import SearchArguments, SearchEngine
 from drawthings_mcp.search.database import open_index
-from drawthings_mcp.search.embeddings import Meanings
-from drawthings_mcp.search.embeddings.vectors import encode_vector
+from drawthings_mcp.search.embeddings import EmbeddingIndex, encode_vector
+from drawthings_mcp.search.engine import SearchEngine
+from drawthings_mcp.search.query import SearchArguments
 from tests.search.conftest import Desk, Picture
 from tests.web_servers import HttpService
 
@@ -93,7 +94,7 @@ def _build(desk: Desk, brain: Brain | HttpService, model: str = "tiny", **option
 
 async def _find(engine: SearchEngine, query: str, **arguments: Any) -> list[tuple[str, str]]:
     result = await engine.search(SearchArguments(query, **arguments))
-    return [(row.path.stem, row.match) for row in result.rows if row.path]
+    return [(Path(row.place).stem, row.match) for row in result.hits]
 
 
 async def test_a_picture_is_found_by_words_that_it_does_not_have(pictures: Desk, brain: Brain) -> None:
@@ -162,7 +163,7 @@ async def test_an_endpoint_that_does_not_serve_leaves_search_by_words(
     report = await engine.index()
     assert report.pending == 0
     result = await engine.search(SearchArguments("fox autumn"))
-    assert [row.match for row in result.rows] == ["words"]
+    assert [row.match for row in result.hits] == ["words"]
     assert result.notes == ()
 
 
@@ -205,7 +206,7 @@ def test_the_nearest_of_many_are_those_of_a_full_comparison(desk: Desk) -> None:
             "INSERT INTO meanings (picture, model, vector) VALUES (?, 'm', ?)",
             [(number, encode_vector(vector)) for number, vector in enumerate(vectors)],
         )
-    meanings = Meanings("m")
+    meanings = EmbeddingIndex("m")
     with index.open() as connection:
         meanings.refresh(connection)
         for number in range(0, 5000, 500):

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from drawthings_mcp.search import SearchArguments
-from drawthings_mcp.search.projects import ProjectFile, format_reference
+from drawthings_mcp.search.projects.project_file import ProjectFile, format_reference
+from drawthings_mcp.search.query import SearchArguments
 from tests.search.conftest import Desk, Picture
 from tests.search.projects.builder import Builder
 
@@ -38,26 +38,31 @@ async def test_a_picture_of_a_project_is_found_by_all_that_is_known_of_it(desk: 
     Picture("an okapi on film").write(desk.pictures / "okapi.png")
     engine = desk.engine()
     for query in ("okapi fog", "fuchse okapi", "okapi model:z-image", "lora:ink seed:4294967295", "source:projects"):
-        (row,) = (await engine.search(SearchArguments(query))).rows
+        (row,) = (await engine.search(SearchArguments(query))).hits
         assert row.place == format_reference(project.path, 1), query
-    assert (row.source, row.path, row.seed, row.width, row.height) == ("projects", None, 4294967295, 1024, 768)
-    assert await engine.read_picture(row) == _jpeg((20, 30, 220))
+    assert (row.kind, row.metadata.seed, *row.size) == (
+        "projects",
+        4294967295,
+        1024,
+        768,
+    )
+    assert row.source == _jpeg((20, 30, 220))
     assert row.id == "p1"
     assert desk.catalog.get("p1").origin == row.place
-    (alike,) = (await engine.search(SearchArguments("blue", like=Image.new("RGB", (9, 9), "blue"), limit=1))).rows
+    (alike,) = (await engine.search(SearchArguments("blue", like=Image.new("RGB", (9, 9), "blue"), limit=1))).hits
     assert alike.id == "p1"
     await engine.change_tags(row.place, add=["rare"])
-    assert [found.id for found in (await engine.search(SearchArguments(tag="rare"))).rows] == ["p1"]
+    assert [found.id for found in (await engine.search(SearchArguments(tag="rare"))).hits] == ["p1"]
 
 
 async def test_what_the_app_adds_and_deletes_is_noticed(desk: Desk, project: Builder) -> None:
     first = project.add_node(0, 1, slot_98=("str", "first okapi"))
-    (row,) = (await desk.search("okapi")).rows
+    (row,) = (await desk.search("okapi")).hits
     project.add_node(0, 2, slot_98=("str", "second okapi"))
     assert (await desk.search("okapi")).total == 2
     project.database.execute("DELETE FROM tensorhistorynode WHERE rowid = ?", (first,))
-    (left,) = (await desk.search("okapi")).rows
-    assert left.prompt == "second okapi"
+    (left,) = (await desk.search("okapi")).hits
+    assert left.metadata.prompt == "second okapi"
     assert left.id != row.id
 
 
@@ -67,7 +72,7 @@ async def test_copies_of_a_project_are_one(desk: Desk, project: Builder) -> None
     shutil.copy(project.path, desk.pictures / "copy of it.sqlite3")
     assert (await desk.search("okapi")).total == 1
     project.path.unlink()
-    (row,) = (await desk.search("okapi")).rows
+    (row,) = (await desk.search("okapi")).hits
     assert "copy" in row.place
 
 
@@ -88,7 +93,7 @@ async def test_a_locked_project_is_told_once_and_read_when_it_is_free(desk: Desk
     app.database.execute("PRAGMA locking_mode = EXCLUSIVE")
     app.database.execute("BEGIN EXCLUSIVE")
     first = await desk.search()
-    assert [row.prompt for row in first.rows] == ["a fox"]
+    assert [row.metadata.prompt for row in first.hits] == ["a fox"]
     assert len(first.notes) == 1
     assert "locked" in first.notes[0]
     assert (await desk.search()).notes == ()

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from drawthings_mcp.databases import Database
 from drawthings_mcp.metadata.reading import read_image_metadata_from
 from drawthings_mcp.search.database import open_index, open_tags
+from drawthings_mcp.search.folders import FolderSource
 from drawthings_mcp.search.indexing import run_indexing
 from drawthings_mcp.search.matching import find_pictures
-from drawthings_mcp.search.query import Condition, parse_query
-from drawthings_mcp.search.sources.folder import FolderSource
+from drawthings_mcp.search.query import QueryFilter, parse_query
 from drawthings_mcp.search.words import split_words
 from tests.search.conftest import Picture
 
@@ -26,10 +26,10 @@ def test_a_query_has_parts() -> None:
     assert query.terms == (("red",), ("fox",), ("sci", "fi"))
     assert query.phrases == (("deep", "snow"),)
     assert query.excluded == (("blurry",), ("two", "words"))
-    assert query.conditions == (
-        Condition("model", ("Flux", "qwen")),
-        Condition("lora", ("ink",), negated=True),
-        Condition("tag", ("best of",)),
+    assert query.filters == (
+        QueryFilter("model", ("Flux", "qwen")),
+        QueryFilter("lora", ("ink",), negated=True),
+        QueryFilter("tag", ("best of",)),
     )
     assert query.text == "red deep snow fox sci-fi"
 

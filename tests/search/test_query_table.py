@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from drawthings_mcp.search import SearchArguments, SearchEngine
+from drawthings_mcp.search.engine import SearchEngine
+from drawthings_mcp.search.query import SearchArguments
 from tests.search.conftest import Desk, Picture
 
 pytestmark = pytest.mark.anyio
@@ -217,14 +218,14 @@ async def test_a_picture_is_found_by_what_is_remembered_of_it(
     engine: SearchEngine, query: str, expected: list[str]
 ) -> None:
     result = await engine.search(SearchArguments(query, limit=3))
-    found = [Path(row.place).stem for row in result.rows]
+    found = [Path(row.place).stem for row in result.hits]
     assert set(expected) <= set(found)
 
 
 @pytest.mark.parametrize(("query", "kept", "left_out"), WITHOUT, ids=[query for query, _, _ in WITHOUT])
 async def test_what_is_not_wanted_is_not_found(engine: SearchEngine, query: str, kept: str, left_out: str) -> None:
     result = await engine.search(SearchArguments(query, limit=25))
-    found = [Path(row.place).stem for row in result.rows]
+    found = [Path(row.place).stem for row in result.hits]
     assert kept in found
     assert left_out not in found
 
@@ -232,22 +233,22 @@ async def test_what_is_not_wanted_is_not_found(engine: SearchEngine, query: str,
 @pytest.mark.parametrize("query", HOSTILE, ids=range(len(HOSTILE)))
 async def test_no_text_is_an_error(engine: SearchEngine, query: str) -> None:
     result = await engine.search(SearchArguments(query))
-    assert result.total >= len(result.rows)
+    assert result.total >= len(result.hits)
 
 
 async def test_hits_are_ranked_by_how_well_they_match_and_then_by_date(engine: SearchEngine) -> None:
-    rows = [row for offset in (0, 25) for row in (await engine.search(_page(offset, 25))).rows]
+    rows = [row for offset in (0, 25) for row in (await engine.search(_page(offset, 25))).hits]
     matches = [row.match for row in rows]
     assert {"exact", "words"} <= set(matches)
     assert matches == sorted(matches, key=["exact", "words", "prefix", "fuzzy"].index)
     for match in set(matches):
-        dates = [row.created for row in rows if row.match == match]
+        dates = [row.metadata.created for row in rows if row.match == match]
         assert dates == sorted(dates, reverse=True, key=str)
 
 
 async def test_pages_follow_each_other_without_gap_or_repetition(engine: SearchEngine) -> None:
-    whole = [row.place for offset in (0, 25) for row in (await engine.search(_page(offset, 25))).rows]
-    pages = [row.place for offset in range(0, 50, 10) for row in (await engine.search(_page(offset, 10))).rows]
+    whole = [row.place for offset in (0, 25) for row in (await engine.search(_page(offset, 25))).hits]
+    pages = [row.place for offset in range(0, 50, 10) for row in (await engine.search(_page(offset, 10))).hits]
     assert pages == whole
     assert len(set(whole)) == len(whole) > 25
 
@@ -258,12 +259,12 @@ def _page(offset: int, limit: int) -> SearchArguments:
 
 async def test_a_filter_alone_lists_the_newest(engine: SearchEngine) -> None:
     result = await engine.search(SearchArguments(model="wan", limit=25))
-    assert {row.model for row in result.rows} == {"wan_2.1.ckpt"}
-    assert {row.match for row in result.rows} == {"recent"}
+    assert {row.metadata.model for row in result.hits} == {"wan_2.1.ckpt"}
+    assert {row.match for row in result.hits} == {"recent"}
     assert (result.total, result.is_exact) == (1000, False)
 
 
 async def test_a_value_that_is_not_understood_is_told(engine: SearchEngine) -> None:
     result = await engine.search(SearchArguments("giraffe size:banana"))
-    assert [row.match for row in result.rows] == ["some words"]
+    assert [row.match for row in result.hits] == ["some words"]
     assert "1024x768" in result.notes[0]

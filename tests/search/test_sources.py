@@ -15,12 +15,12 @@ import pytest
 
 from drawthings_mcp.metadata.dialect import ImageMetadata
 from drawthings_mcp.metadata.reading import read_image_metadata_from
-from drawthings_mcp.search import SearchArguments, SearchEngine
 from drawthings_mcp.search.database import open_index, open_tags
-from drawthings_mcp.search.entry import Entry, Listing
+from drawthings_mcp.search.engine import SearchEngine
+from drawthings_mcp.search.folders import FolderSource, choose_sources
 from drawthings_mcp.search.indexing import run_indexing
-from drawthings_mcp.search.sources import choose_sources
-from drawthings_mcp.search.sources.folder import FolderSource
+from drawthings_mcp.search.query import SearchArguments
+from drawthings_mcp.search.source import Entry, Listing
 from tests.search.conftest import Desk, Picture, paint
 
 pytestmark = pytest.mark.anyio
@@ -75,12 +75,12 @@ async def test_a_moved_file_is_found_at_its_new_place_without_being_read_again(d
     source = Counting(desk.pictures)
     (desk.pictures / "fox.png").write_text("a vixen")
     engine = desk.engine(sources=[source])
-    (before,) = (await engine.search(SearchArguments("vixen"))).rows
+    (before,) = (await engine.search(SearchArguments("vixen"))).hits
     (desk.pictures / "2025").mkdir()
     (desk.pictures / "fox.png").rename(desk.pictures / "2025" / "holiday.png")
     source.read_names.clear()
-    (after,) = (await engine.search(SearchArguments("vixen holiday"))).rows
-    assert after.path == desk.pictures / "2025" / "holiday.png"
+    (after,) = (await engine.search(SearchArguments("vixen holiday"))).hits
+    assert after.source == desk.pictures / "2025" / "holiday.png"
     assert after.id == before.id
     assert source.read_names == []
     assert (await engine.search(SearchArguments('"fox pictures"'))).total == 0
@@ -95,7 +95,7 @@ async def test_a_deleted_picture_is_gone_with_its_words(desk: Desk) -> None:
     shutil.rmtree(desk.pictures / "sub")
     assert (await engine.search(SearchArguments())).total == 0
     # No correction leads to a word that is in no picture any more.
-    assert (await engine.search(SearchArguments("quoka"))).rows == ()
+    assert (await engine.search(SearchArguments("quoka"))).hits == ()
 
 
 async def test_a_picture_that_was_deleted_since_is_dropped_before_the_limit(desk: Desk) -> None:
@@ -106,19 +106,19 @@ async def test_a_picture_that_was_deleted_since_is_dropped_before_the_limit(desk
         (desk.pictures / f"{number}.png").unlink()
     engine = desk.engine(budget=0.0)
     result = await engine.search(SearchArguments("walrus", limit=2))
-    assert [Path(row.place).name for row in result.rows] == ["3.png", "1.png"]
+    assert [Path(row.place).name for row in result.hits] == ["3.png", "1.png"]
     rest = await engine.search(SearchArguments("walrus", limit=2, offset=2))
-    assert [Path(row.place).name for row in rest.rows] == ["0.png"]
+    assert [Path(row.place).name for row in rest.hits] == ["0.png"]
 
 
 async def test_copies_are_one_hit_until_the_last_is_gone(desk: Desk) -> None:
     first = Picture("an axolotl").write(desk.pictures / "axolotl.png")
     second = Path(shutil.copy(first, desk.pictures / "axolotl copy.png"))
     result = await desk.search("axolotl")
-    assert [row.path for row in result.rows] == [first]
+    assert [row.source for row in result.hits] == [first]
     first.unlink()
     again = await desk.search("axolotl")
-    assert [(row.path, row.id) for row in again.rows] == [(second, result.rows[0].id)]
+    assert [(row.source, row.id) for row in again.hits] == [(second, result.hits[0].id)]
     second.unlink()
     assert (await desk.search("axolotl")).total == 0
 
@@ -137,8 +137,8 @@ async def test_a_generated_picture_keeps_its_own_id_wherever_it_is_found(desk: D
     record = desk.catalog.add("v", path, created=datetime.now(UTC), width=512, height=512)
     shutil.copy(path, desk.pictures / "sent to me.png")
     Picture("a beluga").write(desk.pictures / "beluga.png")
-    rows = (await desk.search()).rows
-    assert {(Path(row.place).name, row.id, row.source) for row in rows} == {
+    rows = (await desk.search()).hits
+    assert {(Path(row.place).name, row.id, row.kind) for row in rows} == {
         ("narwhal.png", record.id, "generated"),
         ("beluga.png", "p1", "folders"),
     }
@@ -149,10 +149,10 @@ async def test_a_generated_picture_keeps_its_own_id_wherever_it_is_found(desk: D
 async def test_the_same_picture_has_the_same_id_in_every_search(desk: Desk) -> None:
     for number in range(5):
         Picture(f"ibis {number}").write(desk.pictures / f"{number}.png")
-    ids = {row.place: row.id for row in (await desk.search("ibis")).rows}
+    ids = {row.place: row.id for row in (await desk.search("ibis")).hits}
     Picture("ibis 9").write(desk.pictures / "9.png")
     for query in ("ibis 3", "ibis", "ibis 1"):
-        for row in (await desk.search(query)).rows:
+        for row in (await desk.search(query)).hits:
             assert ids.setdefault(row.place, row.id) == row.id
     assert len(set(ids.values())) == 6
 
@@ -178,7 +178,7 @@ async def test_a_picture_that_becomes_a_link_is_gone(desk: Desk, tmp_path: Path)
     assert (await engine.search(SearchArguments("emu"))).total == 1
     path.unlink()
     path.symlink_to(secret)
-    assert (await engine.search(SearchArguments("emu"))).rows == ()
+    assert (await engine.search(SearchArguments("emu"))).hits == ()
 
 
 async def test_a_folder_within_another_is_searched_once(desk: Desk) -> None:
@@ -186,7 +186,7 @@ async def test_a_folder_within_another_is_searched_once(desk: Desk) -> None:
     desk.more += [desk.pictures / "birds", desk.pictures / "birds" / "..", desk.output]
     Picture("a crane").write(desk.output / "crane.png")
     result = await desk.search()
-    assert sorted((Path(row.place).name, row.source) for row in result.rows) == [
+    assert sorted((Path(row.place).name, row.kind) for row in result.hits) == [
         ("crane.png", "generated"),
         ("heron.png", "folders"),
     ]
@@ -194,10 +194,10 @@ async def test_a_folder_within_another_is_searched_once(desk: Desk) -> None:
 
 async def test_a_folder_that_becomes_a_source_of_its_own_changes_hands(desk: Desk) -> None:
     Picture("a heron").write(desk.pictures / "own" / "heron.png")
-    assert [row.source for row in (await desk.search()).rows] == ["folders"]
+    assert [row.kind for row in (await desk.search()).hits] == ["folders"]
     settings = desk.settings.model_copy(update={"output_dir": desk.pictures / "own"})
     engine = SearchEngine(settings, desk.catalog, budget=60.0)
-    assert [row.source for row in (await engine.search(SearchArguments())).rows] == ["generated"]
+    assert [row.kind for row in (await engine.search(SearchArguments())).hits] == ["generated"]
     assert (await engine.search(SearchArguments(source="folders"))).total == 0
 
 
@@ -246,8 +246,8 @@ async def test_outputs_of_comfyui_are_told_from_its_other_folders(desk: Desk, tm
         Picture("not an output").write(home / part / "example.png")
     Picture("a ziggurat").write(home / "output" / "2025" / "ComfyUI_00001_.png")
     desk.more.append(home)
-    (row,) = (await desk.search()).rows
-    assert (row.prompt, row.source) == ("a ziggurat", "comfyui")
+    (row,) = (await desk.search()).hits
+    assert (row.metadata.prompt, row.kind) == ("a ziggurat", "comfyui")
     assert await desk.names("source:comfyui") == await desk.names(source="folders") == ["ComfyUI_00001_.png"]
     assert await desk.names("ziggurat -source:comfyui") == []
 
@@ -263,8 +263,8 @@ async def test_attachments_of_lm_studio_are_found_by_their_original_names(desk: 
         other.with_name(f"{other.name}.metadata.json").write_text(broken)
     paint(home / "working-directories" / "123" / "result.png", np.full((8, 8, 3), 99, np.uint8))
     desk.more.append(home)
-    (row,) = (await desk.search("grandmother garden")).rows
-    assert (row.path, row.source) == (attachment, "lm-studio")
+    (row,) = (await desk.search("grandmother garden")).hits
+    assert (row.source, row.kind) == (attachment, "lm-studio")
     assert (await desk.search(source="folders")).total == 6
 
 

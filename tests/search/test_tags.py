@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from drawthings_mcp.errors import InvalidInputError, UnknownNameError
-from drawthings_mcp.search import SearchArguments
 from drawthings_mcp.search.database import INDEX_NAME
+from drawthings_mcp.search.query import SearchArguments
 from tests.search.conftest import Desk, Picture
 
 pytestmark = pytest.mark.anyio

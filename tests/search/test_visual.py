@@ -12,11 +12,12 @@ from PIL import Image, ImageEnhance
 
 from drawthings_mcp.errors import InvalidImageError
 from drawthings_mcp.metadata.reading import read_image_metadata_from
-from drawthings_mcp.search import SearchArguments
 from drawthings_mcp.search.database import open_index
-from drawthings_mcp.search.looking import run_looking, source_key
-from drawthings_mcp.search.sources import choose_sources
-from drawthings_mcp.search.visual.colours import COLOURS, measure_colours
+from drawthings_mcp.search.folders import choose_sources
+from drawthings_mcp.search.hits import source_key
+from drawthings_mcp.search.query import SearchArguments
+from drawthings_mcp.search.visual.features import COLOURS, measure_colours
+from drawthings_mcp.search.visual.index import run_visual_indexing
 from tests.search.conftest import Desk, paint
 
 pytestmark = pytest.mark.anyio
@@ -59,7 +60,7 @@ async def test_versions_of_a_picture_come_first(gallery: Desk, tmp_path: Path) -
     }
     for name, version in versions.items():
         version.save(gallery.pictures / name)
-    rows = (await gallery.search(like=gallery.pictures / "green-3.png", limit=25)).rows
+    rows = (await gallery.search(like=gallery.pictures / "green-3.png", limit=25)).hits
     assert {Path(row.place).name for row in rows[:3]} == set(versions)
     assert [row.match for row in rows] == ["near-duplicate"] * 3 + ["visual"] * 22
     stranger = tmp_path / "from elsewhere.jpg"
@@ -81,12 +82,12 @@ async def test_like_with_a_colour_is_the_same_scene_in_that_colour(gallery: Desk
 @pytest.mark.parametrize("words", ["similar but blue", "like this one, only in blue", "the same in blue", "more blue"])
 async def test_a_wish_is_said_as_people_say_it(gallery: Desk, words: str) -> None:
     result = await gallery.search(words, like=gallery.pictures / "red-4.png", limit=1)
-    assert ([Path(row.place).name for row in result.rows], result.notes) == (["blue-4.png"], ())
+    assert ([Path(row.place).name for row in result.hits], result.notes) == (["blue-4.png"], ())
 
 
 async def test_words_that_no_picture_has_leave_the_looks(gallery: Desk) -> None:
     result = await gallery.search("blue zeppelin", like=gallery.pictures / "red-4.png", limit=1)
-    assert [Path(row.place).name for row in result.rows] == ["blue-4.png"]
+    assert [Path(row.place).name for row in result.hits] == ["blue-4.png"]
     assert result.notes == ("No picture has the words of the query; pictures were compared by their looks alone.",)
     assert await gallery.names("zeppelin model:none", like=gallery.pictures / "red-4.png") == []
 
@@ -98,7 +99,7 @@ async def test_words_and_filters_narrow_what_is_alike(gallery: Desk) -> None:
     assert all(int(name[-5]) % 2 for name in found)
     assert await gallery.names("scene 7 blue", like=like, limit=1) == ["blue-7.png"]
     assert await gallery.names("-even -odd", like=like) == []
-    assert {row.match for row in (await gallery.search("odd", like=like)).rows} == {"visual"}
+    assert {row.match for row in (await gallery.search("odd", like=like)).hits} == {"visual"}
 
 
 async def test_pixels_and_bytes_can_be_searched_for(gallery: Desk) -> None:
@@ -131,12 +132,12 @@ async def test_pictures_that_cannot_be_opened_are_found_by_words_only(gallery: D
 async def test_new_and_deleted_pictures_are_noticed(gallery: Desk) -> None:
     engine = gallery.engine()
     arguments = SearchArguments(like=draw_scene(77, RED), limit=1)
-    (before,) = (await engine.search(arguments)).rows
+    (before,) = (await engine.search(arguments)).hits
     new = paint(gallery.pictures / "new.png", draw_scene(77, RED))
-    (found,) = (await engine.search(arguments)).rows
-    assert found.path == new
+    (found,) = (await engine.search(arguments)).hits
+    assert found.source == new
     new.unlink()
-    (after,) = (await engine.search(arguments)).rows
+    (after,) = (await engine.search(arguments)).hits
     assert after == before
 
 
@@ -146,8 +147,8 @@ async def test_a_picture_that_takes_the_place_of_another_is_looked_at(gallery: D
     path = paint(gallery.pictures / "new.png", draw_scene(77, RED))
     await engine.search(SearchArguments(like=draw_scene(88, GREEN)))
     paint(path, draw_scene(88, GREEN))
-    (found,) = (await engine.search(SearchArguments(like=draw_scene(88, GREEN), limit=1))).rows
-    assert (found.path, found.match) == (path, "near-duplicate")
+    (found,) = (await engine.search(SearchArguments(like=draw_scene(88, GREEN), limit=1))).hits
+    assert (found.source, found.match) == (path, "near-duplicate")
 
 
 async def test_a_picture_that_comes_back_is_one_hit(gallery: Desk) -> None:
@@ -156,21 +157,21 @@ async def test_a_picture_that_comes_back_is_one_hit(gallery: Desk) -> None:
     path = gallery.pictures / "green-3.png"
     os.utime(path, (2_000_000_000, 2_000_000_000))  # alone in its second
     for _ in range(2):
-        found = [row.place for row in (await engine.search(arguments)).rows]
+        found = [row.place for row in (await engine.search(arguments)).hits]
         assert found.count(str(path)) == 1
         data, status = path.read_bytes(), path.stat()
         path.unlink()
         await engine.search(arguments)
         path.write_bytes(data)
         os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
-    assert [row.place for row in (await engine.search(arguments)).rows].count(str(path)) == 1
+    assert [row.place for row in (await engine.search(arguments)).hits].count(str(path)) == 1
 
 
 async def test_looking_stops_after_any_picture(gallery: Desk) -> None:
     await gallery.search()
     sources = choose_sources(gallery.output, [gallery.pictures], lambda file, path: read_image_metadata_from(file))
     asked = iter([False, False, False])
-    run_looking(
+    run_visual_indexing(
         open_index(gallery.state),
         {source_key(source.root, source.kind): source for source in sources},
         should_stop=lambda: next(asked, True),

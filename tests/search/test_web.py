@@ -14,11 +14,13 @@ from PIL import Image
 from pydantic import SecretStr
 
 from drawthings_mcp.errors import InvalidInputError, WebError
-from drawthings_mcp.search import SearchArguments, SearchResult
-from drawthings_mcp.search.providers import Provider, WebSearch, choose_provider
+from drawthings_mcp.search.hits import HitPage
 from drawthings_mcp.search.providers.brave import Brave
 from drawthings_mcp.search.providers.openverse import Openverse
+from drawthings_mcp.search.providers.provider import Provider
 from drawthings_mcp.search.providers.searxng import SearXNG
+from drawthings_mcp.search.providers.web_search import WebSearch, choose_provider
+from drawthings_mcp.search.query import SearchArguments
 from drawthings_mcp.settings import Settings
 from drawthings_mcp.web.fetch import fetch_public
 from tests.search.conftest import Desk
@@ -68,7 +70,7 @@ def ask(desk: Desk, web: WebServer) -> Callable[..., Any]:
         )
         return fetched.data
 
-    async def search(provider: Provider, query: str = "red fox", **arguments: Any) -> SearchResult:
+    async def search(provider: Provider, query: str = "red fox", **arguments: Any) -> HitPage:
         engine = desk.engine(web=WebSearch(provider, fetch))
         return await engine.search(SearchArguments(query, source="web", **arguments))
 
@@ -95,17 +97,20 @@ async def test_openverse_tells_licence_and_attribution(
     }
     speak("/v1/images/", (200, {"result_count": 240, "page_count": 12, "results": [entry, {"title": "no URL"}]}))
     result = await ask(Openverse(plain_web.url("")))
-    (row,) = result.rows
-    assert (row.id, row.match, row.source, row.title) == ("p1", "web", "Openverse: flickr", "A red fox")
-    assert (row.licence, row.attribution) == ("CC BY-SA 4.0", '"A red fox" by Ann is licensed under CC BY-SA 4.0.')
-    assert (row.page, row.place) == ("https://example.org/fox", "https://example.org/fox.jpg")
-    assert (row.width, row.height, row.thumbnail) == (1600, 1200, _make_jpeg())
+    (row,) = result.hits
+    assert (row.id, row.match, row.kind, row.text) == ("p1", "web", "Openverse: flickr", "A red fox")
+    assert (row.web.licence, row.web.attribution) == (
+        "CC BY-SA 4.0",
+        '"A red fox" by Ann is licensed under CC BY-SA 4.0.',
+    )
+    assert (row.web.page, row.place) == ("https://example.org/fox", "https://example.org/fox.jpg")
+    assert (row.metadata.width, row.metadata.height, row.source) == (1600, 1200, _make_jpeg())
     assert (result.total, result.is_exact, result.notes) == (240, True, ())
     path, headers = plain_web.requests[0]
     assert parse_qs(urlsplit(path).query) == {"q": ["red fox"], "page": ["1"], "page_size": ["20"]}
     assert headers["User-Agent"].startswith("drawthings-mcp/")
     again = await ask(Openverse(plain_web.url("")))
-    assert again.rows[0].id == "p1"
+    assert again.hits[0].id == "p1"
 
 
 async def test_brave_gets_its_key_and_nothing_else_does(
@@ -124,8 +129,8 @@ async def test_brave_gets_its_key_and_nothing_else_does(
     ]
     speak("/res/v1/images/search", (200, {"type": "images", "results": entries}))
     result = await ask(Brave("geheim", plain_web.url("")), offset=5, limit=3)
-    assert [row.title for row in result.rows] == ["Fox 5", "Fox 6", "Fox 7"]
-    assert [(row.width, row.height) for row in result.rows] == [(0, 700)] * 3
+    assert [row.text for row in result.hits] == ["Fox 5", "Fox 6", "Fox 7"]
+    assert [(row.metadata.width, row.metadata.height) for row in result.hits] == [(0, 700)] * 3
     assert result.total == 30
     assert plain_web.requests[0][1]["X-Subscription-Token"] == "geheim"
     assert all("X-Subscription-Token" not in headers for _, headers in web.requests)
@@ -149,9 +154,9 @@ async def test_searxng_is_asked_page_by_page(ask: Callable[..., Any], speak: Spe
 
     speak("/search", reply)
     result = await ask(SearXNG(plain_web.url("")), offset=8, limit=4)
-    assert [row.title for row in result.rows] == ["1-8", "1-9", "2-0", "2-1"]
-    assert {(row.width, row.height) for row in result.rows} == {(1920, 1080)}
-    assert result.rows[0].place == "https://example.org/1-8.png"
+    assert [row.text for row in result.hits] == ["1-8", "1-9", "2-0", "2-1"]
+    assert {(row.metadata.width, row.metadata.height) for row in result.hits} == {(1920, 1080)}
+    assert result.hits[0].place == "https://example.org/1-8.png"
     assert not result.is_exact
 
 
@@ -160,7 +165,7 @@ async def test_pages_that_overlap_make_no_hit_twice(
 ) -> None:
     entries = [{"title": str(number), "img_src": f"https://example.org/{number}"} for number in range(4)]
     speak("/search", lambda question: (200, {"results": entries[int(question["pageno"]) - 1 :][:2]}))
-    assert [row.title for row in (await ask(SearXNG(plain_web.url("")), limit=6)).rows] == ["0", "1", "2", "3"]
+    assert [row.text for row in (await ask(SearXNG(plain_web.url("")), limit=6)).hits] == ["0", "1", "2", "3"]
 
 
 async def test_only_addresses_of_the_web_are_taken_over(
@@ -172,8 +177,8 @@ async def test_only_addresses_of_the_web_are_taken_over(
         {"title": "worse", "img_src": "project:///home/x.sqlite3#1"},
     ]
     speak("/search", (200, {"results": entries}))
-    (row,) = (await ask(SearXNG(plain_web.url("")))).rows
-    assert (row.place, row.page) == ("https://example.org/1.png", "")
+    (row,) = (await ask(SearXNG(plain_web.url("")))).hits
+    assert (row.place, row.web.page) == ("https://example.org/1.png", "")
 
 
 @pytest.mark.parametrize(
@@ -211,7 +216,7 @@ async def test_documents_without_pictures_are_no_hits(
     ask: Callable[..., Any], speak: Speak, plain_web: WebServer, document: Any
 ) -> None:
     speak("/v1/images/", (200, document))
-    assert (await ask(Openverse(plain_web.url("")))).rows == ()
+    assert (await ask(Openverse(plain_web.url("")))).hits == ()
 
 
 @pytest.mark.parametrize("document", [b"<html>", b"[" * 100_000, b"\xff"])
@@ -239,7 +244,7 @@ async def test_a_thumbnail_that_cannot_be_had_costs_the_picture_only(
     ]
     speak("/v1/images/", (200, {"result_count": 4, "results": entries}))
     result = await ask(Openverse(plain_web.url("")))
-    assert [(row.title, row.thumbnail is not None) for row in result.rows] == [
+    assert [(row.text, row.is_shown) for row in result.hits] == [
         ("good", True),
         ("lie", False),
         ("gone", False),
@@ -253,7 +258,7 @@ async def test_the_real_fetcher_refuses_private_addresses(desk: Desk, speak: Spe
     speak("/v1/images/", (200, {"result_count": 1, "results": [entry]}))
     engine = desk.engine(web=WebSearch(Openverse(plain_web.url(""))))
     result = await engine.search(SearchArguments("x", source="web"))
-    assert result.rows[0].thumbnail is None
+    assert not result.hits[0].is_shown
 
 
 async def test_the_web_wants_words_and_says_what_it_leaves_out(

@@ -36,7 +36,7 @@ _BUSY = frozenset((sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PR
 _MOVED = frozenset((sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR))
 """What SQLite says when the files beside a project come or go while it is opened."""
 
-Stamp = tuple[tuple[int, int], ...]
+ProjectStamp = tuple[tuple[int, int], ...]
 
 
 class Moved(Exception):  # noqa: N818 - a signal between two functions of this package, not an error of its own
@@ -66,7 +66,7 @@ class ProjectConnection:
     def __init__(self, path: Path, timeout: float, *, copied: bool = False) -> None:
         self._path = path.resolve()  # SQLite follows links too before it looks for the files beside
         self._stack = ExitStack()
-        self._checked: Stamp | None = None
+        self._checked: ProjectStamp | None = None
         try:
             with translate_database_errors(path):
                 self._database = self._connect(_check_signature(path), timeout, copied)
@@ -127,7 +127,7 @@ class ProjectConnection:
         self._stack.close()
 
 
-def read_stamp(path: Path) -> Stamp:
+def read_stamp(path: Path) -> ProjectStamp:
     """Time and size of a project and of its log: the same as long as nothing was written."""
     places = (path, path.with_name(f"{path.name}-wal"))
     found = (place.stat() if place.exists() else None for place in places)

@@ -1,25 +1,33 @@
 """A project file of the app: what was generated in it, thumbnails, pictures (formats §5).
 
-Owns the tables and how they belong together. Reads in short transactions, never writes, and sees what the app writes
-meanwhile.
+Owns the tables and how they belong together, and ``project://<file>#<id>``, the reference of one picture. Reads in
+short transactions, never writes, and sees what the app writes meanwhile.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+from urllib.parse import quote, unquote
 
 import numpy as np
 from numpy.typing import NDArray
 
 from drawthings_mcp.errors import InvalidImageError, InvalidInputError, StorageError
 from drawthings_mcp.search.projects.connection import Moved, ProjectConnection
-from drawthings_mcp.search.projects.entry import Layer, Node, ProjectEntry, read_layer
 from drawthings_mcp.search.projects.flatbuffer import Table
-from drawthings_mcp.search.projects.pictures import decode_row, read_jpeg
-from drawthings_mcp.search.projects.text_history import replay
+from drawthings_mcp.search.projects.rows import (
+    HistoryRow,
+    PictureLayer,
+    ProjectEntry,
+    decode_row,
+    read_jpeg,
+    read_layer,
+    replay,
+)
 
 _HISTORY = "tensorhistorynode"
 _COLUMNS = {"__pk0", "__pk1", "p"}
@@ -31,6 +39,8 @@ _MAX_ATTEMPTS = 5
 _MAX_ALIASES = 100
 _MAX_EARLIER = 20
 """Rows that are looked through for a prompt where a row tells none."""
+_FORM = re.compile(r"project://(/[^#]*)#([1-9]\d{0,18})")
+_SIGNATURE = b"SQLite format 3\0"
 
 
 class ProjectFile:
@@ -174,25 +184,25 @@ class ProjectFile:
                 f"The project {self.path} was written by a newer Draw Things than is known here; update drawthings-mcp."
             )
 
-    def _list_rows(self, since: int) -> list[Node]:
+    def _list_rows(self, since: int) -> list[HistoryRow]:
         rows = self._fetch(
             f"SELECT rowid, p FROM {_HISTORY} WHERE rowid > ? AND length(p) < ? ORDER BY rowid LIMIT ?",
             since,
             _MAX_ROW,
             _BATCH,
         )
-        return [Node(rowid, data) for rowid, data in rows if isinstance(data, bytes)]
+        return [HistoryRow(rowid, data) for rowid, data in rows if isinstance(data, bytes)]
 
-    def _get_node(self, entry_id: int) -> Node:
+    def _get_node(self, entry_id: int) -> HistoryRow:
         rows = self._fetch(f"SELECT rowid, p FROM {_HISTORY} WHERE rowid = ? AND length(p) < ?", entry_id, _MAX_ROW)
         if not rows or not isinstance(rows[0][1], bytes):
             raise InvalidImageError(
                 f"{self.path}#{entry_id} is not there any more: it was deleted in the app, or its history was "
                 "continued from an earlier point. Search again."
             )
-        return Node(*rows[0])
+        return HistoryRow(*rows[0])
 
-    def _find_layer(self, node: Node) -> Layer:
+    def _find_layer(self, node: HistoryRow) -> PictureLayer:
         """The last layer with a picture: those before are what it was painted on."""
         if not node.stored_layers:
             return node.own_layer
@@ -200,9 +210,9 @@ class ProjectFile:
         rows = self._fetch_from("tensordata", statement, *node.key, _MAX_ROW)
         layers = [read_layer(data) for (data,) in rows if isinstance(data, bytes)]
         painted = (layer for layer in reversed(layers) if layer.tensor_id > 0)
-        return next(painted, layers[-1] if layers else Layer())
+        return next(painted, layers[-1] if layers else PictureLayer())
 
-    def _describe(self, node: Node, layer: Layer) -> ProjectEntry:
+    def _describe(self, node: HistoryRow, layer: PictureLayer) -> ProjectEntry:
         texts = self._find_texts(node)
         inferred = texts is None
         return node.describe(
@@ -221,7 +231,7 @@ class ProjectFile:
         rows = self._fetch_from("clip", "SELECT p FROM clip WHERE __pk0 = ? LIMIT 1", clip_id) if clip_id > 0 else []
         return max(int(Table(rows[0][0]).get(1, "i32")), 1) if rows and isinstance(rows[0][0], bytes) else 1
 
-    def _find_texts(self, node: Node) -> tuple[str, str] | None:
+    def _find_texts(self, node: HistoryRow) -> tuple[str, str] | None:
         """Prompt and negative prompt: as the row tells them, else from the history of edits (formats §5.5)."""
         lineage, edits = node.text_place
         if (texts := node.texts) or edits < 0:
@@ -243,11 +253,11 @@ class ProjectFile:
         rows = self._fetch_from("texthistorynode", statement, time, _MAX_ROW, lineage)
         return rows[0][0] if rows and isinstance(rows[0][0], bytes) else None
 
-    def _infer_texts(self, node: Node) -> tuple[str, str]:
+    def _infer_texts(self, node: HistoryRow) -> tuple[str, str]:
         """Those of the closest earlier row of the same lineage that has any."""
         condition = "__pk0 = ? AND __pk1 < ? AND length(p) < ? ORDER BY __pk1 DESC LIMIT ?"
         rows = self._fetch(f"SELECT rowid, p FROM {_HISTORY} WHERE {condition}", *node.key, _MAX_ROW, _MAX_EARLIER)
-        earlier = (self._find_texts(Node(rowid, data)) for rowid, data in rows if isinstance(data, bytes))
+        earlier = (self._find_texts(HistoryRow(rowid, data)) for rowid, data in rows if isinstance(data, bytes))
         return next((texts for texts in earlier if texts), ("", ""))
 
     def _fetch_from(self, table: str, statement: str, *values: object) -> list[tuple[Any, ...]]:
@@ -269,3 +279,31 @@ class ProjectFile:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+def format_reference(path: Path, entry_id: int) -> str:
+    """The reference of a picture; the path is made absolute."""
+    return f"project://{quote(str(path.absolute()))}#{entry_id}"
+
+
+def parse_reference(text: str) -> tuple[Path, int]:
+    """File and id of a reference.
+
+    Raises
+    ------
+    InvalidInputError
+        It is none.
+    """
+    match = _FORM.fullmatch(text)
+    if match is None:
+        raise InvalidInputError(f"A project's picture is project:///path/to/file.sqlite3#id, not {text!r}.")
+    return Path(unquote(match[1])), int(match[2])
+
+
+def is_project(path: Path) -> bool:
+    """Whether a file may be a project, by its name and first bytes; ``ProjectFile`` knows for sure."""
+    try:
+        with path.open("rb") as file:
+            return path.suffix == ".sqlite3" and file.read(len(_SIGNATURE)) == _SIGNATURE
+    except OSError:
+        return False

@@ -1,6 +1,1 @@
-"""How pictures look: features, colours, and finding what looks alike."""
-
-from drawthings_mcp.search.visual.gallery import Gallery, Likeness
-from drawthings_mcp.search.visual.look import Look, measure_look
-
-__all__ = ["Gallery", "Likeness", "Look", "measure_look"]
+"""How pictures look: their features, and finding what looks alike."""

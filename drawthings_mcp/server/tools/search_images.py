@@ -12,7 +12,6 @@ from drawthings_mcp.server.arguments import Name
 from drawthings_mcp.server.session import Session, get_session
 from drawthings_mcp.server.strict_tool import StrictTool
 from drawthings_mcp.server.viewer import identify
-from drawthings_mcp.studio import describe_hit, describe_page
 
 _DESCRIPTION = (
     "Finds pictures on the user's machine by what is remembered of them: words of the prompt, model, LoRA, size, date, "
@@ -51,10 +50,10 @@ async def search_images(
         offset=offset,
         limit=limit,
     )
-    rows = [describe_hit(hit) for hit in page.hits]
+    rows = [hit.describe() for hit in page.hits]
 
     def describe(budget: str) -> str:
-        return "\n".join([*rows, *([budget] if rows else []), *describe_page(page)])
+        return "\n".join([*rows, *([budget] if rows else []), *page.describe_rest()])
 
     # All hits share one place: a sheet, in the order of the rows.
     return await session.viewer.show(client, describe, outputs=page.hits, max_inputs=0, max_outputs=1)

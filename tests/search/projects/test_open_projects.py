@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from drawthings_mcp.errors import StorageError
-from drawthings_mcp.search.projects import ProjectFile
+from drawthings_mcp.search.projects.project_file import ProjectFile
 from tests.search.projects.builder import Builder
 from tests.search.projects.conftest import StartWriter
 
@@ -25,7 +25,7 @@ def _list(path: Path) -> list[str]:
     """The prompts of a project, after which nothing beside it has changed."""
     before = _look(path.parent)
     with ProjectFile(path, timeout=0.1) as file:
-        prompts = [entry.prompt for entry in file.list_entries()]
+        prompts = [entry.metadata.prompt for entry in file.list_entries()]
     assert _look(path.parent) == before
     return prompts
 
@@ -50,7 +50,7 @@ def test_an_open_project_goes_on_showing_what_the_app_writes(path: Path, start_w
         for time in range(6):
             order(f"add {time}")
             order("checkpoint")
-            assert [entry.prompt for entry in file.list_entries(since=time)] == [f"picture {time}"]
+            assert [entry.metadata.prompt for entry in file.list_entries(since=time)] == [f"picture {time}"]
 
 
 def test_the_app_can_write_and_tidy_up_while_a_listing_is_half_read(path: Path, start_writer: StartWriter) -> None:
@@ -59,11 +59,11 @@ def test_the_app_can_write_and_tidy_up_while_a_listing_is_half_read(path: Path, 
         order(f"add {time}")
     with ProjectFile(path) as file:
         entries = file.list_entries()
-        assert next(entries).prompt == "picture 0"
+        assert next(entries).metadata.prompt == "picture 0"
         order("checkpoint")
         order("add 4")
         order("checkpoint")
-        assert [entry.prompt for entry in entries][:3] == ["picture 1", "picture 2", "picture 3"]
+        assert [entry.metadata.prompt for entry in entries][:3] == ["picture 1", "picture 2", "picture 3"]
 
 
 def test_a_project_that_was_closed_is_one_file_and_stays_so(path: Path) -> None:

@@ -15,25 +15,31 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from drawthings_mcp.errors import DrawThingsError, InvalidImageError, InvalidInputError, StorageError
-from drawthings_mcp.search.projects import ProjectEntry, ProjectFile, format_reference, is_project, parse_reference
+from drawthings_mcp.metadata.dialect import ImageMetadata
+from drawthings_mcp.search.projects.project_file import ProjectFile, format_reference, is_project, parse_reference
+from drawthings_mcp.search.projects.rows import ProjectEntry
 from tests.search.projects.builder import DEFLATE, FPZIP, RAW, Builder, edit, lora
 
 CREATED = datetime(2026, 9, 21, 14, 13, 20, tzinfo=UTC)
 FIRST = ProjectEntry(
-    id=1,
-    prompt="picture 0",
-    negative_prompt="blurry",
+    1,
+    ImageMetadata(
+        dialect="draw-things",
+        width=1024,
+        height=768,
+        prompt="picture 0",
+        negative_prompt="blurry",
+        model="z_image_turbo_1.0_q8p.ckpt",
+        loras=(("ink_lora_f16.ckpt", 0.4), ("grain_lora_f16.ckpt", 0.6)),
+        seed=4294967295,
+        steps=8,
+        guidance_scale=1.0,
+        sampler="UniPC Trailing",
+        strength=0.7,
+        created=CREATED,
+        software="Draw Things",
+    ),
     prompt_is_inferred=False,
-    model="z_image_turbo_1.0_q8p.ckpt",
-    loras=(("ink_lora_f16.ckpt", 0.4), ("grain_lora_f16.ckpt", 0.6)),
-    seed=4294967295,
-    steps=8,
-    guidance_scale=1.0,
-    sampler="UniPC Trailing",
-    strength=0.7,
-    width=1024,
-    height=768,
-    created=CREATED,
     has_image=False,
 )
 
@@ -44,7 +50,7 @@ def _list(project: Builder, since: int = 0) -> list[ProjectEntry]:
 
 
 def _prompts(project: Builder) -> list[str]:
-    return [entry.prompt for entry in _list(project)]
+    return [entry.metadata.prompt for entry in _list(project)]
 
 
 def _jpeg(colour: int) -> bytes:
@@ -58,22 +64,42 @@ def test_a_row_of_a_newer_app_is_read_whole(project: Builder) -> None:
     assert _list(project) == [FIRST]
 
 
-def test_an_entry_tells_the_same_facts_as_any_picture(project: Builder) -> None:
+def test_an_entry_tells_the_same_metadata_as_any_picture(project: Builder) -> None:
     project.add_node()
-    (facts,) = [entry.facts for entry in _list(project)]
-    assert (facts.dialect, facts.prompt, facts.seed, facts.loras) == (
+    (metadata,) = [entry.metadata for entry in _list(project)]
+    assert (metadata.dialect, metadata.prompt, metadata.seed, metadata.loras) == (
         "draw-things",
         "picture 0",
         2**32 - 1,
-        FIRST.loras,
+        FIRST.metadata.loras,
     )
-    assert (facts.width, facts.height, facts.created, facts.sampler) == (1024, 768, CREATED, "UniPC Trailing")
+    assert (metadata.width, metadata.height, metadata.created, metadata.sampler) == (
+        1024,
+        768,
+        CREATED,
+        "UniPC Trailing",
+    )
 
 
 def test_a_row_that_is_almost_empty_has_defaults(project: Builder) -> None:
     project.add("tensorhistorynode", (0, 0), {})
     (entry,) = _list(project)
-    assert entry == ProjectEntry(1, "", "", True, "", (), 0, 0, 0.0, "DPM++ 2M Karras", 0.0, 0, 0, None, False)
+    assert entry == ProjectEntry(
+        1,
+        ImageMetadata(
+            "draw-things",
+            0,
+            0,
+            seed=0,
+            steps=0,
+            guidance_scale=0.0,
+            sampler="DPM++ 2M Karras",
+            strength=0.0,
+            software="Draw Things",
+        ),
+        prompt_is_inferred=True,
+        has_image=False,
+    )
 
 
 def test_only_generated_pictures_and_first_frames_are_listed(project: Builder) -> None:
@@ -82,7 +108,7 @@ def test_only_generated_pictures_and_first_frames_are_listed(project: Builder) -
     project.add_node(0, 2, slot_100=("i64", 7), slot_101=("i32", 0))
     project.add_node(0, 3, slot_100=("i64", 7), slot_101=("i32", 1))
     project.add("clip", (7,), {1: ("i32", 81), 2: ("f64", 24.0)})
-    assert [(entry.prompt, entry.frames) for entry in _list(project)] == [("picture 0", 1), ("picture 2", 81)]
+    assert [(entry.metadata.prompt, entry.frames) for entry in _list(project)] == [("picture 0", 1), ("picture 2", 81)]
 
 
 def test_what_has_the_same_preview_is_listed_once(project: Builder) -> None:
@@ -111,7 +137,7 @@ def test_ids_tell_what_is_gone(project: Builder) -> None:
     project.database.execute("DELETE FROM tensorhistorynode WHERE rowid = 2")
     with ProjectFile(project.path) as file:
         assert file.list_ids() == {1, 3}
-        assert file.get_entry(3).prompt == "picture 2"
+        assert file.get_entry(3).metadata.prompt == "picture 2"
         for read in (file.get_entry, file.read_image, file.read_thumbnail):
             with pytest.raises(InvalidImageError, match="#2 is not there any more"):
                 read(2)
@@ -120,13 +146,13 @@ def test_ids_tell_what_is_gone(project: Builder) -> None:
 @pytest.mark.parametrize("clock", [1_790_000_000, 1_790_000_000_000_000])
 def test_time_is_in_seconds_or_microseconds(project: Builder, clock: int) -> None:
     project.add_node(0, 0, slot_11=("i64", clock))
-    assert _list(project)[0].created == datetime.fromtimestamp(1_790_000_000, UTC)
+    assert _list(project)[0].metadata.created == datetime.fromtimestamp(1_790_000_000, UTC)
 
 
 @pytest.mark.parametrize("clock", [-5, 0, 2**62])
 def test_a_time_that_makes_no_sense_is_none(project: Builder, clock: int) -> None:
     project.add_node(0, 0, slot_11=("i64", clock))
-    assert _list(project)[0].created is None
+    assert _list(project)[0].metadata.created is None
 
 
 def test_the_last_layer_with_a_picture_counts(project: Builder) -> None:
@@ -137,7 +163,7 @@ def test_the_last_layer_with_a_picture_counts(project: Builder) -> None:
     project.add_tensor(100_000_000, np.zeros((1, 2, 2, 3), np.float16))
     project.add_tensor(100_000_001, np.ones((1, 4, 6, 3), np.float16))
     (entry,) = _list(project)
-    assert (entry.width, entry.height, entry.has_image) == (2048, 1536, True)
+    assert (entry.metadata.width, entry.metadata.height, entry.has_image) == (2048, 1536, True)
     with ProjectFile(project.path) as file:
         assert file.read_image(1).shape == (4, 6, 3)
         assert (file.read_image(1) == 255).all()
@@ -247,7 +273,7 @@ def test_prompts_of_older_rows_are_replayed_in_utf_16(project: Builder) -> None:
     )
     for time, count in enumerate((50, 51, 52, 53, 54, 60)):
         _add_old_node(project, time, count)
-    assert [(entry.prompt, entry.negative_prompt) for entry in _list(project)] == [
+    assert [(entry.metadata.prompt, entry.metadata.negative_prompt) for entry in _list(project)] == [
         ("a", "blur"),
         ("🦊 fox", "blur"),
         ("🦊 fox in snow", "blur"),
@@ -278,7 +304,7 @@ def test_a_row_without_any_text_infers_it_from_the_one_before(project: Builder) 
     project.add_node(0, 1)
     project.add_node(0, 2, slot_98=None, slot_99=None)
     project.add_node(7, 9, slot_98=None, slot_99=None)
-    assert [(entry.prompt, entry.prompt_is_inferred) for entry in _list(project)] == [
+    assert [(entry.metadata.prompt, entry.prompt_is_inferred) for entry in _list(project)] == [
         ("picture 1", False),
         ("picture 1", True),
         ("", True),
@@ -287,7 +313,7 @@ def test_a_row_without_any_text_infers_it_from_the_one_before(project: Builder) 
 
 def test_loras_without_a_file_are_left_out(project: Builder) -> None:
     project.add_node(0, 0, slot_30=("tables", [lora(""), lora("Ü 漢字.ckpt", -1.25)]))
-    assert _list(project)[0].loras == (("Ü 漢字.ckpt", -1.25),)
+    assert _list(project)[0].metadata.loras == (("Ü 漢字.ckpt", -1.25),)
 
 
 def test_a_project_that_lacks_tables_still_lists(project: Builder) -> None:

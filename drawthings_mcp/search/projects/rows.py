@@ -1,29 +1,48 @@
-"""One generated picture of a project's history, from the row that tells of it (formats §5.3, §5.4).
+"""The rows of a project's tables → entries, prompts, thumbnails and pixels (formats §5.3 to §5.7).
 
-Owns slots, defaults and units. Knows no SQL.
+Owns slots, defaults and units. Knows no SQL: rows are asked for.
 """
 
 from __future__ import annotations
 
 import math
+import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import takewhile
+from typing import TypeAlias
 
+import numpy as np
+from numpy.typing import NDArray
+
+from drawthings_mcp.errors import InvalidImageError, TensorError
 from drawthings_mcp.generation import SamplerType
 from drawthings_mcp.generation.app_json import shorten_float32
 from drawthings_mcp.limits import UNIT
 from drawthings_mcp.metadata.dialect import ImageMetadata
 from drawthings_mcp.search.projects.flatbuffer import Table
+from drawthings_mcp.tensors.header import Codec, DataType, TensorFormat, TensorHeader, build_header
+from drawthings_mcp.tensors.image import decode_image
 
 _MICROSECONDS_FROM = 10**14
 """Older apps wrote seconds; as seconds this would be in three million years."""
 _LORA_FILE, _LORA_WEIGHT = 0, 1
 _DEFAULT_LORA_WEIGHT = 0.6
-
 _LAYER_IDS = (9, 10, 22, 28, 29, 31, 33)
 """Tensor, mask, depth map, scribble, pose, palette, custom: what the preview's id is the sum of in older rows."""
 _LAYER_IDS_OF_DATA = (8, 9, 10, 11, 12, 13, 14)
 """The same in rows of ``tensordata``."""
+EDITS_PER_NODE = 50
+"""After so many edits the app begins a new node with the whole text."""
+_NEGATIVE = 1
+_MAX_TEXT = 1 << 20
+"""UTF-16 code units; a hostile history could double a text with every edit."""
+FindText: TypeAlias = Callable[[int, int], bytes | None]
+"""Lineage and logical time → the blob of a node."""
+_START, _END = b"\xff\xd8\xff", b"\xff\xd9"
+_DATA = 1
+_CODEC_SHIFT = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,16 +53,10 @@ class ProjectEntry:
     ----------
     id
         Of the row; the app gives a new one when a history is continued from an earlier point.
+    metadata
+        What the row tells, as any picture's; the seed is from 0 to 4294967295, the date in UTC.
     prompt_is_inferred
         Whether the prompt is that of the closest earlier picture, for the row tells none.
-    seed
-        0 to 4294967295.
-    sampler
-        The app's display name.
-    width, height
-        Pixels.
-    created
-        UTC; None when the row does not tell.
     has_image
         Whether the picture itself is in the file; the app may keep only a thumbnail.
     frames
@@ -51,45 +64,14 @@ class ProjectEntry:
     """
 
     id: int
-    prompt: str
-    negative_prompt: str
+    metadata: ImageMetadata
     prompt_is_inferred: bool
-    model: str
-    loras: tuple[tuple[str, float | None], ...]
-    seed: int
-    steps: int
-    guidance_scale: float
-    sampler: str
-    strength: float
-    width: int
-    height: int
-    created: datetime | None
     has_image: bool
     frames: int = 1
 
-    @property
-    def facts(self) -> ImageMetadata:
-        """The same as any picture's."""
-        return ImageMetadata(
-            dialect="draw-things",
-            width=self.width,
-            height=self.height,
-            prompt=self.prompt,
-            negative_prompt=self.negative_prompt,
-            model=self.model,
-            loras=self.loras,
-            seed=self.seed,
-            steps=self.steps,
-            guidance_scale=self.guidance_scale,
-            sampler=self.sampler,
-            strength=self.strength,
-            created=self.created,
-            software="Draw Things",
-        )
-
 
 @dataclass(frozen=True, slots=True)
-class Layer:
+class PictureLayer:
     """The layer of a row that holds the generated picture.
 
     Attributes
@@ -108,7 +90,7 @@ class Layer:
     height: int = 0
 
 
-class Node:
+class HistoryRow:
     """A row of ``tensorhistorynode``.
 
     Parameters
@@ -146,10 +128,10 @@ class Node:
         return self._number(40, "i32")
 
     @property
-    def own_layer(self) -> Layer:
+    def own_layer(self) -> PictureLayer:
         """The layer of an older row."""
         ids = [self._number(slot, "i64") for slot in _LAYER_IDS]
-        return Layer(ids[0], sum(ids))
+        return PictureLayer(ids[0], sum(ids))
 
     @property
     def clip_id(self) -> int:
@@ -168,14 +150,15 @@ class Node:
         return self._number(13, "i64", -1), self._number(12, "i64", -1)
 
     def describe(
-        self, texts: tuple[str, str], layer: Layer, *, is_inferred: bool, has_image: bool, frames: int
+        self, texts: tuple[str, str], layer: PictureLayer, *, is_inferred: bool, has_image: bool, frames: int
     ) -> ProjectEntry:
         """The entry, with what only other tables tell."""
-        return ProjectEntry(
-            id=self.rowid,
+        metadata = ImageMetadata(
+            dialect="draw-things",
+            width=layer.width or self._number(2, "u16") * UNIT,
+            height=layer.height or self._number(3, "u16") * UNIT,
             prompt=texts[0].strip(),
             negative_prompt=texts[1].strip(),
-            prompt_is_inferred=is_inferred,
             model=self._table.get_text(8),
             loras=self._list_loras(),
             seed=self._number(4, "u32"),
@@ -183,12 +166,10 @@ class Node:
             guidance_scale=_shorten(self._table.get(6, "f32")),
             sampler=_name_sampler(self._number(15, "i8")),
             strength=_shorten(self._table.get(7, "f32")),
-            width=layer.width or self._number(2, "u16") * UNIT,
-            height=layer.height or self._number(3, "u16") * UNIT,
             created=_read_time(self._number(11, "i64")),
-            has_image=has_image,
-            frames=frames,
+            software="Draw Things",
         )
+        return ProjectEntry(self.rowid, metadata, is_inferred, has_image, frames)
 
     def _list_loras(self) -> tuple[tuple[str, float | None], ...]:
         loras = self._table.get_tables(30)
@@ -201,11 +182,11 @@ class Node:
         return int(self._table.get(slot, kind, default))
 
 
-def read_layer(data: bytes) -> Layer:
+def read_layer(data: bytes) -> PictureLayer:
     """A row of ``tensordata``."""
     table = Table(data)
     ids = [int(table.get(slot, "i64")) for slot in _LAYER_IDS_OF_DATA]
-    return Layer(ids[0], sum(ids), max(int(table.get(5, "i32")), 0), max(int(table.get(6, "i32")), 0))
+    return PictureLayer(ids[0], sum(ids), max(int(table.get(5, "i32")), 0), max(int(table.get(6, "i32")), 0))
 
 
 def _shorten(value: float) -> float:
@@ -222,3 +203,84 @@ def _read_time(clock: int) -> datetime | None:
         return datetime.fromtimestamp(seconds, UTC) if clock > 0 else None
     except (ValueError, OverflowError, OSError):
         return None
+
+
+def replay(lineage: int, edits: int, find_text: FindText) -> tuple[str, str] | None:
+    """Prompt and negative prompt after so many edits; None when the history does not reach there.
+
+    Parameters
+    ----------
+    lineage
+        As resolved through its aliases.
+    edits
+        From the beginning of the history.
+    """
+    data = find_text(lineage, edits // EDITS_PER_NODE)
+    if data is None:
+        return None
+    node = Table(data)
+    texts = [_encode(node.get_text(3)), _encode(node.get_text(4))]
+    count = min(max(edits - int(node.get(2, "i64")), 0), EDITS_PER_NODE)
+    for edit in node.get_tables(5)[:count]:
+        side = 1 if edit.get(0, "u8") == _NEGATIVE else 0
+        texts[side] = _replace(texts[side], *edit.get_range(1), _encode(edit.get_text(2)))
+    return _decode(texts[0]), _decode(texts[1])
+
+
+def _replace(text: bytes, location: int, length: int, new: bytes) -> bytes:
+    """Positions count UTF-16 code units, as in the app; what lies outside of the text is cut off."""
+    start = min(max(location, 0) * 2, len(text))
+    end = min(start + max(length, 0) * 2, len(text))
+    return (text[:start] + new + text[end:])[: _MAX_TEXT * 2]
+
+
+def _encode(text: str) -> bytes:
+    return text.encode("utf-16-le", "surrogatepass")
+
+
+def _decode(text: bytes) -> str:
+    return text.decode("utf-16-le", "replace")
+
+
+def read_jpeg(data: bytes) -> bytes | None:
+    """The JPEG file in a row of a thumbnail; searched for where the row cannot be read otherwise."""
+    jpeg = bytes(Table(data).get_bytes(_DATA))
+    if jpeg.startswith(_START):
+        return jpeg
+    start, end = data.find(_START), data.rfind(_END)
+    return data[start : end + len(_END)] if 0 <= start < end else None
+
+
+def decode_row(kind: int, axes: int, datatype: int, dims: bytes, body: bytes) -> NDArray[np.uint8]:
+    """The pixels of a row of ``tensors``.
+
+    Parameters
+    ----------
+    kind
+        The codec in the upper 32 bits.
+    axes, datatype
+        The numbers of ``TensorFormat`` and ``DataType``.
+    dims
+        Lengths of the axes, 32 bits each, up to the first 0.
+    body
+        As packed.
+
+    Returns
+    -------
+    NDArray[np.uint8]
+        ``(H, W, 3)`` or ``(H, W, 4)``, sRGB, channels R, G, B, A.
+
+    Raises
+    ------
+    InvalidImageError
+        The row is damaged, or packed in a way that is not known.
+    """
+    try:
+        lengths = tuple(takewhile(bool, (length for (length,) in struct.iter_unpack("<i", dims[: len(dims) // 4 * 4]))))
+        shape = lengths if len(lengths) != 3 else (1, *lengths)
+        header = TensorHeader(Codec(kind >> _CODEC_SHIFT), DataType(datatype), TensorFormat(axes), shape)
+        return decode_image(build_header(header) + body)
+    except (TensorError, ValueError) as error:
+        raise InvalidImageError(
+            f"The picture cannot be decoded ({error}); it is damaged, or from a newer Draw Things than is known here."
+        ) from error

@@ -1,22 +1,27 @@
-"""The looks of all pictures in memory, and what is most like one of them.
+"""The visual features of all pictures: measured in the second phase of indexing, kept in memory, ranked by likeness.
 
-Owns the order: what shows the same first, then what has its colours and composition. Thirty bytes per picture are
-searched through for each question; that is faster than any tree up to millions of pictures.
+What shows the same comes first, then what has its colours and composition. Thirty bytes per picture are searched
+through for each question; that is faster than any tree up to millions of pictures.
 """
 
 from __future__ import annotations
 
+import logging
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from drawthings_mcp.databases import Database, transaction
+from drawthings_mcp.errors import DrawThingsError
 from drawthings_mcp.search.database import find_last_number
-from drawthings_mcp.search.visual.colours import COLOURS
-from drawthings_mcp.search.visual.look import LOOK_SIZE, Look, decode_grid
+from drawthings_mcp.search.indexing import Progress, ReportProgress, Stop, never
+from drawthings_mcp.search.source import PictureSource
+from drawthings_mcp.search.visual.features import COLOURS, FEATURES_SIZE, VisualFeatures, decode_grid, measure_picture
 
 SHORTLIST = 512
 """Pictures whose tiny pictures are compared as well."""
@@ -27,11 +32,14 @@ _SAME_COLOURS = 190
 _HEAD = np.dtype([("hash", "<u8"), ("colours", "u1", (len(COLOURS),)), ("brightness", "u1"), ("aspect", "u1")])
 _HASH_SIZE = _HEAD["hash"].itemsize
 _GROWTH = 1.5
-
 _HASH_WEIGHT, _COLOUR_WEIGHT, _GRID_WEIGHT = 8, 3, 1
 """Points per bit of hash, per share of colour (1/255) not in common, per level of the tiny picture, and so on."""
 _WISH_WEIGHT = 6
 """Points per share (1/255) that a wished colour is lacking."""
+_logger = logging.getLogger(__name__)
+_BATCH = 16
+_UNSEEN = "SELECT id FROM pictures WHERE id < ? AND NOT EXISTS (SELECT 1 FROM looks WHERE picture = id)"
+_ALL = (1 << 63) - 1
 
 
 class Likeness(NamedTuple):
@@ -71,7 +79,7 @@ class _Columns:
         )
 
 
-class Gallery:
+class VisualIndex:
     """Looks read from an index; ``refresh`` reads those that are new.
 
     Not for several threads at once.
@@ -94,12 +102,12 @@ class Gallery:
         )
         while batch := rows.fetchmany(4096):
             self._last = batch[-1][0]
-            self._append([(picture, data) for _, picture, data in batch if len(data) == LOOK_SIZE])
+            self._append([(picture, data) for _, picture, data in batch if len(data) == FEATURES_SIZE])
 
     def rank(
         self,
         connection: sqlite3.Connection,
-        look: Look,
+        look: VisualFeatures,
         *,
         wishes: Sequence[str] = (),
         among: NDArray[np.int64] | None = None,
@@ -124,7 +132,7 @@ class Gallery:
             numbers, points = numbers[nearest], points[nearest]
         return self._refine(connection, look, numbers, points, wishes)
 
-    def _score(self, look: Look, wishes: Sequence[str]) -> NDArray[np.uint16]:
+    def _score(self, look: VisualFeatures, wishes: Sequence[str]) -> NDArray[np.uint16]:
         columns, count = self._columns, self._count
         bits = np.bitwise_count(columns.hashes[:count] ^ np.uint64(look.hash))
         points: NDArray[np.uint16] = bits.astype(np.uint16) * np.uint16(_HASH_WEIGHT)
@@ -146,7 +154,7 @@ class Gallery:
     def _refine(
         self,
         connection: sqlite3.Connection,
-        look: Look,
+        look: VisualFeatures,
         numbers: NDArray[np.intp],
         points: NDArray[np.uint16],
         wishes: Sequence[str],
@@ -166,9 +174,11 @@ class Gallery:
 
     def _is_current(self, number: int, data: bytes) -> bool:
         """Whether a look in memory is still the one that is kept of its picture."""
-        return len(data) == LOOK_SIZE and int.from_bytes(data[:_HASH_SIZE], "little") == self._columns.hashes[number]
+        return (
+            len(data) == FEATURES_SIZE and int.from_bytes(data[:_HASH_SIZE], "little") == self._columns.hashes[number]
+        )
 
-    def _is_version(self, number: int, look: Look) -> bool:
+    def _is_version(self, number: int, look: VisualFeatures) -> bool:
         """Whether a picture shows the same in the same colours; flat pictures have the same hash in all colours."""
         bits = (int(self._columns.hashes[number]) ^ look.hash).bit_count()
         common = int(np.minimum(self._columns.colours[:, number], look.colours).sum(dtype=np.int64))
@@ -201,3 +211,82 @@ def _difference(values: NDArray[np.uint8], value: int) -> NDArray[np.uint8]:
     other = np.uint8(value)
     difference: NDArray[np.uint8] = np.maximum(values, other) - np.minimum(values, other)
     return difference
+
+
+def run_visual_indexing(
+    index: Database,
+    sources: Mapping[str, PictureSource],
+    *,
+    should_stop: Stop = never,
+    report: ReportProgress | None = None,
+) -> int:
+    """VisualFeatures at pictures that nobody looked at yet; how many there were.
+
+    Parameters
+    ----------
+    sources
+        By root folder and kind, joined by a line break.
+
+    Raises
+    ------
+    StorageError
+        The index cannot be written.
+    """
+    done, last = 0, _ALL
+    with index.open() as connection:
+        # Not to pass a million pictures that were all looked at.
+        total = count_unmeasured(connection)
+        while total and not should_stop():
+            rows = connection.execute(f"{_UNSEEN} ORDER BY id DESC LIMIT ?", (last, _BATCH)).fetchall()
+            if not rows:
+                break
+            last = rows[-1][0]
+            # A large picture takes a second: each is a chance to stop.
+            looks = [(picture, _look(connection, sources, picture)) for (picture,) in rows if not should_stop()]
+            with transaction(connection):
+                connection.executemany(
+                    "INSERT OR IGNORE INTO looks (picture, features) SELECT id, ? FROM pictures WHERE id = ?",
+                    [(features, picture) for picture, features in looks if features is not None],
+                )
+            done += len(rows)
+            if report is not None:
+                report(Progress(done, max(done, total), "looking"))
+    return done
+
+
+def count_unmeasured(connection: sqlite3.Connection) -> int:
+    """How many pictures have not been looked at yet."""
+    (count,) = connection.execute("SELECT (SELECT count(*) FROM pictures) - (SELECT count(*) FROM looks)").fetchone()
+    return max(0, int(count))
+
+
+def list_places(connection: sqlite3.Connection, picture: int) -> list[tuple[str, str, Path, str]]:
+    """Root, kind of source, file and key of every place of a picture."""
+    rows = connection.execute(
+        "SELECT roots.path, source, folders.path, files.name, entry FROM places JOIN files ON files.id = places.file "
+        "JOIN folders ON folders.id = files.folder JOIN roots ON roots.id = folders.root WHERE picture = ?",
+        (picture,),
+    )
+    return [(root, source, Path(folder, name), key) for root, source, folder, name, key in rows]
+
+
+def _look(connection: sqlite3.Connection, sources: Mapping[str, PictureSource], picture: int) -> bytes | None:
+    """The look of a picture; empty when it cannot be opened, None when it is not there now."""
+    result: bytes | None = None
+    for root, kind, path, key in list_places(connection, picture):
+        source = sources.get(source_key(root, kind))
+        if source is None or source.find_place(path, key) is None:
+            continue
+        try:
+            return measure_picture(source.read_preview(path, key)).encode()
+        except DrawThingsError as error:
+            _logger.debug("%s: %s", path, error)
+            result = b""
+        except OSError:
+            continue
+    return result
+
+
+def source_key(root: str | Path, kind: str) -> str:
+    """What tells a source from others."""
+    return f"{root}\n{kind}"

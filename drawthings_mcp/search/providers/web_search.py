@@ -10,6 +10,8 @@ import io
 import json
 import logging
 from collections.abc import Awaitable
+from datetime import datetime
+from functools import partial
 from importlib.metadata import version as get_version
 from typing import Any, Protocol
 
@@ -18,16 +20,19 @@ import anyio.to_thread
 import httpx2
 
 from drawthings_mcp.errors import DrawThingsError, InvalidInputError, WebError
+from drawthings_mcp.library.catalog import ImageCatalog
+from drawthings_mcp.metadata.dialect import ImageMetadata
+from drawthings_mcp.search.hits import Hit, HitPage, identify_origin
 from drawthings_mcp.search.providers.brave import Brave
 from drawthings_mcp.search.providers.openverse import Openverse
 from drawthings_mcp.search.providers.provider import Provider, WebAnswer, WebImage, WebRequest
 from drawthings_mcp.search.providers.searxng import SearXNG
+from drawthings_mcp.search.query import Query, SearchArguments
 from drawthings_mcp.settings import Settings
 from drawthings_mcp.tensors.picture_files import check_picture
 from drawthings_mcp.web.fetch import fetch_public
 
 _logger = logging.getLogger(__name__)
-
 _TIMEOUT = 15.0
 _THUMBNAIL_TIMEOUT = 8.0
 _MAX_DOCUMENT = 8 << 20
@@ -38,7 +43,7 @@ _AT_ONCE = 6
 _OK, _REFUSED, _FAILED = 200, 400, 500
 
 
-class Fetch(Protocol):
+class FetchThumbnail(Protocol):
     """Gets the bytes of a stranger's URL; raises ``DrawThingsError``."""
 
     def __call__(self, url: str, /) -> Awaitable[bytes]: ...
@@ -60,9 +65,31 @@ def choose_provider(settings: Settings) -> Provider:
 class WebSearch:
     """Searches the web by one provider."""
 
-    def __init__(self, provider: Provider, fetch: Fetch = fetch_thumbnail) -> None:
+    def __init__(self, provider: Provider, fetch: FetchThumbnail = fetch_thumbnail) -> None:
         self.provider = provider
         self._fetch = fetch
+
+    async def answer(self, catalog: ImageCatalog, query: Query, arguments: SearchArguments, now: datetime) -> HitPage:
+        """One page of hits, with their thumbnails.
+
+        Raises
+        ------
+        WebError
+            The provider cannot be reached or refuses.
+        InvalidInputError
+            There are no words to search for.
+        """
+        found = await self.search(query.text, arguments.offset, arguments.limit)
+        thumbnails = await self.fetch_thumbnails(found.images)
+        build = partial(_build_hit, catalog, self.provider.name, now=now)
+        hits = [
+            await anyio.to_thread.run_sync(partial(build, image, thumbnail))
+            for image, thumbnail in zip(found.images, thumbnails, strict=True)
+        ]
+        seen = arguments.offset + len(hits)
+        total = seen if found.total is None else found.total
+        notes = (*query.notes, *_list_notes(query, arguments, thumbnails))
+        return HitPage(tuple(hits), total, found.total is not None, arguments.offset, notes=notes)
 
     async def search(self, text: str, offset: int, limit: int) -> WebAnswer:
         """Some of the pictures that a provider finds.
@@ -156,3 +183,26 @@ async def _get(request: WebRequest) -> tuple[int, bytes]:
             if len(data) > _MAX_DOCUMENT:
                 raise WebError(f"The answer is larger than {_MAX_DOCUMENT >> 20} MB and was not read.")
         return response.status_code, bytes(data)
+
+
+def _build_hit(catalog: ImageCatalog, provider: str, image: WebImage, thumbnail: bytes | None, now: datetime) -> Hit:
+    return Hit(
+        record=identify_origin(
+            catalog, image.image, created=now, prompt=image.title, width=image.width, height=image.height
+        ),
+        metadata=ImageMetadata("", image.width, image.height),
+        match="web",
+        kind=f"{provider}: {image.source}" if image.source else provider,
+        place=image.image,
+        source=thumbnail or b"",
+        web=image,
+    )
+
+
+def _list_notes(query: Query, arguments: SearchArguments, thumbnails: list[bytes | None]) -> list[str]:
+    notes = []
+    if query.filters or query.since or query.until or query.excluded or arguments.like is not None:
+        notes.append("On the web only words are searched for; filters and like were left out.")
+    if missing := thumbnails.count(None):
+        notes.append(f"{missing} of {len(thumbnails)} thumbnails could not be fetched.")
+    return notes

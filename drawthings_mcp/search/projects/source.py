@@ -1,7 +1,4 @@
-"""Draw Things' own project files: every picture of their histories (formats §5).
-
-Owns which files are looked into. Reading them is ``search/projects``'.
-"""
+"""Draw Things' own project files as a source: every picture of their histories (formats §5)."""
 
 from __future__ import annotations
 
@@ -13,9 +10,8 @@ from pathlib import Path
 
 from drawthings_mcp.errors import InvalidImageError, InvalidInputError
 from drawthings_mcp.metadata.dialect import ImageMetadata
-from drawthings_mcp.search.entry import Entry, Listing, Stamp
-from drawthings_mcp.search.projects import ProjectFile, format_reference
-from drawthings_mcp.search.sources.folder import is_plain_file, walk
+from drawthings_mcp.search.projects.project_file import ProjectFile, format_reference
+from drawthings_mcp.search.source import Entry, FileStamp, Listing, is_plain_file, walk
 from drawthings_mcp.tensors.pixels import ImageLike
 
 KIND = "projects"
@@ -54,8 +50,8 @@ class ProjectSource:
         try:
             with ProjectFile(path, _PATIENCE) as project:
                 for entry in project.list_entries():
-                    facts = entry.facts
-                    yield Entry(str(entry.id), _identify(entry.id, facts), path.stem, modified, facts)
+                    metadata = entry.metadata
+                    yield Entry(str(entry.id), _identify(entry.id, metadata), path.stem, modified, metadata)
         except InvalidImageError:
             raise
         except InvalidInputError:
@@ -71,16 +67,25 @@ class ProjectSource:
             return project.read_thumbnail(int(key)) or project.read_image(int(key))
 
 
-def _add_log(path: Path, stamp: Stamp) -> Stamp:
+def _add_log(path: Path, stamp: FileStamp) -> FileStamp:
     """What was written last may still be in the log beside the file."""
     try:
         log = path.with_name(f"{path.name}-wal").stat()
     except OSError:
         return stamp
-    return Stamp(stamp.inode, stamp.size + log.st_size, max(stamp.mtime_ns, log.st_mtime_ns))
+    return FileStamp(stamp.inode, stamp.size + log.st_size, max(stamp.mtime_ns, log.st_mtime_ns))
 
 
-def _identify(entry_id: int, facts: ImageMetadata) -> str:
+def _identify(entry_id: int, metadata: ImageMetadata) -> str:
     """The same in every copy of a project, wherever it lies."""
-    told = (entry_id, facts.created, facts.seed, facts.model, facts.width, facts.height, facts.steps, facts.prompt)
+    told = (
+        entry_id,
+        metadata.created,
+        metadata.seed,
+        metadata.model,
+        metadata.width,
+        metadata.height,
+        metadata.steps,
+        metadata.prompt,
+    )
     return f"project-{hashlib.blake2b(repr(told).encode(), digest_size=_DIGEST).hexdigest()}"

@@ -1,0 +1,169 @@
+"""Folders of pictures, and which sources are in the folders that the user allowed.
+
+Owns which files count as pictures, and how folders of ComfyUI and LM Studio are recognised (formats §8.1).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path, PurePath
+from typing import BinaryIO, TypeAlias
+
+from drawthings_mcp.metadata.dialect import ImageMetadata
+from drawthings_mcp.search.projects.source import ProjectSource
+from drawthings_mcp.search.source import (
+    Entry,
+    FileStamp,
+    Listing,
+    PictureSource,
+    fingerprint,
+    is_plain_file,
+    place_name,
+    walk,
+)
+
+ReadFacts: TypeAlias = Callable[[BinaryIO, Path], ImageMetadata]
+"""What an open picture file says about itself; the path is what errors call it."""
+
+SUFFIXES = frozenset(
+    {".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
+)
+GENERATED, FOLDERS, COMFYUI, LM_STUDIO = "generated", "folders", "comfyui", "lm-studio"
+_FRAME = re.compile(r"(.+)-\d{4,}\.png")
+"""As ``library.FrameSet`` names frames."""
+_COMFYUI_PARTS = ("output", "custom_nodes", "models")
+_ATTACHMENTS = "user-files"
+"""Where LM Studio keeps attachments of chats, each with a file that describes it."""
+_WORKING_FOLDERS = "working-directories"
+"""Where LM Studio keeps pictures of tool results, by chat."""
+_MAX_DESCRIPTION = 4 << 20
+"""Bytes of an attachment's description, which contains a preview."""
+
+
+@dataclass(frozen=True, slots=True)
+class FolderSource:
+    """Pictures in a folder.
+
+    Links are not followed: they lead in circles, or out of the folders that the user allowed. Attachments of LM Studio
+    are found under the names that they had.
+
+    Attributes
+    ----------
+    kind
+        ``folders``; ``generated`` for our own library; ``comfyui`` and ``lm-studio`` for folders of those programs.
+    read_facts
+        What a picture says about itself.
+    skipped
+        Folders below it that are sources of their own.
+    """
+
+    kind: str
+    root: Path
+    read_facts: ReadFacts
+    skipped: frozenset[Path] = field(default_factory=frozenset)
+
+    def is_there(self) -> bool:
+        """Whether the folder is there."""
+        return self.root.is_dir()
+
+    def list_folders(self) -> Iterator[Listing]:
+        """Every folder and its pictures; of the frames of our own videos the first one only."""
+        for listing in walk(self.root, SUFFIXES, self.skipped):
+            yield listing._replace(files=_drop_frames(listing.files)) if self.kind == GENERATED else listing
+
+    def read(self, path: Path) -> Iterator[Entry]:
+        """The one picture of a file."""
+        with path.open("rb") as file:
+            metadata = self.read_facts(file, path)
+            content = fingerprint(file)
+            modified = datetime.fromtimestamp(os.fstat(file.fileno()).st_mtime, UTC)
+        name = _find_original_name(path) if self.kind == LM_STUDIO else ""
+        yield Entry("", content, name or place_name(path), modified, metadata)
+
+    def find_place(self, path: Path, key: str) -> str | None:
+        """Its path, when it is still there."""
+        return str(path) if is_plain_file(path) else None
+
+    def read_preview(self, path: Path, key: str) -> Path | bytes:
+        """The file itself."""
+        return path
+
+
+def choose_sources(output_dir: Path, folders: Sequence[Path], read_facts: ReadFacts) -> tuple[PictureSource, ...]:
+    """The sources in some folders, and our own library; no file belongs to two.
+
+    Parameters
+    ----------
+    output_dir
+        Our own library.
+    folders
+        What is to be searched besides; a ComfyUI installation or LM Studio's home stand for what people keep there.
+        Each may have project files as well as pictures.
+    """
+    roots = {_resolve(output_dir): GENERATED}
+    for folder in folders:
+        for root, kind in _recognise(_resolve(folder)):
+            roots.setdefault(root, kind)
+    sources: list[PictureSource] = []
+    for root, kind in roots.items():
+        others = frozenset(roots) - {root}
+        sources.append(FolderSource(kind, root, read_facts, others))
+        if kind == FOLDERS:
+            sources.append(ProjectSource(root, others))
+    return tuple(sources)
+
+
+def _recognise(folder: Path) -> Iterator[tuple[Path, str]]:
+    if _is_lm_studio(folder):
+        yield folder / _ATTACHMENTS, LM_STUDIO
+        yield folder / _WORKING_FOLDERS, LM_STUDIO
+    elif _is_comfyui(folder):
+        yield folder / "output", COMFYUI
+    else:
+        yield folder, COMFYUI if folder.name == "output" and _is_comfyui(folder.parent) else FOLDERS
+
+
+def _is_comfyui(folder: Path) -> bool:
+    return all((folder / part).is_dir() for part in _COMFYUI_PARTS)
+
+
+def _resolve(folder: Path) -> Path:
+    """Where a folder really is: two spellings of one folder would index it twice."""
+    try:
+        return folder.expanduser().resolve()
+    except (OSError, RuntimeError):
+        return folder.absolute()
+
+
+def _is_lm_studio(folder: Path) -> bool:
+    """Whether a folder is LM Studio's home."""
+    return (folder / _ATTACHMENTS).is_dir() and (folder / "conversations").is_dir()
+
+
+def _find_original_name(path: Path) -> str:
+    """The name that an attachment had; empty when nothing tells it."""
+    description = path.with_name(f"{path.name}.metadata.json")
+    try:
+        if description.stat().st_size > _MAX_DESCRIPTION:
+            return ""
+        name = json.loads(description.read_bytes()).get("originalName", "")
+    except (OSError, ValueError, AttributeError, RecursionError):
+        return ""
+    return PurePath(name).stem if isinstance(name, str) else ""
+
+
+def _drop_frames(files: dict[str, FileStamp]) -> dict[str, FileStamp]:
+    """Without those that follow the first frame of a video: all of them say and show nearly the same."""
+    firsts = {name: _name_first_frame(name) for name in files}
+    return {name: stamp for name, stamp in files.items() if firsts[name] == name or firsts[name] not in files}
+
+
+def _name_first_frame(name: str) -> str:
+    """The file of the first frame, for one that may be a later one; otherwise empty."""
+    match = _FRAME.fullmatch(name)
+    return f"{match[1]}-0001.png" if match else ""

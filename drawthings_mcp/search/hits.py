@@ -1,0 +1,319 @@
+"""What a search found: pictures with their ids, where they are, and pages of them as text and JSON.
+
+A picture's id is its own when it is one of ours, otherwise a ``p``, the same in every search.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from drawthings_mcp.errors import DrawThingsError
+from drawthings_mcp.search.source import FileStamp, stamp_of
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from drawthings_mcp.library.catalog import ImageCatalog
+    from drawthings_mcp.library.records import ImageRecord
+    from drawthings_mcp.metadata.dialect import ImageMetadata
+    from drawthings_mcp.search.matching import MatchedPicture
+    from drawthings_mcp.search.providers.provider import WebImage
+    from drawthings_mcp.search.query import Match
+    from drawthings_mcp.search.source import PictureSource
+    from drawthings_mcp.tensors.pixels import ImageLike
+
+_OWN = frozenset("vai")
+_REMEMBERED_HASHES = 4096
+_ORDER = ("generated", "projects", "comfyui", "lm-studio", "folders")
+"""Which place of a picture is shown when it has several: the one that tells most."""
+_ENDING = ".ckpt"
+_MAX_TEXT = 80
+"""Characters of a prompt in a row."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A picture that a search found.
+
+    Attributes
+    ----------
+    record
+        Its entry in the catalog: the id under which every tool takes it.
+    metadata
+        What its file tells, as it stands in the index; of a picture on the web, only the size.
+    match
+        How it was found.
+    kind
+        Where: ``generated``, ``folders``, ``comfyui``, ``lm-studio``, ``projects``, or the provider of a web search.
+    place
+        Its path, ``project://<file>#<key>``, or the URL of the picture on the web.
+    source
+        What shows it: its file, or a small picture of one that has no file of its own; empty when it cannot be shown.
+    web
+        What the provider tells of a picture on the web.
+    """
+
+    record: ImageRecord
+    metadata: ImageMetadata
+    match: Match
+    kind: str
+    place: str
+    source: ImageLike = field(repr=False)
+    web: WebImage | None = None
+
+    @property
+    def id(self) -> str:
+        """``v3`` for pictures of our own, ``p2`` for others; the same picture has the same id in every search."""
+        return self.record.id
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels, upright; 0 where nobody told."""
+        return self.metadata.width, self.metadata.height
+
+    @property
+    def text(self) -> str:
+        """Its prompt; the title of a picture on the web."""
+        return self.metadata.prompt if self.web is None else self.web.title
+
+    @property
+    def loras(self) -> list[str]:
+        """Names, with weights where they are known: ``style@0.8``."""
+        return [name if weight is None else f"{name}@{weight:g}" for name, weight in self.metadata.loras]
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether there is anything to show."""
+        return not isinstance(self.source, bytes) or bool(self.source)
+
+    def to_json(self) -> dict[str, object]:
+        """As JSON-serialisable dict."""
+        metadata, web = self.metadata, self.web
+        return {
+            "id": self.id,
+            "text": self.text,
+            "width": metadata.width,
+            "height": metadata.height,
+            "model": metadata.model,
+            "loras": self.loras,
+            "seed": metadata.seed,
+            "match": self.match,
+            "source": self.kind,
+            "created": metadata.created.isoformat() if metadata.created else None,
+            "place": self.place,
+            "page": web.page if web else "",
+            "licence": web.licence if web else "",
+            "attribution": web.attribution if web else "",
+        }
+
+    def describe(self) -> str:
+        """``p1 • a red fox • 1024×1024 • z_image • style@0.8 • words • folders • 2026-11-20``."""
+        text = " ".join(self.text.split())
+        shown = text if len(text) <= _MAX_TEXT else f"{text[: _MAX_TEXT - 1]}…"
+        parts = (
+            self.id,
+            shown or "(no prompt)",
+            f"{self.size[0]}×{self.size[1]}" if all(self.size) else "",
+            self.metadata.model.removesuffix(_ENDING),
+            ", ".join(lora.replace(_ENDING, "") for lora in self.loras),
+            self.match,
+            self.kind,
+            f"{self.metadata.created:%Y-%m-%d}" if self.metadata.created else "",
+            *((self.web.licence or self.web.attribution, self.web.page) if self.web else ()),
+        )
+        return " • ".join(filter(None, parts))
+
+
+@dataclass(frozen=True, slots=True)
+class HitPage:
+    """One page of what was found.
+
+    Attributes
+    ----------
+    total
+        Hits on all pages; at least so many when ``is_exact`` is False.
+    pending
+        Files that are not in the index yet; they may be hits as well.
+    notes
+        What the reader should know, one sentence each.
+    """
+
+    hits: tuple[Hit, ...]
+    total: int
+    is_exact: bool
+    offset: int
+    pending: int = 0
+    notes: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, object]:
+        """As JSON-serialisable dict."""
+        return {
+            "total": self.total,
+            "is_exact": self.is_exact,
+            "offset": self.offset,
+            "pending": self.pending,
+            "hits": [hit.to_json() for hit in self.hits],
+            "notes": list(self.notes),
+        }
+
+    def describe_rest(self) -> Iterator[str]:
+        """How to get the rest, how much is not indexed yet, and what else there is to say."""
+        shown = self.offset + len(self.hits)
+        at_least = "" if self.is_exact else "at least "
+        if not self.hits and self.total:
+            yield f"There are {at_least}{self.total} hits; offset={self.offset} is past the last."
+        elif not self.hits:
+            yield "Nothing was found. Use fewer or other words, leave filters out, or search another source."
+        elif shown < self.total:
+            yield f"{shown} of {at_least}{self.total}; go on with offset={shown}"
+        elif not self.is_exact:
+            yield f"These are the best {shown}, perhaps there are more; go on with offset={shown}"
+        if self.pending:
+            yield f"{self.pending} files are not indexed yet; search again in a while."
+        yield from (f"note: {note}" for note in self.notes)
+
+
+@dataclass(frozen=True, slots=True)
+class PictureLocation:
+    """Where a picture is right now.
+
+    Attributes
+    ----------
+    reference
+        Its path, or ``project://<file>#<key>``.
+    """
+
+    source: PictureSource
+    file: Path
+    key: str
+    reference: str
+
+
+class HitBuilder:
+    """Pictures of the index → hits. Blocks.
+
+    Parameters
+    ----------
+    sources
+        Those that are there, by ``source_key``.
+    """
+
+    def __init__(
+        self, connection: sqlite3.Connection, sources: Mapping[str, PictureSource], catalog: ImageCatalog
+    ) -> None:
+        self._connection = connection
+        self._sources = sources
+        self._catalog = catalog
+
+    def is_alive(self, picture: int) -> bool:
+        """Whether a picture is still at one of its places."""
+        return self._find_location(picture) is not None
+
+    def build(self, matched: MatchedPicture) -> Hit | None:
+        """A hit; None when the picture is gone."""
+        location = self._find_location(matched.picture)
+        metadata = self._read_metadata(matched.picture)
+        if location is None or metadata is None:
+            return None
+        try:
+            record = self._identify(location, metadata)
+        except OSError:
+            return None
+        kind = location.source.kind
+        return Hit(record, metadata, matched.match, kind, location.reference, _read_preview(location))
+
+    def _find_location(self, picture: int) -> PictureLocation | None:
+        """The best place of a picture; None when it is nowhere any more."""
+        locations = []
+        for key, path, entry in list_places(self._connection, picture):
+            source = self._sources.get(key)
+            reference = source.find_place(path, entry) if source is not None else None
+            if source is not None and reference is not None:
+                locations.append(PictureLocation(source, path, entry, reference))
+        return min(locations, key=_rank_location, default=None)
+
+    def _read_metadata(self, picture: int) -> ImageMetadata | None:
+        from drawthings_mcp.metadata.dialect import ImageMetadata
+
+        row = self._connection.execute(
+            "SELECT dialect, width, height, prompt, model, loras, seed, created FROM pictures WHERE id = ?", (picture,)
+        ).fetchone()
+        if row is None:
+            return None
+        dialect, width, height, prompt, model, loras, seed, created = row
+        return ImageMetadata(
+            dialect,
+            width,
+            height,
+            prompt,
+            model=model,
+            loras=tuple((name, weight) for name, weight in json.loads(loras)),
+            seed=int(seed) if seed else None,
+            created=datetime.fromisoformat(created),
+        )
+
+    def _identify(self, location: PictureLocation, metadata: ImageMetadata) -> ImageRecord:
+        assert metadata.created is not None
+        told: dict[str, Any] = {
+            name: getattr(metadata, name) for name in ("created", "prompt", "model", "width", "height")
+        }
+        if location.key:
+            return identify_origin(self._catalog, location.reference, **told)
+        sha256 = _hash(location.file, stamp_of(location.file.stat()))
+        return _find_own(self._catalog, location.file, sha256) or self._catalog.register_file(
+            "p", location.file, sha256=sha256, **told
+        )
+
+
+def identify_origin(catalog: ImageCatalog, origin: str, **told: Any) -> ImageRecord:
+    """The record of something that was found and is no file, with what is told about it when it is new."""
+    return catalog.find_by_origin(origin) or catalog.register_found(origin, **told)
+
+
+def list_places(connection: sqlite3.Connection, picture: int) -> list[tuple[str, Path, str]]:
+    """The source's key, the file and the key within it of every place of a picture."""
+    rows = connection.execute(
+        "SELECT roots.path, source, folders.path, files.name, entry FROM places JOIN files ON files.id = places.file "
+        "JOIN folders ON folders.id = files.folder JOIN roots ON roots.id = folders.root WHERE picture = ?",
+        (picture,),
+    )
+    return [(source_key(root, kind), Path(folder, name), key) for root, kind, folder, name, key in rows]
+
+
+def source_key(root: str | Path, kind: str) -> str:
+    """What tells a source from others."""
+    return f"{root}\n{kind}"
+
+
+def _find_own(catalog: ImageCatalog, path: Path, sha256: str) -> ImageRecord | None:
+    """The record of one of our own pictures: generated, brought in, or made from others."""
+    record = catalog.find_by_hash(sha256) or catalog.find_by_path(path)
+    return record if record is not None and record.id[0] in _OWN and record.sha256 in ("", sha256) else None
+
+
+@lru_cache(_REMEMBERED_HASHES)
+def _hash(path: Path, _stamp: FileStamp) -> str:
+    """SHA-256 of a file, in hexadecimal; remembered as long as the file does not change."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _read_preview(location: PictureLocation) -> ImageLike:
+    if not location.key:
+        return location.file
+    try:
+        return location.source.read_preview(location.file, location.key)
+    except DrawThingsError:
+        return b""  # it is listed all the same, as one that cannot be shown
+
+
+def _rank_location(location: PictureLocation) -> tuple[int, int, str]:
+    """Copies have longer names than what they were copied from."""
+    return _ORDER.index(location.source.kind), len(location.reference), location.reference

@@ -1,0 +1,200 @@
+"""What a source of pictures is: its contract, the values that it hands to the index, how its folders are walked.
+
+A fingerprint tells copies from each other by a few kilobytes of each; it is kept with tags and must not change.
+"""
+
+from __future__ import annotations
+
+import filecmp
+import hashlib
+import os
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from drawthings_mcp.metadata.dialect import ImageMetadata
+    from drawthings_mcp.tensors.pixels import ImageLike
+
+_PART = 16 * 1024
+"""Bytes of each end that are read: the beginning has the metadata, the end the checksum of a PNG's pixels."""
+_DIGEST = 16
+
+
+class FileStamp(NamedTuple):
+    """What tells that a file has changed without reading it."""
+
+    inode: int
+    size: int
+    mtime_ns: int
+
+
+def stamp_of(status: os.stat_result) -> FileStamp:
+    """The stamp of a file."""
+    # Some file systems use all 64 bits; the database's numbers are signed.
+    inode = status.st_ino if status.st_ino < 1 << 63 else status.st_ino - (1 << 64)
+    return FileStamp(inode, status.st_size, status.st_mtime_ns)
+
+
+def place_name(path: Path) -> str:
+    """What people would call a file: its own name and that of its folder."""
+    return f"{path.stem} {path.parent.name}"
+
+
+class Listing(NamedTuple):
+    """The files of one folder.
+
+    Attributes
+    ----------
+    problem
+        Why the folder could not be listed; then nothing is known of its files.
+    """
+
+    folder: Path
+    files: dict[str, FileStamp]
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One picture as its source describes it.
+
+    Attributes
+    ----------
+    key
+        Which picture of its file; empty when the file is the picture.
+    content
+        The same for the same picture wherever it is, and for no other.
+    name
+        What people would call it: a file's name without its suffix, the folder's name.
+    modified
+        Time zone aware; counts when the picture itself tells no date.
+    """
+
+    key: str
+    content: str
+    name: str
+    modified: datetime
+    metadata: ImageMetadata
+
+
+@runtime_checkable
+class PictureSource(Protocol):
+    """A place where pictures are: what is there, and what one file of it contains."""
+
+    @property
+    def kind(self) -> str:
+        """``generated``, ``folders``, ``comfyui``, ``lm-studio`` or ``projects``."""
+
+    @property
+    def root(self) -> Path:
+        """Everything of the source is below it; absolute."""
+
+    def is_there(self) -> bool:
+        """Whether the root is; a disk may be disconnected."""
+
+    def list_folders(self) -> Iterator[Listing]:
+        """Every folder and its files.
+
+        Raises
+        ------
+        FileNotFoundError
+            The root is not there: a disk that is not connected, perhaps.
+        """
+
+    def read(self, path: Path) -> Iterator[Entry]:
+        """The pictures of one file.
+
+        Raises
+        ------
+        DrawThingsError
+            The file cannot be read, or is no picture.
+        """
+
+    def find_place(self, path: Path, key: str) -> str | None:
+        """How the picture is referred to: its path, or ``project://<file>#<key>``; None when it is there no more."""
+
+    def read_preview(self, path: Path, key: str) -> ImageLike:
+        """What shows the picture; it may be small.
+
+        Raises
+        ------
+        DrawThingsError
+            There is none.
+        """
+
+
+def fingerprint(file: BinaryIO) -> str:
+    """Equal for equal files, and nearly always different for others: size and both ends."""
+    size = file.seek(0, os.SEEK_END)
+    digest = hashlib.blake2b(str(size).encode(), digest_size=_DIGEST)
+    for start in (0, max(0, size - _PART)):
+        file.seek(start)
+        digest.update(file.read(_PART))
+    return digest.hexdigest()
+
+
+def are_copies(one: Path, other: Path) -> bool:
+    """Whether two files of one fingerprint are byte for byte the same; not when one cannot be read."""
+    try:
+        return one.stat().st_size <= 2 * _PART or filecmp.cmp(one, other, shallow=False)
+    except OSError:
+        return False
+
+
+def tell_apart(content: str, path: Path) -> str:
+    """The identity of a file whose fingerprint another file has that is no copy of it."""
+    with path.open("rb") as file:
+        return f"{content}-{hashlib.file_digest(file, 'sha256').hexdigest()[:_DIGEST]}"
+
+
+def walk(root: Path, suffixes: Collection[str], skipped: Collection[Path] = ()) -> Iterator[Listing]:
+    """A folder and those below it, each with its files of some suffixes; nothing hidden.
+
+    Raises
+    ------
+    FileNotFoundError
+        The root is not there.
+    """
+    if not root.is_dir():
+        raise FileNotFoundError(str(root))
+    waiting = [root]
+    while waiting:
+        folder = waiting.pop()
+        try:
+            listing, below = _list_folder(folder, suffixes)
+        except OSError as error:
+            yield Listing(folder, {}, f"{folder} cannot be listed: {error.strerror}.")
+            continue
+        waiting += sorted(set(below).difference(skipped), reverse=True)
+        yield listing
+
+
+def _list_folder(folder: Path, suffixes: Collection[str]) -> tuple[Listing, list[Path]]:
+    files: dict[str, FileStamp] = {}
+    below: list[Path] = []
+    with os.scandir(folder) as found:
+        for item in found:
+            if item.name.startswith(".") or not _is_text(item.name):
+                continue
+            if item.is_dir(follow_symlinks=False):
+                below.append(folder / item.name)
+            elif os.path.splitext(item.name)[1].lower() in suffixes and item.is_file(follow_symlinks=False):  # noqa: PTH122
+                files[item.name] = stamp_of(item.stat(follow_symlinks=False))
+    return Listing(folder, files), below
+
+
+def is_plain_file(path: Path) -> bool:
+    """Whether there is a file that is no link: one may lead out of the folders that the user allowed."""
+    return path.is_file() and not path.is_symlink()
+
+
+def _is_text(name: str) -> bool:
+    """Whether a name can be written down; those that some other system made are bytes."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,210 @@
+"""When the index is brought up to date: within a search's budget, and in the background after it.
+
+A run has three phases: what pictures say is read, their visual features are measured, embeddings are asked for.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
+
+import anyio
+import anyio.to_thread
+
+from drawthings_mcp.errors import DrawThingsError
+from drawthings_mcp.search.database import DamagedIndexError
+from drawthings_mcp.search.embeddings import run_embedding
+from drawthings_mcp.search.indexing import IndexReport, ReportProgress, Stop, never, run_indexing
+from drawthings_mcp.search.visual.index import run_visual_indexing
+
+if TYPE_CHECKING:
+    from anyio.abc import TaskGroup
+
+    from drawthings_mcp.databases import Database
+    from drawthings_mcp.search.source import PictureSource
+    from drawthings_mcp.web.endpoint import Endpoint
+
+_logger = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+class IndexUpdater:
+    """Starts runs of indexing and waits for them, never longer than it should.
+
+    The second and the third phase may take hours; what is new meanwhile is read all the same.
+
+    Parameters
+    ----------
+    choose_sources
+        What is searched now, by ``source_key``; blocks.
+    endpoint
+        For embeddings, which are only asked for in the background.
+    background
+        Where runs go on; without it they stop at the end of the budget.
+    fresh_for
+        Seconds after a complete run for which no other is begun; as many times longer as it took seconds to find out
+        what there is.
+    """
+
+    def __init__(
+        self,
+        index: Database,
+        tags: Database,
+        choose_sources: Callable[[], Mapping[str, PictureSource]],
+        endpoint: Endpoint | None,
+        background: TaskGroup | None,
+        fresh_for: float,
+    ) -> None:
+        self._index = index
+        self._tags = tags
+        self._choose_sources = choose_sources
+        self._endpoint = endpoint
+        self._background = background
+        self._fresh_for = fresh_for
+        self._fresh_until = float("-inf")
+        self._reading = _BackgroundWork(partial(self._report_errors, self._read_and_go_on))
+        self._measuring = _BackgroundWork(partial(self._report_errors, partial(_run_in_thread, self.measure)))
+        self._embedding = _BackgroundWork(partial(self._report_errors, self.embed))
+        self._report: IndexReport | None = None
+        self._error: DrawThingsError | None = None
+
+    @property
+    def is_reading(self) -> bool:
+        """Whether the first phase of a run is under way."""
+        return self._reading.is_under_way
+
+    def expire(self) -> None:
+        """Something has changed: the next search begins another run, also when one is under way."""
+        self._fresh_until = float("-inf")
+        if self._background is not None and self.is_reading:
+            self._reading.begin(self._background)
+
+    async def refresh(
+        self, budget: float, *, with_features: bool, report: ReportProgress | None = None
+    ) -> IndexReport | None:
+        """What the newest run found; None when it is not that far yet.
+
+        Parameters
+        ----------
+        with_features
+            Whether visual features are needed as well.
+        report
+            Called from another thread, when there is no background in which the run could go on.
+
+        Raises
+        ------
+        StorageError
+            The index cannot be written.
+        """
+        if self._background is None:
+            await self._run_within(budget, with_features, report)
+        else:
+            await self._wait(self._background, budget, with_features)
+        if self._error is not None:
+            error, self._error = self._error, None
+            raise error
+        result, self._report = self._report, None
+        return result
+
+    def read(self, should_stop: Stop = never, report: ReportProgress | None = None) -> IndexReport:
+        """The first phase. Blocks, and calls ``report`` from its thread, now and then."""
+        sources = list(self._choose_sources().values())
+        run = partial(run_indexing, self._index, self._tags, sources, should_stop=should_stop, report=report)
+        try:
+            return run()
+        except DamagedIndexError:
+            return run()
+
+    def measure(self, should_stop: Stop = never, report: ReportProgress | None = None) -> None:
+        """The second phase. Blocks."""
+        run_visual_indexing(self._index, self._choose_sources(), should_stop=should_stop, report=report)
+
+    async def embed(self, should_stop: Stop = never, report: ReportProgress | None = None) -> None:
+        """The third phase; none without an endpoint."""
+        if self._endpoint is not None:
+            await run_embedding(self._index, self._endpoint, should_stop=should_stop, report=report)
+
+    async def _run_within(self, budget: float, with_features: bool, report: ReportProgress | None) -> None:
+        start = time.monotonic()
+        end = start + budget
+
+        def is_over() -> bool:
+            return time.monotonic() >= end
+
+        if start >= self._fresh_until:
+            self._report = await anyio.to_thread.run_sync(partial(self.read, is_over, report))
+            if self._report.is_complete:
+                self._rest(self._report)
+        if with_features:
+            await anyio.to_thread.run_sync(partial(self.measure, is_over, report))
+
+    async def _wait(self, background: TaskGroup, budget: float, with_features: bool) -> None:
+        if not self.is_reading and time.monotonic() >= self._fresh_until:
+            self._reading.begin(background)
+        with anyio.move_on_after(budget):
+            await self._reading.wait()
+            if with_features:
+                await self._measuring.wait()
+
+    async def _read_and_go_on(self, should_stop: Stop) -> None:
+        self._report = await _run_in_thread(self.read, should_stop)
+        self._rest(self._report)
+        assert self._background is not None
+        self._measuring.begin(self._background)
+        self._embedding.begin(self._background)
+
+    async def _report_errors(self, work: Callable[[Stop], Awaitable[object]], should_stop: Stop) -> None:
+        """An error is reported by the next search; a mistake of ours ends this phase, not the program around it."""
+        try:
+            await work(should_stop)
+        except DrawThingsError as error:
+            _logger.warning("%s", error)
+            self._error = error
+        except Exception:
+            _logger.exception("Indexing ended early")
+
+    def _rest(self, report: IndexReport) -> None:
+        """Begin no other run too soon after one."""
+        self._fresh_until = time.monotonic() + self._fresh_for * max(1.0, report.listing_seconds)
+
+
+class _BackgroundWork:
+    """Work that never runs twice at once; asked for while it is under way, it is done once more."""
+
+    def __init__(self, work: Callable[[Stop], Awaitable[object]]) -> None:
+        self._work = work
+        self._is_wanted = False
+        self._done: anyio.Event | None = None
+
+    @property
+    def is_under_way(self) -> bool:
+        return self._done is not None
+
+    def begin(self, background: TaskGroup) -> None:
+        self._is_wanted = True
+        if self._done is None:
+            self._done = anyio.Event()
+            background.start_soon(self._run, self._done)
+
+    async def wait(self) -> None:
+        if self._done is not None:
+            await self._done.wait()
+
+    async def _run(self, done: anyio.Event) -> None:
+        stopped = threading.Event()
+        try:
+            while self._is_wanted:
+                self._is_wanted = False
+                await self._work(stopped.is_set)
+        finally:
+            stopped.set()
+            self._done = None
+            done.set()
+
+
+async def _run_in_thread(work: Callable[[Stop], T], should_stop: Stop) -> T:
+    return await anyio.to_thread.run_sync(partial(work, should_stop), abandon_on_cancel=True)
