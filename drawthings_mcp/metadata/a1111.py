@@ -1,7 +1,4 @@
-"""The text ``parameters`` of AUTOMATIC1111's WebUI, Forge, SD.Next and all that imitate it (formats §4.3).
-
-Owns that text's grammar. Knows nothing of files.
-"""
+"""The text ``parameters`` of AUTOMATIC1111's WebUI, Forge, SD.Next and all that imitate it (formats §4.3)."""
 
 from __future__ import annotations
 
@@ -9,7 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 
-from drawthings_mcp.metadata.dialect import ImageMetadata, ImageTags, check_values, find_float, find_int
+from drawthings_mcp.metadata.dialect import ImageMetadata, ImageTags, Weights, check_values, find_float, find_int
 
 _STEPS = re.compile(r"(?:^|,)\s*Steps:\s*\d")
 _COMPANIONS = re.compile(r"(?:^|,)\s*(Sampler|CFG scale|Seed|Size):")
@@ -23,19 +20,13 @@ _MAX_PAIRS = 1000
 
 
 def parse_a1111(tags: ImageTags) -> ImageMetadata | None:
-    """The facts in a text of this grammar; None for any other text."""
+    """What a text of this grammar says; None for any other text."""
     text = tags.parameters
     return None if "Steps:" not in text or text.lstrip().startswith("{") else parse_parameters(text)
 
 
 def parse_parameters(text: str) -> ImageMetadata | None:
-    """The facts in a text; None when no line of it is a line of parameters.
-
-    Raises
-    ------
-    InvalidImageError
-        The text has more values than are read.
-    """
+    """The same of a text; None when no line of it is a line of parameters."""
     check_values(text)
     lines = text.splitlines()
     place = _find_parameters(lines)
@@ -44,6 +35,7 @@ def parse_parameters(text: str) -> ImageMetadata | None:
     before = next((number for number, line in enumerate(lines[:place]) if line.startswith(_NEGATIVE)), place)
     values = parse_pairs(lines[place])
     prompt, loras = take_loras("\n".join(lines[:before]))
+    has_hires = any(key.startswith("Hires") for key in values)
     return ImageMetadata(
         dialect="a1111",
         prompt=prompt,
@@ -54,9 +46,7 @@ def parse_parameters(text: str) -> ImageMetadata | None:
         steps=find_int(values.get("Steps")),
         guidance_scale=_find_guidance(values),
         sampler=join_sampler(values.get("Sampler", ""), values.get("Schedule type", "")),
-        strength=None
-        if any(key.startswith("Hires") for key in values)
-        else find_float(values.get("Denoising strength")),
+        strength=None if has_hires else find_float(values.get("Denoising strength")),
         software=_name_software(values),
     )
 
@@ -102,7 +92,7 @@ def _read_value(line: str, place: int) -> tuple[str, int]:
     return line[place:end].strip(), end
 
 
-def take_loras(prompt: str) -> tuple[str, tuple[tuple[str, float | None], ...]]:
+def take_loras(prompt: str) -> tuple[str, Weights]:
     """A prompt without its LoRA tags, and the LoRAs: ``<lora:name:weight>``, or with two weights the model's last."""
     loras = [(match[1].strip(), _find_weight(match[2])) for match in _TAG.finditer(prompt)]
     clean = _TAG.sub("", prompt)
@@ -114,9 +104,7 @@ def _find_weight(text: str) -> float | None:
     return next((weight for weight in weights if weight is not None), None)
 
 
-def _add_hashed(
-    loras: tuple[tuple[str, float | None], ...], values: Mapping[str, str]
-) -> tuple[tuple[str, float | None], ...]:
+def _add_hashed(loras: Weights, values: Mapping[str, str]) -> Weights:
     """Those that only stand in the list of weights, or of hashes."""
     weights = dict(_split_pairs(values.get("Lora weights", "")))
     names = [*weights, *(name for name, _ in _split_pairs(values.get("Lora hashes", "")))]
@@ -136,8 +124,8 @@ def _find_guidance(values: Mapping[str, str]) -> float | None:
 
 def join_sampler(sampler: str, schedule: str) -> str:
     """Sampler and schedule as one name; a schedule that says nothing is left out."""
-    is_told = schedule and schedule.lower() not in ("automatic", "normal") and schedule.lower() not in sampler.lower()
-    return f"{sampler} {schedule}" if sampler and is_told else sampler
+    counts = schedule and schedule.lower() not in ("automatic", "normal") and schedule.lower() not in sampler.lower()
+    return f"{sampler} {schedule}" if sampler and counts else sampler
 
 
 def _name_software(values: Mapping[str, str]) -> str:

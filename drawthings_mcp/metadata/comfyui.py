@@ -1,22 +1,22 @@
 """ComfyUI: the graph that made a picture → what was asked of it (formats §4.2).
 
-Owns which node decides what. Anybody can write nodes, so inputs are known by their names rather than nodes by theirs.
+Anybody can write nodes, so inputs are known by their names rather than nodes by theirs.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
 from drawthings_mcp.metadata.a1111 import join_sampler
 from drawthings_mcp.metadata.comfyui_graph import Graph, GraphNode, Link, parse_prompt, parse_workflow, walk_up
-from drawthings_mcp.metadata.dialect import ImageMetadata, ImageTags, find_float, find_int, find_text
+from drawthings_mcp.metadata.dialect import ImageMetadata, ImageTags, Weights, find_float, find_int, find_text
 
 _SAMPLERS = frozenset(("SamplerCustom", "SamplerCustomAdvanced", "WanVideoSampler", "DrawThingsSampler"))
 _AGAIN = ("detailer", "upscale")
-"""Nodes that sample, but only to mend or enlarge what another made."""
+"""Nodes that sample, but only to repair or enlarge what another made."""
 _SEEDS = ("seed", "noise_seed")
 _MODELS = ("ckpt_name", "unet_name", "model_name", "base_ckpt_name", "gguf_name", "model")
 _STRENGTHS = ("denoise", "strength", "denoise_strength")
@@ -32,13 +32,30 @@ _WEIGHTS = ("strength_model", "strength", "model_weight", "model_str", "lora_wt"
 _MAX_DETOUR = 50
 """Nodes between an input and the number that is handed on to it."""
 _MAX_ENCODERS = 20
-"""Texts that are gathered where nothing tells which was used."""
+"""Texts that are gathered where it is not known which was used."""
 _PREFERRED = (*_SEEDS, "value", "int", "number", "float")
 """Inputs of a node that hands on a number, the likeliest first."""
 
+_ENCODED = ("populated_text", "text", "prompt", "t5xxl", "clip_l", "text_g", "text_l", "string", "value")
+"""Inputs of an encoder that hold its text; several when it has several."""
+_PLAIN = ("populated_text", "text", "string", "value", "prompt")
+_GLUED = ("concat", "join", "combine")
+_GLUE = ("delimiter", "separator")
+_FLAGS = frozenset((*_GLUE, "clean_whitespace", "linebreak_addition"))
+_DISCARDING = "ConditioningZeroOut"
+_OTHERWISE = frozenset(
+    (
+        *("clip", "model", "vae", "image", "images", "pixels", "mask", "samples", "latent", "latent_image"),
+        *("control_net", "clip_vision", "clip_vision_output", "style_model", "guidance", "seed", "noise_seed"),
+    )
+)
+"""Inputs by which no prompt comes."""
+_MAX_NODES = 150
+"""Of one prompt; each may need several frames of the stack."""
+
 
 def parse_comfyui(tags: ImageTags) -> ImageMetadata | None:
-    """What the graph that was executed, else of the one that was drawn; None when there is neither."""
+    """What the graph that was executed says, else the one that was drawn; None when there is neither."""
     graph = parse_prompt(tags.texts.get("prompt", "")) or parse_workflow(tags.texts.get("workflow", ""))
     return None if graph is None else _build_metadata(graph)
 
@@ -58,9 +75,9 @@ def _build_metadata(graph: Graph) -> ImageMetadata:
     guidance = _find_number(graph, guide, "cfg", "cfg_conds") if guidance is None else guidance
     return ImageMetadata(
         dialect="comfyui",
-        prompt=PromptReader(graph, "positive").read(Link("") if positive is None else positive)
+        prompt=_PromptReader(graph, "positive").read(Link("") if positive is None else positive)
         or _read_own(graph, sampler),
-        negative_prompt=PromptReader(graph, "negative").read(guide.get("negative", guide.get("text_embeds"))),
+        negative_prompt=_PromptReader(graph, "negative").read(guide.get("negative", guide.get("text_embeds"))),
         model=model,
         loras=loras,
         seed=_find_seed(graph, inputs),
@@ -76,9 +93,9 @@ def _build_metadata(graph: Graph) -> ImageMetadata:
 
 
 def _build_roughly(graph: Graph) -> ImageMetadata:
-    """What can be told without a sampler that is known: whatever is encoded, the first model."""
+    """The metadata without a sampler that is known: whatever is encoded, the first model."""
     encoders = islice((key for key, node in graph.items() if "TextEncode" in node.kind), _MAX_ENCODERS)
-    texts = [PromptReader(graph, "positive").read(Link(key)) for key in encoders]
+    texts = [_PromptReader(graph, "positive").read(Link(key)) for key in encoders]
     models = (_name_model(node) for node in graph.values())
     return ImageMetadata(
         dialect="comfyui",
@@ -91,7 +108,7 @@ def _build_roughly(graph: Graph) -> ImageMetadata:
 
 def _read_own(graph: Graph, sampler: GraphNode) -> str:
     """The prompt of a node that takes it as a text of its own."""
-    return PromptReader(graph, "positive").resolve(sampler.inputs.get("prompt", ""))
+    return _PromptReader(graph, "positive").resolve(sampler.inputs.get("prompt", ""))
 
 
 def _find_sampler(graph: Graph) -> GraphNode | None:
@@ -103,7 +120,7 @@ def _find_sampler(graph: Graph) -> GraphNode | None:
     order = [node for end in ends for node in walk_up(graph, Link(end), seen=seen)]
     # In a graph that runs in circles nothing is an end.
     candidates = [node for node in (*order, *graph.values()) if _samples(node)]
-    first = next((node for node in candidates if not _mends(node)), next(iter(candidates), None))
+    first = next((node for node in candidates if not _repairs(node)), next(iter(candidates), None))
     return first and _find_beginning(graph, first)
 
 
@@ -115,7 +132,7 @@ def _samples(node: GraphNode) -> bool:
     return has_seed and ("prompt" in names or ("steps" in names and not names.isdisjoint(("positive", "guider"))))
 
 
-def _mends(node: GraphNode) -> bool:
+def _repairs(node: GraphNode) -> bool:
     return any(word in node.kind.lower() for word in _AGAIN)
 
 
@@ -133,7 +150,7 @@ def _find_guided(graph: Graph, sampler: GraphNode) -> GraphNode:
     return next(named, sampler)
 
 
-def _find_model(graph: Graph, value: Any) -> tuple[str, tuple[tuple[str, float | None], ...]]:
+def _find_model(graph: Graph, value: Any) -> tuple[str, Weights]:
     """The model at the end of a chain, and the LoRAs on it in the order in which they apply."""
     chain = list(walk_up(graph, value, lambda name: name not in _NO_MODEL))
     entered = "" if isinstance(value, Link) else _name_file(value)
@@ -211,25 +228,7 @@ def _find_name(graph: Graph, inputs: Any, way: Any, name: str) -> str:
     return next((found for node in ways for key in (name, "value") if (found := find_text(node.inputs.get(key)))), "")
 
 
-_ENCODED = ("populated_text", "text", "prompt", "t5xxl", "clip_l", "text_g", "text_l", "string", "value")
-"""Inputs of an encoder that hold its text; several when it has several."""
-_PLAIN = ("populated_text", "text", "string", "value", "prompt")
-_GLUED = ("concat", "join", "combine")
-_GLUE = ("delimiter", "separator")
-_FLAGS = frozenset((*_GLUE, "clean_whitespace", "linebreak_addition"))
-_DISCARDING = "ConditioningZeroOut"
-_OTHERWISE = frozenset(
-    (
-        *("clip", "model", "vae", "image", "images", "pixels", "mask", "samples", "latent", "latent_image"),
-        *("control_net", "clip_vision", "clip_vision_output", "style_model", "guidance", "seed", "noise_seed"),
-    )
-)
-"""Inputs by which no prompt comes."""
-_MAX_NODES = 150
-"""Of one prompt; each may need several frames of the stack."""
-
-
-class PromptReader:
+class _PromptReader:
     """Reads the texts of one side of a graph.
 
     Parameters
@@ -245,7 +244,7 @@ class PromptReader:
 
     def read(self, value: Any) -> str:
         """The prompt that comes by an input."""
-        return "\n".join(_list_different(self._list_texts(value)))
+        return "\n".join(dict.fromkeys(filter(None, map(str.strip, self._list_texts(value)))))
 
     def _list_texts(self, value: Any) -> Iterator[str]:
         if isinstance(value, str):
@@ -305,7 +304,3 @@ class PromptReader:
 def _is_glue(node: GraphNode) -> bool:
     kind = node.kind.lower()
     return "conditioning" not in kind and any(word in kind for word in _GLUED)
-
-
-def _list_different(texts: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys(text for text in (text.strip() for text in texts) if text))

@@ -1,6 +1,6 @@
 """ComfyUI's graph of nodes, from what was executed (``prompt``) or what was drawn (``workflow``) (formats §4.2).
 
-Owns nodes, links and the ways along them; every way ends, whatever the links say. Knows no node's meaning.
+Every walk along its links ends, whatever the links say.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ _WIDGETS: Mapping[str, tuple[str, ...]] = {
     "PrimitiveFloat": ("value",),
     "StringConcatenate": ("string_a", "string_b", "delimiter"),
 }
-"""Order of a drawn node's values, for files from before nodes told it themselves."""
+"""Order of a drawn node's values, for files from before nodes stated it themselves."""
 
 
 def parse_prompt(text: str) -> Graph | None:
@@ -170,7 +170,7 @@ def _first_text(node: Mapping[str, Any]) -> str:
 
 
 def _name_values(node: Mapping[str, Any]) -> dict[str, Any]:
-    """The entered values of a drawn node by the names of its inputs, as well as they can be told."""
+    """The entered values of a drawn node by the names of its inputs, as far as they are known."""
     values = node.get("widgets_values")
     if isinstance(values, dict):
         return values

@@ -8,10 +8,10 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeAlias
 
 from drawthings_mcp.errors import InvalidImageError
 from drawthings_mcp.metadata.containers.bounded import COMMENT_KEYWORD, RawMetadata
@@ -32,8 +32,7 @@ MAX_DEPTH = 64
 """Lists and objects within each other; graphs have about ten."""
 
 _HALF_PAIR = re.compile(r"\\u[dD][89a-fA-F]")
-_NOT_TEXT = re.compile("[\ud800-\udfff]")
-_CONTROL = re.compile("[\0\ud800-\udfff]")
+_HALVES = re.compile("[\ud800-\udfff]")
 _INTEGER = re.compile(r"\s*[+-]?\d{1,20}(\.0{0,9})?\s*")
 _FLOAT = re.compile(r"\s*[+-]?\d{1,20}(\.\d{0,40})?([eE][+-]?\d{1,3})?\s*")
 _MAX_INTEGER = 2**64
@@ -96,6 +95,10 @@ def _list_scheme(exif: ExifTags) -> dict[str, str]:
     return {FOOOCUS_SCHEME: exif.get_text(MAKER_NOTE)} if is_fooocus else {}
 
 
+Weights: TypeAlias = tuple[tuple[str, float | None], ...]
+"""LoRAs by name, each with its weight, None where none is given, in the order in which they apply."""
+
+
 @dataclass(frozen=True, slots=True)
 class ImageMetadata:
     """What a picture says about itself, whichever program wrote it; empty or None where it says nothing.
@@ -111,8 +114,6 @@ class ImageMetadata:
         Pixels of the file as it is shown, 0 when unknown.
     model
         As found: a file, with or without its folder or its ending, or a name.
-    loras
-        Name and weight, in the order in which they apply; None where no weight is given.
     seed
         0 to 2**64 - 1; some programs use 64 bits.
     sampler
@@ -140,7 +141,7 @@ class ImageMetadata:
     prompt: str = ""
     negative_prompt: str = ""
     model: str = ""
-    loras: tuple[tuple[str, float | None], ...] = ()
+    loras: Weights = ()
     seed: int | None = None
     steps: int | None = None
     guidance_scale: float | None = None
@@ -170,17 +171,11 @@ def parse_json(text: str) -> Any:
     except RecursionError as error:
         raise _describe_depth() from error
     _check_depth(data)
-    return _replace_half_pairs(data) if _HALF_PAIR.search(text) else data
+    return json.loads(replace_halves(json.dumps(data, ensure_ascii=False))) if _HALF_PAIR.search(text) else data
 
 
 def check_values(text: str) -> None:
-    """Refuse a text that would become more values than memory is spent on.
-
-    Raises
-    ------
-    InvalidImageError
-        It has more than ``MAX_VALUES``, counted by what divides them.
-    """
+    """Refuses a text of more than ``MAX_VALUES``, counted by what divides them."""
     if text.count(",") + text.count("[") + text.count("{") > MAX_VALUES:
         raise InvalidImageError(f"The picture's metadata have more than {MAX_VALUES:,} values and are not read.")
 
@@ -211,17 +206,14 @@ def _describe_depth() -> InvalidImageError:
     return InvalidImageError(f"The picture's metadata are nested more than {MAX_DEPTH} deep and are not read.")
 
 
-def _replace_half_pairs(data: Any) -> Any:
-    """The same with halves of surrogate pairs replaced, which are no text and cannot be stored."""
-    return json.loads(_NOT_TEXT.sub("\ufffd", json.dumps(data, ensure_ascii=False)))
+def replace_halves(text: str) -> str:
+    """Text without halves of surrogate pairs, which are no text and can be neither encoded nor stored."""
+    return _HALVES.sub("\ufffd", text)
 
 
 def clean_text(text: str) -> str:
     """Text that can be stored anywhere: trimmed, no NUL, no halves of surrogate pairs."""
-    text = text.strip()
-    if text.isascii() and "\0" not in text:
-        return text
-    return _CONTROL.sub(lambda match: "" if match[0] == "\0" else "\ufffd", text)
+    return replace_halves(text.strip().replace("\0", ""))
 
 
 def find_text(value: Any) -> str:
@@ -264,3 +256,15 @@ def find_moment(value: Any) -> datetime | None:
         return datetime.fromisoformat(value).astimezone() if isinstance(value, str) else None
     except (ValueError, OverflowError, OSError):
         return None
+
+
+_FINDERS: Mapping[str, Callable[[Any], Any]] = {
+    **dict.fromkeys(("prompt", "negative_prompt", "model", "sampler"), find_text),
+    **dict.fromkeys(("seed", "steps"), find_int),
+    **dict.fromkeys(("guidance_scale", "strength"), find_float),
+}
+
+
+def pick_fields(data: Mapping[str, Any], **keys: str) -> dict[str, Any]:
+    """Fields of ``ImageMetadata``, each by the key that it has in an object of strangers."""
+    return {name: _FINDERS[name](data.get(key)) for name, key in keys.items()}

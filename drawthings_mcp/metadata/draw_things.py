@@ -26,6 +26,7 @@ from drawthings_mcp.metadata.dialect import (
     find_object,
     find_text,
     parse_object,
+    replace_halves,
 )
 from drawthings_mcp.metadata.draw_things_keys import (
     ModelKind,
@@ -46,8 +47,6 @@ RECORD_KEY = "drawthings_mcp"
 _MEDIA_ID = re.compile(r"[avpi][1-9]\d{0,15}")
 _ID_KEYS = ("media_id", "id")
 
-_NOT_TEXT = re.compile("[\ud800-\udfff]")
-"""Halves of surrogate pairs: no text, and not to be encoded."""
 _NOT_XML = re.compile("[\ufffe\uffff]")
 """What JSON does not escape by itself and XML cannot contain."""
 
@@ -126,12 +125,9 @@ def build_metadata(
     keys = build_keys(image.configuration, kind or ModelKind())
     prompt, negative_prompt = image.prompt.strip(), image.negative_prompt.strip()
     record = {
-        **(extra or {}),
-        "version": get_version("drawthings-mcp"),
+        **_build_record(image.size, extra, created),
         "server": server,
-        "created": (created or datetime.now(UTC)).isoformat(timespec="seconds"),
         "simulated": image.simulated,
-        "size": "{}x{}".format(*image.size),
         "requested_size": "{}x{}".format(*(requested_size or image.size)),
     }
     comment = {
@@ -159,20 +155,23 @@ def build_made_metadata(size: tuple[int, int], *, extra: Mapping[str, Any] | Non
     extra
         More of the record, as JSON values.
     """
-    record = {
+    comment = {"c": "", RECORD_KEY: _build_record(size, extra, None)}
+    return build_packet(Packet(software=OWN_SOFTWARE, comment=_dump(comment)))
+
+
+def _build_record(size: tuple[int, int], extra: Mapping[str, Any] | None, created: datetime | None) -> dict[str, Any]:
+    return {
         **(extra or {}),
         "version": get_version("drawthings-mcp"),
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "created": (created or datetime.now(UTC)).isoformat(timespec="seconds"),
         "size": "{}x{}".format(*size),
     }
-    return build_packet(Packet(software=OWN_SOFTWARE, comment=_dump({"c": "", RECORD_KEY: record})))
 
 
 def _dump(data: Mapping[str, Any]) -> str:
     """Compact JSON with sorted keys that XML can contain (formats §3.4)."""
     text = json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    text = _NOT_TEXT.sub("\ufffd", text)
-    return _NOT_XML.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+    return _NOT_XML.sub(lambda match: f"\\u{ord(match[0]):04x}", replace_halves(text))
 
 
 def _widen(value: Any) -> Any:
@@ -189,21 +188,21 @@ def parse_metadata(raw: Mapping[str, Any], software: str = "") -> DrawThingsMeta
     """The value of an object of this dialect; ``c`` is a text."""
     data: dict[str, Any] = _shorten(dict(raw))
     complete, short = _parse_complete(data.get("v2")), parse_keys(data)
-    # When the two disagree, the short keys tell what was rendered (formats §3.5); of controls they tell half.
+    # When the two disagree, the short keys are what was rendered (formats §3.5); of controls they have half.
     fields = {**complete, **short, **{name: complete[name] for name in ("controls",) if name in complete}}
     configuration = _build_configuration(fields)
-    told = {name: getattr(configuration, name) for name in fields} if configuration else short
-    sampler = told.get("sampler")
+    values = {name: getattr(configuration, name) for name in fields} if configuration else short
+    sampler = values.get("sampler")
     return DrawThingsMetadata(
         prompt=raw["c"],
         negative_prompt=raw["uc"] if isinstance(raw.get("uc"), str) else "",
-        model=told.get("model", ""),
-        seed=told.get("seed"),
-        steps=told.get("steps"),
+        model=values.get("model", ""),
+        seed=values.get("seed"),
+        steps=values.get("steps"),
         sampler=str(raw.get("sampler", "")) if sampler is None else sampler.display_name,
-        guidance_scale=told.get("guidance_scale"),
-        size=parse_size(raw.get("size")) or _find_canvas(told),
-        loras=told.get("loras", ()),
+        guidance_scale=values.get("guidance_scale"),
+        size=parse_size(raw.get("size")) or _find_canvas(values),
+        loras=values.get("loras", ()),
         configuration=configuration,
         software=software,
         record=raw[RECORD_KEY] if isinstance(raw.get(RECORD_KEY), dict) else {},
@@ -211,8 +210,8 @@ def parse_metadata(raw: Mapping[str, Any], software: str = "") -> DrawThingsMeta
     )
 
 
-def _find_canvas(told: Mapping[str, Any]) -> tuple[int, int] | None:
-    return (told["width"], told["height"]) if {"width", "height"} <= told.keys() else None
+def _find_canvas(values: Mapping[str, Any]) -> tuple[int, int] | None:
+    return (values["width"], values["height"]) if {"width", "height"} <= values.keys() else None
 
 
 def _shorten(value: Any) -> Any:
@@ -225,7 +224,7 @@ def _shorten(value: Any) -> Any:
 
 
 def _parse_complete(data: Any) -> dict[str, Any]:
-    """The fields of the app's whole object; a seed of -1 tells nothing."""
+    """The fields of the app's whole object; a seed of -1 says nothing."""
     try:
         fields = parse_app_json(data) if data is not None else {}
     except InvalidInputError:
@@ -278,19 +277,19 @@ def find_own_object(tags: ImageTags) -> dict[str, Any] | None:
 
 def _build_metadata(raw: Mapping[str, Any], tags: ImageTags) -> ImageMetadata:
     complete, record = find_object(raw.get("v2")), find_object(raw.get(RECORD_KEY))
-    # The short keys tell what was rendered (formats §3.5).
-    told = {**{short: complete.get(key) for short, key in _LONG_NAMES.items()}, **raw}
+    # The short keys are what was rendered (formats §3.5).
+    values = {**{short: complete.get(key) for short, key in _LONG_NAMES.items()}, **raw}
     return ImageMetadata(
         dialect="draw-things",
         prompt=raw["c"],
-        negative_prompt=find_text(told.get("uc")),
-        model=find_text(told["model"]),
-        loras=tuple(_list_loras(told.get("lora")) or _list_loras(complete.get("loras"))),
-        seed=_find_seed(told["seed"]),
-        steps=find_int(told["steps"]),
-        guidance_scale=_find_single(told["scale"]),
-        sampler=_find_sampler(told["sampler"]),
-        strength=_find_single(told["strength"]),
+        negative_prompt=find_text(values.get("uc")),
+        model=find_text(values["model"]),
+        loras=tuple(_list_loras(values.get("lora")) or _list_loras(complete.get("loras"))),
+        seed=_find_seed(values["seed"]),
+        steps=find_int(values["steps"]),
+        guidance_scale=_find_single(values["scale"]),
+        sampler=_find_sampler(values["sampler"]),
+        strength=_find_single(values["strength"]),
         created=find_moment(record.get("created")),
         software=tags.packet.software or SOFTWARE,
         media_id=_find_media_id(record),
@@ -311,9 +310,8 @@ def _find_seed(value: Any) -> int | None:
 
 
 def _find_single(value: Any) -> float | None:
-    """A number as somebody chose it: 0.6 for the 0.6000000238418579 that is stored."""
     number = find_float(value)
-    return number if number is None or abs(number) > MAX_FLOAT32 else shorten_float32(number)
+    return None if number is None else float(_shorten(number))
 
 
 def _find_sampler(value: Any) -> str:

@@ -1,7 +1,4 @@
-"""The short keys of Draw Things' image metadata: configuration ↔ flat object (formats §3.3).
-
-Owns which key stands for which field and when it is written. Knows nothing of XML or files.
-"""
+"""The short keys of Draw Things' image metadata ↔ configurations (formats §3.3), and ↔ the text for people (§3.2)."""
 
 from __future__ import annotations
 
@@ -12,19 +9,13 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
 from drawthings_mcp.errors import InvalidInputError, UnknownNameError
-from drawthings_mcp.generation import (
-    ControlNetConfig,
-    ImageGenerationConfig,
-    LoRAConfig,
-    SamplerType,
-    SeedMode,
-)
+from drawthings_mcp.generation import ControlNetConfig, ImageGenerationConfig, LoRAConfig, SamplerType, SeedMode
 from drawthings_mcp.generation.app_json import shorten_float32
 from drawthings_mcp.limits import MAX_SEED, UNIT
 
-_Item = TypeVar("_Item")
+_ItemT = TypeVar("_ItemT")
 Keys: TypeAlias = dict[str, Any]
-Condition: TypeAlias = "Callable[[ImageGenerationConfig, ModelKind], bool]"
+_Applies: TypeAlias = "Callable[[ImageGenerationConfig, ModelKind], bool]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +29,7 @@ class ModelKind:
 _CONTROL_KEYS = ("file", "weight", "no_prompt", "guidance_start", "guidance_end", "global_average_pooling")
 
 
-def _of(*versions: str) -> Condition:
+def _of(*versions: str) -> _Applies:
     return lambda _, kind: kind.version in versions
 
 
@@ -54,7 +45,7 @@ def _is_tiled(configuration: ImageGenerationConfig, stage: str) -> bool:
 
 _SDXL = _of("sdxl_base_v0.9", "sdxl_refiner_v0.9", "ssd_1b")
 
-_SCALARS: tuple[tuple[Condition, Mapping[str, str]], ...] = (
+_SCALARS: tuple[tuple[_Applies, Mapping[str, str]], ...] = (
     (lambda *_: True, {**_same("steps", "model", "strength"), "scale": "guidance_scale"}),
     (lambda c, _: bool(c.upscaler), _same("upscaler")),
     (lambda c, _: c.shift != 1, _same("shift")),
@@ -94,7 +85,7 @@ _SCALARS: tuple[tuple[Condition, Mapping[str, str]], ...] = (
 )
 """When some keys are written, and the field that each stands for."""
 
-_SIZES: tuple[tuple[Condition, Mapping[str, tuple[str, str]]], ...] = (
+_SIZES: tuple[tuple[_Applies, Mapping[str, tuple[str, str]]], ...] = (
     (lambda *_: True, {"size": ("width", "height")}),
     (lambda c, _: c.hires_fix, {"first_stage_size": ("hires_fix_width", "hires_fix_height")}),
     (
@@ -202,7 +193,7 @@ def parse_size(text: Any) -> tuple[int, int] | None:
     return (int(match[1]), int(match[2])) if match else None
 
 
-def _parse_items(items: Any, parse_one: Callable[[Mapping[str, Any]], _Item]) -> tuple[_Item, ...] | None:
+def _parse_items(items: Any, parse_one: Callable[[Mapping[str, Any]], _ItemT]) -> tuple[_ItemT, ...] | None:
     """A list of objects, without those that cannot be used, as the app reads it."""
     if not isinstance(items, list):
         return None
@@ -227,29 +218,14 @@ def _find_seed(value: Any) -> int | None:
     return seed if seed is not None and 0 <= seed <= MAX_SEED else None
 
 
-_SAMPLER_WORDS: tuple[tuple[tuple[str, ...], SamplerType], ...] = (
-    (("dpm", "sde", "substep"), SamplerType.DPMPPSDESubstep),
-    (("dpm", "sde", "trailing"), SamplerType.DPMPPSDETrailing),
-    (("dpm", "sde", "ays"), SamplerType.DPMPPSDEAYS),
-    (("dpm", "sde"), SamplerType.DPMPPSDEKarras),
-    (("dpm", "trailing"), SamplerType.DPMPP2MTrailing),
-    (("dpm", "ays"), SamplerType.DPMPP2MAYS),
-    (("dpm",), SamplerType.DPMPP2MKarras),
-    (("euler", "substep"), SamplerType.EulerASubstep),
-    (("euler", "trailing"), SamplerType.EulerATrailing),
-    (("euler", "ays"), SamplerType.EulerAAYS),
-    (("euler",), SamplerType.EulerA),
-    (("unipc", "trailing"), SamplerType.UniPCTrailing),
-    (("unipc", "ays"), SamplerType.UniPCAYS),
-    (("unipc",), SamplerType.UniPC),
-    (("plms",), SamplerType.PLMS),
-    (("ddim", "trailing"), SamplerType.DDIMTrailing),
-    (("ddim",), SamplerType.DDIM),
-    (("lcm",), SamplerType.LCM),
-    (("tcd", "trailing"), SamplerType.TCDTrailing),
-    (("tcd",), SamplerType.TCD),
+_SAMPLER_STEMS = (
+    (("dpm", "sde"), "DPMPPSDE", "Karras"),
+    (("dpm",), "DPMPP2M", "Karras"),
+    (("euler",), "EulerA", ""),
+    *(((stem.lower(),), stem, "") for stem in ("UniPC", "PLMS", "DDIM", "LCM", "TCD")),
 )
-"""The app's own lenient reading: the first row all of whose words occur (formats §1.4)."""
+"""The app's own lenient reading: the first row all of whose words occur, and then the first schedule (formats §1.4)."""
+_SCHEDULES = ("Substep", "Trailing", "AYS")
 
 
 def find_sampler(name: Any) -> SamplerType | None:
@@ -259,7 +235,12 @@ def find_sampler(name: Any) -> SamplerType | None:
     try:
         return SamplerType.parse(name)
     except UnknownNameError:
-        return next((s for words, s in _SAMPLER_WORDS if all(word in name.lower() for word in words)), None)
+        words = name.lower()
+        rows = (row for row in _SAMPLER_STEMS if all(word in words for word in row[0]))
+        _, stem, plain = next(rows, ((), "", ""))
+        known = (stem + schedule for schedule in _SCHEDULES if schedule.lower() in words)
+        members = SamplerType.__members__
+        return next((members[member] for member in known if member in members), members.get(stem + plain))
 
 
 def _find_seed_mode(name: Any) -> SeedMode | None:
@@ -267,53 +248,31 @@ def _find_seed_mode(name: Any) -> SeedMode | None:
     return next((mode for mode in SeedMode if str(name).lower() == mode.display_name.lower()), None)
 
 
-_LABELS: Mapping[str, str] = {
-    "steps": "Steps",
-    "sampler": "Sampler",
+_TITLES = {
     "scale": "Guidance Scale",
-    "seed": "Seed",
-    "size": "Size",
-    "model": "Model",
-    "strength": "Strength",
-    "seed_mode": "Seed Mode",
-    "upscaler": "Upscaler",
-    "shift": "Shift",
     "clip_skip": "CLIP Skip",
-    "sharpness": "Sharpness",
-    "mask_blur_outset": "Mask Blur Outset",
-    "image_guidance": "Image Guidance",
-    "hires_fix": "Hires Fix",
-    "first_stage_size": "First Stage Size",
-    "second_stage_strength": "Second Stage Strength",
     "clip_weight": "CLIP Weight",
-    "image_prior_steps": "Image Prior Steps",
     "negative_prompt_for_image_prior": "Negative Prompt for Image Prior",
     "expand_prompt_to_json": "Expand Prompt to JSON",
-    "stage_2_steps": "Stage 2 Steps",
-    "stage_2_guidance": "Stage 2 Guidance",
-    "stage_2_shift": "Stage 2 Shift",
-    "refiner": "Refiner",
-    "refiner_start": "Refiner Start",
-    "target_size": "Target Size",
-    "original_size": "Original Size",
-    "negative_original_size": "Negative Original Size",
-    "crop_top": "Crop Top",
-    "crop_left": "Crop Left",
-    "aesthetic_score": "Aesthetic Score",
-    "negative_aesthetic_score": "Negative Aesthetic Score",
-    "zero_negative_prompt": "Zero Negative Prompt",
     "num_frames": "Number of Frames",
     "fps": "FPS",
-    "motion_scale": "Motion Scale",
     "cond_aug": "Guiding Frame Noise",
     "min_cfg": "Start Frame Guidance",
     "tiled_decoding": "Tiled Decoding Enabled",
     "tiled_diffusion": "Tiled Diffusion Enabled",
     "tea_cache": "TeaCache Enabled",
-    "causal_inference": "Causal Inference",
     "stochastic_sampling_gamma": "Strategic Stochastic Sampling",
 }
-"""Key → label, in the app's order; mask blur is not told."""
+_ORDER = """
+steps sampler scale seed size model strength seed_mode upscaler shift clip_skip sharpness mask_blur_outset
+image_guidance hires_fix first_stage_size second_stage_strength clip_weight image_prior_steps
+negative_prompt_for_image_prior expand_prompt_to_json stage_2_steps stage_2_guidance stage_2_shift refiner
+refiner_start target_size original_size negative_original_size crop_top crop_left aesthetic_score
+negative_aesthetic_score zero_negative_prompt num_frames fps motion_scale cond_aug min_cfg tiled_decoding
+tiled_diffusion tea_cache causal_inference stochastic_sampling_gamma
+"""
+_LABELS = {key: _TITLES.get(key) or key.replace("_", " ").title() for key in _ORDER.split()}
+"""Key → label, in the app's order; mask blur is not in the text."""
 
 _KEYS = {label: key for key, label in _LABELS.items()}
 _PARAMETERS = "Steps: "

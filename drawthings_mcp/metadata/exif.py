@@ -6,10 +6,12 @@ be read is left out.
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import datetime
 
 _PREFIX = b"Exif\0\0"
 _ORDERS = {b"II*\0": "<", b"MM\0*": ">"}
@@ -23,16 +25,25 @@ _SIZES = {1: 1, _ASCII: 1, _SHORT: 2, _LONG: 4, _RATIONAL: 8, 6: 1, 7: 1, 8: 2, 
 _FORMATS = {1: "B", _SHORT: "H", _LONG: "I", _RATIONAL: "II", _SIGNED_RATIONAL: "ii", 9: "i"}
 _MAX_NUMBERS = 16
 
+MAKE, MODEL, SOFTWARE = 0x010F, 0x0110, 0x0131
+MAKER_NOTE, _USER_COMMENT = 0x927C, 0x9286
+
+_ORIENTATION = 0x0112
+_TURNED = frozenset((5, 6, 7, 8))
+_TIMES = ((0x9003, 0x9011), (0x9004, 0x9012), (0x0132, 0x9010))
+"""When taken, digitised, changed; each with the tag of its offset from UTC."""
+_LATITUDE, _LONGITUDE = (1, 2), (3, 4)
+"""Tags of the hemisphere, and of degrees, minutes and seconds."""
+
+_COMMENT_ENCODINGS: Mapping[bytes, str] = {b"UNICODE\0": "utf-16", b"ASCII\0\0\0": "utf-8", b"\0" * 8: "utf-8"}
+"""Character code before a UserComment."""
+_TIME_FORMAT = "%Y:%m:%d %H:%M:%S"
+_OFFSET = re.compile(r"Z|[+-]\d\d:\d\d")
+
 
 @dataclass(frozen=True, slots=True)
 class ExifTag:
-    """One value as it stands.
-
-    Attributes
-    ----------
-    order
-        ``<`` or ``>``, as in ``struct``.
-    """
+    """One value as it stands; its order of bytes is ``<`` or ``>``, as in ``struct``."""
 
     kind: int
     data: memoryview
@@ -112,20 +123,6 @@ def _parse_directory(data: memoryview, start: int, order: str) -> dict[int, Exif
     return tags
 
 
-MAKE, MODEL, SOFTWARE = 0x010F, 0x0110, 0x0131
-MAKER_NOTE, _USER_COMMENT = 0x927C, 0x9286
-
-_ORIENTATION = 0x0112
-_TURNED = frozenset((5, 6, 7, 8))
-_TIMES = ((0x9003, 0x9011), (0x9004, 0x9012), (0x0132, 0x9010))
-"""When taken, digitised, changed; each with the tag of its offset from UTC."""
-_LATITUDE, _LONGITUDE = (1, 2), (3, 4)
-"""Tags of the hemisphere, and of degrees, minutes and seconds."""
-
-_COMMENT_ENCODINGS: Mapping[bytes, str] = {b"UNICODE\0": "utf-16", b"ASCII\0\0\0": "utf-8", b"\0" * 8: "utf-8"}
-"""Character code before a UserComment."""
-
-
 def find_user_comment(tags: ExifTags) -> str:
     """The UserComment as text; many writers leave out what should stand before it (formats §4.1)."""
     tag = tags.picture.get(_USER_COMMENT)
@@ -139,7 +136,7 @@ def find_user_comment(tags: ExifTags) -> str:
 
 
 def _find_byte_order(data: bytes) -> str:
-    """Writers disagree, but digits and punctuation of any text have a zero byte, which tells (formats §4.1)."""
+    """Writers disagree, but digits and punctuation of any text have a zero byte, which shows it (formats §4.1)."""
     return "utf-16-be" if data[0::2].count(0) >= data[1::2].count(0) else "utf-16-le"
 
 
@@ -149,7 +146,7 @@ def is_turned(tags: ExifTags) -> bool:
 
 
 def find_time(tags: ExifTags) -> datetime | None:
-    """When the picture was taken, else digitised, else changed; in this machine's zone where no offset is told."""
+    """When the picture was taken, else digitised, else changed; in this machine's zone where no offset is given."""
     for time, offset in _TIMES:
         if found := _parse_time(tags.get_text(time), tags.get_text(offset)):
             return found
@@ -157,22 +154,11 @@ def find_time(tags: ExifTags) -> datetime | None:
 
 
 def _parse_time(text: str, offset: str) -> datetime | None:
-    try:
-        time = datetime.strptime(text[:19], "%Y:%m:%d %H:%M:%S")
-        zone = _parse_offset(offset)
-        return time.replace(tzinfo=zone) if zone else time.astimezone()
-    except (ValueError, OverflowError, OSError):
-        return None
-
-
-def _parse_offset(text: str) -> timezone | None:
-    if text in ("Z", "+00:00"):
-        return UTC
-    sign = {"+": 1, "-": -1}.get(text[:1])
-    hours, _, minutes = text[1:].partition(":")
-    if sign is None or not (hours.isdecimal() and minutes.isdecimal()):
-        return None
-    return timezone(sign * timedelta(hours=int(hours), minutes=int(minutes)))
+    with suppress(ValueError, OverflowError, OSError):
+        if _OFFSET.fullmatch(offset):
+            return datetime.strptime(text[:19] + offset, f"{_TIME_FORMAT}%z")
+        return datetime.strptime(text[:19], _TIME_FORMAT).astimezone()
+    return None
 
 
 def find_position(tags: ExifTags) -> tuple[float, float] | None:

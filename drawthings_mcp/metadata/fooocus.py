@@ -12,10 +12,10 @@ from drawthings_mcp.metadata.dialect import (
     ImageMetadata,
     ImageTags,
     find_float,
-    find_int,
     find_list,
     find_text,
     parse_object,
+    pick_fields,
 )
 
 _MARK = "base_model"
@@ -24,7 +24,7 @@ _COMBINED = "lora_combined_"
 
 
 def parse_fooocus(tags: ImageTags) -> ImageMetadata | None:
-    """The facts in either scheme; None for anything else."""
+    """What either scheme says; None for anything else."""
     scheme, text = tags.texts.get(FOOOCUS_SCHEME, ""), tags.parameters
     if scheme == "a1111":
         return _parse_a1111(text)
@@ -33,15 +33,15 @@ def parse_fooocus(tags: ImageTags) -> ImageMetadata | None:
 
 
 def _parse_a1111(text: str) -> ImageMetadata | None:
-    facts = parse_parameters(text)
-    if facts is None:
+    found = parse_parameters(text)
+    if found is None:
         return None
     values = parse_pairs(text.splitlines()[-1])
     return replace(
-        facts,
+        found,
         dialect="fooocus",
-        prompt=values.get("Raw prompt", facts.prompt),
-        negative_prompt=values.get("Raw negative prompt", facts.negative_prompt),
+        prompt=values.get("Raw prompt", found.prompt),
+        negative_prompt=values.get("Raw negative prompt", found.negative_prompt),
         software=values.get("Version", "Fooocus"),
     )
 
@@ -51,13 +51,10 @@ def _build_metadata(data: Mapping[str, Any]) -> ImageMetadata:
         dialect="fooocus",
         prompt=find_text(data.get("prompt")) or _join(data.get("full_prompt")),
         negative_prompt=find_text(data.get("negative_prompt")) or _join(data.get("full_negative_prompt")),
-        model=find_text(data.get(_MARK)),
         loras=tuple(_list_loras(data)),
-        seed=find_int(data.get("seed")),
-        steps=find_int(data.get("steps")),
-        guidance_scale=find_float(data.get("guidance_scale")),
         sampler=join_sampler(find_text(data.get("sampler")), find_text(data.get("scheduler"))),
         software=find_text(data.get("version")) or "Fooocus",
+        **pick_fields(data, model=_MARK, seed="seed", steps="steps", guidance_scale="guidance_scale"),
     )
 
 

@@ -11,22 +11,23 @@ from drawthings_mcp.metadata.dialect import (
     ImageMetadata,
     ImageTags,
     find_float,
-    find_int,
     find_list,
     find_object,
     find_text,
     parse_object,
+    pick_fields,
 )
 
 _NAMES = ("name", "model_name")
 """Of a model: since version 4, and in 3."""
+_NUMBERS = {"seed": "seed", "steps": "steps", "guidance_scale": "cfg_scale", "strength": "strength"}
 _NEGATIVE = re.compile(r"\[([^\[\]]*)\]")
 _MAX_DREAM = 100_000
 _OPTIONS: Mapping[str, str] = {"-s": "steps", "-S": "seed", "-C": "cfg_scale", "-A": "sampler", "-f": "strength"}
 
 
 def parse_invokeai(tags: ImageTags) -> ImageMetadata | None:
-    """The facts in any of the three texts; None when there is none."""
+    """What any of the three texts says; None when there is none."""
     if data := parse_object(tags.texts.get("invokeai_metadata", "")):
         return _build_metadata(data)
     if data := parse_object(tags.texts.get("sd-metadata", "")):
@@ -38,16 +39,11 @@ def _build_metadata(data: Mapping[str, Any]) -> ImageMetadata:
     version = find_text(data.get("app_version"))
     return ImageMetadata(
         dialect="invokeai",
-        prompt=find_text(data.get("positive_prompt")),
-        negative_prompt=find_text(data.get("negative_prompt")),
         model=_find_name(data.get("model")),
         loras=tuple(_list_loras(data.get("loras"))),
-        seed=find_int(data.get("seed")),
-        steps=find_int(data.get("steps")),
-        guidance_scale=find_float(data.get("cfg_scale")),
-        sampler=find_text(data.get("scheduler")),
-        strength=find_float(data.get("strength")),
         software=f"InvokeAI {version}".strip(),
+        **pick_fields(data, prompt="positive_prompt", negative_prompt="negative_prompt", sampler="scheduler"),
+        **pick_fields(data, **_NUMBERS),
     )
 
 
@@ -75,7 +71,7 @@ def _build_old(data: Mapping[str, Any]) -> ImageMetadata:
 
 
 def _parse_dream(text: str) -> ImageMetadata | None:
-    """The facts in a command line: ``"prompt [negative]" -s 20 -S 1 …``."""
+    """What a command line says: ``"prompt [negative]" -s 20 -S 1 …``."""
     if not text or len(text) > _MAX_DREAM:
         return None
     try:
@@ -87,16 +83,11 @@ def _parse_dream(text: str) -> ImageMetadata | None:
 
 
 def _divide(prompt: str, values: Mapping[str, Any]) -> ImageMetadata:
-    """The facts of a version that wrote both prompts as one, the negative one in brackets."""
+    """The metadata of a version that wrote both prompts as one, the negative one in brackets."""
     return ImageMetadata(
         dialect="invokeai",
         prompt=" ".join(_NEGATIVE.sub("", prompt).split()),
         negative_prompt=", ".join(part.strip() for part in _NEGATIVE.findall(prompt)),
-        model=find_text(values.get("model")),
-        seed=find_int(values.get("seed")),
-        steps=find_int(values.get("steps")),
-        guidance_scale=find_float(values.get("cfg_scale")),
-        sampler=find_text(values.get("sampler")),
-        strength=find_float(values.get("strength")),
         software="InvokeAI",
+        **pick_fields(values, model="model", sampler="sampler", **_NUMBERS),
     )

@@ -11,11 +11,11 @@ from drawthings_mcp.metadata.dialect import (
     ImageMetadata,
     ImageTags,
     find_float,
-    find_int,
     find_moment,
     find_object,
     find_text,
     parse_object,
+    pick_fields,
 )
 
 _MARK = "sui_image_params"
@@ -24,7 +24,7 @@ _OLD_PLACE = 0x0110
 
 
 def parse_swarmui(tags: ImageTags) -> ImageMetadata | None:
-    """The facts in SwarmUI's JSON; None for anything else."""
+    """What SwarmUI's JSON says; None for anything else."""
     texts = (tags.parameters, tags.exif.get_text(_OLD_PLACE))
     text = next((text for text in texts if _MARK in text), "")
     data = parse_object(text)
@@ -35,20 +35,15 @@ def _build_metadata(data: Mapping[str, Any]) -> ImageMetadata:
     values = find_object(data[_MARK])
     prompt, tagged = take_loras(find_text(values.get("prompt")))
     version = find_text(values.get("swarm_version"))
-    creativity = find_float(values.get("initimagecreativity"))
     return ImageMetadata(
         dialect="swarmui",
         prompt=prompt,
-        negative_prompt=find_text(values.get("negativeprompt")),
-        model=find_text(values.get("model")),
         loras=(*tagged, *_list_loras(values)),
-        seed=find_int(values.get("seed")),
-        steps=find_int(values.get("steps")),
-        guidance_scale=find_float(values.get("cfgscale")),
         sampler=join_sampler(find_text(values.get("sampler")), find_text(values.get("scheduler"))),
-        strength=creativity,
         created=find_moment(find_object(data.get("sui_extra_data")).get("date")),
         software=f"SwarmUI {version}".strip(),
+        **pick_fields(values, negative_prompt="negativeprompt", model="model", seed="seed", steps="steps"),
+        **pick_fields(values, guidance_scale="cfgscale", strength="initimagecreativity"),
     )
 
 

@@ -48,13 +48,7 @@ class BoundedFile:
         self._head = self._read(_HEAD, 0)
 
     def read_at(self, offset: int, size: int) -> bytes:
-        """Bytes from a place of the file; fewer at its end.
-
-        Raises
-        ------
-        InvalidImageError
-            The file wants more to be read than is allowed.
-        """
+        """Bytes from a place of the file, fewer at its end; refuses to read more than is allowed."""
         if offset + size <= len(self._head):
             return self._head[offset : offset + size]
         if size > self._left:

@@ -25,7 +25,7 @@ _XMP_TYPE = b"application/rdf+xml"
 
 
 @dataclass(slots=True)
-class _Item:
+class _HeifItem:
     kind: bytes = b""
     content_type: bytes = b""
     in_file: bool = True
@@ -39,13 +39,7 @@ def is_heif(head: bytes) -> bool:
 
 
 def read_heif(file: BoundedFile) -> RawMetadata:
-    """Texts, EXIF and size.
-
-    Raises
-    ------
-    InvalidImageError
-        The file is damaged or carries too much.
-    """
+    """Texts, EXIF and size; refuses a file that is damaged or carries too much."""
     boxes = dict(_list_boxes(_read_meta(file)[4:]))
     items = _list_items(boxes)
     width, height = _find_size(boxes, items)
@@ -109,8 +103,8 @@ class _Numbers:
         return self._data[self._place :]
 
 
-def _list_items(boxes: Mapping[bytes, bytes]) -> dict[int, _Item]:
-    items: dict[int, _Item] = {}
+def _list_items(boxes: Mapping[bytes, bytes]) -> dict[int, _HeifItem]:
+    items: dict[int, _HeifItem] = {}
     _parse_kinds(boxes.get(b"iinf", b""), items)
     _parse_places(boxes.get(b"iloc", b""), items)
     for kind, data in _list_boxes(boxes.get(b"iprp", b"")):
@@ -119,7 +113,7 @@ def _list_items(boxes: Mapping[bytes, bytes]) -> dict[int, _Item]:
     return items
 
 
-def _parse_kinds(data: bytes, items: dict[int, _Item]) -> None:
+def _parse_kinds(data: bytes, items: dict[int, _HeifItem]) -> None:
     entries = data[6 if data[:1] == b"\0" else 8 :]
     for kind, entry in _list_boxes(entries):
         numbers = _Numbers(entry)
@@ -129,7 +123,7 @@ def _parse_kinds(data: bytes, items: dict[int, _Item]) -> None:
             continue
         number = numbers.take(2 if version == 2 else 4)
         numbers.take(2)
-        item = items.setdefault(number, _Item())
+        item = items.setdefault(number, _HeifItem())
         item.kind = numbers.take_bytes(4)
         if item.kind == b"mime":
             _name, _, rest = numbers.take_rest().partition(b"\0")
@@ -138,7 +132,7 @@ def _parse_kinds(data: bytes, items: dict[int, _Item]) -> None:
             raise InvalidImageError("The HEIC or AVIF file has too many parts and is not read.")
 
 
-def _parse_places(data: bytes, items: Mapping[int, _Item]) -> None:
+def _parse_places(data: bytes, items: Mapping[int, _HeifItem]) -> None:
     if not data:
         return
     numbers = _Numbers(data)
@@ -146,7 +140,7 @@ def _parse_places(data: bytes, items: Mapping[int, _Item]) -> None:
     sizes = numbers.take(2)
     offset_size, length_size, base_size, index_size = (sizes >> shift & 0xF for shift in (12, 8, 4, 0))
     for _ in range(numbers.take(2 if version < 2 else 4)):
-        item = items.get(numbers.take(2 if version < 2 else 4), _Item())
+        item = items.get(numbers.take(2 if version < 2 else 4), _HeifItem())
         item.in_file = version == 0 or numbers.take(2) & 0xF == 0
         numbers.take(2)
         base = numbers.take(base_size)
@@ -160,21 +154,21 @@ def _parse_places(data: bytes, items: Mapping[int, _Item]) -> None:
             item.extents.append((offset, numbers.take(length_size)))
 
 
-def _parse_associations(data: bytes, items: Mapping[int, _Item]) -> None:
+def _parse_associations(data: bytes, items: Mapping[int, _HeifItem]) -> None:
     numbers = _Numbers(data)
     head = numbers.take(4)
     version, wide = head >> 24, head & 1
     for _ in range(numbers.take(4)):
-        item = items.get(numbers.take(2 if version < 1 else 4), _Item())
+        item = items.get(numbers.take(2 if version < 1 else 4), _HeifItem())
         for _ in range(numbers.take(1)):
             # The first bit says whether a reader must understand the property.
             item.properties.append(numbers.take(2) & 0x7FFF if wide else numbers.take(1) & 0x7F)
 
 
-def _find_size(boxes: Mapping[bytes, bytes], items: Mapping[int, _Item]) -> tuple[int, int]:
+def _find_size(boxes: Mapping[bytes, bytes], items: Mapping[int, _HeifItem]) -> tuple[int, int]:
     """Of the picture that is shown, turned as it is shown."""
     data = boxes.get(b"pitm", b"")
-    primary = items.get(int.from_bytes(data[4:]), _Item())
+    primary = items.get(int.from_bytes(data[4:]), _HeifItem())
     containers = dict(_list_boxes(boxes.get(b"iprp", b"")))
     properties = list(_list_boxes(containers.get(b"ipco", b"")))
     size, turns = (0, 0), 0
@@ -187,7 +181,7 @@ def _find_size(boxes: Mapping[bytes, bytes], items: Mapping[int, _Item]) -> tupl
     return (size[1], size[0]) if turns % 2 else size
 
 
-def _read_item(file: BoundedFile, item: _Item, boxes: Mapping[bytes, bytes]) -> bytes:
+def _read_item(file: BoundedFile, item: _HeifItem, boxes: Mapping[bytes, bytes]) -> bytes:
     if sum(length for _, length in item.extents) > file.max_text:
         raise file.describe_excess()
     inside = boxes.get(b"idat", b"")

@@ -29,13 +29,7 @@ _ALONE = frozenset((0x01, *range(0xD0, 0xD8)))
 
 
 def read_jpeg(file: BoundedFile) -> RawMetadata:
-    """Texts, EXIF and size.
-
-    Raises
-    ------
-    InvalidImageError
-        No size stands before the pixels, or the file carries too much.
-    """
+    """Texts, EXIF and size; refuses a file that is damaged or carries too much."""
     texts: dict[str, str] = {}
     exif = b""
     width = height = 0

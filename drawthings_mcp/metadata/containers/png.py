@@ -24,13 +24,7 @@ _CHECKSUM = 4
 
 
 def read_png(file: BoundedFile) -> RawMetadata:
-    """Texts, EXIF and size.
-
-    Raises
-    ------
-    InvalidImageError
-        The file is damaged before its pixels, ends within a text, or carries too much.
-    """
+    """Texts, EXIF and size; refuses a file that is damaged or carries too much."""
     header = file.read_at(_HEADER_AT, len(_HEADER) + _SIZE.size)
     if not header.startswith(_HEADER) or len(header) < len(_HEADER) + _SIZE.size:
         raise InvalidImageError("The PNG file is damaged: it does not begin with its size.")

@@ -2,7 +2,7 @@
 
 Notes
 -----
-Pillow and its like read a file whole to tell its metadata (WebP, AVIF), stop at the first pixel (PNG), or keep
+Pillow and its like read a whole file for its metadata (WebP, AVIF), stop at the first pixel (PNG), or keep
 whatever a hostile file asks for (JPEG, TIFF). An index of a hundred thousand files needs none of this, and the
 containers are simple: a length, a name, the content. Formats that few people use for pictures worth searching go
 through Pillow, which may read no more than ``BoundedFile`` allows.

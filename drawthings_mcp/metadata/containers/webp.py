@@ -1,6 +1,6 @@
 """The chunks of a WebP file: size, EXIF and XMP, which stand behind the pixels.
 
-Pillow reads the whole file to tell them.
+Pillow reads the whole file to get them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _CHUNK = struct.Struct("<4sI")
 _FIRST = 12
 """Behind ``RIFF``, a length and ``WEBP``."""
 _SIZE_BYTES = 10
-"""From the beginning of any chunk that tells a size."""
+"""From the beginning of any chunk that has a size."""
 
 
 def is_webp(head: bytes) -> bool:
@@ -24,13 +24,7 @@ def is_webp(head: bytes) -> bool:
 
 
 def read_webp(file: BoundedFile) -> RawMetadata:
-    """Texts, EXIF and size.
-
-    Raises
-    ------
-    InvalidImageError
-        No chunk tells a size, or the file carries too much.
-    """
+    """Texts, EXIF and size; refuses a file that is damaged or carries too much."""
     texts: dict[str, str] = {}
     exif = b""
     size = (0, 0)
@@ -54,7 +48,7 @@ def read_webp(file: BoundedFile) -> RawMetadata:
     else:
         raise describe_crowd()
     if not size[0]:
-        raise InvalidImageError("The WebP file is damaged: no part of it tells its size.")
+        raise InvalidImageError("The WebP file is damaged: no part of it has its size.")
     return RawMetadata(texts, exif, *size)
 
 
@@ -77,4 +71,4 @@ def _parse_lossless(data: bytes) -> tuple[int, int]:
 
 
 _SIZES = {b"VP8X": _parse_extended, b"VP8 ": _parse_lossy, b"VP8L": _parse_lossless}
-"""Chunks that tell the size (RFC 9649, §2.5 to §2.7)."""
+"""Chunks that have the size (RFC 9649, §2.5 to §2.7)."""
