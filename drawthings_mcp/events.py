@@ -1,8 +1,4 @@
-"""What a running generation reports.
-
-Owns the frozen events that ``wire.response`` makes of messages and that clients pass on. Knows nothing of
-messages, sockets or pixels: tensors are still payloads here.
-"""
+"""What a running generation reports: frozen events, in which tensors are still payloads."""
 
 from __future__ import annotations
 

@@ -15,8 +15,15 @@ from drawthings_mcp.generation.enums import (
     SamplerType,
     SeedMode,
 )
-from drawthings_mcp.generation.request import GeneratedImage, GenerationRequest, Hint, HintTensor
-from drawthings_mcp.generation.seeds import draw_seed, list_batch_seeds, next_seed
+from drawthings_mcp.generation.request import (
+    GeneratedImage,
+    GenerationRequest,
+    Hint,
+    HintTensor,
+    draw_seed,
+    list_batch_seeds,
+    next_seed,
+)
 from drawthings_mcp.generation.video import find_audio_rate, frame_rate
 
 __all__ = [

@@ -68,7 +68,7 @@ def widen_float32(value: float) -> float:
 def shorten_float32(value: float) -> float:
     """The shortest decimal that is the same 32-bit float: what somebody chose, for ``widen_float32`` of it."""
     single = struct.pack("<f", value)
-    # Nine digits tell one 32-bit float from another, but not a double near the middle between two.
+    # Nine digits distinguish any two 32-bit floats, but not a double near the middle between two.
     value = widen_float32(value)
     digits = next(d for d in range(1, 10) if struct.pack("<f", float(f"{value:.{d}g}")) == single)
     return float(f"{value:.{digits}g}")

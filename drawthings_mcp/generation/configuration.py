@@ -163,7 +163,7 @@ class ControlNetConfig(_FrozenConfig):
 
 
 class ImageGenerationConfig(_FrozenConfig):
-    """Everything that Draw Things can be told about a run but the prompt and the pictures.
+    """Everything about a run but the prompt and the pictures.
 
     Sizes are in pixels; those of the canvas, the first pass and tiles are multiples of 64. Defaults are those
     of a new configuration in the app (protocol §2.4). ``cfg_scale`` and ``scheduler`` are accepted for

@@ -163,7 +163,7 @@ class LoRAMode(enum.IntEnum):
 
 
 class CompressionMethod(enum.IntEnum):
-    """Compression artefacts that a video model is told to expect."""
+    """Compression artefacts that a video model should expect."""
 
     Disabled = 0
     H264 = 1

@@ -1,20 +1,25 @@
-"""What is asked for and what came of it: requests and result images.
+"""What is asked for and what came of it: requests, result images and their seeds.
 
 Arrays are ``(H, W, C)``. Numpy is only named in annotations, so that importing this module stays cheap.
 """
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from drawthings_mcp.generation.configuration import ImageGenerationConfig
 from drawthings_mcp.generation.enums import HintType
+from drawthings_mcp.limits import MAX_SEED
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+_SEED_FOR_ZERO = 0x0BAD_5EED
+"""What xorshift starts from when the seed is 0 (protocol §2.4)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -99,3 +104,25 @@ class GeneratedImage:
     def size(self) -> tuple[int, int]:
         """Width and height in pixels."""
         return self.pixels.shape[1], self.pixels.shape[0]
+
+
+def draw_seed() -> int:
+    """A seed nobody chose, 0 to 4294967295."""
+    return secrets.randbelow(MAX_SEED + 1)
+
+
+def next_seed(seed: int) -> int:
+    """The seed of the next image of a batch in ``ScaleAlike`` mode: one round of xorshift32 (protocol §2.4)."""
+    x = seed or _SEED_FOR_ZERO
+    x ^= x << 13 & MAX_SEED
+    x ^= x >> 17
+    x ^= x << 5 & MAX_SEED
+    return x
+
+
+def list_batch_seeds(seed: int, count: int) -> list[int]:
+    """The seeds that reproduce each image of a batch on its own, in order, the first being ``seed``."""
+    seeds = [seed]
+    while len(seeds) < count:
+        seeds.append(next_seed(seeds[-1]))
+    return seeds

@@ -30,7 +30,7 @@ _NO_SPECIFICATION: Mapping[str, Any] = MappingProxyType({})
 
 
 _FOLLOWS_CONFIGURATION = "svd_i2v"
-"""The version that is told in its configuration for which frame rate to draw (formats §6.4)."""
+"""The version whose configuration says for which frame rate to draw (formats §6.4)."""
 
 
 def frame_rate(

@@ -122,7 +122,7 @@ def build_keys(configuration: ImageGenerationConfig, kind: ModelKind) -> Keys:
         The seed is not the one that was used: -1 would crash the app when it reads the picture.
     """
     if configuration.seed < 0:
-        raise InvalidInputError("seed: metadata need the seed that was used, got -1.")
+        raise InvalidInputError("metadata need the seed that was used, got -1.", parameter="seed")
     keys: Keys = {
         "seed": configuration.seed,
         "sampler": configuration.sampler.display_name,

@@ -19,7 +19,7 @@ from drawthings_mcp.validation import make_encodable
 FAMILIES_FILE = "families.json"
 
 _VARIANT_SUFFIXES = ("_f16", "_bf16", "_svd", "_q5p", "_q6p", "_q8p", "_i6x", "_i8x")
-"""Ends of a model's file name that tell precision, not the model (formats §2)."""
+"""Ends of a model's file name that stand for precision, not the model (formats §2)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Checkpoint:
 
 
 def strip_variant(model_file: str) -> str:
-    """A model's file name without what tells its precision: ``z_image_turbo_1.0`` for the q8p file."""
+    """A model's file name without its precision: ``z_image_turbo_1.0`` for the q8p file."""
     base = model_file.removesuffix(".ckpt")
     while suffix := next((s for s in _VARIANT_SUFFIXES if base.endswith(s)), ""):
         base = base.removesuffix(suffix)

@@ -1,6 +1,6 @@
 """JSON to and from OpenAI-compatible endpoints: vision and embedding models that the user named.
 
-Owns addresses, keys and what can go wrong on the way. Knows nothing of what is asked.
+What is asked of them is their callers' business.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from drawthings_mcp.catalog import Catalog, CatalogEntry, Control, Embedding, Lo
 
 _logger = logging.getLogger(__name__)
 
-EntryT = TypeVar("EntryT", bound=CatalogEntry)
+ParsedT = TypeVar("ParsedT", bound=CatalogEntry)
 
 
 def parse_catalog(reply: pb.EchoReply) -> Catalog | None:
@@ -34,7 +34,7 @@ def parse_catalog(reply: pb.EchoReply) -> Catalog | None:
     )
 
 
-def _parse_entries(data: bytes, parse: Callable[[dict[str, Any]], EntryT]) -> tuple[EntryT, ...]:
+def _parse_entries(data: bytes, parse: Callable[[dict[str, Any]], ParsedT]) -> tuple[ParsedT, ...]:
     if not data:
         return ()
     try:
@@ -42,7 +42,7 @@ def _parse_entries(data: bytes, parse: Callable[[dict[str, Any]], EntryT]) -> tu
     except ValueError:
         _logger.warning("the server's list of specifications is not JSON; it is treated as empty")
         return ()
-    entries: dict[str, EntryT] = {}
+    entries: dict[str, ParsedT] = {}
     for specification in specifications if isinstance(specifications, list) else ():
         try:
             entry = parse(specification)

@@ -1,6 +1,6 @@
 """A configuration ↔ the FlatBuffer of a request (protocol §2).
 
-Owns the names and units of the wire; ranges were checked when the value was made.
+Ranges were checked when the value was made.
 """
 
 from __future__ import annotations
@@ -58,9 +58,9 @@ def build_configuration(configuration: ImageGenerationConfig) -> bytes:
         The seed has not been drawn or no model is named: a server would use 0 or any model.
     """
     if configuration.seed < 0:
-        raise InvalidInputError("seed: draw one before the request is built; a server has no random seed.")
+        raise InvalidInputError("draw one before the request is built; a server has no random seed.", parameter="seed")
     if not configuration.model:
-        raise InvalidInputError("model: name a checkpoint file; without one a server uses any model it has.")
+        raise InvalidInputError("name a checkpoint file, or a server uses any model it has.", parameter="model")
     table = _fill_table(GenerationConfigurationT(), configuration, _FIELDS)
     table.causalInferenceEnabled = configuration.causal_inference_enabled and configuration.causal_inference > 0
     table.loras = [_fill_table(LoRAT(), lora, _LORA) for lora in configuration.loras] or None

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from drawthings_mcp._generated import image_service_pb2 as pb
 from drawthings_mcp.errors import InvalidImageError, InvalidInputError
+from drawthings_mcp.faces import Text
 from drawthings_mcp.generation import GenerationRequest, Hint, HintType
 from drawthings_mcp.tensors.image import encode_image
 from drawthings_mcp.tensors.mask import encode_mask
@@ -108,19 +109,25 @@ def _check_canvas(request: GenerationRequest, canvas: NDArray[np.uint8]) -> None
     wanted = (*_size(request), 3)
     if canvas.dtype != np.uint8 or canvas.shape != wanted:
         raise InvalidImageError(
-            f"canvas: must be uint8 of shape {wanted} (H, W, RGB), the size of the configuration; "
-            f"got {canvas.dtype} {canvas.shape}. Resize it or change width and height."
+            f"must be uint8 of shape {wanted} (H, W, RGB), the size of the configuration; "
+            f"got {canvas.dtype} {canvas.shape}. Resize it or change width and height.",
+            parameter="canvas",
         )
 
 
 def _check_mask(request: GenerationRequest, mask: NDArray[np.uint8]) -> None:
     if request.canvas is None:
-        raise InvalidImageError("mask: needs a canvas; a server ignores a mask without one.")
+        raise InvalidImageError(Text("needs {canvas}; a server ignores a mask without it."), parameter="mask")
     wanted = _size(request)
     if mask.dtype != np.uint8 or mask.shape != wanted:
         raise InvalidImageError(
-            f"mask: must be uint8 classes of shape {wanted} (H, W), the size of the canvas; "
-            f"got {mask.dtype} {mask.shape}."
+            Text(
+                "must be uint8 classes of shape {wanted} (H, W), the size of {canvas}; got {dtype} {shape}.",
+                wanted=wanted,
+                dtype=mask.dtype,
+                shape=mask.shape,
+            ),
+            parameter="mask",
         )
 
 
@@ -129,7 +136,8 @@ def _check_hints(request: GenerationRequest) -> None:
     for hint_type in types:
         if types.count(hint_type) > 1:
             raise InvalidInputError(
-                f"hints: {hint_type} is given twice, of which a server reads one; put all tensors into one hint."
+                f"{hint_type} is given twice, of which a server reads one; put all tensors into one hint.",
+                parameter="hints",
             )
     for hint in request.hints:
         _check_hint(hint, request)
@@ -137,10 +145,10 @@ def _check_hints(request: GenerationRequest) -> None:
 
 def _check_hint(hint: Hint, request: GenerationRequest) -> None:
     if not hint.tensors:
-        raise InvalidInputError(f"hints: {hint.type} has no tensor; leave the hint out.")
+        raise InvalidInputError(f"{hint.type} has no tensor; leave the hint out.", parameter="hints")
     for item in hint.tensors:
         if item.weight <= 0 and hint.type is HintType.Shuffle:
-            raise InvalidInputError("hints: a reference of weight 0 confuses a server; leave it out.")
+            raise InvalidInputError("a reference of weight 0 confuses a server; leave it out.", parameter="hints")
         _check_hint_tensor(hint.type, item.tensor, request)
 
 
@@ -158,11 +166,13 @@ def _check_hint_tensor(hint_type: HintType, tensor: NDArray[Any], request: Gener
         return
     if tensor.ndim != 3 or tensor.shape[2] != channels or not np.issubdtype(tensor.dtype, np.floating):
         raise InvalidInputError(
-            f"hints: {hint_type} takes float tensors of shape (H, W, {channels}), got {tensor.dtype} {tensor.shape}."
+            f"{hint_type} takes float tensors of shape (H, W, {channels}), got {tensor.dtype} {tensor.shape}.",
+            parameter="hints",
         )
     if hint_type in _EXACT_SIZE and tensor.shape[:2] not in _pass_sizes(request):
         raise InvalidInputError(
-            f"hints: {hint_type} must have the size of the canvas, {_size(request)} (H, W), got {tensor.shape[:2]}."
+            f"{hint_type} must have the size of the picture, {_size(request)} (H, W), got {tensor.shape[:2]}.",
+            parameter="hints",
         )
 
 
@@ -177,7 +187,8 @@ def _pass_sizes(request: GenerationRequest) -> set[tuple[int, int]]:
 def _build_override(override: Mapping[str, list[dict[str, Any]]]) -> pb.MetadataOverride:
     if unknown := override.keys() - _OVERRIDE_KINDS:
         raise InvalidInputError(
-            f"override: there is no kind {sorted(unknown)[0]!r}; kinds are {', '.join(sorted(_OVERRIDE_KINDS))}."
+            f"there is no kind {min(unknown)!r}; kinds are {', '.join(sorted(_OVERRIDE_KINDS))}.",
+            parameter="override",
         )
     return pb.MetadataOverride(
         **{kind: json.dumps(entries, ensure_ascii=False).encode() for kind, entries in override.items() if entries}

@@ -1,6 +1,6 @@
 """Messages of a response stream → events (protocol §7). Feed it; it does no I/O.
 
-Owns the joining of chunks, the count of announced bytes and the estimate of progress.
+Chunks are joined here, announced bytes counted, and progress is estimated.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ class ResponseReader:
         )
 
     def _read_signpost(self, signpost: pb.ImageGenerationSignpostProto) -> list[Event]:
-        # Step 0 is an empty inner message: only the presence of a member tells which one is meant.
+        # Step 0 is an empty inner message: only the presence of a member shows which one is meant.
         kind = signpost.WhichOneof("signpost")
         if kind is None:
             return []

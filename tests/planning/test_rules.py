@@ -559,9 +559,13 @@ MADE: Mapping[str, tuple[Callable[..., str | None] | None, GenerationRequest, st
         request(SD, hints=hint(HintType.Scribble, 128, 128, 3)),
         "nothing looks at the scribble map",
     ),
-    "a canvas of another size": (None, request(canvas=CANVAS[:64]), "canvas: must be uint8 of shape (128, 128, 3)"),
-    "a mask of another size": (None, request(canvas=CANVAS, mask=MASK[:64]), "mask: must be uint8 classes"),
-    "a mask without a canvas": (None, request(mask=MASK), "mask: needs a canvas"),
+    "a canvas of another size": (
+        None,
+        request(canvas=CANVAS[:64]),
+        "input_image: must be uint8 of shape (128, 128, 3)",
+    ),
+    "a mask of another size": (None, request(canvas=CANVAS, mask=MASK[:64]), "mask_image: must be uint8 classes"),
+    "a mask without a canvas": (None, request(mask=MASK), "mask_image: needs input_image"),
     "depth in three channels": (
         None,
         request(SD, control(DEPTH), hints=hint(HintType.Depth, 128, 128, 3)),

@@ -84,12 +84,12 @@ def test_an_override_is_sent_as_json_arrays() -> None:
     ],
 )
 def test_a_canvas_that_would_crash_the_server_is_refused(canvas: NDArray[np.uint8]) -> None:
-    with pytest.raises(InvalidImageError, match=r"canvas: .*\(128, 192, 3\)"):
+    with pytest.raises(InvalidImageError, match=r"input_image: .*\(128, 192, 3\)"):
         build_request(request(canvas=canvas))
 
 
 def test_a_mask_needs_a_canvas_and_its_size() -> None:
-    with pytest.raises(InvalidImageError, match="needs a canvas"):
+    with pytest.raises(InvalidImageError, match="needs input_image"):
         build_request(request(mask=MASK))
     with pytest.raises(InvalidImageError, match=r"\(128, 192\)"):
         build_request(request(canvas=CANVAS, mask=MASK[:, :64]))
@@ -99,11 +99,11 @@ def test_a_mask_needs_a_canvas_and_its_size() -> None:
     ("hints", "words"),
     [
         ((hint(HintType.Depth, (128, 192, 3)),), r"\(H, W, 1\)"),
-        ((hint(HintType.Depth, (64, 64, 1)),), "size of the canvas"),
+        ((hint(HintType.Depth, (64, 64, 1)),), "size of the picture"),
         ((hint(HintType.Custom, (128, 192, 1)),), r"\(H, W, 3\)"),
         ((hint(HintType.Shuffle, (128, 192)),), r"\(H, W, 3\)"),
         ((hint(HintType.Scribble, (128, 192, 3), dtype="uint8"),), "float"),
-        ((hint(HintType.Pose, (64, 64, 3)),), "size of the canvas"),
+        ((hint(HintType.Pose, (64, 64, 3)),), "size of the picture"),
         ((hint(HintType.Shuffle, (64, 64, 3), weight=0.0),), "leave it out"),
         ((hint(HintType.Custom),), "no tensor"),
         ((hint(HintType.Shuffle, (64, 64, 3)), hint(HintType.Shuffle, (64, 64, 3))), "given twice"),
