@@ -115,7 +115,7 @@ def _check_frames(frames: Iterable[NDArray[np.uint8]]) -> Iterator[NDArray[np.ui
         if frame.shape != shape:
             raise InvalidImageError(
                 f"Frame {number} is {frame.shape}, the first one {shape}: all frames of a video have the same size and "
-                "channels. Fit them with tensors.fit_pixels."
+                "channels."
             )
         yield frame
     if not shape:

@@ -17,7 +17,7 @@ from drawthings_mcp.library.catalog import ImageCatalog, is_in_place
 from drawthings_mcp.library.originals import hash_file, hash_pixels, keep_input
 from drawthings_mcp.library.records import ImageRecord
 from drawthings_mcp.library.recovery import read_own, recover_file
-from drawthings_mcp.references.policy import FORMATS, MAX_PIXELS, ImportPolicy
+from drawthings_mcp.references.policy import INPUT_FORMATS, MAX_PIXELS_BY_FORMAT, ImportPolicy
 from drawthings_mcp.tensors.picture_files import PictureInfo, check_picture, name_file, open_regular_file
 from drawthings_mcp.tensors.pixels import read_pixels
 
@@ -157,7 +157,7 @@ def _resolve(folder: Path) -> Path:
 
 
 def _check(file: BinaryIO, name: str, policy: ImportPolicy) -> PictureInfo:
-    info = check_picture(file, name, formats=FORMATS, max_side=policy.max_side, max_pixels=MAX_PIXELS)
+    info = check_picture(file, name, formats=INPUT_FORMATS, max_side=policy.max_side, max_pixels=MAX_PIXELS_BY_FORMAT)
     file.seek(0)
     return info
 

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 PictureFetcher: TypeAlias = "Callable[[str, int, float], Awaitable[Fetched]]"
 """Fetches a URL: at most so many bytes, within so many seconds."""
-FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF")
+INPUT_FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF")
 """What is taken from outside: what cameras, browsers and chat clients make."""
-MAX_PIXELS = {"WEBP": 24_000_000, "AVIF": 40_000_000, "HEIF": 50_000_000}
+MAX_PIXELS_BY_FORMAT = {"WEBP": 24_000_000, "AVIF": 40_000_000, "HEIF": 50_000_000}
 """By format, so that no picture takes more than 400 MB to decode: these decoders need 16, 10 and 8 bytes per pixel,
 the others 4 (measured with Pillow 13.0 and pillow-heif 1.8)."""
 _PICTURE_TYPES = ("image/", "application/octet-stream", "binary/octet-stream")

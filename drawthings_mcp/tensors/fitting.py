@@ -10,9 +10,9 @@ from PIL import Image
 
 from drawthings_mcp.errors import InvalidInputError
 from drawthings_mcp.limits import MAX_SIDE, UNIT
+from drawthings_mcp.tensors.header import MAX_PIXELS
 from drawthings_mcp.tensors.layout import check_pixels
 from drawthings_mcp.tensors.mask import GENERATE, KEEP, alpha_classes
-from drawthings_mcp.tensors.picture_files import MAX_PIXELS
 
 Fit: TypeAlias = Literal["crop", "pad", "stretch"]
 """Fill the size and cut off what stands over; show everything and fill up; give up the proportions."""

@@ -49,21 +49,14 @@ REPLY = struct.Struct("<BQ")
 
 @dataclass(frozen=True, slots=True)
 class FpzipHeader:
-    """The header of an fpzip stream.
-
-    Attributes
-    ----------
-    is_double
-        Whether the values are 64 instead of 32 bits wide.
-    precision
-        Bits kept of every value; 0 means all.
-    shape
-        ``(nf, nz, ny, nx)``: the order of axes of an array, last axis fastest.
-    """
+    """The header of an fpzip stream."""
 
     is_double: bool
+    """Whether the values are 64 instead of 32 bits wide."""
     precision: int
+    """Bits kept of every value; 0 means all."""
     shape: tuple[int, int, int, int]
+    """``(nf, nz, ny, nx)``: the order of axes of an array, last axis fastest."""
 
     @property
     def bits(self) -> int:
@@ -72,13 +65,7 @@ class FpzipHeader:
 
 
 def parse_stream(body: memoryview) -> FpzipHeader:
-    """Read the header of an fpzip stream.
-
-    Raises
-    ------
-    TensorError
-        This is no fpzip stream, or one of another version, or it ends too early.
-    """
+    """Read the header of an fpzip stream; a ``TensorError`` when it is none, of another version, or cut off."""
     coder = _RangeDecoder(body)
     if tuple(coder.decode(8) for _ in _MAGIC) != _MAGIC:
         raise TensorError("The body is not an fpzip stream.")
@@ -185,20 +172,7 @@ def pack_fpzip(values: NDArray[np.floating[Any]]) -> bytes:
 
 
 def unpack_fpzip(header: TensorHeader, body: bytes) -> NDArray[np.floating[Any]]:
-    """The values of a tensor, of its own datatype.
-
-    Parameters
-    ----------
-    header
-        Of the payload; its dims are the shape of the result.
-    body
-        The stream. Bytes, because the library takes nothing else.
-
-    Raises
-    ------
-    TensorError
-        The stream does not fit the header, or the library refuses it.
-    """
+    """The values of a tensor, of its own datatype; a ``TensorError`` when the stream is refused."""
     stream = check_stream(header, memoryview(body))
     values = _decompress(header, body)
     if header.datatype is not DataType.F16:
@@ -211,13 +185,8 @@ def unpack_fpzip(header: TensorHeader, body: bytes) -> NDArray[np.floating[Any]]
     return halves.reshape(values.shape)
 
 
-def unpack_wide(header: TensorHeader, body: bytes) -> NDArray[np.floating[Any]]:
-    """The same as the library gives them: float64 for ``DataType.F64``, float32 for all others."""
-    check_stream(header, memoryview(body))
-    return _decompress(header, body)
-
-
 def _decompress(header: TensorHeader, body: bytes) -> NDArray[np.floating[Any]]:
+    """Float64 for ``DataType.F64``, float32 for all others; the library takes nothing but bytes."""
     try:
         values = fpzip.decompress(body, order="C")
     except fpzip.FpzipError as exc:
@@ -263,7 +232,8 @@ def unpack_pixels(header: TensorHeader, body: bytes) -> NDArray[np.uint8]:
     Values labelled float16 are not rounded to it first; only streams that no server writes show a difference.
     The pixels take the memory of the values: the library needs four bytes for each, and nothing comes on top.
     """
-    values = unpack_wide(header, body)
+    check_stream(header, memoryview(body))
+    values = _decompress(header, body)
     pixels = values.reshape(-1).view(np.uint8)[: values.size]
     fill_picture(values, pixels)
     return pixels.reshape(values.shape[1:])

@@ -49,17 +49,7 @@ class FpzipProcess:
     """A running worker. Not for two threads at once; after a ``WorkerFailedError`` it can only be closed.
 
     Not a process of ``multiprocessing``: that imports the caller's ``__main__`` again in every process, which runs a
-    script without a main guard a second time.
-
-    Parameters
-    ----------
-    patience
-        Seconds to wait for an answer, in addition to what the size of the tensor allows.
-
-    Raises
-    ------
-    OSError
-        The process cannot be started.
+    script without a main guard a second time. Raises ``OSError`` when it cannot be started.
     """
 
     def __init__(self, patience: float = PATIENCE) -> None:
@@ -82,24 +72,7 @@ class FpzipProcess:
         return self._process.pid
 
     def exchange(self, task: WorkerTask, header: TensorHeader, body: memoryview, result: NDArray[Any]) -> None:
-        """Have a payload decoded. Blocks without holding the interpreter lock.
-
-        Parameters
-        ----------
-        task
-            What to make of it.
-        header, body
-            The two parts of the payload.
-        result
-            C-contiguous; is filled.
-
-        Raises
-        ------
-        TensorError
-            The worker refused the payload.
-        WorkerFailedError
-            It did not answer.
-        """
+        """Have a payload decoded into a C-contiguous array; a ``WorkerFailedError`` when there is no answer."""
         deadline = time.monotonic() + self._patience + header.count * _SECONDS_PER_VALUE
         try:
             self._await_greeting(deadline)
@@ -220,13 +193,7 @@ def _enlarge(descriptor: int) -> None:
 
 
 class FpzipPool:
-    """A few workers for any number of threads.
-
-    Parameters
-    ----------
-    size
-        The most processes at a time.
-    """
+    """At most ``size`` workers for any number of threads."""
 
     def __init__(self, size: int = MAX_PROCESSES) -> None:
         self._size = size
@@ -240,13 +207,7 @@ class FpzipPool:
         self._busy: set[FpzipProcess] = set()
 
     def prestart(self, count: int = 1) -> None:
-        """Have ``count`` processes started, without waiting until they are ready.
-
-        Raises
-        ------
-        DecoderCrashedError
-            A process cannot be started.
-        """
+        """Have ``count`` processes started, without waiting until they are ready."""
         with self._lock:
             while len(self._idle) + len(self._busy) < min(count, self._size):
                 self._idle.append(self._start())
@@ -350,19 +311,12 @@ os.register_at_fork(after_in_child=_shared.disown)
 
 
 def prestart(count: int = 1) -> None:
-    """Start processes that decode fpzip payloads while there is time, for instance during a render.
+    """Start up to ``MAX_PROCESSES`` decoders while there is time, for instance during a render.
 
     Takes a few milliseconds and does not wait until they are ready. Not calling it costs the first payload a fifth
-    of a second. ``count`` beyond ``MAX_PROCESSES`` starts that many.
-
-    Raises
-    ------
-    DecoderCrashedError
-        A process cannot be started.
+    of a second. Raises ``DecoderCrashedError`` when a process cannot be started.
     """
     _shared.prestart(count)
 
 
-def decode_fpzip(task: WorkerTask, header: TensorHeader, body: memoryview, result: NDArray[Any]) -> None:
-    """``FpzipPool.decode`` on the processes that all of this interpreter shares."""
-    _shared.decode(task, header, body, result)
+decode_fpzip = _shared.decode

@@ -20,7 +20,7 @@ Payload: TypeAlias = bytes | bytearray | memoryview
 HEADER_SIZE = 68
 MAX_RANK = 12
 MAX_PIXELS = 8192 * 8192
-"""The largest canvas, whether it was asked for or an upscaler made it; a header that claims more is a lie."""
+"""The largest canvas, whether it was asked for or an upscaler made it; headers of few bytes may claim billions."""
 
 _LAYOUT = struct.Struct("<I4i12i")  # identifier, memory kind, format, datatype, reserved, dims
 _MEMORY_KIND_BITS = 3
@@ -93,23 +93,8 @@ _MAX_SIZES: Mapping[DataType, int] = {
 class TensorHeader:
     """What a payload says of itself.
 
-    Attributes
-    ----------
-    codec
-        How the body is packed.
-    datatype
-        What one value is.
-    format
-        The order of the axes.
-    dims
-        1 to 12 lengths, each at least 1, together no more values than fit into ``datatype.max_size`` bytes.
-
-    Raises
-    ------
-    TensorError
-        The dims are not such.
-    TensorTooLargeError
-        The values would take more than ``datatype.max_size`` bytes.
+    The dims are 1 to 12 lengths, each at least 1, else it is a ``TensorError``, together no more values than fit into
+    ``datatype.max_size`` bytes, else a ``TensorTooLargeError``.
     """
 
     codec: Codec
@@ -135,13 +120,7 @@ class TensorHeader:
         return self.count * self.datatype.dtype.itemsize
 
     def check_size(self, max_size: int, what: str = "tensor") -> None:
-        """Refuse a tensor whose unpacked values take more than some bytes.
-
-        Raises
-        ------
-        TensorTooLargeError
-            They do.
-        """
+        """Raise a ``TensorTooLargeError`` if the unpacked values take more than some bytes."""
         if self.size > max_size:
             raise TensorTooLargeError(
                 f"The {what} {list(self.dims)} of {self.datatype.name} takes {self.size:,} bytes; at most "
@@ -150,12 +129,7 @@ class TensorHeader:
 
 
 def parse_header(payload: Payload) -> TensorHeader:
-    """Read and check the header of a payload (protocol §3.5).
-
-    Parameters
-    ----------
-    payload
-        At least the 68 bytes of the header; what follows is not looked at.
+    """Read and check the header of a payload (protocol §3.5); what follows it is not read.
 
     Raises
     ------
@@ -198,13 +172,7 @@ def split_payload(payload: Payload) -> tuple[TensorHeader, memoryview]:
 
 
 def find_datatype(dtype: np.dtype[Any]) -> DataType:
-    """The datatype that holds the values of an array.
-
-    Raises
-    ------
-    InvalidInputError
-        The wire has no such datatype.
-    """
+    """The datatype that holds the values of an array; an ``InvalidInputError`` when the wire has none."""
     for datatype, known in _DTYPES.items():
         if known == dtype.newbyteorder("<"):
             return datatype

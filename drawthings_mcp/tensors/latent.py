@@ -91,24 +91,13 @@ def decode_latent(payload: Payload) -> NDArray[np.floating[Any]]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LatentMap:
-    """``colour = weights @ values + bias``.
-
-    Attributes
-    ----------
-    output
-        What the colours are.
-    weights
-        ``(3, K)``, float64.
-    bias
-        ``(3,)``, float64.
-    patch
-        Pixels per side of the square that one cell holds, plane after plane; 1 where a cell is one pixel.
-    """
+    """``colour = weights @ values + bias``: weights ``(3, K)``, bias ``(3,)``."""
 
     output: Output
     weights: NDArray[np.float64]
     bias: NDArray[np.float64]
     patch: int = 1
+    """Pixels per side of the square that one cell holds, plane after plane; 1 where a cell is one pixel."""
 
     @property
     def channels(self) -> int:
@@ -131,20 +120,10 @@ def load_latent_maps() -> Mapping[str, LatentMap]:
 
 
 def find_latent_map(version: str, channels: int) -> LatentMap | None:
-    """The map for a latent.
+    """The map for a latent of a model version, such as ``z_image``; None when no map is known.
 
-    Parameters
-    ----------
-    version
-        Of the model, such as ``z_image``; empty when unknown.
-    channels
-        Of the latent. A cascade shows latents of both its stages, which only differ in this. Without a version the
-        channels decide, if only one map has as many: 4 and 16 are ambiguous.
-
-    Returns
-    -------
-    LatentMap | None
-        None when no map is known for such a latent.
+    A cascade shows latents of both its stages, which only differ in their channels. Without a version, the channels
+    decide if only one map has as many: 4 and 16 are ambiguous.
     """
     maps = load_latent_maps()
     candidates = [maps[name] for name in _load()["versions"].get(version, ())] if version else list(maps.values())

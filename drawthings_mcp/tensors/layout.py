@@ -38,36 +38,21 @@ ALPHA = ValueRange(offset=0.0, factor=255.0)
 
 
 def pixels_to_tensor(pixels: NDArray[np.uint8], value_range: ValueRange = COLOUR) -> NDArray[np.float16]:
-    """Values for pixels, of the same shape.
-
-    Parameters
-    ----------
-    pixels
-        uint8, any shape.
-    value_range
-        What the bytes stand for.
-
-    Returns
-    -------
-    NDArray[np.float16]
-        In [-1, 1] for colours, [0, 1] for alpha.
+    """Values for pixels of any shape, of the same shape: in [-1, 1] for colours, [0, 1] for alpha.
 
     Notes
     -----
     ``float16(float32(b) / 127.5 - 1)`` for colours. ``tensor_to_pixels`` is its exact inverse.
     """
-    return look_up(_list_values(value_range), pixels)
+    tensor = np.empty(pixels.shape, np.float16)
+    fill_looked_up(_list_values(value_range), pixels, tensor.reshape(-1))
+    return tensor
 
 
 def tensor_to_pixels(tensor: NDArray[np.floating[Any]], value_range: ValueRange = COLOUR) -> NDArray[np.uint8]:
-    """Pixels for values, of the same shape.
+    """Pixels for float16, float32 or float64 values of any shape, of the same shape.
 
-    Parameters
-    ----------
-    tensor
-        float16, float32 or float64, any shape; values beyond the range are clamped, NaN and infinities give 0.
-    value_range
-        What the values stand for.
+    Values beyond the range are clamped, NaN and infinities give 0.
 
     Notes
     -----
@@ -79,15 +64,10 @@ def tensor_to_pixels(tensor: NDArray[np.floating[Any]], value_range: ValueRange 
 
 
 def fill_pixels(tensor: NDArray[np.floating[Any]], pixels: NDArray[np.uint8], value_range: ValueRange = COLOUR) -> None:
-    """The same as ``tensor_to_pixels``, into memory that is already there.
+    """The same into memory that is already there: one-dimensional, contiguous, one byte per value.
 
-    Parameters
-    ----------
-    tensor, value_range
-        As there.
-    pixels
-        One-dimensional, contiguous, one byte per value. May begin where a contiguous tensor begins: every block of
-        values is read before its pixels are written, and these never reach the next block.
+    It may begin where a contiguous tensor begins: every block of values is read before its pixels are written, and
+    these never reach the next block.
     """
     if tensor.dtype.itemsize == 2:
         fill_looked_up(_list_pixels(value_range), tensor.view(np.uint16), pixels)
@@ -99,17 +79,13 @@ def fill_pixels(tensor: NDArray[np.floating[Any]], pixels: NDArray[np.uint8], va
             _quantise(flat[start : start + _BLOCK_VALUES], value_range, scratch, pixels[start : start + _BLOCK_VALUES])
 
 
-def look_up(table: NDArray[_ScalarT], words: NDArray[np.unsignedinteger[Any]]) -> NDArray[_ScalarT]:
-    """``table[words]`` without an index array of eight bytes per value; the table covers every word."""
-    found = np.empty(words.shape, table.dtype)
-    fill_looked_up(table, words, found.reshape(-1))
-    return found
-
-
 def fill_looked_up(
     table: NDArray[_ScalarT], words: NDArray[np.unsignedinteger[Any]], found: NDArray[_ScalarT], shift: int = 0
 ) -> None:
-    """``table[words >> shift]`` into memory that is already there; where that may be, ``fill_pixels`` says."""
+    """``table[words >> shift]`` into memory as for ``fill_pixels``; the table covers every word.
+
+    Without an index array of eight bytes per value.
+    """
     flat = words.reshape(-1)
     scratch = np.empty(min(flat.size, _BLOCK_VALUES), np.intp)
     for start in range(0, flat.size, _BLOCK_VALUES):
@@ -146,33 +122,14 @@ def _list_pixels(value_range: ValueRange) -> NDArray[np.uint8]:
 
 
 def build_pixels(tensor: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
-    """Pixels of an image tensor.
-
-    Parameters
-    ----------
-    tensor
-        ``(1, H, W, 3)`` or ``(1, H, W, 4)``, float; colours in [-1, 1], alpha, which comes first, in [0, 1].
-
-    Returns
-    -------
-    NDArray[np.uint8]
-        ``(H, W, 3)`` or ``(H, W, 4)``, sRGB, alpha last.
-    """
+    """Pixels ``(H, W, 3 or 4)``, sRGB, alpha last, of an image tensor of floats, alpha first."""
     pixels = np.empty(tensor.shape[1:], np.uint8)
     fill_picture(tensor, pixels.reshape(-1))
     return pixels
 
 
 def fill_picture(tensor: NDArray[np.floating[Any]], pixels: NDArray[np.uint8]) -> None:
-    """The same as ``build_pixels`` for any part of an image, into memory that is already there.
-
-    Parameters
-    ----------
-    tensor
-        ``(…, 3)`` or ``(…, 4)``, contiguous; values as there.
-    pixels
-        One-dimensional, contiguous, one byte per value; may begin where the tensor begins.
-    """
+    """The same for any part of an image, ``(…, 3 or 4)``, contiguous, into memory as for ``fill_pixels``."""
     if tensor.shape[-1] == 3:
         fill_pixels(tensor, pixels)
         return
@@ -195,13 +152,7 @@ def build_tensor(pixels: NDArray[np.uint8]) -> NDArray[np.float16]:
 
 
 def check_pixels(pixels: NDArray[np.uint8], *channels: int) -> None:
-    """Refuse an array that is not ``(H, W, C)`` of uint8 with one of these numbers of channels.
-
-    Raises
-    ------
-    InvalidImageError
-        It is not.
-    """
+    """Raise an ``InvalidImageError`` unless an array is ``(H, W, C)`` of uint8, with C one of ``channels``."""
     if pixels.ndim != 3 or pixels.shape[2] not in channels or pixels.dtype != np.uint8 or pixels.size == 0:
         shapes = " or ".join(f"(H, W, {count})" for count in channels)
         raise InvalidImageError(

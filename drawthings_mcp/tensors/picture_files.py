@@ -18,9 +18,8 @@ from typing import BinaryIO
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from drawthings_mcp.errors import InvalidImageError
+from drawthings_mcp.tensors.header import MAX_PIXELS
 
-MAX_PIXELS = 8192 * 8192
-"""The largest canvas: more could not be used, and a file of a few kilobytes may claim billions."""
 MAX_FILE_SIZE = 512 << 20
 """Bytes; twice what the largest picture takes when it is not packed at all."""
 FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "HEIF", "GIF", "TIFF", "BMP", "MPO", "JPEG2000", "PPM", "TGA", "ICO", "QOI")
@@ -37,25 +36,16 @@ _GZIP = b"\x1f\x8b"
 
 @dataclass(frozen=True, slots=True)
 class PictureInfo:
-    """What a picture's header tells.
-
-    Attributes
-    ----------
-    format
-        Pillow's name: ``PNG``, ``JPEG`` ….
-    width, height
-        Pixels of the upright picture.
-    mode
-        Pillow's name of how its pixels are stored: ``RGB``, ``CMYK``, ``I;16`` ….
-    is_animated
-        Whether there are frames or pages after the first.
-    """
+    """What a picture's header tells; width and height are those of the upright picture."""
 
     format: str
+    """Pillow's name: ``PNG``, ``JPEG`` …."""
     width: int
     height: int
     mode: str
+    """Pillow's name of how its pixels are stored: ``RGB``, ``CMYK``, ``I;16`` …."""
     is_animated: bool
+    """Whether there are frames or pages after the first."""
 
 
 def name_file(path: Path) -> str:
@@ -182,13 +172,7 @@ def get_orientation(picture: Image.Image) -> int:
 
 
 def check_size(width: int, height: int) -> None:
-    """Refuse a picture without pixels or with more than ``MAX_PIXELS``.
-
-    Raises
-    ------
-    InvalidImageError
-        It is one.
-    """
+    """Raise an ``InvalidImageError`` for a picture without pixels or with more than ``MAX_PIXELS``."""
     if not width or not height:
         raise InvalidImageError(f"The picture is {width}x{height} pixels; give one with content.")
     if width * height > MAX_PIXELS:

@@ -85,20 +85,7 @@ def ensure_pixels(image: ImageLike, *, enough: int | None = None) -> NDArray[np.
 
 
 def read_pixels(file: BinaryIO, name: str, *, enough: int | None = None) -> NDArray[np.uint8]:
-    """Pixels of the picture in a stream that can be sought in, as by ``ensure_pixels``.
-
-    Parameters
-    ----------
-    name
-        What errors call it.
-    enough
-        As for ``ensure_pixels``.
-
-    Raises
-    ------
-    InvalidImageError
-        As ``ensure_pixels``.
-    """
+    """Pixels of the picture in a stream that can be sought in, as by ``ensure_pixels``; errors call it ``name``."""
     with open_picture(file, name) as picture:
         pixels = _convert_picture(picture if enough is None else _load_reduced(picture, 2 * enough))
     return np.ascontiguousarray(_drop_opaque_alpha(pixels))

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,8 +20,9 @@ try:
     from isal import isal_zlib
 
     _isal: Any = isal_zlib
+    _crc32: Callable[..., int] = isal_zlib.crc32
 except ImportError:  # there are no wheels for some machines
-    _isal = None
+    _isal, _crc32 = None, zlib.crc32
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -74,7 +75,7 @@ def deflate_pixels(pixels: NDArray[np.uint8]) -> bytes:
 
 def build_chunk(name: bytes, data: bytes) -> bytes:
     """A chunk of a PNG file, with its length and checksum."""
-    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(data, zlib.crc32(name)))
+    return b"".join((struct.pack(">I", len(data)), name, data, struct.pack(">I", _crc32(data, _crc32(name)))))
 
 
 def _make_deflater() -> Any:

@@ -162,17 +162,7 @@ def pack_deflate(data: memoryview) -> bytes:
 class Inflater:
     """The values of a tensor, read piece by piece from a DEFLATE stream into memory that is already there.
 
-    Parameters
-    ----------
-    header
-        Of the payload; says how many bytes the stream holds.
-    body
-        The stream.
-
-    Raises
-    ------
-    TensorError
-        So few bytes cannot hold so many values.
+    The header says how many bytes the stream holds; a ``TensorError`` when it cannot, or does not.
     """
 
     def __init__(self, header: TensorHeader, body: memoryview) -> None:
@@ -185,13 +175,7 @@ class Inflater:
         self._inflater = zlib.decompressobj(_WINDOW_BITS)
 
     def read_into(self, target: memoryview) -> None:
-        """Fill some bytes with the next values.
-
-        Raises
-        ------
-        TensorError
-            The stream is damaged or ends too early.
-        """
+        """Fill some bytes with the next values."""
         while target:
             piece = self._inflate(min(len(target), _OUTPUT_STEP))
             if not piece:
@@ -200,13 +184,7 @@ class Inflater:
             target = target[len(piece) :]
 
     def finish(self) -> None:
-        """Make sure that this was all.
-
-        Raises
-        ------
-        TensorError
-            The stream is damaged, goes on, or is followed by something.
-        """
+        """Make sure that this was all: the stream neither goes on nor is followed by something."""
         if self._inflate(1) or self._inflater.unused_data or self._rest:
             raise TensorError("The DEFLATE stream holds more than the tensor's header says.")
 
