@@ -63,12 +63,7 @@ def default_model() -> Specification:
 class Inventory:
     """What is there: the built-in files without the missing ones, and what was uploaded.
 
-    Attributes
-    ----------
-    missing
-        Built-in files that are not there.
-    uploads
-        SHA-256 of each uploaded file by name; grows with every upload.
+    ``uploads`` has the SHA-256 of each uploaded file by name and grows with every upload.
     """
 
     missing: Collection[str] = ()
