@@ -1,7 +1,4 @@
-"""Where the data files of ``configs/`` are.
-
-Knows nothing of what they say.
-"""
+"""The data files of ``configs/``, wherever the package is installed."""
 
 from __future__ import annotations
 

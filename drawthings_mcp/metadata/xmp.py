@@ -1,6 +1,6 @@
 """The XMP packet that Draw Things puts into its pictures: three texts and nothing else (formats §3.1).
 
-Owns the XML. Knows neither what the texts mean nor which file carries the packet.
+Only the XML is read and written here; what the texts mean is up to the dialects.
 """
 
 from __future__ import annotations

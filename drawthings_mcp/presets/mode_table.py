@@ -12,6 +12,7 @@ from functools import cache
 from typing import Any
 
 from drawthings_mcp.errors import UnknownNameError
+from drawthings_mcp.faces import Text
 from drawthings_mcp.packaged import read_packaged
 from drawthings_mcp.presets.preset import Preset, list_checkpoints, parse_preset, strip_variant
 from drawthings_mcp.validation import strip_separators, suggest
@@ -163,14 +164,19 @@ def _get_recipes(family: str, mode: str) -> tuple[Preset, ...]:
     return recipes
 
 
-def explain_gap(family: str, mode: str) -> str:
+def explain_gap(family: str, mode: str) -> Text:
     """Why there is no recipe for a mode and a family, and what to do instead."""
     served = [other for other in _read_modes() if list_recipes_for(other, family)]
+    named = _list_named_families(mode)
     if not served:
-        return f"There is no family {family!r}.{suggest(family, _list_named_families(mode))} Or name a model file."
-    return (
-        f"{family} does not do {mode}. For {mode} use model {' or '.join(_list_named_families(mode))}; {family} does "
-        f"{', '.join(served)}."
+        hint = suggest(family, named)
+        return Text("There is no family {family!r}.{hint} Or name a model file.", family=family, hint=hint)
+    return Text(
+        "{family} does not do {mode}. For {mode} use {model} {others}; {family} does {served}.",
+        family=family,
+        mode=mode,
+        others=" or ".join(named),
+        served=", ".join(served),
     )
 
 

@@ -44,6 +44,6 @@ def test_only_some_versions_make_sound() -> None:
     assert find_audio_rate("wan_v2.2_5b") is None
 
 
-def test_the_version_that_is_told_its_rate_plays_at_it() -> None:
+def test_the_version_with_a_configured_rate_plays_at_it() -> None:
     assert frame_rate("svd_i2v", {}, 8) == 8
     assert frame_rate("wan_v2.1_14b", {}, 8) == 16

@@ -1,4 +1,4 @@
-"""Every dialect: what the golden texts say is what the facts of a picture that carries them tell."""
+"""Every dialect: the metadata of a picture that carries the golden texts are the golden metadata."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ SAMPLES = sorted(GOLDEN.glob("*/*.json"))
 
 def _read_sample(path: Path) -> tuple[dict[str, str], ImageMetadata]:
     sample = json.loads(path.read_text(encoding="utf-8"))
-    facts: dict[str, Any] = sample["facts"]
-    if "loras" in facts:
-        facts["loras"] = tuple((name, weight) for name, weight in facts["loras"])
-    if "created" in facts:
-        facts["created"] = datetime.fromisoformat(facts["created"]).astimezone()
-    return sample["texts"], ImageMetadata(path.parent.name, 1, 1, **facts)
+    metadata: dict[str, Any] = sample["facts"]
+    if "loras" in metadata:
+        metadata["loras"] = tuple((name, weight) for name, weight in metadata["loras"])
+    if "created" in metadata:
+        metadata["created"] = datetime.fromisoformat(metadata["created"]).astimezone()
+    return sample["texts"], ImageMetadata(path.parent.name, 1, 1, **metadata)
 
 
 def _text_chunk(keyword: str, text: str) -> tuple[bytes, bytes]:
@@ -37,11 +37,11 @@ def _text_chunk(keyword: str, text: str) -> tuple[bytes, bytes]:
 @pytest.mark.parametrize("after", [False, True], ids=["before pixels", "after pixels"])
 def test_a_picture_tells_what_its_golden_texts_say(make_png: MakePng, sample: Path, after: bool) -> None:
     texts, expected = _read_sample(sample)
-    facts = read_image_metadata(make_png(*(_text_chunk(*text) for text in texts.items()), after=after))
+    metadata = read_image_metadata(make_png(*(_text_chunk(*text) for text in texts.items()), after=after))
     if sample.stem == "text_only":  # completed by defaults, which are not the text's
-        assert facts.configuration.items() >= {"seed": 12, "steps": 8, "sampler": 17}.items()
-        facts = replace(facts, configuration={})
-    assert facts == expected
+        assert metadata.configuration.items() >= {"seed": 12, "steps": 8, "sampler": 17}.items()
+        metadata = replace(metadata, configuration={})
+    assert metadata == expected
 
 
 def test_every_dialect_has_samples() -> None:

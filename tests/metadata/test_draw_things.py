@@ -366,7 +366,7 @@ def test_short_keys_win_over_the_whole_configuration(make_png: MakePng) -> None:
     assert (metadata.configuration.width, metadata.configuration.height) == (960, 768)
 
 
-def test_what_is_not_told_is_not_invented(make_png: MakePng) -> None:
+def test_what_is_not_stated_is_not_invented(make_png: MakePng) -> None:
     metadata = read_metadata(make_png(_text_chunk(build_packet(Packet(comment='{"c":"x"}')))))
     assert metadata == DrawThingsMetadata(prompt="x", raw={"c": "x"})
 
@@ -390,7 +390,7 @@ def test_values_that_make_no_sense_are_left_out(make_png: MakePng, broken: dict[
     assert (metadata.loras, metadata.record, metadata.negative_prompt, metadata.model) == ((), {}, "", "")
 
 
-def test_values_out_of_range_leave_no_configuration_but_are_told(make_png: MakePng) -> None:
+def test_values_out_of_range_leave_no_configuration_but_are_reported(make_png: MakePng) -> None:
     comment = json.dumps({"c": "x", "steps": 1000, "seed": 5})
     metadata = read_metadata(make_png(_text_chunk(build_packet(Packet(comment=comment)))))
     assert metadata is not None

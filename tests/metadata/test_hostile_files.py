@@ -1,4 +1,4 @@
-"""Files that were made to harm, or broke: one clear sentence or what can be told, little memory, little time."""
+"""Files that were made to harm, or broke: one clear sentence or what can be read, little memory, little time."""
 
 from __future__ import annotations
 
@@ -95,19 +95,21 @@ def test_a_hostile_picture_is_one_sentence_and_takes_little_memory(make_png: Mak
     ],
 )
 def test_values_that_make_no_sense_are_left_out(make_png: MakePng, keyword: str, text: str, expected: Any) -> None:
-    facts = read_image_metadata(make_png(_text(keyword, text)))
-    told = {name: getattr(facts, name) for name in ("prompt", "negative_prompt", "model", "loras", "seed", "sampler")}
+    metadata = read_image_metadata(make_png(_text(keyword, text)))
+    found = {
+        name: getattr(metadata, name) for name in ("prompt", "negative_prompt", "model", "loras", "seed", "sampler")
+    }
     nothing = {"prompt": "", "negative_prompt": "", "model": "", "loras": (), "seed": None, "sampler": ""}
     if "seed" not in expected and "Seed: 7" in text:
-        told["seed"], told["sampler"] = None, ""
-    assert told == {**nothing, **expected}
+        found["seed"], found["sampler"] = None, ""
+    assert found == {**nothing, **expected}
 
 
 def test_half_a_surrogate_pair_can_be_stored_wherever_it_stood(make_png: MakePng) -> None:
     comment = r'{"c":"a\ud83e","uc":"\udd8ab\u0000","v2":{"model":"\ud800","\udc00":["\ud83e\udd8a"]}}'
-    facts = read_image_metadata(make_png(_comment(comment)))
-    assert (facts.prompt, facts.negative_prompt, facts.model) == ("a\ufffd", "\ufffdb", "\ufffd")
-    assert facts.configuration == {"model": "\ufffd", "\ufffd": ["🦊"]}
+    metadata = read_image_metadata(make_png(_comment(comment)))
+    assert (metadata.prompt, metadata.negative_prompt, metadata.model) == ("a\ufffd", "\ufffdb", "\ufffd")
+    assert metadata.configuration == {"model": "\ufffd", "\ufffd": ["🦊"]}
 
 
 def test_a_graph_that_doubles_at_every_node_stays_small(make_png: MakePng) -> None:
@@ -130,8 +132,8 @@ def test_a_graph_that_doubles_at_every_node_stays_small(make_png: MakePng) -> No
             "model": ["0", 0],
         },
     }
-    facts = read_image_metadata(make_png(_text("prompt", json.dumps(nodes))))
-    assert (facts.dialect, facts.prompt, facts.steps) == ("comfyui", "", 1)
+    metadata = read_image_metadata(make_png(_text("prompt", json.dumps(nodes))))
+    assert (metadata.dialect, metadata.prompt, metadata.steps) == ("comfyui", "", 1)
 
 
 def test_pixels_of_gigabytes_are_stepped_over(make_png: MakePng) -> None:

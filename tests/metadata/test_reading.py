@@ -71,8 +71,8 @@ def test_a_file_that_tells_nothing_has_a_size(tmp_path: Path, file_format: str) 
 
 @pytest.mark.parametrize("options", [{}, {"lossless": True}, {"exif": PHOTO.tobytes()}], ids=["VP8", "VP8L", "VP8X"])
 def test_every_kind_of_webp_tells_its_size(tmp_path: Path, options: dict[str, Any]) -> None:
-    facts = read_image_metadata(_save(tmp_path / "a.webp", (300, 200), **options))
-    assert {facts.width, facts.height} == {300, 200}
+    metadata = read_image_metadata(_save(tmp_path / "a.webp", (300, 200), **options))
+    assert {metadata.width, metadata.height} == {300, 200}
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "webp", "png"])
@@ -135,10 +135,10 @@ def test_draw_things_is_read_from_every_format(make_image: MakeImage, tmp_path: 
     (tmp_path / "a.heic").write_bytes(build_heic((8, 6), xmp=packet.encode()))
     paths = [tmp_path / "a.png", tmp_path / "a.heic"]
     paths += [_save(tmp_path / f"a.{suffix}", xmp=packet.encode()) for suffix in ("jpg", "webp", "avif")]
-    told = [read_image_metadata(path) for path in paths]
-    assert told == [told[0]] * 5
-    assert told[0].configuration == make_image().configuration.to_app_json()
-    assert told[0] == ImageMetadata(
+    found = [read_image_metadata(path) for path in paths]
+    assert found == [found[0]] * 5
+    assert found[0].configuration == make_image().configuration.to_app_json()
+    assert found[0] == ImageMetadata(
         *("draw-things", 8, 6, "a red fox < in snow", "blurry", "z_image_turbo_1.0_q6p.ckpt"),
         loras=(("my_style_lora_f16.ckpt", 0.6),),
         seed=1234567890,
@@ -149,14 +149,14 @@ def test_draw_things_is_read_from_every_format(make_image: MakeImage, tmp_path: 
         created=datetime(2026, 1, 2, tzinfo=UTC),
         software="Draw Things",
         media_id="v7",
-        configuration=told[0].configuration,
+        configuration=found[0].configuration,
     )
 
 
 def test_draw_things_json_in_exif_is_read(tmp_path: Path) -> None:
     comment = b"ASCII\0\0\0" + '{"c":"狐","seed":-1,"v2":{"seed":9}}'.encode()
-    facts = read_image_metadata(_save(tmp_path / "a.jpg", exif=_exif({}, {0x9286: comment})))
-    assert (facts.dialect, facts.prompt, facts.seed) == ("draw-things", "狐", None)
+    metadata = read_image_metadata(_save(tmp_path / "a.jpg", exif=_exif({}, {0x9286: comment})))
+    assert (metadata.dialect, metadata.prompt, metadata.seed) == ("draw-things", "狐", None)
 
 
 @pytest.mark.parametrize("code", ["utf-16-be", "utf-16-le", "ascii", "none"])
@@ -168,14 +168,14 @@ def test_a1111_is_read_from_exif_in_any_byte_order(tmp_path: Path, suffix: str, 
         "ascii": b"ASCII\0\0\0" + TEXT.encode(),
         "none": TEXT.encode(),
     }
-    facts = read_image_metadata(_save(tmp_path / f"a.{suffix}", exif=_exif({}, {0x9286: coded[code]})))
-    assert (facts.dialect, facts.prompt, facts.seed) == ("a1111", "Füchse 狐 лиса", 7)
+    metadata = read_image_metadata(_save(tmp_path / f"a.{suffix}", exif=_exif({}, {0x9286: coded[code]})))
+    assert (metadata.dialect, metadata.prompt, metadata.seed) == ("a1111", "Füchse 狐 лиса", 7)
 
 
 @pytest.mark.parametrize("suffix", ["gif", "jpg"])
 def test_a1111_is_read_from_a_comment(tmp_path: Path, suffix: str) -> None:
-    facts = read_image_metadata(_save(tmp_path / f"a.{suffix}", comment=TEXT.encode()))
-    assert (facts.dialect, facts.prompt, facts.seed) == ("a1111", "Füchse 狐 лиса", 7)
+    metadata = read_image_metadata(_save(tmp_path / f"a.{suffix}", comment=TEXT.encode()))
+    assert (metadata.dialect, metadata.prompt, metadata.seed) == ("a1111", "Füchse 狐 лиса", 7)
 
 
 @pytest.mark.parametrize("compressed", [False, True])
@@ -189,27 +189,27 @@ def test_texts_that_pillow_writes_are_read(tmp_path: Path, compressed: bool) -> 
 
 def test_comfyui_is_read_from_webp(tmp_path: Path) -> None:
     path = _save(tmp_path / "a.webp", exif=_exif({0x0110: f"prompt:{GRAPH}", 0x010F: 'workflow:{"nodes":[]}'}))
-    facts = read_image_metadata(path)
-    assert (facts.dialect, facts.seed, facts.steps, facts.camera) == ("comfyui", 5, 3, "")
+    metadata = read_image_metadata(path)
+    assert (metadata.dialect, metadata.seed, metadata.steps, metadata.camera) == ("comfyui", 5, 3, "")
 
 
 def test_comfyui_is_read_from_an_animation(make_png: Callable[..., Path]) -> None:
-    facts = read_image_metadata(make_png((b"comf", b"prompt\0" + GRAPH.encode()), after=True))
-    assert (facts.dialect, facts.seed) == ("comfyui", 5)
+    metadata = read_image_metadata(make_png((b"comf", b"prompt\0" + GRAPH.encode()), after=True))
+    assert (metadata.dialect, metadata.seed) == ("comfyui", 5)
 
 
 def test_swarmui_is_read_from_jpeg_of_old_and_new_versions(tmp_path: Path) -> None:
     text = '{"sui_image_params": {"prompt": "каньон", "seed": 3}}'
     new = _exif({}, {0x9286: b"UNICODE\0" + text.encode("utf-16-le")})
     for exif, prompt in ((new, "каньон"), (_exif({0x0110: text.replace("каньон", "canyon")}), "canyon")):
-        facts = read_image_metadata(_save(tmp_path / "a.jpg", exif=exif))
-        assert (facts.dialect, facts.prompt, facts.seed) == ("swarmui", prompt, 3)
+        metadata = read_image_metadata(_save(tmp_path / "a.jpg", exif=exif))
+        assert (metadata.dialect, metadata.prompt, metadata.seed) == ("swarmui", prompt, 3)
 
 
 def test_fooocus_is_read_from_the_first_directory(tmp_path: Path) -> None:
     tags = {0x9286: TEXT.encode(), 0x927C: "a1111", 0x0131: "Fooocus v2.5.5"}
-    facts = read_image_metadata(_save(tmp_path / "a.jpg", exif=_exif(tags)))
-    assert (facts.dialect, facts.prompt, facts.seed) == ("fooocus", "Füchse 狐 лиса", 7)
+    metadata = read_image_metadata(_save(tmp_path / "a.jpg", exif=_exif(tags)))
+    assert (metadata.dialect, metadata.prompt, metadata.seed) == ("fooocus", "Füchse 狐 лиса", 7)
 
 
 def test_the_graph_counts_before_a_text_beside_it(make_png: Callable[..., Path]) -> None:
@@ -219,8 +219,8 @@ def test_the_graph_counts_before_a_text_beside_it(make_png: Callable[..., Path])
 
 def test_a_generated_picture_takes_its_date_from_exif(tmp_path: Path) -> None:
     exif = _exif({0x0132: "2026:01:02 03:04:05"}, {0x9010: "Z", 0x9286: b"ASCII\0\0\0" + TEXT.encode()})
-    facts = read_image_metadata(_save(tmp_path / "a.jpg", exif=exif))
-    assert (facts.dialect, facts.created) == ("a1111", datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
+    metadata = read_image_metadata(_save(tmp_path / "a.jpg", exif=exif))
+    assert (metadata.dialect, metadata.created) == ("a1111", datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
 
 
 def test_an_open_file_is_read_from_its_beginning_and_left_open(tmp_path: Path) -> None:

@@ -242,20 +242,20 @@ async def test_what_is_not_asked_for_is_refused(
 
 
 @pytest.mark.parametrize("status", [204, 401, 404, 500])
-async def test_an_answer_without_the_file_is_told(web: WebServer, fetch: Fetch, status: int) -> None:
+async def test_an_answer_without_the_file_is_reported(web: WebServer, fetch: Fetch, status: int) -> None:
     url = web.put("/x.png?token=secret", b"", status=status)
     with pytest.raises(WebError, match=f"answers {status} ") as caught:
         await fetch(url)
     assert "secret" not in str(caught.value)
 
 
-async def test_a_transfer_that_breaks_off_is_told(web: WebServer, fetch: Fetch) -> None:
+async def test_a_transfer_that_breaks_off_is_reported(web: WebServer, fetch: Fetch) -> None:
     web.answers["/x.png"] = lambda handler: start(handler, Content_Length="1000")
     with pytest.raises(WebError, match="broke off"):
         await fetch(web.url("/x.png"))
 
 
-async def test_what_does_not_speak_http_is_told(web: WebServer, fetch: Fetch) -> None:
+async def test_what_does_not_speak_http_is_reported(web: WebServer, fetch: Fetch) -> None:
     web.answers["/x.png"] = lambda handler: handler.wfile.write(b"220 mail server ready\r\n")
     with pytest.raises(WebError, match="did not answer properly"):
         await fetch(web.url("/x.png"))
@@ -274,6 +274,6 @@ async def test_proxies_of_the_environment_are_not_used(
     assert (await fetch(web.put("/fox.png", b"picture"))).data == b"picture"
 
 
-async def test_an_unknown_host_is_told() -> None:
+async def test_an_unknown_host_is_reported() -> None:
     with pytest.raises(WebError, match=r"'nowhere\.invalid' cannot be found"):
         await fetch_public("https://nowhere.invalid/x.png", max_bytes=100, timeout=20)

@@ -83,7 +83,7 @@ def test_a_whole_run_becomes_events_in_order() -> None:
     assert events[-2:] == [ImageReceived(b"hello", 0, 1, 1.0), Finished(images=1, audio=0)]
 
 
-def test_step_zero_is_told_from_no_step_by_presence() -> None:
+def test_presence_distinguishes_step_zero_from_no_step() -> None:
     (event,) = ResponseReader().feed(Response.FromString(bytes.fromhex("12021a00")))
     assert event == Sampling(0, 0, 0.0)
 
