@@ -163,7 +163,7 @@ def test_generated_code_is_imported_where_messages_are_handled_only() -> None:
         (("drawthings_mcp", "drawthings_mcp.generation", "drawthings_mcp.events", "drawthings_mcp.settings"), set()),
         (("drawthings_mcp.cli",), set()),
         # The SDK itself loads cryptography.
-        (("drawthings_mcp.cli", "drawthings_mcp.server"), {"mcp", "cryptography", "httpx2"}),
+        (("drawthings_mcp.cli", "drawthings_mcp.server.stdio"), {"mcp", "cryptography", "httpx2"}),
     ],
 )
 def test_importing_loads_nothing_heavy(modules: tuple[str, ...], allowed: set[str]) -> None:

@@ -1,6 +1,6 @@
 """Previews → short descriptions by another vision model, for a model that cannot see them.
 
-Owns the question and what is left of the answer. A description that fails is missing; nothing is raised.
+A description that fails is missing; nothing is raised.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from typing import Any
 
 import anyio
 
-from drawthings_mcp.attachments.encoding import Attachment
-from drawthings_mcp.attachments.size_steps import Preview
+from drawthings_mcp.attachments.budget import Slot
+from drawthings_mcp.attachments.preview import Preview
 from drawthings_mcp.errors import DrawThingsError, EndpointError
+from drawthings_mcp.faces import PYTHON, Face, Step, Text
 from drawthings_mcp.web.endpoint import Endpoint, get_json, post_json
 
 MAX_CHARACTERS = 700
@@ -41,78 +42,82 @@ _THOUGHTS = re.compile(r"<think(?:ing)?>.*?(?:</think(?:ing)?>|\Z)", re.DOTALL |
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """What another model says of one attachment.
+    """What another model says of one preview.
 
     Attributes
     ----------
     ids
-        What the attachment shows.
+        What the preview shows.
     text
         One paragraph; None when there is none.
     model
         Who described it.
-    note
-        One sentence on why there is no text; empty when there is one.
+    problem
+        Why there is no text: a sentence, or the error.
     """
 
     ids: tuple[str, ...]
     text: str | None
     model: str = ""
-    note: str = ""
+    problem: object = ""
 
     def __str__(self) -> str:
+        return self.word(PYTHON)
+
+    def word(self, face: Face) -> str:
+        """The description behind what it describes, in the words of a face."""
         label = " ".join(self.ids)
         if self.text is None:
-            return _shorten(f"{label}: not described: {self.note}", MAX_LINE)
+            return _shorten(f"{label}: not described: {face.word(self.problem)}", MAX_LINE)
         return _shorten(
             f"{label}: described by {_shorten(self.model, _MAX_NAME)}, not seen by you: {self.text}", MAX_LINE
         )
 
 
-async def describe_attachments(
-    endpoint: Endpoint, attachments: Sequence[Attachment], *, timeout: float = 30.0
+async def describe_previews(
+    endpoint: Endpoint, previews: Sequence[tuple[Slot, Preview]], *, timeout: float = 30.0
 ) -> tuple[Description, ...]:
-    """A description of each attachment, in the same order. Never raises an error of the endpoint.
+    """A description of each preview, in the same order. Never raises an error of the endpoint.
 
     Parameters
     ----------
     timeout
         Seconds for all of them, finding a model included: somebody waits for the pictures, too.
     """
-    if not attachments:
+    if not previews:
         return ()
-    late = f"The endpoint {endpoint.name} did not answer within {timeout:g} s."
-    found = {place: Description(attachment.ids, None, note=late) for place, attachment in enumerate(attachments)}
+    silent = f"The endpoint {endpoint.name} did not answer within {timeout:g} s."
+    found = [Description(slot.ids, None, problem=silent) for slot, _ in previews]
     with anyio.move_on_after(timeout):
-        await _describe_all(endpoint, attachments, found)
-    return tuple(found.values())
+        await _describe_all(endpoint, previews, found)
+    return tuple(found)
 
 
-async def _describe_all(endpoint: Endpoint, attachments: Sequence[Attachment], found: dict[int, Description]) -> None:
-    """Fills in the descriptions by place as they come."""
+async def _describe_all(endpoint: Endpoint, previews: Sequence[tuple[Slot, Preview]], found: list[Description]) -> None:
+    """Puts the descriptions in their places as they come."""
     try:
         model = endpoint.model or await _find_model(endpoint)
     except DrawThingsError as error:
-        found.update({place: Description(one.ids, None, note=str(error)) for place, one in enumerate(attachments)})
+        found[:] = [Description(slot.ids, None, problem=error) for slot, _ in previews]
         return
     limiter = anyio.CapacityLimiter(_AT_ONCE)
 
-    async def describe(place: int, attachment: Attachment) -> None:
+    async def describe(index: int, slot: Slot, preview: Preview) -> None:
         async with limiter:
-            found[place] = await _describe(endpoint, model, attachment)
+            found[index] = await _describe(endpoint, model, slot, preview)
 
     async with anyio.create_task_group() as tasks:
-        for place, attachment in enumerate(attachments):
-            tasks.start_soon(describe, place, attachment)
+        for index, (slot, preview) in enumerate(previews):
+            tasks.start_soon(describe, index, slot, preview)
 
 
-async def _describe(endpoint: Endpoint, model: str, attachment: Attachment) -> Description:
-    question = _build_question(model, attachment)
+async def _describe(endpoint: Endpoint, model: str, slot: Slot, preview: Preview) -> Description:
+    question = _build_question(model, slot, preview)
     try:
         reply = await post_json(endpoint, "chat/completions", question, timeout=math.inf)
-        return Description(attachment.ids, _parse_answer(reply, endpoint), model)
+        return Description(slot.ids, _parse_answer(reply, endpoint), model)
     except DrawThingsError as error:
-        return Description(attachment.ids, None, model, str(error))
+        return Description(slot.ids, None, model, error)
 
 
 async def _find_model(endpoint: Endpoint) -> str:
@@ -123,15 +128,20 @@ async def _find_model(endpoint: Endpoint) -> str:
     for name in names:
         if isinstance(name, str) and name and "embed" not in name.lower():
             return name
-    raise EndpointError(f"The endpoint {endpoint.name} lists no model; load one there, or set DRAWTHINGS_VISION_MODEL.")
+    raise EndpointError(
+        Text(
+            "The endpoint {endpoint} lists no model; load one there, or {name_it}.",
+            endpoint=endpoint.name,
+            name_it=Step("set", setting="vision_model"),
+        )
+    )
 
 
-def _build_question(model: str, attachment: Attachment) -> dict[str, Any]:
-    labels = ", ".join(attachment.ids)
-    question = _SHEET_QUESTION.format(labels=labels) if attachment.place.is_sheet else _QUESTION
+def _build_question(model: str, slot: Slot, preview: Preview) -> dict[str, Any]:
+    question = _SHEET_QUESTION.format(labels=", ".join(slot.ids)) if slot.is_sheet else _QUESTION
     content = [
         {"type": "text", "text": question},
-        {"type": "image_url", "image_url": {"url": _build_data_url(attachment.preview)}},
+        {"type": "image_url", "image_url": {"url": _build_data_url(preview)}},
     ]
     return {
         "model": model,

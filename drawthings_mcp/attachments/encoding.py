@@ -1,44 +1,50 @@
 """A plan → the previews that a tool result carries, all together within its limit.
 
-Owns the way from ids to files that a message can take. Knows no messages: the caller says how many characters the rest
-of the result takes.
+Knows no messages but their length: the caller says how many characters the rest of the result takes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 
 from PIL import Image
 
-from drawthings_mcp.attachments.budget import Place, Plan, Reason
+from drawthings_mcp.attachments.budget import AttachmentPlan, Reason, Slot
 from drawthings_mcp.attachments.policy import Policy
-from drawthings_mcp.attachments.preview import encode_rung, open_small
+from drawthings_mcp.attachments.preview import Preview, SizeStep, encode_step, list_size_steps, open_small
 from drawthings_mcp.attachments.sheet import compose_sheet
-from drawthings_mcp.attachments.size_steps import Preview, Rung, descend
 from drawthings_mcp.errors import InvalidImageError
 from drawthings_mcp.tensors.pixels import ImageLike
 
+_HEAD_START = 2
+"""Steps that inputs stand below outputs when bytes run short: what is new matters more than what is known."""
+_USUAL_SHRINKING = 2 / 3
+"""Bytes of a preview at the next size step, as a share of those at this one."""
+_HOPE = 1.25
+"""A step is left out when the previews are expected to take more than so many times the room that there is."""
 
-@dataclass(frozen=True, slots=True)
-class Attachment:
-    """A preview and the place of the plan that it fills."""
 
-    place: Place
-    preview: Preview
+def count_block(preview: Preview) -> int:
+    """Characters of a picture's content block in a result: its base64, the JSON around it, the comma before it."""
+    block = {"type": "image", "data": "", "mimeType": preview.mime_type}
+    return len(_dump(block)) + preview.characters + 1
 
-    @property
-    def ids(self) -> tuple[str, ...]:
-        """What it shows; several on a contact sheet."""
-        return self.place.ids
+
+def count_result(text: str, previews: Iterable[Preview] = ()) -> int:
+    """Characters of a whole tool result as it goes over the wire: one text block, then the pictures.
+
+    Without previews it is what the rest of the result takes, to be reserved before any picture is encoded.
+    """
+    result = {"content": [{"type": "text", "text": text}], "isError": False, "resultType": "complete"}
+    return len(_dump(result)) + sum(map(count_block, previews))
 
 
 def encode(
-    plan: Plan, pictures: Mapping[str, ImageLike], policy: Policy, reserved_characters: int
-) -> tuple[Plan, tuple[Attachment, ...]]:
-    """The previews of a plan.
-
-    All of them go down the ladder together until they fit, see ``ladder.descend``.
+    plan: AttachmentPlan, pictures: Mapping[str, ImageLike], policy: Policy, reserved_characters: int
+) -> tuple[AttachmentPlan, dict[Slot, Preview]]:
+    """The previews of a plan, all of them made smaller together until they fit; see ``fit_previews``.
 
     Parameters
     ----------
@@ -49,27 +55,86 @@ def encode(
 
     Returns
     -------
-    tuple[Plan, tuple[Attachment, ...]]
-        The plan as it turned out, with the true size of each preview, and one attachment for each of its places in the
-        same order. What cannot be read or found no room is hidden. Together with the reserved characters they are at
-        most ``policy.max_characters``, or there are none.
+    tuple[AttachmentPlan, dict[Slot, Preview]]
+        The plan as it turned out, with the true size of each preview, and the preview of each of its slots in the same
+        order. What cannot be read or found no room is hidden. Together with the reserved characters they are at most
+        ``policy.max_characters``, or there are none.
     """
     images, unreadable = _open_pictures(plan, pictures, policy.max_edge)
     plan = plan.hide(unreadable, Reason.UNREADABLE)
 
-    def make(place: Place, rung: Rung) -> Preview:
-        shown = [(name, images[name]) for name in place.ids]
-        return encode_rung(compose_sheet(shown, rung.max_edge) if place.is_sheet else shown[0][1], rung)
+    def make(slot: Slot, step: SizeStep) -> Preview:
+        shown = [(name, images[name]) for name in slot.ids]
+        return encode_step(compose_sheet(shown, step.max_edge) if slot.is_sheet else shown[0][1], step)
 
-    previews = descend(plan.places, make, policy, policy.max_characters - reserved_characters)
-    crowded_out = [name for place in plan.places if place not in previews for name in place.ids]
-    attachments = tuple(_attach(place, preview, policy) for place, preview in previews.items())
-    hidden = plan.hide(crowded_out, Reason.TOO_LARGE).hidden
-    return Plan(tuple(attachment.place for attachment in attachments), hidden), attachments
+    previews = fit_previews(plan, make, policy, policy.max_characters - reserved_characters)
+    crowded_out = [name for slot in plan.slots if slot not in previews for name in slot.ids]
+    made = {_measure(slot, preview, policy): preview for slot, preview in previews.items()}
+    return AttachmentPlan(tuple(made), plan.hide(crowded_out, Reason.TOO_LARGE).hidden), made
+
+
+def fit_previews(
+    plan: AttachmentPlan, make: Callable[[Slot, SizeStep], Preview], policy: Policy, available: int
+) -> Mapping[Slot, Preview]:
+    """The best previews that fit together.
+
+    All go down the size steps, inputs a little ahead of outputs; steps at which they would be far too large are left
+    out. When even the last step is too much, the outputs are kept from the newest on, then the contact sheet, then the
+    inputs, as far as there is room.
+
+    Parameters
+    ----------
+    make
+        Makes the preview of a slot for a step; asked again for the same only when it has to be.
+    available
+        Characters for all blocks together.
+
+    Returns
+    -------
+    Mapping[Slot, Preview]
+        The sum of ``count_block`` of its previews is at most ``available``; slots that found no room are absent.
+    """
+    steps = tuple(list_size_steps(policy.max_edge, policy.quality))
+    last = len(steps) - 1 + _HEAD_START
+
+    def find_step(slot: Slot, turn: int) -> int:
+        return min(max(0, turn - _HEAD_START * slot.is_output), len(steps) - 1)
+
+    made: dict[Slot, tuple[int, Preview]] = {}
+
+    def expect(turn: int) -> float:
+        return sum(
+            count_block(preview) * _USUAL_SHRINKING ** (find_step(slot, turn) - step)
+            for slot, (step, preview) in made.items()
+        )
+
+    turn = 0
+    while True:
+        for slot in plan.slots:
+            step = find_step(slot, turn)
+            if slot not in made or made[slot][0] != step:
+                made[slot] = step, make(slot, steps[step])
+        previews = {slot: preview for slot, (_, preview) in made.items()}
+        if sum(map(count_block, previews.values())) <= available:
+            return previews
+        if turn == last:
+            return _keep_foremost(plan, previews, available)
+        turn = next((later for later in range(turn + 1, last) if expect(later) <= available * _HOPE), last)
+
+
+def _keep_foremost(plan: AttachmentPlan, previews: Mapping[Slot, Preview], available: int) -> dict[Slot, Preview]:
+    singles = [slot for slot in plan.outputs if not slot.is_sheet]
+    sheets = [slot for slot in plan.outputs if slot.is_sheet]
+    kept = set()
+    for slot in (*reversed(singles), *sheets, *plan.inputs):
+        if count_block(previews[slot]) <= available:
+            available -= count_block(previews[slot])
+            kept.add(slot)
+    return {slot: preview for slot, preview in previews.items() if slot in kept}
 
 
 def _open_pictures(
-    plan: Plan, pictures: Mapping[str, ImageLike], max_edge: int
+    plan: AttachmentPlan, pictures: Mapping[str, ImageLike], max_edge: int
 ) -> tuple[dict[str, Image.Image], list[str]]:
     """Small copies of what can be read, and the ids of what cannot."""
     images, unreadable = {}, []
@@ -81,6 +146,10 @@ def _open_pictures(
     return images, unreadable
 
 
-def _attach(place: Place, preview: Preview, policy: Policy) -> Attachment:
+def _measure(slot: Slot, preview: Preview, policy: Policy) -> Slot:
     size = preview.width, preview.height
-    return Attachment(replace(place, size=size, tokens=policy.estimate_tokens(size)), preview)
+    return replace(slot, size=size, tokens=policy.estimate_tokens(size))
+
+
+def _dump(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

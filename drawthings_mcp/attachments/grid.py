@@ -1,7 +1,4 @@
-"""How large pictures are shown, alone and side by side on a contact sheet.
-
-Owns the arithmetic of sizes. Pure: opens and draws nothing.
-"""
+"""How large pictures are shown, alone and side by side on a contact sheet. Pure arithmetic."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""What one result may carry: limits as a value, and those that are known of each client.
-
-Owns the limits and where they come from (``configs/clients.json``). Pure but for reading that file; knows no pictures.
-"""
+"""What one result may carry: limits as a value, and those that are known of each client (``configs/clients.json``)."""
 
 from __future__ import annotations
 
@@ -32,11 +29,11 @@ class Policy:
     Attributes
     ----------
     max_inputs, max_outputs
-        Places for pictures of each sort; a contact sheet takes one place (contract §6).
+        Places for pictures of each sort; a contact sheet takes one place.
     max_sheet
         Pictures on a contact sheet; more of them would be stamps.
     max_characters
-        Of the whole result, text and all. Popular clients refuse 1,048,576 (contract §6, design §6).
+        Of the whole result, text and all. Popular clients refuse 1,048,576.
     max_edge
         Longest side of a preview in pixels.
     quality
@@ -67,7 +64,7 @@ class Policy:
         for name, (least, most) in ATTACHMENT_LIMITS.items():
             value = getattr(self, name)
             if not least <= value <= most:
-                raise InvalidInputError(f"{name}: must be from {least} to {most}, got {value}.")
+                raise InvalidInputError(f"must be from {least} to {most}, got {value}.", parameter=name, value=value)
 
     def replace(self, **changes: Any) -> Policy:
         """The same with other limits.
@@ -80,7 +77,7 @@ class Policy:
         names = [limit.name for limit in fields(self)]
         for name in changes:
             if name not in names:
-                raise InvalidInputError(f"{name}: a policy has no such limit.{suggest(name, names)}")
+                raise InvalidInputError(f"a policy has no such limit.{suggest(name, names)}", parameter=name)
         return replace(self, **changes)
 
     def with_preview(self, preview: PreviewMode) -> Policy:
@@ -93,7 +90,7 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True)
-class _Client:
+class _KnownClient:
     """What is known of one client, from one version on (inclusive) up to another (exclusive)."""
 
     names: frozenset[str]
@@ -119,12 +116,12 @@ def find_policy(client_name: str, client_version: str = "") -> Policy:
 
 
 @cache
-def _list_clients() -> tuple[_Client, ...]:
+def _list_clients() -> tuple[_KnownClient, ...]:
     return tuple(_parse_client(element) for element in read_packaged(_CLIENTS)["clients"])
 
 
-def _parse_client(element: Mapping[str, Any]) -> _Client:
-    return _Client(
+def _parse_client(element: Mapping[str, Any]) -> _KnownClient:
+    return _KnownClient(
         names=frozenset(_normalise(name) for name in element["names"]),
         policy=Policy().replace(**element.get("policy", {})),
         since=_parse_version(element.get("since", "")),

@@ -1,7 +1,4 @@
-"""Several pictures → one labelled contact sheet.
-
-Owns how a sheet is drawn; ``grid`` says where things go. Knows no ids: labels are told.
-"""
+"""Several pictures → one labelled contact sheet; ``grid`` says where things go."""
 
 from __future__ import annotations
 

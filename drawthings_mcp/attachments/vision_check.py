@@ -1,7 +1,4 @@
-"""A picture that proves sight: large random glyphs which nobody can know who has not seen them.
-
-Owns the alphabet and the drawing. Keeps no code: whoever shows the picture remembers it.
-"""
+"""A picture that proves that a model sees: large random glyphs which nobody can know who has not seen them."""
 
 from __future__ import annotations
 
@@ -32,7 +29,7 @@ def new_code() -> str:
     return "".join(secrets.choice(ALPHABET) for _ in range(LENGTH))
 
 
-def draw_sight(code: str) -> Image.Image:
+def draw_code(code: str) -> Image.Image:
     """The picture of a code: RGB, 704×224, the same every time.
 
     Raises
@@ -51,7 +48,7 @@ def draw_sight(code: str) -> Image.Image:
     return picture
 
 
-def check_sight(code: str, answer: str) -> bool:
+def check_answer(code: str, answer: str) -> bool:
     """Whether an answer repeats a code; case, spaces, dashes and other signs do not matter."""
     given = "".join(sign for sign in answer.upper() if sign.isalnum())
     return bool(code) and secrets.compare_digest(code.encode(), given.encode())

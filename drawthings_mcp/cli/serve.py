@@ -23,7 +23,7 @@ def run_server(options: Mapping[str, Any]) -> None:
 
     import anyio
 
-    from drawthings_mcp.server import serve_stdio
+    from drawthings_mcp.server.stdio import serve_stdio
 
     with reported_errors():
         anyio.run(serve_stdio, settings)

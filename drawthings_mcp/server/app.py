@@ -11,10 +11,12 @@ from mcp.server import MCPServer
 from mcp.server.mcpserver.tools import Tool
 
 from drawthings_mcp.server.completion import add_completion
-from drawthings_mcp.server.lazy_server import LateServer
+from drawthings_mcp.server.lazy_server import LazyServer
 from drawthings_mcp.server.session import Session
 from drawthings_mcp.settings import APP_NAME, Settings
-from drawthings_mcp.studio import HEARTBEAT_SECONDS, background_tasks, open_studio
+from drawthings_mcp.studio.background import background_tasks
+from drawthings_mcp.studio.preloading import list_loads
+from drawthings_mcp.studio.studio import HEARTBEAT_SECONDS, open_studio
 
 INSTRUCTIONS = """\
 Makes pictures on the user's own machine with Draw Things.
@@ -35,13 +37,19 @@ def _build_tools(settings: Settings) -> Sequence[Tool]:
     return list_tools(settings.tools)
 
 
+def _load_previews() -> object:
+    from drawthings_mcp.attachments.encoding import encode
+
+    return encode
+
+
 def build_server(settings: Settings, *, heartbeat_seconds: float = HEARTBEAT_SECONDS) -> MCPServer[Session]:
     """The server with all its tools, guides and prompts; its lifespan owns the studio.
 
     Parameters
     ----------
     heartbeat_seconds
-        Silence of the Draw Things server after which a waiting client is told that the work goes on.
+        Silence of the Draw Things server after which a waiting client hears that the work goes on.
     """
 
     @asynccontextmanager
@@ -49,8 +57,9 @@ def build_server(settings: Settings, *, heartbeat_seconds: float = HEARTBEAT_SEC
         async with open_studio(settings, heartbeat_seconds) as studio, background_tasks() as tasks:
             yield Session(studio, tasks)
 
-    server = LateServer(
+    server = LazyServer(
         build_tools=partial(_build_tools, settings),
+        loads=(*list_loads(settings), _load_previews),
         name=APP_NAME,
         title="Draw Things",
         description="Pictures made on your own machine with Draw Things",

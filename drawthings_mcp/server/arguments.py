@@ -1,6 +1,6 @@
 """Arguments as models write them → as tools declare them: one thing where a list is meant, and the other way round.
 
-Owns what is taken without a question because it can mean one thing only. The schema says nothing of it.
+What can mean one thing only is taken without a question. The schema says nothing of it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """What a client may offer while its user types an argument of a prompt or the variable of an address.
 
-Owns the table of who answers for which argument, and the order of the answers. The protocol completes nothing else:
-arguments of tools are not asked for here.
+The protocol completes nothing else: arguments of tools are not asked for here.
 """
 
 from __future__ import annotations
@@ -16,11 +15,10 @@ from mcp.server.context import ServerRequestContext
 from mcp.types import INVALID_PARAMS, CompleteRequestParams, CompleteResult, Completion, PromptReference
 
 from drawthings_mcp.errors import DrawThingsError
-from drawthings_mcp.server.guides import FAMILIES, FAMILY_GUIDES, MODES, PROMPTING_GUIDES
-from drawthings_mcp.server.images import ORIGINAL, PREVIEW
 from drawthings_mcp.server.prompts import CREATIVE_DIRECTOR, DESCRIBE_THEN_EDIT
+from drawthings_mcp.server.resources import FAMILIES, FAMILY_GUIDES, MODES, ORIGINAL, PREVIEW, PROMPTING_GUIDES
 from drawthings_mcp.server.session import Session
-from drawthings_mcp.studio import Studio, load_room
+from drawthings_mcp.studio.studio import Studio
 from drawthings_mcp.validation import shorten, suggest
 
 MAX_VALUES = 100
@@ -73,7 +71,7 @@ async def complete_mode(typed: str, _: Studio) -> list[str]:
 
 
 async def complete_image(typed: str, studio: Studio) -> list[str]:
-    """Pictures that can be named without knowing any id, then ids, the newest first (contract §4)."""
+    """Pictures that can be named without knowing any id, then ids, the newest first."""
     return rank(typed, [*_LATEST, *await studio.gallery.list_ids(_MAX_IDS)])
 
 
@@ -94,8 +92,9 @@ async def complete_language(typed: str, _: Studio) -> list[str]:
 
 async def complete_model(typed: str, studio: Studio) -> list[str]:
     """Families, then the names of the server's models."""
-    presets = await load_room("presets.mode_table")
-    return rank(typed, [*presets.list_families(), *await _list_names(studio, "models")])
+    from drawthings_mcp.presets.mode_table import list_families
+
+    return rank(typed, [*list_families(), *await _list_names(studio, "models")])
 
 
 async def complete_preset(typed: str, studio: Studio) -> list[str]:

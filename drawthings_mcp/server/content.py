@@ -6,8 +6,13 @@ import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
-from drawthings_mcp.server.viewer import MAX_TEXT, join_lines
-from drawthings_mcp.studio import FoundPictures, GenerationResult, MadePicture, SavedVariant
+from drawthings_mcp.server.face import MCP
+from drawthings_mcp.studio.results import FoundPictures, GenerationResult, MadePicture, SavedVariant
+
+MAX_TEXT = 800
+"""Characters of the text block of a result with pictures."""
+_MIN_NOTE = 60
+"""Characters below which the beginning of a note says nothing."""
 
 
 def describe_generation(result: GenerationResult, budget: str) -> str:
@@ -28,24 +33,42 @@ def describe_generation(result: GenerationResult, budget: str) -> str:
             f"{result.mode} with {result.model_file} ({result.model_name}{family}); preset {result.preset or 'none'}",
             f"{result.steps} steps, guidance {result.guidance_scale:g}, {result.sampler}",
             _describe_time(result),
-            *_describe_notes(result.notes),
+            *describe_notes(result.notes),
         ],
     )
+
+
+def join_lines(before: Sequence[str], budget: str, after: Sequence[str]) -> str:
+    """The budget line, and as many of the others, the most useful first, as a text block takes."""
+    ahead = _take_lines(before, MAX_TEXT - len(budget))
+    behind = _take_lines(after, MAX_TEXT - len(budget) - sum(len(line) + 1 for line in ahead))
+    return "\n".join([*ahead, budget, *behind])[:MAX_TEXT]
+
+
+def _take_lines(lines: Sequence[str], room: int) -> list[str]:
+    """Those that fit, each with the end of a line; half a note is better than none."""
+    taken = []
+    for line in lines:
+        fitting = f"{line[: room - 2]}…" if line.startswith("note: ") and _MIN_NOTE <= room <= len(line) else line
+        if len(fitting) < room:
+            room -= len(fitting) + 1
+            taken.append(fitting)
+    return taken
 
 
 def describe_made(made: MadePicture, operation: str, budget: str) -> str:
     """What was made of which pictures, and where it is."""
     detail = f"{_describe_size(made.picture.size)}, {operation} of {' '.join(made.sources)}"
     files = _describe_files([(made.picture.id, made.picture.path, detail)])
-    return join_lines(files, budget, _describe_notes(made.notes))
+    return join_lines(files, budget, describe_notes(made.notes))
 
 
 def describe_found(found: FoundPictures, verdict: str, budget: str) -> str:
-    """Which pictures these are, where, and how they came about; first the outcome of a test of sight, if any."""
+    """Which pictures these are, where, and how they came about; first the outcome of a vision check, if any."""
     rows = [(picture.id, picture.path, _describe_size(picture.size)) for picture in found.pictures]
     stories = [f"{picture.id}: {picture.story}" for picture in found.pictures if picture.story]
     before = [*filter(None, [verdict]), *_describe_files(rows)]
-    return join_lines(before, budget, [*stories, *_describe_notes(found.notes)])
+    return join_lines(before, budget, [*stories, *describe_notes(found.notes)])
 
 
 def _describe_variants(variants: Sequence[SavedVariant]) -> list[str]:
@@ -72,8 +95,9 @@ def _describe_size(size: tuple[int, int]) -> str:
     return "×".join(map(str, size))
 
 
-def _describe_notes(notes: Sequence[str]) -> list[str]:
-    return [f"note: {note}" for note in notes]
+def describe_notes(notes: Sequence[str]) -> list[str]:
+    """A line for each note, in the words of this face."""
+    return [f"note: {MCP.word(note)}" for note in notes]
 
 
 def _describe_time(result: GenerationResult) -> str:

@@ -1,7 +1,7 @@
-"""An MCP server with our tools, prompts and guides, put together when a client asks for them.
+"""An MCP server whose tools, prompts and guides are put together when a client asks for them.
 
-The SDK would build models and validators for each of them at the start, for which clients wait. Here they cost the
-start nothing.
+The SDK would build models and validators for each of them at the start, for which clients wait. What the first
+pictures need is imported once a client has connected and nobody waits.
 """
 
 from __future__ import annotations
@@ -9,19 +9,24 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import anyio
+import anyio.to_thread
 from mcp.server import MCPServer
+from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.server.lowlevel.helper_types import ReadResourceContents
 from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.tools import Tool, ToolManager
 from mcp.types import GetPromptResult, InputRequiredResult, Prompt, Resource, ResourceTemplate
 from pydantic import AnyUrl
 
-from drawthings_mcp.server import guides, prompts
-from drawthings_mcp.server.images import SCHEME, list_image_templates, read_image
+from drawthings_mcp.server import prompts, resources
 from drawthings_mcp.server.session import Session
 
+_QUIET_SECONDS = 0.15
+"""After the handshake: clients ask for the tools at once."""
 
-class _LateTools(ToolManager):
+
+class _LazyTools(ToolManager):
     """Tools that are built when they are first needed."""
 
     def __init__(self, build: Callable[[], Sequence[Tool]]) -> None:
@@ -41,33 +46,72 @@ class _LateTools(ToolManager):
             self._tools = {tool.name: tool for tool in self._build()}
 
 
-class LateServer(MCPServer[Session]):
+class _Preloading:
+    """Imports in a thread, begun after the handshake and given up at the first call of a tool, which imports by itself.
+
+    Two threads that import the same modules may see them half made, so that a call waits for the import under way.
+    """
+
+    def __init__(self, loads: Sequence[Callable[[], object]]) -> None:
+        self._loads = loads
+        self._has_begun = False
+        self._scope: anyio.CancelScope | None = None
+        self._turn = anyio.Lock()
+
+    async def __call__(self, ctx: ServerRequestContext[Session, Any], call_next: CallNext) -> HandlerResult:
+        """Sees every message, as the SDK's middleware does."""
+        if ctx.method == "tools/call":
+            self._has_begun = True
+            if self._scope is not None:
+                self._scope.cancel()
+            async with self._turn:
+                pass
+        result = await call_next(ctx)
+        if not self._has_begun and ctx.method != "initialize":
+            self._has_begun = True
+            ctx.lifespan_context.tasks.start_soon(self._load)
+        return result
+
+    async def _load(self) -> None:
+        with anyio.CancelScope() as self._scope:
+            await anyio.sleep(_QUIET_SECONDS)
+            for load in self._loads:
+                async with self._turn:
+                    # Not abandoned at the end: the interpreter would wait for the thread all the same.
+                    await anyio.to_thread.run_sync(load)
+
+
+class LazyServer(MCPServer[Session]):
     """See ``MCPServer``: resources that are neither guides nor pictures are left to it; all tools and prompts are ours.
 
     Parameters
     ----------
     build_tools
         Makes the tools, once.
+    loads
+        What imports the modules that a first call needs; run one by one in a thread after the handshake.
     """
 
-    def __init__(self, *, build_tools: Callable[[], Sequence[Tool]], **options: Any) -> None:
+    def __init__(
+        self, *, build_tools: Callable[[], Sequence[Tool]], loads: Sequence[Callable[[], object]], **options: Any
+    ) -> None:
         super().__init__(**options)
-        self._tool_manager = _LateTools(build_tools)
+        self._tool_manager = _LazyTools(build_tools)
+        self._lowlevel_server.middleware.append(_Preloading([self._tool_manager.list_tools, *loads]))
 
     async def list_resources(self) -> list[Resource]:
-        return [*guides.list_guides(), *await super().list_resources()]
+        return [*resources.list_guides(), *await super().list_resources()]
 
     async def list_resource_templates(self) -> list[ResourceTemplate]:
-        return [*guides.list_guide_templates(), *list_image_templates(), *await super().list_resource_templates()]
+        return [*resources.list_templates(), *await super().list_resource_templates()]
 
     async def read_resource(
         self, uri: AnyUrl | str, context: Context[Session, Any] | None = None
     ) -> Iterable[ReadResourceContents] | InputRequiredResult:
-        if str(uri).startswith(SCHEME) and context is not None:
-            return [await read_image(str(uri), context.request_context.lifespan_context.studio)]
-        if not str(uri).startswith(guides.SCHEME):
+        if context is None:
             return await super().read_resource(uri, context)
-        return [ReadResourceContents(content=await guides.read_guide(str(uri)), mime_type=guides.MARKDOWN)]
+        found = await resources.read_resource(str(uri), context.request_context.lifespan_context.studio)
+        return [found] if found is not None else await super().read_resource(uri, context)
 
     async def list_prompts(self) -> list[Prompt]:
         return prompts.list_prompts()

@@ -1,6 +1,6 @@
 """The prompts that a user picks in a chat: a way of working, followed by what the user filled in.
 
-Owns their names and arguments. The texts are data, ``configs/guides``, and are read when a prompt is picked.
+The texts are data, ``configs/guides``, and are read when a prompt is picked.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from mcp import MCPError
 from mcp.types import INVALID_PARAMS, GetPromptResult, Prompt, PromptArgument, PromptMessage, TextContent
 
-from drawthings_mcp.server.guides import read_text
+from drawthings_mcp.server.resources import read_text
 from drawthings_mcp.validation import shorten, suggest
 
 CREATIVE_DIRECTOR = "creative_director"

@@ -1,19 +1,36 @@
-"""What the tools of one server share: the studio, the memory of what its client was shown, the renders that go on."""
+"""What the tools of one server share: the studio, the renders that go on, and how a call is answered."""
 
 from __future__ import annotations
 
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
+import anyio
 from anyio.abc import TaskGroup
+from mcp.server.mcpserver import Context
+from mcp.types import CallToolResult, TextContent
 
-from drawthings_mcp.studio import Jobs, Studio
+from drawthings_mcp.attachments.policy import PreviewMode
+from drawthings_mcp.server.content import describe_generation
+from drawthings_mcp.server.viewer import ChatClient, Viewer
+from drawthings_mcp.studio.heartbeat import Report
+from drawthings_mcp.studio.jobs import Job, Jobs
+from drawthings_mcp.studio.results import GenerationResult
+from drawthings_mcp.studio.studio import Studio
 
-if TYPE_CHECKING:
-    from mcp.server.mcpserver import Context
+_TOTAL = 100.0
+_CREEP = 0.02
+"""Part of the way to the next percent that a message without progress moves the bar: the protocol wants every
+value above the last, also while a request waits."""
 
-    from drawthings_mcp.server.rendering import Render
-    from drawthings_mcp.server.viewer import Viewer
+
+@dataclass(frozen=True, slots=True)
+class Render:
+    """What a job made, as it is to be shown."""
+
+    result: GenerationResult
+    preview: PreviewMode | None
 
 
 class Session:
@@ -21,25 +38,86 @@ class Session:
 
     Attributes
     ----------
+    tasks
+        Work in the background, until the server ends.
     jobs
         Renders, those too that outlast the call that began them.
-    sight_code
+    viewer
+        Shows pictures.
+    vision_code
         What the last test picture showed; empty when it was answered.
     """
 
     def __init__(self, studio: Studio, tasks: TaskGroup) -> None:
         self.studio = studio
+        self.tasks = tasks
         self.jobs: Jobs[Render] = Jobs(tasks)
-        self.sight_code = ""
-
-    @cached_property
-    def viewer(self) -> Viewer:
-        """Shows pictures; loaded at the first call that does."""
-        from drawthings_mcp.server.viewer import Viewer
-
-        return Viewer(self.studio)
+        self.viewer = Viewer(studio)
+        self.vision_code = ""
 
 
 def get_session(ctx: Context[Session, Any]) -> Session:
     """The session of a tool call."""
     return ctx.request_context.lifespan_context
+
+
+def identify(ctx: Context[Session, Any]) -> ChatClient:
+    """The client of a call."""
+    params = ctx.request_context.session.client_params
+    return ChatClient(params.client_info.name, params.client_info.version) if params is not None else ChatClient()
+
+
+class ProgressNotifier:
+    """Progress of a call as notifications whose values only ever rise."""
+
+    def __init__(self, context: Context[Any, Any]) -> None:
+        self._context = context
+        self._last = 0.0
+
+    async def __call__(self, fraction: float, message: str) -> None:
+        """Reports a fraction of the whole call, 0 to 1; silent when the client did not ask for progress."""
+        value = fraction * _TOTAL
+        if value <= self._last:
+            value = self._last + (min(self._last + 1, _TOTAL) - self._last) * _CREEP
+        if value > self._last:
+            self._last = value
+            await self._context.report_progress(value, _TOTAL, message)
+
+
+async def answer_render(
+    viewer: Viewer, client: ChatClient, job: Job[Render], report: Report, patience: float
+) -> CallToolResult:
+    """Waits for a render and shows it; says how to ask again when it takes longer.
+
+    Parameters
+    ----------
+    report
+        Gets every step meanwhile.
+    patience
+        Seconds to wait at most.
+    """
+    started = anyio.current_time()
+    job.listener = report
+    try:
+        is_done = await job.wait(patience)
+    finally:
+        job.listener = None
+    if not is_done:
+        return CallToolResult(content=[TextContent(text=_describe_job(job))])
+    render = job.get_result()
+    return await viewer.show(
+        client,
+        partial(describe_generation, render.result),
+        inputs=render.result.inputs,
+        outputs=render.result.pictures,
+        preview=render.preview,
+        started=started,
+    )
+
+
+def _describe_job(job: Job[Render]) -> str:
+    """How far a render is, and the calls that go on with it."""
+    return (
+        f"{job.id} goes on: {job.message}, {job.fraction:.0%} after {job.seconds:.0f} s. Nothing is shown yet. "
+        f'get_job(job="{job.id}") waits for the pictures, cancel_job(job="{job.id}") ends it.'
+    )

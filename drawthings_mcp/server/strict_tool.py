@@ -1,7 +1,4 @@
-"""A tool that refuses what it does not know, in one short line per argument.
-
-Owns the schema and the error texts of all tools; knows none of them.
-"""
+"""A tool that refuses what it does not know, in one short line per argument."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from drawthings_mcp.attachments import compose_sheet
+from drawthings_mcp.attachments.sheet import compose_sheet
 from drawthings_mcp.errors import InvalidImageError, InvalidInputError
 from drawthings_mcp.limits import MAX_SIDE
 from drawthings_mcp.tensors.fitting import fit_pixels

@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from drawthings_mcp.attachments import compose_sheet
+from drawthings_mcp.attachments.sheet import compose_sheet
 from drawthings_mcp.errors import InvalidInputError
 from drawthings_mcp.library.catalog import ImageCatalog
 from drawthings_mcp.library.originals import save_made

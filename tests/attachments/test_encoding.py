@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from drawthings_mcp.attachments import (
-    Attachment,
-    Candidate,
-    Ledger,
-    Plan,
-    Policy,
-    Reason,
-    Role,
-    count_result,
-    describe_budget,
-    encode,
-    plan,
-)
+from drawthings_mcp.attachments.budget import AttachmentPlan, Reason, Slot, describe_budget, plan_attachments
+from drawthings_mcp.attachments.encoding import count_result, encode
+from drawthings_mcp.attachments.policy import Policy
+from drawthings_mcp.attachments.preview import Preview
+from tests.attachments.candidate import Candidate
 
 MakePixels = Callable[..., Any]
 
@@ -35,15 +27,15 @@ def show(
     policy: Policy | None = None,
     reserved: int = 0,
     inputs: Mapping[str, Any] | None = None,
-) -> tuple[Plan, tuple[Attachment, ...]]:
+) -> tuple[AttachmentPlan, dict[Slot, Preview]]:
     policy, inputs = policy or Policy(), inputs or {}
-    made = plan(_candidates(inputs), _candidates(pictures), Ledger(), policy)
-    turned_out, attachments = encode(made, {**inputs, **pictures}, policy, reserved)
-    assert turned_out.places == tuple(attachment.place for attachment in attachments)
-    for attachment in attachments:
-        with Image.open(io.BytesIO(attachment.preview.data)) as image:
-            assert image.size == attachment.place.size
-    return turned_out, attachments
+    made = plan_attachments(_candidates(inputs), _candidates(pictures), (), policy)
+    turned_out, previews = encode(made, {**inputs, **pictures}, policy, reserved)
+    assert turned_out.slots == tuple(previews)
+    for slot, preview in previews.items():
+        with Image.open(io.BytesIO(preview.data)) as image:
+            assert image.size == slot.size
+    return turned_out, previews
 
 
 def _candidates(pictures: Mapping[str, Any]) -> list[Candidate]:
@@ -57,35 +49,35 @@ def make_outputs(make_pixels: MakePixels, count: int, look: str = "noise", edge:
     return {f"v{n}": make_pixels(edge, edge - n, look, seed=n) for n in range(1, count + 1)}
 
 
-def edges(attachments: tuple[Attachment, ...]) -> list[int]:
-    return [max(attachment.place.size) for attachment in attachments]
+def edges(slots: Iterable[Slot]) -> list[int]:
+    return [max(slot.size) for slot in slots]
 
 
-def count(attachments: tuple[Attachment, ...]) -> int:
-    return count_result("", (attachment.preview for attachment in attachments)) - count_result("")
+def count(previews: Iterable[Preview]) -> int:
+    return count_result("", previews) - count_result("")
 
 
 def test_inputs_come_first_then_outputs_then_the_sheet(make_pixels: MakePixels) -> None:
     photos = {"a1": make_pixels(90, 60, seed=9), "a2": make_pixels(60, 90, seed=8)}
-    turned_out, attachments = show(make_outputs(make_pixels, 5, "flat"), inputs=photos)
-    assert [attachment.ids for attachment in attachments] == [("a1",), ("a2",), ("v4",), ("v5",), ("v1", "v2", "v3")]
-    assert [attachment.place.size for attachment in attachments][:2] == [(90, 60), (60, 90)]
+    turned_out, previews = show(make_outputs(make_pixels, 5, "flat"), inputs=photos)
+    assert [slot.ids for slot in previews] == [("a1",), ("a2",), ("v4",), ("v5",), ("v1", "v2", "v3")]
+    assert [slot.size for slot in previews][:2] == [(90, 60), (60, 90)]
     assert turned_out.hidden == ()
-    assert 512 < edges(attachments)[-1] <= 1024
+    assert 512 < edges(previews)[-1] <= 1024
 
 
 def test_the_plan_foresees_the_sizes_of_previews_and_sheets(make_pixels: MakePixels) -> None:
     outputs = make_outputs(make_pixels, 6, "flat", edge=900)
-    planned = plan([], _candidates(outputs), Ledger(), Policy())
+    planned = plan_attachments([], _candidates(outputs), (), Policy())
     turned_out, _ = show(outputs)
     assert turned_out == planned
 
 
 def test_a_result_full_of_detail_fits_the_default_limit_and_uses_most_of_it(make_pixels: MakePixels) -> None:
-    _, attachments = show(make_outputs(make_pixels, 4, edge=1024), reserved=3000)
-    assert len(attachments) == 3
+    _, previews = show(make_outputs(make_pixels, 4, edge=1024), reserved=3000)
+    assert len(previews) == 3
     # Noise is the worst case; it still gets most of what is allowed.
-    assert 450_000 < count(attachments) <= 897_000
+    assert 450_000 < count(previews.values()) <= 897_000
 
 
 def test_outputs_keep_their_size_longer_than_inputs(make_pixels: MakePixels) -> None:
@@ -112,30 +104,27 @@ def test_real_previews_are_never_over_the_cap_and_every_picture_is_accounted_for
     policy = Policy(max_characters=max_characters, max_edge=160)
     inputs = {f"a{n}": make_pixels(180, 120, look, seed=n) for n, look in enumerate(input_looks)}
     outputs = {f"v{n}": make_pixels(180, 120, look, seed=50 + n) for n, look in enumerate(output_looks)}
-    turned_out, attachments = show(outputs, policy, count_result(text), inputs)
-    total = count_result(text, (attachment.preview for attachment in attachments))
-    assert total <= max_characters or not attachments
-    accounted = [*turned_out.shown, *(picture.id for picture in turned_out.hidden)]
+    turned_out, previews = show(outputs, policy, count_result(text), inputs)
+    total = count_result(text, previews.values())
+    assert total <= max_characters or not previews
+    accounted = [*turned_out.shown, *(name for name, _ in turned_out.hidden)]
     assert sorted(accounted) == sorted([*inputs, *outputs])
-    assert show(outputs, policy, count_result(text), inputs) == (turned_out, attachments)
+    assert show(outputs, policy, count_result(text), inputs) == (turned_out, previews)
 
 
 def test_when_nothing_is_small_enough_the_newest_outputs_are_kept(make_pixels: MakePixels) -> None:
     outputs = make_outputs(make_pixels, 3, "holes", edge=64)
     photo = {"a1": make_pixels(64, 64, "holes", seed=7)}
-    _, attachments = show(outputs)
-    turned_out, kept = show(outputs, Policy(max_characters=count(attachments[1:])), inputs=photo)
-    assert [attachment.ids for attachment in kept] == [("v2",), ("v3",)]
-    assert [(picture.id, picture.role, picture.reason) for picture in turned_out.hidden] == [
-        ("a1", Role.INPUT, Reason.TOO_LARGE),
-        ("v1", Role.OUTPUT, Reason.TOO_LARGE),
-    ]
+    _, previews = show(outputs)
+    turned_out, kept = show(outputs, Policy(max_characters=count(list(previews.values())[1:])), inputs=photo)
+    assert [slot.ids for slot in kept] == [("v2",), ("v3",)]
+    assert turned_out.hidden == (("a1", Reason.TOO_LARGE), ("v1", Reason.TOO_LARGE))
 
 
 def test_what_the_rest_of_the_result_takes_is_counted(make_pixels: MakePixels) -> None:
     outputs = make_outputs(make_pixels, 2, edge=300)
-    free = count(show(outputs, Policy(max_characters=40_000))[1])
-    tight = count(show(outputs, Policy(max_characters=40_000), 30_000)[1])
+    free = count(show(outputs, Policy(max_characters=40_000))[1].values())
+    tight = count(show(outputs, Policy(max_characters=40_000), 30_000)[1].values())
     assert tight <= 10_000 < free <= 40_000
 
 
@@ -144,13 +133,10 @@ def test_a_file_that_is_gone_or_broken_does_not_hide_the_others(make_pixels: Mak
     Image.fromarray(pixels).save(tmp_path / "good.png")
     (tmp_path / "broken.png").write_bytes(b"not a picture")
     files = {"v1": tmp_path / "gone.png", "v2": tmp_path / "broken.png", "v3": tmp_path / "good.png"}
-    turned_out, attachments = show(files)
-    assert [attachment.ids for attachment in attachments] == [("v3",)]
-    assert {picture.id: picture.reason for picture in turned_out.hidden} == {
-        "v1": Reason.UNREADABLE,
-        "v2": Reason.UNREADABLE,
-    }
-    assert attachments[0].preview == show({"v3": pixels})[1][0].preview
+    turned_out, previews = show(files)
+    assert [slot.ids for slot in previews] == [("v3",)]
+    assert dict(turned_out.hidden) == {"v1": Reason.UNREADABLE, "v2": Reason.UNREADABLE}
+    assert list(previews.values()) == list(show({"v3": pixels})[1].values())
 
 
 @pytest.mark.parametrize(
@@ -187,4 +173,4 @@ def test_one_line_says_what_became_of_each_picture(
     inputs: list[str], outputs: list[str], shown_before: list[str], policy: Policy, line: str
 ) -> None:
     brought, made = ([Candidate(name, (64, 64)) for name in ids] for ids in (inputs, outputs))
-    assert describe_budget(plan(brought, made, Ledger().record(shown_before), policy), policy) == line
+    assert describe_budget(plan_attachments(brought, made, shown_before, policy), policy) == line

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from drawthings_mcp.attachments import Policy, find_policy
+from drawthings_mcp.attachments.policy import Policy, find_policy
 from drawthings_mcp.errors import InvalidInputError
 from drawthings_mcp.packaged import find_configs
 

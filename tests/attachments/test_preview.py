@@ -15,9 +15,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, PngImagePlugin
 
-from drawthings_mcp.attachments import Preview, encode_preview
-from drawthings_mcp.attachments.preview import encode_rung
-from drawthings_mcp.attachments.size_steps import Rung, count_base64, list_rungs
+from drawthings_mcp.attachments.preview import (
+    Preview,
+    SizeStep,
+    encode_preview,
+    encode_step,
+    list_size_steps,
+    open_small,
+)
 from drawthings_mcp.errors import InvalidImageError, InvalidInputError
 
 MakePixels = Callable[..., Any]
@@ -57,8 +62,8 @@ def test_what_is_transparent_loses_colours_before_size_and_never_its_alpha(make_
     holes = make_pixels(300, 300, "holes")
     best = encode_preview(holes, max_bytes=LARGE)
     smaller = encode_preview(holes, max_bytes=len(best.data) - 1, max_edge=1024)
-    image = _open(encode_rung(holes, Rung(1024, 75)))
-    assert (smaller.width, smaller.data) == (300, encode_rung(holes, Rung(1024, 75)).data)
+    image = _open(encode_step(open_small(holes, 1024), SizeStep(1024, 75)))
+    assert (smaller.width, smaller.data) == (300, encode_step(open_small(holes, 1024), SizeStep(1024, 75)).data)
     shown, visible = np.asarray(image).astype(int), holes[..., 3] > 0
     assert np.array_equal(shown[..., 3], holes[..., 3])
     assert np.abs(shown[visible] - holes[visible]).max() == 2
@@ -84,6 +89,16 @@ def test_a_cut_out_takes_a_palette_where_that_is_smaller_and_keeps_its_outline(m
     assert np.abs(shown[visible].astype(int) - ramp[visible]).mean() < 5
 
 
+def test_a_cut_out_with_hard_edges_keeps_them_when_it_gets_smaller(make_pixels: MakePixels) -> None:
+    pixels = np.dstack([make_pixels(400, 400) // 4, np.zeros((400, 400), np.uint8)])
+    pixels[100:300, 100:300, 3] = 255
+    preview = encode_preview(pixels, max_bytes=LARGE, max_edge=100)
+    shown = np.asarray(_open(preview).convert("RGBA"))
+    expected = np.zeros((100, 100), np.uint8)
+    expected[25:75, 25:75] = 255
+    assert np.array_equal(shown[..., 3], expected)
+
+
 def _list_segments(data: bytes) -> list[str]:
     """What a JPEG file is made of, up to its pixels, or a PNG file: markers and chunk names."""
     if data.startswith(b"\x89PNG"):
@@ -99,8 +114,9 @@ def _list_segments(data: bytes) -> list[str]:
     return names
 
 
-_PIXELS_ONLY = {"IHDR", "PLTE", "tRNS", "IDAT", "IEND", "E0", "DB", "C0", "C4"}
-"""Chunks of PNG; JFIF header (which says no more than the aspect of a pixel), tables and frame of JPEG."""
+_PIXELS_ONLY = {"IHDR", "sRGB", "PLTE", "tRNS", "IDAT", "IEND", "E0", "DB", "C0", "C4"}
+"""Chunks of PNG, its colour space among them; JFIF header (which says no more than the aspect of a pixel), tables and
+frame of JPEG."""
 
 
 @pytest.mark.parametrize("kind", ["jpg", "png", "webp", "transparent.png", "cut-out.png"])
@@ -127,17 +143,17 @@ def test_nothing_but_pixels_is_in_a_preview(kind: str, tmp_path: Path) -> None:
     assert (preview.width, preview.height) == (20, 40)
     assert set(_list_segments(preview.data)) <= _PIXELS_ONLY
     assert b"private" not in preview.data
-    assert _open(preview).info.keys() <= {"jfif", "jfif_version", "jfif_unit", "jfif_density", "transparency"}
+    assert _open(preview).info.keys() <= {"jfif", "jfif_version", "jfif_unit", "jfif_density", "transparency", "srgb"}
 
 
 @pytest.mark.parametrize("look", ["noise", "holes"])
 @pytest.mark.parametrize("max_bytes", [150_000, 40_000, 15_000])
-def test_a_preview_goes_down_the_ladder_until_it_fits(make_pixels: MakePixels, look: str, max_bytes: int) -> None:
+def test_a_preview_gets_smaller_until_it_fits(make_pixels: MakePixels, look: str, max_bytes: int) -> None:
     pixels = make_pixels(600, 500, look)
     preview = encode_preview(pixels, max_bytes=max_bytes)
     assert len(preview.data) <= max_bytes
-    rungs = list(list_rungs(1024, 85))
-    sizes = [len(encode_rung(pixels, rung).data) for rung in rungs]
+    steps = list(list_size_steps(1024, 85))
+    sizes = [len(encode_step(open_small(pixels, 1024), step).data) for step in steps]
     assert len(preview.data) == next(size for size in sizes if size <= max_bytes)
 
 
@@ -158,16 +174,16 @@ def test_what_is_no_picture_is_refused(tmp_path: Path) -> None:
 
 
 @given(st.integers(64, 4096), st.integers(1, 95))
-def test_no_rung_is_larger_or_better_than_the_one_before(max_edge: int, quality: int) -> None:
-    rungs = list(list_rungs(max_edge, quality))
-    assert rungs[0] == (max_edge, quality)
-    for upper, lower in pairwise(rungs):
+def test_no_size_step_is_larger_or_better_than_the_one_before(max_edge: int, quality: int) -> None:
+    steps = list(list_size_steps(max_edge, quality))
+    assert steps[0] == (max_edge, quality)
+    for upper, lower in pairwise(steps):
         assert lower != upper
         assert lower.max_edge <= upper.max_edge
         assert lower.quality <= upper.quality
-    assert rungs[-1].max_edge == 64
+    assert steps[-1].max_edge == 64
 
 
 @given(st.binary(max_size=50))
 def test_characters_are_those_of_base64(data: bytes) -> None:
-    assert count_base64(len(data)) == len(base64.b64encode(data))
+    assert Preview(data, "", 0, 0).characters == len(base64.b64encode(data))

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from drawthings_mcp.attachments import compose_sheet
 from drawthings_mcp.attachments.grid import choose_grid
+from drawthings_mcp.attachments.sheet import compose_sheet
 
 MakePixels = Callable[..., Any]
 COLOURS = [(200, 30, 30), (30, 200, 30), (30, 30, 200), (200, 200, 30), (200, 30, 200), (30, 200, 200)]

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from mcp import Client, StdioServerParameters
 
-from drawthings_mcp.server import build_server
+from drawthings_mcp.server.app import build_server
 from drawthings_mcp.settings import load_settings
 
 Connect = Callable[..., AbstractAsyncContextManager[Client]]

@@ -126,7 +126,7 @@ async def test_no_address_reads_another_file(in_process: Any, name: str) -> None
 
 def test_a_server_that_starts_reads_no_guide_and_no_preset() -> None:
     code = (
-        "import sys; from drawthings_mcp.server import build_server as build; "
+        "import sys; from drawthings_mcp.server.app import build_server as build; "
         "from drawthings_mcp.settings import load_settings; "
         "build(load_settings({})); print('drawthings_mcp.presets' in sys.modules)"
     )

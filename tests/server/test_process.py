@@ -16,7 +16,8 @@ from typing import Any
 
 import pytest
 
-from drawthings_mcp.attachments import Preview, count_result
+from drawthings_mcp.attachments.encoding import count_result
+from drawthings_mcp.attachments.preview import Preview
 
 END_WITHIN = 2.0
 """Seconds that a process may take to end."""

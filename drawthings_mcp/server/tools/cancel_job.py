@@ -1,4 +1,4 @@
-"""``cancel_job``: ends a render that goes on behind."""
+"""``cancel_job``: ends a render that goes on in the background."""
 
 from __future__ import annotations
 

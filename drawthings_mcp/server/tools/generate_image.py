@@ -12,11 +12,8 @@ from pydantic import Field
 from drawthings_mcp.errors import InvalidInputError
 from drawthings_mcp.limits import MAX_MOODBOARD, MAX_SEED, MAX_SIDE, MAX_VARIANTS, MIN_SIDE
 from drawthings_mcp.server.arguments import Name, Names
-from drawthings_mcp.server.progress import ProgressNotifier
-from drawthings_mcp.server.rendering import Render, answer_render
-from drawthings_mcp.server.session import Session, get_session
+from drawthings_mcp.server.session import ProgressNotifier, Render, Session, answer_render, get_session, identify
 from drawthings_mcp.server.strict_tool import StrictTool
-from drawthings_mcp.server.viewer import identify
 from drawthings_mcp.studio import GenerateArguments, ImageFormat, Mode, Report, describe_dry_run
 
 _DESCRIPTION = (
@@ -130,7 +127,7 @@ async def _generate(
 
     job = session.jobs.start(render)
     try:
-        return await answer_render(session, client, job, ProgressNotifier(ctx), session.studio.settings.max_wait)
+        return await answer_render(session.viewer, client, job, ProgressNotifier(ctx), session.studio.settings.max_wait)
     except anyio.get_cancelled_exc_class():
         # Who cancels the call does not want the picture.
         await job.cancel()

@@ -8,15 +8,12 @@ from mcp.server.mcpserver import Context
 from mcp.types import CallToolResult, ToolAnnotations
 from pydantic import Field
 
-from drawthings_mcp.server.progress import ProgressNotifier
-from drawthings_mcp.server.rendering import answer_render
-from drawthings_mcp.server.session import Session, get_session
+from drawthings_mcp.server.session import ProgressNotifier, Session, answer_render, get_session, identify
 from drawthings_mcp.server.strict_tool import StrictTool
-from drawthings_mcp.server.viewer import identify
 
 _DESCRIPTION = (
     "Waits for a render that generate_image handed back as a job, and returns what generate_image would have: the "
-    "pictures, or how far it is. Call it again until the pictures come; do not start the same render anew."
+    "pictures, or how far it is. Call it again until the pictures come; do not start the same render again."
 )
 
 
@@ -26,7 +23,7 @@ async def get_job(
     wait: Annotated[int, Field(ge=0, le=45, description="Seconds to wait at most.")] = 45,
 ) -> CallToolResult:
     session = get_session(ctx)
-    return await answer_render(session, identify(ctx), session.jobs.get(job), ProgressNotifier(ctx), wait)
+    return await answer_render(session.viewer, identify(ctx), session.jobs.get(job), ProgressNotifier(ctx), wait)
 
 
 TOOL = StrictTool.from_function(

@@ -8,9 +8,11 @@ from mcp.server.mcpserver import Context
 from mcp.types import CallToolResult, TextContent, ToolAnnotations
 from pydantic import Field
 
+from drawthings_mcp.server.content import describe_notes
+from drawthings_mcp.server.face import MCP
 from drawthings_mcp.server.session import Session, get_session
 from drawthings_mcp.server.strict_tool import StrictTool
-from drawthings_mcp.studio import CatalogListing
+from drawthings_mcp.studio.results import CatalogListing
 
 _DESCRIPTION = (
     "Lists what the Draw Things server offers: models, LoRAs, controls, upscalers, embeddings, and all presets, the "
@@ -18,12 +20,12 @@ _DESCRIPTION = (
     "generate_image. You rarely need it: generate_image picks a model by itself."
 )
 
-Kind = Literal["models", "loras", "controls", "upscalers", "embeddings", "presets", "all"]
+_ListedKind = Literal["models", "loras", "controls", "upscalers", "embeddings", "presets", "all"]
 
 
 async def list_models(
     ctx: Context[Session, None],
-    kind: Annotated[Kind, Field(description="What to list.")] = "models",
+    kind: Annotated[_ListedKind, Field(description="What to list.")] = "models",
     query: Annotated[str, Field(max_length=200, description="Words that must occur in name, file or family.")] = "",
     family: Annotated[str, Field(max_length=60, description="E.g. z-image, qwen-image, flux, sdxl.")] = "",
     mode: Annotated[
@@ -41,7 +43,7 @@ async def list_models(
             "total": listing.total,
             "offset": listing.offset,
             "rows": [row.to_json() for row in listing.rows],
-            "notes": list(listing.notes),
+            "notes": list(map(MCP.word, listing.notes)),
         },
     )
 
@@ -61,7 +63,7 @@ def describe_listing(listing: CatalogListing) -> str:
             "This server does not let its models be browsed, so only files of presets could be looked for. "
             "Switch on model browsing (in the app: API Server → Enable Model Browsing; stand-alone: --model-browser)."
         )
-    lines += [f"note: {note}" for note in listing.notes]
+    lines += describe_notes(listing.notes)
     return "\n".join(lines)
 
 

@@ -1,21 +1,28 @@
-"""``review_image``: pictures shown again, and the test whether they are seen."""
+"""``review_image``: pictures shown again, and the vision check: random signs, which the model repeats."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from functools import partial
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
+import anyio.to_thread
 from mcp.server.mcpserver import Context
 from mcp.types import CallToolResult, TextContent, ToolAnnotations
 from pydantic import Field
 
-from drawthings_mcp.errors import InvalidInputError
+from drawthings_mcp.errors import InvalidInputError, StorageError
+from drawthings_mcp.faces import Step, Text
 from drawthings_mcp.server.arguments import Names
 from drawthings_mcp.server.content import describe_found
-from drawthings_mcp.server.session import Session, get_session
+from drawthings_mcp.server.face import MCP
+from drawthings_mcp.server.session import Session, get_session, identify
 from drawthings_mcp.server.strict_tool import StrictTool
-from drawthings_mcp.server.viewer import Client, Viewer, identify
-from drawthings_mcp.server.vision_check import SIGHT, answer_sight, show_sight
+from drawthings_mcp.server.viewer import ChatClient, Viewer, build_image
+
+if TYPE_CHECKING:
+    from drawthings_mcp.attachments.preview import Preview
 
 _DESCRIPTION = (
     "Shows you pictures again, whatever was shown before: any ids (a1, v3, p2, i1), latest, paths or URLs. Use it for "
@@ -23,6 +30,8 @@ _DESCRIPTION = (
     'picture with four large signs; repeat them with sight="…" in your next call to prove that you see pictures.'
 )
 _MAX_IMAGES = 5
+_SIGHT = "sight"
+"""What stands in place of a picture's id to be shown the vision check."""
 
 
 async def review_image(
@@ -34,21 +43,81 @@ async def review_image(
     sight: Annotated[str, Field(max_length=100, description="The signs that you read in the test picture.")] = "",
 ) -> CallToolResult:
     session, client = get_session(ctx), identify(ctx)
-    wanted = [name for name in images if name.strip().lower() != SIGHT]
+    wanted = [name for name in images if name.strip().lower() != _SIGHT]
     if not sight and len(wanted) < len(images):
-        return await show_sight(session, wanted)
-    verdict = await answer_sight(session, client, sight) if sight else ""
+        return await _show_check(session, wanted)
+    verdict = await _check_answer(session, client, sight) if sight else ""
     if verdict and not wanted:
         return CallToolResult(content=[TextContent(text=verdict)])
     return await _show(session.viewer, client, wanted, max_edge, verdict)
 
 
-async def _show(viewer: Viewer, client: Client, images: list[str], max_edge: int, verdict: str) -> CallToolResult:
+async def _show(viewer: Viewer, client: ChatClient, images: list[str], max_edge: int, verdict: str) -> CallToolResult:
     if not images:
-        raise InvalidInputError('images: name 1 to 5 pictures, e.g. ["v3"], or ["sight"] to test whether you see.')
+        raise InvalidInputError(
+            'name 1 to 5 pictures, e.g. ["v3"], or ["sight"] to test whether you see.', parameter="images"
+        )
     found = await viewer.studio.gallery.find(images)
     describe = partial(describe_found, found, verdict)
     return await viewer.show(client, describe, outputs=found.pictures, max_outputs=_MAX_IMAGES, max_edge=max_edge)
+
+
+async def _show_check(session: Session, others: Sequence[str] = ()) -> CallToolResult:
+    """A fresh test picture, alone, whatever is known of the client: a test that is not sent proves nothing.
+
+    Parameters
+    ----------
+    others
+        Pictures that were asked for with it; they are left for another call.
+    """
+    from drawthings_mcp.attachments.vision_check import new_code
+
+    session.vision_code = new_code()
+    preview = await anyio.to_thread.run_sync(_draw, session.vision_code)
+    text = 'A test picture with four large signs. Repeat them: review_image(sight="…"). If no picture came, say so.'
+    if others:
+        text += f" The test comes alone: then call review_image({json.dumps(others)})."
+    return CallToolResult(content=[TextContent(text=text), build_image(preview)])
+
+
+def _draw(code: str) -> Preview:
+    from drawthings_mcp.attachments.preview import encode_preview
+    from drawthings_mcp.attachments.vision_check import draw_code
+
+    return encode_preview(draw_code(code), max_bytes=100_000)
+
+
+async def _check_answer(session: Session, client: ChatClient, answer: str) -> str:
+    """Compares what a model read with what it was shown, and keeps the outcome for this client; says which it is.
+
+    Raises
+    ------
+    InvalidInputError
+        Nothing was shown that could be read.
+    """
+    from drawthings_mcp.attachments.vision_check import check_answer
+
+    if not session.vision_code:
+        text = Text("no test picture was shown yet; {show_it} first.", show_it=Step("review", images=[_SIGHT]))
+        raise InvalidInputError(text, parameter="sight")
+    seen = check_answer(session.vision_code, answer)
+    session.vision_code = ""
+    problem = await _record(session, client, seen)
+    if seen:
+        return f"sight proven: {client.label} passes pictures on to you{problem}"
+    return (
+        f"sight unproven: {answer!r} is not what the picture showed. Do not speak of what pictures show, or try again "
+        f'with review_image(images=["sight"]){problem}'
+    )
+
+
+async def _record(session: Session, client: ChatClient, seen: bool) -> str:
+    """Why the outcome will not be remembered; empty when it will."""
+    try:
+        await session.studio.gallery.record_sight(client.label, seen)
+    except StorageError as error:
+        return f"; not remembered: {MCP.word(error)}"
+    return ""
 
 
 TOOL = StrictTool.from_function(

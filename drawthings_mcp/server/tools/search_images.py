@@ -9,9 +9,8 @@ from mcp.types import CallToolResult, ToolAnnotations
 from pydantic import Field
 
 from drawthings_mcp.server.arguments import Name
-from drawthings_mcp.server.session import Session, get_session
+from drawthings_mcp.server.session import Session, get_session, identify
 from drawthings_mcp.server.strict_tool import StrictTool
-from drawthings_mcp.server.viewer import identify
 
 _DESCRIPTION = (
     "Finds pictures on the user's machine by what is remembered of them: words of the prompt, model, LoRA, size, date, "
@@ -19,13 +18,14 @@ _DESCRIPTION = (
     '"exact phrase"). source=web asks the internet instead. Returns rows, id • prompt • size • model • LoRAs • match • '
     "source • date, and one labelled sheet. Ids can be used at once as canvas, moodboard or in review_image."
 )
-_Source = Literal["all", "generated", "folders", "projects", "web"]
 
 
 async def search_images(
     ctx: Context[Session, None],
     query: Annotated[str, Field(max_length=1000, description="Words; empty lists the newest.")] = "",
-    source: Annotated[_Source, Field(description="Where to look.")] = "all",
+    source: Annotated[
+        Literal["all", "generated", "folders", "projects", "web"], Field(description="Where to look.")
+    ] = "all",
     like: Annotated[Name, Field(description="A picture (id, path) to find similar ones; words may add: blue.")] = "",
     model: Annotated[str, Field(max_length=200, description="Part of a model's name.")] = "",
     lora: Annotated[str, Field(max_length=200, description="Part of a LoRA's name.")] = "",

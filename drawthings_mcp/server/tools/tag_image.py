@@ -16,14 +16,14 @@ _DESCRIPTION = (
     "Gives tags to pictures, takes them off, or lists all tags. search_images finds them with tag=…. A tag belongs to "
     "the picture, wherever its file is moved or copied."
 )
-_Tags = Annotated[list[str], Field(max_length=20, description="Tags of a few words each.")]
+_TagNames = Annotated[list[str], Field(max_length=20, description="Tags of a few words each.")]
 
 
 async def tag_image(
     ctx: Context[Session, None],
     images: Annotated[Names, Field(max_length=25, description="Ids, paths; none lists all tags.")] = [],  # noqa: B006
-    add: _Tags = [],  # noqa: B006 - pydantic copies it
-    remove: _Tags = [],  # noqa: B006 - pydantic copies it
+    add: _TagNames = [],  # noqa: B006 - pydantic copies it
+    remove: _TagNames = [],  # noqa: B006 - pydantic copies it
 ) -> CallToolResult:
     finder = get_session(ctx).studio.finder
     if not images:

@@ -11,25 +11,23 @@ from pydantic import Field
 from drawthings_mcp.limits import MAX_SIDE
 from drawthings_mcp.server.arguments import Boxes, Names
 from drawthings_mcp.server.content import describe_made
-from drawthings_mcp.server.session import Session, get_session
+from drawthings_mcp.server.session import Session, get_session, identify
 from drawthings_mcp.server.strict_tool import StrictTool
-from drawthings_mcp.server.viewer import identify
-from drawthings_mcp.studio import load_room
 
 _DESCRIPTION = (
     "Makes a picture from others at once, without a model: crop, resize, a mask for inpaint from rectangles "
     "(mask_rectangle) or from clear parts (mask_from_alpha), invert_mask, two pictures side_by_side to compare, a "
     "labelled contact_sheet. The result is kept as an i id, to be used as canvas, mask or in review_image."
 )
-_Operation = Literal[
-    "crop", "resize", "mask_rectangle", "mask_from_alpha", "invert_mask", "side_by_side", "contact_sheet"
-]
 _Edge = Annotated[int | None, Field(ge=1, le=MAX_SIDE, description="For resize; pixels.")]
 
 
 async def transform_image(
     ctx: Context[Session, None],
-    operation: Annotated[_Operation, Field(description="What to do.")],
+    operation: Annotated[
+        Literal["crop", "resize", "mask_rectangle", "mask_from_alpha", "invert_mask", "side_by_side", "contact_sheet"],
+        Field(description="What to do."),
+    ],
     images: Annotated[Names, Field(min_length=1, max_length=25, description="Ids, latest, paths or URLs.")],
     boxes: Annotated[
         Boxes,
@@ -42,10 +40,11 @@ async def transform_image(
     width: _Edge = None,
     height: _Edge = None,
 ) -> CallToolResult:
+    from drawthings_mcp.studio.transforming import TransformArguments
+
     session, client = get_session(ctx), identify(ctx)
-    room = await load_room("studio.transforming")
     made = await session.studio.gallery.transform(
-        room.TransformArguments(operation, tuple(images), tuple(map(tuple, boxes)), long_edge, width, height)
+        TransformArguments(operation, tuple(images), tuple(map(tuple, boxes)), long_edge, width, height)
     )
     return await session.viewer.show(
         client, lambda budget: describe_made(made, operation, budget), outputs=[made.picture]

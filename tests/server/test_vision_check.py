@@ -22,8 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from drawthings_mcp.attachments.vision_check import _INKS, ALPHABET, _draw_glyph
-from drawthings_mcp.server.viewer import Client as ChatClient
-from drawthings_mcp.server.viewer import Viewer
+from drawthings_mcp.server.viewer import ChatClient, Viewer
 from drawthings_mcp.settings import load_settings
 from drawthings_mcp.simulator import Simulator
 from drawthings_mcp.studio import Picture, open_studio

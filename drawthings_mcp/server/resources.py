@@ -1,28 +1,41 @@
-"""The guides on modes, families and prompting, as resources.
+"""Resources: the guides on modes, families and prompting, and the library's pictures.
 
-Owns their addresses and the names that they are asked for by. The texts are data, ``configs/guides``, and are read
-when a client asks for them: clients wait for the server to start, and most of them never ask.
+The guides' texts are data, ``configs/guides``, and are read when a client asks for them: clients wait for the server to
+start, and most of them never ask. A picture is ``image://v3``, the file as it is, or ``image://v3/preview``, small.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from importlib.resources.abc import Traversable
 from urllib.parse import unquote
 
 import anyio.to_thread
-from mcp.server.mcpserver.exceptions import ResourceNotFoundError
+from mcp.server.lowlevel.helper_types import ReadResourceContents
+from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError
 from mcp.types import Resource, ResourceTemplate
 
-from drawthings_mcp.studio import load_room
+from drawthings_mcp.errors import DrawThingsError, UnknownNameError
+from drawthings_mcp.packaged import find_configs
+from drawthings_mcp.server.face import MCP
+from drawthings_mcp.studio.studio import Studio
 from drawthings_mcp.validation import shorten, strip_separators
 
-SCHEME = "guide://"
+GUIDE_SCHEME = "guide://"
+IMAGE_SCHEME = "image://"
 MODES_GUIDE = "guide://modes"
 FAMILY_GUIDES = "guide://families/{family}"
 PROMPTING_GUIDES = "guide://prompting/{mode}"
 MARKDOWN = "text/markdown"
+ORIGINAL = "image://{id}"
+PREVIEW = "image://{id}/preview"
+
+_MAX_ORIGINAL = 32_000_000
+"""Bytes of a file that is sent as it is: more than pictures of any usual size have, less than clients choke on."""
+_MAX_SOURCE = 128_000_000
+"""Bytes of a file that a preview is made of: the most that is taken from outside."""
+_PREVIEW_BYTES = 600_000
+"""In base64 this stays well below what popular clients take."""
 
 FAMILIES: Mapping[str, str] = {
     "z-image": "Z-Image",
@@ -87,8 +100,8 @@ def list_guides() -> list[Resource]:
     return [modes, *families, *prompting]
 
 
-def list_guide_templates() -> list[ResourceTemplate]:
-    """The addresses into which a client fills a family or a mode."""
+def list_templates() -> list[ResourceTemplate]:
+    """The addresses into which a client fills a family, a mode or an id."""
     return [
         ResourceTemplate(
             uri_template=FAMILY_GUIDES,
@@ -104,7 +117,34 @@ def list_guide_templates() -> list[ResourceTemplate]:
             description="How to write a prompt for a mode of generate_image.",
             mime_type=MARKDOWN,
         ),
+        ResourceTemplate(
+            uri_template=ORIGINAL,
+            name="image",
+            title="A picture",
+            description="The original file of a picture by its id: a1, v3, p2, i1.",
+        ),
+        ResourceTemplate(
+            uri_template=PREVIEW,
+            name="image_preview",
+            title="A picture, small",
+            description="A picture of at most 1024 pixels by its id, without metadata.",
+        ),
     ]
+
+
+async def read_resource(uri: str, studio: Studio) -> ReadResourceContents | None:
+    """The guide or the picture at an address; None when it is neither's.
+
+    Raises
+    ------
+    ResourceNotFoundError
+        There is no such guide or picture; names those that there are.
+    ResourceError
+        The picture's file is gone or cannot be read; says what became of it.
+    """
+    if uri.startswith(GUIDE_SCHEME):
+        return ReadResourceContents(content=await read_guide(uri), mime_type=MARKDOWN)
+    return await _read_image(uri, studio) if uri.startswith(IMAGE_SCHEME) else None
 
 
 async def read_guide(uri: str) -> str:
@@ -119,14 +159,13 @@ async def read_guide(uri: str) -> str:
 
 
 async def read_text(file: str) -> str:
-    """A text of ``configs/guides``, read anew at every call: who edits one need not restart anything."""
-    packaged = await load_room("packaged")
-    path: Traversable = packaged.find_configs() / "guides" / file
+    """A text of ``configs/guides``, read again at every call: who edits one need not restart anything."""
+    path = find_configs() / "guides" / file
     return await anyio.to_thread.run_sync(partial(path.read_text, encoding="utf-8"))
 
 
 def _find_file(uri: str) -> str:
-    folder, _, asked = unquote(uri.removeprefix(SCHEME)).partition("/")
+    folder, _, asked = unquote(uri.removeprefix(GUIDE_SCHEME)).partition("/")
     if uri == MODES_GUIDE:
         return "modes.md"
     if folder not in _SHELVES:
@@ -140,3 +179,26 @@ def _find_file(uri: str) -> str:
             f"There is no guide for the {what} {shorten(asked)}. There are: {', '.join(known)}."
         )
     return f"{folder}/{name}.md"
+
+
+async def _read_image(uri: str, studio: Studio) -> ReadResourceContents:
+    image_id, _, form = unquote(uri.removeprefix(IMAGE_SCHEME)).partition("/")
+    try:
+        if form == "preview":
+            return await _read_preview(image_id, studio)
+        if form:
+            raise ResourceNotFoundError(f"There is no {uri!r}: write {ORIGINAL} or {PREVIEW}.")
+        original = await studio.gallery.read_original(image_id, _MAX_ORIGINAL)
+        return ReadResourceContents(content=original.data, mime_type=original.mime_type)
+    except UnknownNameError as error:
+        raise ResourceNotFoundError(MCP.word(error)) from error
+    except DrawThingsError as error:
+        raise ResourceError(MCP.word(error)) from error
+
+
+async def _read_preview(image_id: str, studio: Studio) -> ReadResourceContents:
+    from drawthings_mcp.attachments.preview import encode_preview
+
+    original = await studio.gallery.read_original(image_id, _MAX_SOURCE)
+    preview = await anyio.to_thread.run_sync(partial(encode_preview, original.data, max_bytes=_PREVIEW_BYTES))
+    return ReadResourceContents(content=preview.data, mime_type=preview.mime_type)

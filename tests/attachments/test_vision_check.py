@@ -1,4 +1,4 @@
-"""The picture that proves sight."""
+"""The picture that proves that a model sees."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from drawthings_mcp.attachments import check_sight, draw_sight, new_code
 from drawthings_mcp.attachments.preview import encode_preview
-from drawthings_mcp.attachments.vision_check import ALPHABET
+from drawthings_mcp.attachments.vision_check import ALPHABET, check_answer, draw_code, new_code
 from drawthings_mcp.errors import InvalidInputError
 
 CODES = st.text(ALPHABET, min_size=4, max_size=4)
@@ -24,14 +23,14 @@ def test_codes_are_new_every_time_and_have_no_letters_that_look_alike() -> None:
 
 
 def test_every_letter_looks_different_and_the_same_code_the_same() -> None:
-    pictures = {letter: np.asarray(draw_sight(letter * 4)) for letter in ALPHABET}
+    pictures = {letter: np.asarray(draw_code(letter * 4)) for letter in ALPHABET}
     assert len({picture.tobytes() for picture in pictures.values()}) == len(ALPHABET)
-    assert np.array_equal(pictures["A"], np.asarray(draw_sight("AAAA")))
+    assert np.array_equal(pictures["A"], np.asarray(draw_code("AAAA")))
 
 
 @given(CODES)
 def test_glyphs_are_large_whole_and_dark_on_light(code: str) -> None:
-    dark: NDArray[np.bool_] = np.asarray(draw_sight(code).convert("L")) < 150
+    dark: NDArray[np.bool_] = np.asarray(draw_code(code).convert("L")) < 150
     # Four runs of ink, none of which touches another or the edge.
     starts = np.flatnonzero(np.diff(dark.max(axis=0).astype(int)) == 1)
     assert len(starts) == 4
@@ -40,20 +39,20 @@ def test_glyphs_are_large_whole_and_dark_on_light(code: str) -> None:
 
 
 def test_the_picture_is_small_and_its_file_does_not_say_the_code() -> None:
-    preview = encode_preview(draw_sight("K7XA"), max_bytes=40_000)
+    preview = encode_preview(draw_code("K7XA"), max_bytes=40_000)
     assert b"K7XA" not in preview.data
 
 
 @given(CODES)
 def test_an_answer_may_be_written_in_any_way(code: str) -> None:
     for answer in (code, code.lower(), " ".join(code), "-".join(code), f" “{code}”. "):
-        assert check_sight(code, answer)
-    assert not check_sight(code, code[::-1] + "A")
-    assert not check_sight(code, "")
-    assert not check_sight("", "")
+        assert check_answer(code, answer)
+    assert not check_answer(code, code[::-1] + "A")
+    assert not check_answer(code, "")
+    assert not check_answer("", "")
 
 
 @pytest.mark.parametrize("code", ["", "K7X0", "käse"])
 def test_what_cannot_be_a_code_is_not_drawn(code: str) -> None:
     with pytest.raises(InvalidInputError):
-        draw_sight(code)
+        draw_code(code)
