@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
 
 from drawthings_mcp.errors import InvalidImageError
+from drawthings_mcp.faces import Text
 from drawthings_mcp.metadata.a1111 import parse_a1111
 from drawthings_mcp.metadata.comfyui import parse_comfyui
 from drawthings_mcp.metadata.containers.bounded import RawMetadata
@@ -106,7 +107,7 @@ def _parse(raw: RawMetadata, name: str, with_position: bool) -> ImageMetadata:
         parsed = (parse(tags) for parse in _DIALECTS)
         metadata = next((found for found in parsed if found is not None), None)
     except InvalidImageError as error:
-        raise InvalidImageError(f"{name}: {error}") from error
+        raise InvalidImageError(Text("{name}: {error}", name=name, error=error)) from error
     if metadata is None:
         metadata = _parse_photo(tags.exif, with_position) or ImageMetadata("plain")
     return _complete(metadata, raw, tags.exif)

@@ -22,6 +22,7 @@ from typing import IO, Any, BinaryIO, cast
 from PIL import Image, UnidentifiedImageError
 
 from drawthings_mcp.errors import InvalidImageError, StorageError
+from drawthings_mcp.faces import Text
 from drawthings_mcp.metadata.containers.bounded import COMMENT_KEYWORD, MAX_TEXT, BoundedFile, RawMetadata, decode_text
 from drawthings_mcp.metadata.containers.heif import is_heif, read_heif
 from drawthings_mcp.metadata.containers.jpeg import JPEG_SIGNATURE, read_jpeg
@@ -154,4 +155,4 @@ def _read(stream: BinaryIO, name: str, max_text: int) -> RawMetadata:
     try:
         return read(file)
     except InvalidImageError as error:
-        raise InvalidImageError(f"{name}: {error}") from error
+        raise InvalidImageError(Text("{name}: {error}", name=name, error=error)) from error
