@@ -16,7 +16,6 @@ ROWS = {
     "address": 1,
     "errors": 0,
     "faces": 0,
-    "late": 0,
     "limits": 0,
     "packaged": 0,
     "params": 2,
