@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from drawthings_mcp.cli.face import SHELL
 from drawthings_mcp.cli.generation import PICTURE
 from drawthings_mcp.cli.indexing_bar import progress_bar
 from drawthings_mcp.cli.options import SERVER_NAMES, read_settings, reported_errors, server_options
@@ -48,11 +49,11 @@ def search(context: click.Context, /, as_json: bool, is_opened: bool, **options:
     with reported_errors():
         page, sheet = anyio.run(_search, settings, {**options, "like": options["like"] or ""}, is_opened)
     if as_json:
-        print_json(page.to_json())
+        print_json(page.to_json(SHELL))
     else:
         for hit in page.hits:
             print_text(f"{hit.describe()}\n    {hit.place}")
-        for line in page.describe_rest():
+        for line in page.describe_rest(SHELL):
             say(line)
     if sheet is not None:
         say(f"sheet: {sheet}")

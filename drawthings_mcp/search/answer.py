@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from drawthings_mcp.databases import Database
 from drawthings_mcp.errors import InvalidImageError, UnknownNameError
+from drawthings_mcp.faces import Step, Text
 from drawthings_mcp.library.catalog import ImageCatalog
 from drawthings_mcp.search import files
 from drawthings_mcp.search.embeddings import EmbeddingIndex
@@ -29,7 +30,7 @@ from drawthings_mcp.search.source import PictureSource, fingerprint
 from drawthings_mcp.search.tags import change_tags, list_tags_of
 from drawthings_mcp.search.visual.features import colour_words, measure_picture
 from drawthings_mcp.search.visual.index import SHORTLIST, VisualIndex, count_unmeasured
-from drawthings_mcp.search.words import fold_name, root_facet
+from drawthings_mcp.search.words import facet, fold_name
 from drawthings_mcp.tensors.pixels import ImageLike
 
 _FUSED = 200
@@ -50,10 +51,10 @@ _JOINTS = FILLERS.union(
 _NO_WORDS = "No picture has the words of the query; pictures were compared by their looks alone."
 PROJECT_SCHEME = "project://"
 PROJECTS = "projects"
-_NO_PROJECTS = (
+_NO_PROJECTS = Text(
     "No project files are in the folders that are searched. On a Mac the app keeps them in "
-    "~/Library/Containers/com.liuliu.draw-things/Data/Documents: index that folder once, or add it to "
-    "DRAWTHINGS_SEARCH_DIRS."
+    "~/Library/Containers/com.liuliu.draw-things/Data/Documents: index that folder once, or add it: {step}.",
+    step=Step("set", setting="search_dirs"),
 )
 _SMOOTHING = 60
 """How little the first places count more than the next: the constant of reciprocal rank fusion."""
@@ -94,7 +95,7 @@ class Answerer:
             active = _list_active(connection, sources)
             if not active:
                 return HitPage((), 0, True, arguments.offset, notes=(*query.notes, *_list_hints(connection, arguments)))
-            limiting = [] if _are_all(connection, active) else [root_facet(root) for root, _ in active]
+            limiting = [] if _are_all(connection, active) else [facet("root", root) for root, _ in active]
             builder = HitBuilder(connection, dict(source for _, source in active), self._catalog)
             if arguments.like is not None:
                 matches = self._find_alike(connection, query, arguments, limiting, builder)
@@ -223,7 +224,7 @@ def _are_all(connection: sqlite3.Connection, active: Sequence[object]) -> bool:
 
 def _note_unmeasured(connection: sqlite3.Connection, arguments: SearchArguments) -> list[str]:
     missing = count_unmeasured(connection) if arguments.like is not None else 0
-    return [f"{missing} pictures have not been looked at yet; search again for them."] if missing else []
+    return [f"{missing} pictures have not been measured yet; search again for them."] if missing else []
 
 
 def _list_hints(connection: sqlite3.Connection, arguments: SearchArguments) -> list[str]:

@@ -44,14 +44,14 @@ _NEXT = """
 
 
 class Nearness(NamedTuple):
-    """A picture and the cosine between its meaning and the one that was asked for."""
+    """A picture and the cosine between its embedding and the one that was asked for."""
 
     picture: int
     cosine: float
 
 
 class EmbeddingIndex:
-    """EmbeddingIndex read from an index; ``refresh`` reads those that are new.
+    """The embeddings of all pictures, in memory; ``refresh`` reads those that are new.
 
     Those of other models, and of other lengths than the newest, are left out. Not for several threads at once.
     """
@@ -69,7 +69,7 @@ class EmbeddingIndex:
         return self._count
 
     def refresh(self, connection: sqlite3.Connection) -> None:
-        """Read the meanings that were added since; all of them when the index was made anew."""
+        """Read the embeddings that were added since; all of them when the index was made again."""
         last = find_last_number(connection, "meanings")
         if last < self._last:
             self.__init__(self._model)  # type: ignore[misc]
@@ -84,7 +84,7 @@ class EmbeddingIndex:
             self._last = batch[-1][0]
 
     def find_nearest(self, connection: sqlite3.Connection, wanted: NDArray[np.float32], count: int) -> list[Nearness]:
-        """The pictures whose meanings are nearest, the nearest first.
+        """The pictures whose embeddings are nearest, the nearest first.
 
         Parameters
         ----------
@@ -111,12 +111,12 @@ class EmbeddingIndex:
             apart[start : start + len(part)] = np.bitwise_count(part ^ signs).sum(axis=1, dtype=np.uint16)
         return apart
 
-    def _append(self, meanings: list[tuple[int, NDArray[np.float32]]]) -> None:
-        newest = len(meanings[-1][1])
+    def _append(self, embeddings: list[tuple[int, NDArray[np.float32]]]) -> None:
+        newest = len(embeddings[-1][1])
         if newest != self._dimensions:  # another model answers under the same name
             self._count, self._dimensions = 0, newest
             self._grow(0)
-        kept = [(picture, vector) for picture, vector in meanings if len(vector) == self._dimensions]
+        kept = [(picture, vector) for picture, vector in embeddings if len(vector) == self._dimensions]
         end = self._count + len(kept)
         if end > len(self._pictures):
             self._grow(max(int(end * _GROWTH), self._expected))
@@ -152,7 +152,7 @@ def _pack_signs(vectors: NDArray[np.float32]) -> NDArray[np.uint64]:
 
 
 async def embed_texts(endpoint: Endpoint, texts: Sequence[str], *, timeout: float) -> NDArray[np.float32]:
-    """The meanings of some texts.
+    """The embeddings of some texts.
 
     Returns
     -------
@@ -194,7 +194,7 @@ def _build_error(endpoint: Endpoint) -> EndpointError:
 async def run_embedding(
     index: Database, endpoint: Endpoint, *, should_stop: Stop = never, report: ReportProgress | None = None
 ) -> int:
-    """Ask for the meanings that are missing, newest pictures first; how many were kept."""
+    """Ask for the embeddings that are missing, newest pictures first; how many were kept."""
     done, last = 0, _ALL
     while not should_stop():
         rows = await anyio.to_thread.run_sync(partial(_list_next, index, last, endpoint.model))
@@ -204,7 +204,7 @@ async def run_embedding(
         try:
             vectors = await embed_texts(endpoint, [text for _, text in rows], timeout=_TIMEOUT)
         except EndpointError as error:
-            _logger.info("no meanings: %s", error)
+            _logger.info("no embeddings: %s", error)
             break
         pictures = [picture for picture, _ in rows]
         await anyio.to_thread.run_sync(partial(_keep, index, endpoint.model, pictures, vectors))
@@ -229,7 +229,7 @@ def _keep(index: Database, model: str, pictures: list[int], vectors: NDArray[np.
 
 
 def _forget_other_lengths(connection: sqlite3.Connection, model: str, dimensions: int) -> None:
-    """All of a model, when another one answers under its name: meanings of two models cannot be compared."""
+    """All of a model, when another one answers under its name: embeddings of two models cannot be compared."""
     row = connection.execute(
         "SELECT length(vector) FROM meanings WHERE model = ? ORDER BY number DESC LIMIT 1", (model,)
     ).fetchone()

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from drawthings_mcp.search.pictures import PictureWriter, ReadTags
-from drawthings_mcp.search.source import FileStamp, Listing, place_name
+from drawthings_mcp.search.pictures import PictureWriter
+from drawthings_mcp.search.source import FileStamp, Listing, is_plain_file, place_name
 
 PENDING, READ, UNREADABLE, BUSY = range(4)
 """States of a file; one that is busy is tried again by the next run, an unreadable one when it has changed."""
@@ -26,9 +25,8 @@ class PendingFile(NamedTuple):
     path: Path
 
 
-@dataclass(frozen=True, slots=True)
-class KnownFile:
-    """A file as it was when it was last looked at."""
+class KnownFile(NamedTuple):
+    """A file as it was when it was last listed."""
 
     id: int
     stamp: FileStamp
@@ -56,14 +54,13 @@ def differs(known: dict[str, KnownFile], listing: Listing) -> bool:
     return {name: file.stamp for name, file in known.items()} != listing.files
 
 
-def note_listing(connection: sqlite3.Connection, tags: ReadTags, root: int, listing: Listing) -> list[int]:
+def note_listing(connection: sqlite3.Connection, writer: PictureWriter, root: int, listing: Listing) -> list[int]:
     """Note what is new or changed in a folder and is to be read; the numbers of the files that are not there now.
 
     Those are for ``remove_gone``: they may turn up in another folder.
     """
     folder = _add_folder(connection, root, listing.folder)
     known = list_known(connection, root, listing.folder)
-    writer = PictureWriter(connection, tags)
     for name, stamp in listing.files.items():
         if name not in known:
             _note_new(connection, writer, folder, listing.folder / name, stamp)
@@ -73,28 +70,17 @@ def note_listing(connection: sqlite3.Connection, tags: ReadTags, root: int, list
                 "WHERE id = ?",
                 (*stamp, PENDING, known[name].id),
             )
-    writer.finish()
     return [known[name].id for name in known.keys() - listing.files.keys()]
 
 
-def remove_gone(connection: sqlite3.Connection, tags: ReadTags, gone: Sequence[int]) -> None:
+def remove_gone(connection: sqlite3.Connection, writer: PictureWriter, gone: Sequence[int]) -> None:
     """Forget files, unless they turned up elsewhere meanwhile."""
-    writer = PictureWriter(connection, tags)
     for number in gone:
         row = connection.execute(
             "SELECT path, name FROM files JOIN folders ON folders.id = folder WHERE files.id = ?", (number,)
         ).fetchone()
-        if row is not None and not _is_there(Path(*row)):
+        if row is not None and not is_plain_file(Path(*row)):
             writer.remove_file(number)
-    writer.finish()
-
-
-def remove_files(connection: sqlite3.Connection, tags: ReadTags, numbers: Sequence[int]) -> None:
-    """Forget files wherever they are."""
-    writer = PictureWriter(connection, tags)
-    for number in numbers:
-        writer.remove_file(number)
-    writer.finish()
 
 
 def list_roots_below(connection: sqlite3.Connection, folder: Path) -> list[int]:
@@ -224,7 +210,3 @@ def _find_moved(connection: sqlite3.Connection, stamp: FileStamp) -> int | None:
         stamp,
     )
     return next((number for number, path, name in rows if not Path(path, name).exists()), None)
-
-
-def _is_there(path: Path) -> bool:
-    return path.is_file() and not path.is_symlink()

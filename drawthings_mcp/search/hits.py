@@ -20,6 +20,7 @@ from drawthings_mcp.search.source import FileStamp, stamp_of
 if TYPE_CHECKING:
     import sqlite3
 
+    from drawthings_mcp.faces import Face
     from drawthings_mcp.library.catalog import ImageCatalog
     from drawthings_mcp.library.records import ImageRecord
     from drawthings_mcp.metadata.dialect import ImageMetadata
@@ -152,32 +153,33 @@ class HitPage:
     pending: int = 0
     notes: tuple[str, ...] = ()
 
-    def to_json(self) -> dict[str, object]:
-        """As JSON-serialisable dict."""
+    def to_json(self, face: Face) -> dict[str, object]:
+        """As JSON-serialisable dict, the notes in the words of a face."""
         return {
             "total": self.total,
             "is_exact": self.is_exact,
             "offset": self.offset,
             "pending": self.pending,
             "hits": [hit.to_json() for hit in self.hits],
-            "notes": list(self.notes),
+            "notes": [face.word(note) for note in self.notes],
         }
 
-    def describe_rest(self) -> Iterator[str]:
+    def describe_rest(self, face: Face) -> Iterator[str]:
         """How to get the rest, how much is not indexed yet, and what else there is to say."""
+        offset = face.name("offset")
         shown = self.offset + len(self.hits)
         at_least = "" if self.is_exact else "at least "
         if not self.hits and self.total:
-            yield f"There are {at_least}{self.total} hits; offset={self.offset} is past the last."
+            yield f"There are {at_least}{self.total} hits; {offset}={self.offset} is past the last."
         elif not self.hits:
             yield "Nothing was found. Use fewer or other words, leave filters out, or search another source."
         elif shown < self.total:
-            yield f"{shown} of {at_least}{self.total}; go on with offset={shown}"
+            yield f"{shown} of {at_least}{self.total}; go on with {offset}={shown}"
         elif not self.is_exact:
-            yield f"These are the best {shown}, perhaps there are more; go on with offset={shown}"
+            yield f"These are the best {shown}, perhaps there are more; go on with {offset}={shown}"
         if self.pending:
             yield f"{self.pending} files are not indexed yet; search again in a while."
-        yield from (f"note: {note}" for note in self.notes)
+        yield from (f"note: {face.word(note)}" for note in self.notes)
 
 
 @dataclass(frozen=True, slots=True)

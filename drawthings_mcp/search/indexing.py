@@ -20,7 +20,7 @@ from drawthings_mcp.databases import Database, transaction
 from drawthings_mcp.errors import DrawThingsError, StorageError
 from drawthings_mcp.search import files
 from drawthings_mcp.search.files import PendingFile
-from drawthings_mcp.search.pictures import PictureWriter, ReadTags
+from drawthings_mcp.search.pictures import PictureWriter, ReadTags, write_pictures
 from drawthings_mcp.search.source import Entry, PictureSource, are_copies, tell_apart
 from drawthings_mcp.search.tags import open_reader
 
@@ -39,7 +39,7 @@ class Progress:
     done, total
         Files.
     doing
-        ``reading`` what pictures say, then ``looking`` at them.
+        ``reading`` what pictures say, then ``looking`` at them, then ``understanding`` them.
     """
 
     done: int
@@ -111,25 +111,17 @@ def run_indexing(
     StorageError
         The index cannot be written; what was written before stays.
     """
-    result = IndexReport()
     start = time.monotonic()
     # One connection for all: the last one to close makes SQLite empty its log, which takes longer than a batch.
     with open_reader(tags) as read_tags, index.open() as connection:
-        present: dict[int, PictureSource] = {}
-        gone: list[int] = []
+        run = _Run(connection, read_tags, should_stop)
         for source in sources:
-            if (root := _scan(connection, read_tags, source, result, gone, should_stop)) is not None:
-                present[root] = source
-        # After all folders were listed: what is gone from one may have been moved to another.
-        for start in range(0, len(gone), _BATCH):
-            if should_stop():
-                break  # the next run finds them missing again
-            with transaction(connection):
-                files.remove_gone(connection, read_tags, gone[start : start + _BATCH])
-        result.listing_seconds = time.monotonic() - start
-        if present:
-            _read_pending(connection, read_tags, present, result, should_stop, report)
-    return result
+            run.scan(source)
+        run.remove_gone()
+        run.result.listing_seconds = time.monotonic() - start
+        if run.present:
+            run.read_pending(report)
+    return run.result
 
 
 def drop_folder(index: Database, tags: Database, folder: Path) -> None:
@@ -143,83 +135,11 @@ def drop_folder(index: Database, tags: Database, folder: Path) -> None:
     with open_reader(tags) as read_tags, index.open() as connection:
         for root in files.list_roots_below(connection, folder):
             while numbers := files.list_files(connection, root, _BATCH):
-                with transaction(connection):
-                    files.remove_files(connection, read_tags, numbers)
+                with write_pictures(connection, read_tags) as writer:
+                    for number in numbers:
+                        writer.remove_file(number)
             with transaction(connection):
                 files.forget_root(connection, root)
-
-
-def _read_pending(
-    connection: sqlite3.Connection,
-    tags: ReadTags,
-    sources: dict[int, PictureSource],
-    result: IndexReport,
-    should_stop: Stop,
-    report: ReportProgress | None,
-) -> None:
-    """Read the files that wait, a batch at a time."""
-    roots = list(sources)
-    owner = secrets.token_hex(8)
-    with transaction(connection):
-        files.try_again(connection, roots)
-    total = files.count_pending(connection, roots)
-    done = 0
-    while not should_stop():
-        with transaction(connection):
-            claimed = files.claim_files(connection, roots, owner, _BATCH)
-        if not claimed:
-            break
-        _read_batch(connection, tags, sources, claimed, result)
-        done += len(claimed)
-        if report is not None:
-            report(Progress(done, max(done, total)))
-    result.pending = files.count_pending(connection, roots)
-
-
-def _scan(
-    connection: sqlite3.Connection,
-    tags: ReadTags,
-    source: PictureSource,
-    result: IndexReport,
-    gone: list[int],
-    should_stop: Stop,
-) -> int | None:
-    """Note what changed below a root; its number, or None when it is not there."""
-    with transaction(connection):
-        root = files.add_root(connection, source.root, source.kind)
-    listed: set[Path] = set()
-    closed: list[Path] = []
-    try:
-        for listing in source.list_folders():
-            listed.add(listing.folder)
-            if listing.problem:
-                closed.append(listing.folder)
-                result.problems.append(listing.problem)
-            elif files.differs(files.list_known(connection, root, listing.folder), listing):
-                with transaction(connection):
-                    gone += files.note_listing(connection, tags, root, listing)
-            if should_stop():
-                result.is_listed = False
-                return root
-    except OSError:
-        if source.root not in result.missing:
-            result.missing.append(source.root)
-        return None
-    # Below a folder that cannot be listed now, nothing is known to be gone.
-    vanished = [
-        folder
-        for folder in files.list_folders(connection, root)
-        if folder not in listed and not any(folder.is_relative_to(other) for other in closed)
-    ]
-    for folder in vanished:
-        numbers = [file.id for file in files.list_known(connection, root, folder).values()]
-        with transaction(connection):
-            if folder.is_dir():  # it belongs to another source now, or is hidden
-                files.remove_files(connection, tags, numbers)
-            else:
-                gone += numbers
-            files.forget_empty_folder(connection, root, folder)
-    return root
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,34 +163,101 @@ class _Outcome:
     gone: bool = False
 
 
-def _read_batch(
-    connection: sqlite3.Connection,
-    tags: ReadTags,
-    sources: dict[int, PictureSource],
-    claimed: list[PendingFile],
-    result: IndexReport,
-) -> None:
-    outcomes = [_read_file(sources[file.root], file) for file in claimed]
-    with transaction(connection):
-        writer = PictureWriter(connection, tags)
-        for outcome in outcomes:
-            # Another process may have been faster.
-            if files.is_still(connection, outcome.file):
-                _settle(connection, writer, outcome, result)
-        writer.finish()
+class _Run:
+    """One run: its connection, the sources that are there by the numbers of their roots, and what it did."""
 
+    def __init__(self, connection: sqlite3.Connection, tags: ReadTags, should_stop: Stop) -> None:
+        self.present: dict[int, PictureSource] = {}
+        self.result = IndexReport()
+        self._connection = connection
+        self._tags = tags
+        self._should_stop = should_stop
+        self._gone: list[int] = []
 
-def _settle(connection: sqlite3.Connection, writer: PictureWriter, outcome: _Outcome, result: IndexReport) -> None:
-    file = outcome.file
-    if outcome.gone:
-        writer.remove_file(file.id)
-        return
-    if not outcome.passing:
-        writer.write_file(file.id, [_keep_apart(connection, file.path, entry) for entry in outcome.entries])
-    is_news = files.settle(connection, file, outcome.problem, passing=outcome.passing)
-    if outcome.problem and is_news:
-        result.problems.append(outcome.problem)
-    result.read += not outcome.problem
+    def scan(self, source: PictureSource) -> None:
+        """Note what changed in a source, if it is there."""
+        connection = self._connection
+        with transaction(connection):
+            root = files.add_root(connection, source.root, source.kind)
+        listed: set[Path] = set()
+        closed: list[Path] = []
+        try:
+            for listing in source.list_folders():
+                listed.add(listing.folder)
+                if listing.problem:
+                    closed.append(listing.folder)
+                    self.result.problems.append(listing.problem)
+                elif files.differs(files.list_known(connection, root, listing.folder), listing):
+                    with write_pictures(connection, self._tags) as writer:
+                        self._gone += files.note_listing(connection, writer, root, listing)
+                if self._should_stop():
+                    self.result.is_listed = False
+                    self.present[root] = source
+                    return
+        except OSError:
+            if source.root not in self.result.missing:
+                self.result.missing.append(source.root)
+            return
+        self.present[root] = source
+        # Below a folder that cannot be listed now, nothing is known to be gone.
+        for folder in files.list_folders(connection, root):
+            if folder not in listed and not any(folder.is_relative_to(other) for other in closed):
+                self._forget_folder(root, folder)
+
+    def _forget_folder(self, root: int, folder: Path) -> None:
+        numbers = [file.id for file in files.list_known(self._connection, root, folder).values()]
+        with write_pictures(self._connection, self._tags) as writer:
+            if folder.is_dir():  # it belongs to another source now, or is hidden
+                for number in numbers:
+                    writer.remove_file(number)
+            else:
+                self._gone += numbers
+            files.forget_empty_folder(self._connection, root, folder)
+
+    def remove_gone(self) -> None:
+        """Forget what is gone, after all folders were listed: it may have been moved from one to another."""
+        for first in range(0, len(self._gone), _BATCH):
+            if self._should_stop():
+                break  # the next run finds them missing again
+            with write_pictures(self._connection, self._tags) as writer:
+                files.remove_gone(self._connection, writer, self._gone[first : first + _BATCH])
+
+    def read_pending(self, report: ReportProgress | None) -> None:
+        """Read the files that wait, a batch at a time."""
+        connection, roots = self._connection, list(self.present)
+        owner = secrets.token_hex(8)
+        with transaction(connection):
+            files.try_again(connection, roots)
+        total = files.count_pending(connection, roots)
+        done = 0
+        while not self._should_stop():
+            with transaction(connection):
+                claimed = files.claim_files(connection, roots, owner, _BATCH)
+            if not claimed:
+                break
+            outcomes = [_read_file(self.present[file.root], file) for file in claimed]
+            with write_pictures(connection, self._tags) as writer:
+                for outcome in outcomes:
+                    # Another process may have been faster.
+                    if files.is_still(connection, outcome.file):
+                        self._settle(writer, outcome)
+            done += len(claimed)
+            if report is not None:
+                report(Progress(done, max(done, total)))
+        self.result.pending = files.count_pending(connection, roots)
+
+    def _settle(self, writer: PictureWriter, outcome: _Outcome) -> None:
+        file = outcome.file
+        if outcome.gone:
+            writer.remove_file(file.id)
+            return
+        if not outcome.passing:
+            entries = [_keep_apart(self._connection, file.path, entry) for entry in outcome.entries]
+            writer.write_file(file.id, entries)
+        is_news = files.settle(self._connection, file, outcome.problem, passing=outcome.passing)
+        if outcome.problem and is_news:
+            self.result.problems.append(outcome.problem)
+        self.result.read += not outcome.problem
 
 
 def _read_file(source: PictureSource, file: PendingFile) -> _Outcome:

@@ -9,7 +9,7 @@ million pictures cost.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -17,15 +17,12 @@ from drawthings_mcp.search.pictures import SLOTS, number_of
 from drawthings_mcp.search.query import Match, Query, QueryFilter, Term
 from drawthings_mcp.search.words import (
     EVERY,
+    SOURCE_GROUPS,
     count_pictures,
+    facet,
     fold_name,
     list_completions,
     list_corrections,
-    list_source_facets,
-    name_facet,
-    seed_facet,
-    size_facet,
-    tag_facet,
 )
 
 MAX_COUNTED, _MIN_COUNTED = 1000, 50
@@ -291,25 +288,20 @@ def _look_up(connection: sqlite3.Connection, expression: str, scope: IndexFilter
 
 def _list_facets(connection: sqlite3.Connection, condition: QueryFilter) -> list[str]:
     """The index's words for the values of a filter; one that no picture has when there are none."""
-    if condition.key in ("model", "lora"):
-        facets = [facet for value in condition.values for facet in _list_names(connection, condition.key, value)]
-        return [_quote((facet,)) for facet in facets[:_MAX_NAMES]] or [_quote((name_facet(0),))]
-    return [_quote((facet,)) for value in condition.values for facet in _SPELLINGS[condition.key](value)]
-
-
-_SPELLINGS: Mapping[str, Callable[[str], list[str]]] = {
-    "size": lambda value: [size_facet(value)],
-    "source": list_source_facets,
-    "tag": lambda value: [tag_facet(value)],
-    "seed": lambda value: [seed_facet(value)],
-}
+    key, values = condition.key, condition.values
+    if key == "model" or key == "lora":
+        facets = [name for value in values for name in _list_names(connection, key, value)][:_MAX_NAMES]
+        return [_quote((name,)) for name in facets or [facet("name", 0)]]
+    if key == "source":
+        values = tuple(kind for value in values for kind in SOURCE_GROUPS.get(value.strip().lower(), (value,)))
+    return [_quote((facet(key, value),)) for value in values]
 
 
 def _list_names(connection: sqlite3.Connection, kind: str, value: str) -> list[str]:
     rows = connection.execute(
         "SELECT id FROM names WHERE kind = ? AND instr(folded, ?) ORDER BY id DESC", (kind, fold_name(value))
     )
-    return [name_facet(number) for (number,) in rows]
+    return [facet("name", number) for (number,) in rows]
 
 
 def _drop_fillers(terms: tuple[Term, ...]) -> tuple[Term, ...]:

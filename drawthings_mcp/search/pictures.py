@@ -9,23 +9,14 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import NamedTuple, TypeAlias
 
+from drawthings_mcp.databases import transaction
 from drawthings_mcp.search.source import Entry
-from drawthings_mcp.search.words import (
-    count_words,
-    fold_name,
-    join_facets,
-    list_size_facets,
-    name_facet,
-    root_facet,
-    seed_facet,
-    source_facet,
-    split_words,
-    tag_facet,
-)
+from drawthings_mcp.search.words import count_words, facet, fold_name, join_facets, list_size_facets, split_words
 
 ReadTags: TypeAlias = Callable[[str], list[str]]
 """Content → tags."""
@@ -73,8 +64,17 @@ class _PlaceRow(NamedTuple):
     source: str
 
 
+@contextmanager
+def write_pictures(connection: sqlite3.Connection, tags: ReadTags) -> Iterator[PictureWriter]:
+    """A transaction in which pictures are added and removed."""
+    with transaction(connection):
+        writer = PictureWriter(connection, tags)
+        yield writer
+        writer.finish()
+
+
 class PictureWriter:
-    """Adds and removes pictures; ``finish`` before the transaction ends.
+    """Adds and removes pictures; see ``write_pictures``.
 
     Parameters
     ----------
@@ -120,9 +120,9 @@ class PictureWriter:
         facets = join_facets(
             [
                 *self._list_facets(known, loras),
-                *(root_facet(place.root) for place in places),
-                *(source_facet(place.source) for place in places),
-                *map(tag_facet, self._tags(known.content)),
+                *(facet("root", place.root) for place in places),
+                *(facet("source", place.source) for place in places),
+                *(facet("tag", tag) for tag in self._tags(known.content)),
             ]
         )
         self._repost(picture, known, words, facets)
@@ -199,11 +199,11 @@ class PictureWriter:
     def _list_facets(self, known: _Row, loras: list[str]) -> list[str]:
         facets = list_size_facets(known.width, known.height)
         if known.model:
-            facets.append(name_facet(self._number_name("model", known.model)))
-        facets += [name_facet(self._number_name("lora", lora)) for lora in loras]
+            facets.append(facet("name", self._number_name("model", known.model)))
+        facets += [facet("name", self._number_name("lora", lora)) for lora in loras]
         if known.seed:
-            facets.append(seed_facet(known.seed))
-        return [*facets, source_facet(known.dialect)] if known.dialect else facets
+            facets.append(facet("seed", known.seed))
+        return [*facets, facet("source", known.dialect)] if known.dialect else facets
 
     def _number_name(self, kind: str, name: str) -> int:
         if (kind, name) not in self._names:

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 from drawthings_mcp.errors import InvalidInputError
+from drawthings_mcp.faces import Text
 from drawthings_mcp.search.words import split_words
 from drawthings_mcp.validation import suggest
 
@@ -136,14 +137,18 @@ def parse_query(text: str, now: datetime) -> Query:
 
 
 def narrow(query: Query, key: str, value: str, now: datetime) -> Query:
-    """A query with one more condition, given as an argument of its own.
+    """A query with one more filter, given as an argument of its own.
 
     Raises
     ------
     InvalidInputError
         The value cannot be used; says what can.
     """
-    return _narrow(query, key, value, False, now)
+    try:
+        return _narrow(query, key, value, False, now)
+    except InvalidInputError as error:
+        error.about(key)
+        raise
 
 
 def _add_token(query: Query, token: re.Match[str], typed: list[str], now: datetime) -> Query:
@@ -155,7 +160,7 @@ def _add_token(query: Query, token: re.Match[str], typed: list[str], now: dateti
         try:
             return _narrow(query, key, value, negated, now)
         except InvalidInputError as error:
-            query = replace(query, notes=(*query.notes, f"{error} It was searched for as words."))
+            query = replace(query, notes=(*query.notes, f"{key}: {error} It was searched for as words."))
     words = tuple(split_words(f"{token['key'] or ''} {value}"))
     if not words:
         return query
@@ -169,41 +174,41 @@ def _add_token(query: Query, token: re.Match[str], typed: list[str], now: dateti
 
 def _narrow(query: Query, key: str, value: str, negated: bool, now: datetime) -> Query:
     if key in _PARSERS:
-        condition = QueryFilter(key, _PARSERS[key](key, value), negated)
+        condition = QueryFilter(key, _PARSERS[key](value), negated)
         return replace(query, filters=(*query.filters, condition))
-    span = parse_moment(key, value, now)
+    span = parse_moment(value, now)
     if (key == "since") != negated:
         return replace(query, since=span.start)
     return replace(query, until=span.end)
 
 
-def _parse_names(key: str, value: str) -> tuple[str, ...]:
+def _parse_names(value: str) -> tuple[str, ...]:
     names = tuple(part for part in value.split(",") if split_words(part))
     if not names:
-        raise InvalidInputError(f"{key}: {value!r} contains no letter and no digit.")
+        raise InvalidInputError(f"{value!r} contains no letter and no digit.", value=value)
     return names
 
 
-def _parse_seed(key: str, value: str) -> tuple[str, ...]:
+def _parse_seed(value: str) -> tuple[str, ...]:
     if not (value.isascii() and value.isdigit() and len(value) <= _SEED_DIGITS):
-        raise InvalidInputError(f"{key}: must be a whole number like 4294967295, got {value!r}.")
+        raise InvalidInputError(f"must be a whole number like 4294967295, got {value!r}.", value=value)
     return (str(int(value)),)
 
 
-def _parse_sizes(key: str, value: str) -> tuple[str, ...]:
-    return tuple(_parse_size(key, part.strip().lower()) for part in value.split(","))
+def _parse_sizes(value: str) -> tuple[str, ...]:
+    return tuple(_parse_size(part.strip().lower()) for part in value.split(","))
 
 
-def _parse_size(key: str, value: str) -> str:
+def _parse_size(value: str) -> str:
     match = _SIZE.fullmatch(value)
     if match:
         return f"{int(match[1])}x{int(match[2])}"
     if value in SHAPES:
         return value
-    raise InvalidInputError(f"{key}: must be like 1024x768 or {', '.join(SHAPES)}, got {value!r}.")
+    raise InvalidInputError(f"must be like 1024x768 or {', '.join(SHAPES)}, got {value!r}.", value=value)
 
 
-_PARSERS: Mapping[str, Callable[[str, str], tuple[str, ...]]] = {
+_PARSERS: Mapping[str, Callable[[str], tuple[str, ...]]] = {
     "model": _parse_names,
     "lora": _parse_names,
     "source": _parse_names,
@@ -263,19 +268,25 @@ def build_query(arguments: SearchArguments, now: datetime) -> Query:
     if arguments.source not in ("all", WEB):
         query = narrow(query, "source", arguments.source, now)
     if query.since and query.until and query.since > query.until:
-        return replace(query, notes=(*query.notes, "since is later than until, so that there can be no picture."))
+        return replace(
+            query, notes=(*query.notes, Text("{since} is later than {until}, so that there can be no picture."))
+        )
     return query
 
 
 def _check(arguments: SearchArguments) -> None:
     if arguments.source not in SOURCES:
         hint = suggest(arguments.source, SOURCES)
-        raise InvalidInputError(f"source: must be one of {', '.join(SOURCES)}, got {arguments.source!r}.{hint}")
+        raise InvalidInputError(
+            f"must be one of {', '.join(SOURCES)}, got {arguments.source!r}.{hint}",
+            parameter="source",
+            value=arguments.source,
+        )
     bounds: Mapping[str, tuple[int, int]] = {"limit": (1, MAX_LIMIT), "offset": (0, MAX_OFFSET)}
     for name, (least, most) in bounds.items():
         value = getattr(arguments, name)
         if not least <= value <= most:
-            raise InvalidInputError(f"{name}: must be from {least} to {most}, got {value}.")
+            raise InvalidInputError(f"must be from {least} to {most}, got {value}.", parameter=name, value=value)
 
 
 class Span(NamedTuple):
@@ -285,13 +296,11 @@ class Span(NamedTuple):
     end: datetime
 
 
-def parse_moment(key: str, value: str, now: datetime) -> Span:
+def parse_moment(value: str, now: datetime) -> Span:
     """The span that a date stands for: ``2026`` is a year, ``2026-11-20`` a day, ``7d`` the moment seven days ago.
 
     Parameters
     ----------
-    key
-        What the date is for, for the refusal.
     now
         Time zone aware; dates without a zone are in its zone.
 
@@ -303,7 +312,9 @@ def parse_moment(key: str, value: str, now: datetime) -> Span:
     text = value.strip().lower().replace("_", " ")
     with suppress(ValueError, OverflowError):
         return _parse_name(text, now) or _parse_ago(text, now) or _parse_calendar(text, now) or _parse_iso(text, now)
-    raise InvalidInputError(f"{key}: must be a date like 2026-11-20, 2026-11, today, yesterday or 7d, got {value!r}.")
+    raise InvalidInputError(
+        f"must be a date like 2026-11-20, 2026-11, today, yesterday or 7d, got {value!r}.", value=value
+    )
 
 
 def _parse_name(text: str, now: datetime) -> Span | None:

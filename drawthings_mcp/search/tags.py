@@ -13,7 +13,8 @@ from pathlib import Path
 
 from drawthings_mcp.databases import Database
 from drawthings_mcp.errors import InvalidInputError, UnknownNameError
-from drawthings_mcp.search.pictures import PictureWriter, ReadTags
+from drawthings_mcp.faces import Step, Text
+from drawthings_mcp.search.pictures import ReadTags, write_pictures
 from drawthings_mcp.search.words import split_words
 
 MAX_TAG = 64
@@ -87,10 +88,14 @@ def forget_folders(tags: Database, folders: Sequence[Path]) -> None:
     known = list_remembered(tags)
     for folder in folders:
         if folder not in known:
-            others = ", ".join(map(str, known)) or "none"
             raise UnknownNameError(
-                f"{folder} was not added to what is searched (added: {others}); the folders of DRAWTHINGS_SEARCH_DIRS "
-                "are taken out there.",
+                Text(
+                    "{folder} was not added to what is searched (added: {others}); to take out a folder "
+                    "of the settings, {step}.",
+                    folder=folder,
+                    others=", ".join(map(str, known)) or "none",
+                    step=Step("set", setting="search_dirs"),
+                ),
                 name=str(folder),
                 nearest=list(map(str, known)),
             )
@@ -105,12 +110,10 @@ def list_remembered(tags: Database) -> list[Path]:
 
 
 def _refresh(tags: Database, index: Database, contents: Sequence[str]) -> None:
-    with open_reader(tags) as read_tags, index.write() as connection:
-        writer = PictureWriter(connection, read_tags)
+    with open_reader(tags) as read_tags, index.open() as connection, write_pictures(connection, read_tags) as writer:
         for content in contents:
-            for picture in _find_pictures(connection, content):
+            for (picture,) in connection.execute("SELECT id FROM pictures WHERE content = ?", (content,)).fetchall():
                 writer.refresh(picture)
-        writer.finish()
 
 
 def _list_tags(connection: sqlite3.Connection, content: str) -> list[str]:
@@ -118,12 +121,10 @@ def _list_tags(connection: sqlite3.Connection, content: str) -> list[str]:
     return [shown for (shown,) in rows]
 
 
-def _find_pictures(connection: sqlite3.Connection, content: str) -> list[int]:
-    return [picture for (picture,) in connection.execute("SELECT id FROM pictures WHERE content = ?", (content,))]
-
-
 def _fold(tag: str) -> str:
     words = split_words(tag)
     if not words or len(tag) > MAX_TAG:
-        raise InvalidInputError(f"tag: must be words of at most {MAX_TAG} characters in all, got {tag!r}.")
+        raise InvalidInputError(
+            f"must be words of at most {MAX_TAG} characters in all, got {tag!r}.", parameter="tag", value=tag
+        )
     return " ".join(words)

@@ -8,10 +8,13 @@ corrected first and pictures looked up after.
 from __future__ import annotations
 
 import re
-import sqlite3
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import sqlite3
 
 _ACCENTS = re.compile("[\u0300-\u036f\u0483-\u0487\u0591-\u05c7\u0610-\u061a\u064b-\u065f\u0670\u06d6-\u06ed]")
 """Marks that people leave out when they type: Latin, Greek and Cyrillic accents, Hebrew and Arabic vowels. Those of
@@ -35,7 +38,8 @@ EVERY = f"{_MARK}e"
 """What every picture has."""
 _SQUARE = 1.05
 """Sides that differ by less look square."""
-SOURCE_GROUPS = {"folders": ("folders", "comfyui", "lm-studio")}
+_LETTERS: Mapping[str, str] = {"name": "n", "root": "r", "source": "s", "tag": "t", "seed": "d", "size": "z"}
+SOURCE_GROUPS: Mapping[str, tuple[str, ...]] = {"folders": ("folders", "comfyui", "lm-studio")}
 """Kinds of sources that stand for several."""
 MAX_EXPANSIONS = 24
 """Words that one beginning, or one error, stands for; the most frequent ones."""
@@ -71,39 +75,16 @@ def fold_name(name: str) -> str:
     return "".join(split_words(name))
 
 
-def name_facet(number: int) -> str:
-    """A model or a LoRA, by its number in the table of names."""
-    return f"{_MARK}n{number}"
+def facet(kind: str, value: object) -> str:
+    """The index's word for a value that pictures are filtered by; case and accents do not matter.
 
-
-def root_facet(number: int) -> str:
-    """A searched folder, by its number."""
-    return f"{_MARK}r{number}"
-
-
-def list_source_facets(source: str) -> list[str]:
-    """What pictures of a kind of source, or made by a program, have one of."""
-    return [source_facet(kind) for kind in SOURCE_GROUPS.get(source.strip().lower(), (source,))]
-
-
-def source_facet(source: str) -> str:
-    """A kind of source, or the program that made the picture."""
-    return f"{_MARK}s{_join(source)}"
-
-
-def tag_facet(tag: str) -> str:
-    """A tag; case and accents do not matter."""
-    return f"{_MARK}t{_join(tag)}"
-
-
-def seed_facet(seed: str) -> str:
-    """A seed."""
-    return f"{_MARK}d{seed}"
-
-
-def size_facet(size: str) -> str:
-    """``1024x768`` or a shape."""
-    return f"{_MARK}z{size}"
+    Parameters
+    ----------
+    kind
+        ``name`` of a model or a LoRA, by its number in the table of names; ``root``, a searched folder, by its number;
+        ``source``, its kind or the program that made the picture; ``size``, as ``1024x768`` or a shape.
+    """
+    return f"{_MARK}{_LETTERS[kind]}{_JOINT.join(split_words(str(value)))}"
 
 
 def shape_of(width: int, height: int) -> str:
@@ -117,16 +98,12 @@ def list_size_facets(width: int, height: int) -> list[str]:
     """Size and shape; none when the size is not known."""
     if width < 1 or height < 1:
         return []
-    return [size_facet(f"{width}x{height}"), size_facet(shape_of(width, height))]
+    return [facet("size", f"{width}x{height}"), facet("size", shape_of(width, height))]
 
 
 def join_facets(facets: Iterable[str]) -> str:
     """As they stand in the index; equal sets are equal texts."""
     return " ".join(sorted({EVERY, *facets}))
-
-
-def _join(text: str) -> str:
-    return _JOINT.join(split_words(text))
 
 
 def count_words(connection: sqlite3.Connection, changes: Counter[str]) -> None:

@@ -75,4 +75,4 @@ async def test_a_folder_that_is_forgotten_is_searched_no_more_even_when_it_is_go
 async def test_a_picture_of_a_project_is_named_as_search_prints_it(run: Any) -> None:
     outcome = await run("tag", "project:///nowhere/app.sqlite3#3", "--add", "x")
     assert outcome.code == 1
-    assert "search_images finds pictures of projects" in outcome.stderr
+    assert "`drawthings-mcp search`, which gives pictures of projects ids" in outcome.stderr

@@ -240,6 +240,14 @@ async def test_a_run_that_removes_what_is_gone_can_be_stopped(desk: Desk) -> Non
         assert connection.execute("SELECT count(*) FROM files").fetchone() == (0,)
 
 
+async def test_what_is_gone_is_no_part_of_the_time_that_listing_took(desk: Desk) -> None:
+    Picture("a heron").write(desk.pictures / "heron.png")
+    await desk.engine().index()
+    (desk.pictures / "heron.png").unlink()
+    report = await desk.engine().index()
+    assert report.listing_seconds < 60
+
+
 async def test_outputs_of_comfyui_are_told_from_its_other_folders(desk: Desk, tmp_path: Path) -> None:
     home = tmp_path / "ComfyUI"
     for part in ("custom_nodes", "models", "input"):

@@ -1,10 +1,10 @@
-"""One way into a project that the app may have open: nothing beside the file is created, changed or locked for long.
+"""One way into a project that the app may have open; nothing next to it is created, changed or locked for long.
 
 Owns SQLite's switches. A project in WAL mode is three files, and how it is opened decides whether new pictures are seen
 and whether files are left behind (formats §5.1):
 
 ===========================  ==============================================================================
-beside the file              opened as
+next to the file             opened as
 ===========================  ==============================================================================
 ``-wal`` and ``-shm``        read-only with the shared memory read-only too: the newest state, locks as usual
 no ``-wal``, or an empty one immutable: all is in the file; that it did not change meanwhile is checked
@@ -34,13 +34,13 @@ _MAX_BLOB = 1 << 30
 _PRIMARY_CODE = 0xFF
 _BUSY = frozenset((sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL))
 _MOVED = frozenset((sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR))
-"""What SQLite says when the files beside a project come or go while it is opened."""
+"""What SQLite says when the files next to a project come or go while it is opened."""
 
 ProjectStamp = tuple[tuple[int, int], ...]
 
 
 class Moved(Exception):  # noqa: N818 - a signal between two functions of this package, not an error of its own
-    """The files beside a project changed their roles: open it again."""
+    """The files next to a project changed their roles: open it again."""
 
 
 class ProjectConnection:
@@ -64,7 +64,7 @@ class ProjectConnection:
     """
 
     def __init__(self, path: Path, timeout: float, *, copied: bool = False) -> None:
-        self._path = path.resolve()  # SQLite follows links too before it looks for the files beside
+        self._path = path.resolve()  # SQLite follows links too before it looks for the files next to it
         self._stack = ExitStack()
         self._checked: ProjectStamp | None = None
         try:

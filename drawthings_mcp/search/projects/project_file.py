@@ -265,7 +265,7 @@ class ProjectFile:
         return self._fetch(statement, *values) if table in self._tables else []
 
     def _fetch(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
-        """Rows, from a connection that is opened again when the files beside the project changed their roles."""
+        """Rows, from a connection that is opened again when the files next to the project changed their roles."""
         for attempt in range(_MAX_ATTEMPTS):
             try:
                 if self._connection is None:

@@ -93,61 +93,42 @@ class PictureLayer:
 class HistoryRow:
     """A row of ``tensorhistorynode``.
 
-    Parameters
+    Attributes
     ----------
-    rowid
-        Of the row.
-    data
-        Its blob.
+    key
+        Lineage and logical time.
+    is_listed
+        Whether it is a generated picture, and not an import, a drawing or a later frame.
+    preview_id
+        0 in older rows.
+    stored_layers
+        How many rows of ``tensordata`` belong to it; 0 in older rows, which are their own layer.
+    clip_id
+        Of a video; -1 of pictures.
+    texts
+        Prompt and negative prompt of a newer row.
+    text_place
+        Lineage and number of edits in the history of texts; -1 for none.
     """
-
-    __slots__ = ("_table", "rowid")
 
     def __init__(self, rowid: int, data: bytes) -> None:
         self.rowid = rowid
         self._table = Table(data)
-
-    @property
-    def key(self) -> tuple[int, int]:
-        """Lineage and logical time."""
-        return self._number(0, "i64"), self._number(1, "i64")
-
-    @property
-    def is_listed(self) -> bool:
-        """Whether it is a generated picture, and not an import, a drawing or a later frame."""
-        return bool(self._table.get(23, "bool", True)) and self._number(101, "i32") == 0
-
-    @property
-    def preview_id(self) -> int:
-        """0 in older rows."""
-        return self._number(41, "i64")
-
-    @property
-    def stored_layers(self) -> int:
-        """How many rows of ``tensordata`` belong to it; 0 in older rows, which are their own layer."""
-        return self._number(40, "i32")
+        number = self._number
+        prompt, negative_prompt = self._table.get_text(98), self._table.get_text(99)
+        self.key = number(0, "i64"), number(1, "i64")
+        self.is_listed = bool(self._table.get(23, "bool", True)) and number(101, "i32") == 0
+        self.preview_id = number(41, "i64")
+        self.stored_layers = number(40, "i32")
+        self.clip_id = number(100, "i64", -1)
+        self.texts = (prompt, negative_prompt) if prompt or negative_prompt else None
+        self.text_place = number(13, "i64", -1), number(12, "i64", -1)
 
     @property
     def own_layer(self) -> PictureLayer:
         """The layer of an older row."""
         ids = [self._number(slot, "i64") for slot in _LAYER_IDS]
         return PictureLayer(ids[0], sum(ids))
-
-    @property
-    def clip_id(self) -> int:
-        """Of a video; -1 of pictures."""
-        return self._number(100, "i64", -1)
-
-    @property
-    def texts(self) -> tuple[str, str] | None:
-        """Prompt and negative prompt of a newer row."""
-        prompt, negative_prompt = self._table.get_text(98), self._table.get_text(99)
-        return (prompt, negative_prompt) if prompt or negative_prompt else None
-
-    @property
-    def text_place(self) -> tuple[int, int]:
-        """Lineage and number of edits in the history of texts; -1 for none."""
-        return self._number(13, "i64", -1), self._number(12, "i64", -1)
 
     def describe(
         self, texts: tuple[str, str], layer: PictureLayer, *, is_inferred: bool, has_image: bool, frames: int

@@ -68,7 +68,7 @@ class ProjectSource:
 
 
 def _add_log(path: Path, stamp: FileStamp) -> FileStamp:
-    """What was written last may still be in the log beside the file."""
+    """What was written last may still be in the log next to the file."""
     try:
         log = path.with_name(f"{path.name}-wal").stat()
     except OSError:

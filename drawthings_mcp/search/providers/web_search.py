@@ -102,7 +102,7 @@ class WebSearch:
             There are no words.
         """
         if not text.strip():
-            raise InvalidInputError("query: the web is searched by words; give some.")
+            raise InvalidInputError("the web is searched by words; give some.", parameter="query")
         size = self.provider.page_size
         page, skipped = (offset // size + 1, offset % size) if size else (1, offset)
         found: dict[str, WebImage] = {}  # pages may overlap

@@ -9,6 +9,7 @@ from mcp.types import CallToolResult, ToolAnnotations
 from pydantic import Field
 
 from drawthings_mcp.server.arguments import Name
+from drawthings_mcp.server.face import MCP
 from drawthings_mcp.server.session import Session, get_session, identify
 from drawthings_mcp.server.strict_tool import StrictTool
 
@@ -53,7 +54,7 @@ async def search_images(
     rows = [hit.describe() for hit in page.hits]
 
     def describe(budget: str) -> str:
-        return "\n".join([*rows, *([budget] if rows else []), *page.describe_rest()])
+        return "\n".join([*rows, *([budget] if rows else []), *page.describe_rest(MCP)])
 
     # All hits share one place: a sheet, in the order of the rows.
     return await session.viewer.show(client, describe, outputs=page.hits, max_inputs=0, max_outputs=1)
