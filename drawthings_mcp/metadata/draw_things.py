@@ -45,8 +45,6 @@ RECORD_KEY = "drawthings_mcp"
 """Key of this package's own record; the app ignores keys that it does not know."""
 
 _MEDIA_ID = re.compile(r"[avpi][1-9]\d{0,15}")
-_ID_KEYS = ("media_id", "id")
-
 _NOT_XML = re.compile("[\ufffe\uffff]")
 """What JSON does not escape by itself and XML cannot contain."""
 
@@ -193,6 +191,7 @@ def parse_metadata(raw: Mapping[str, Any], software: str = "") -> DrawThingsMeta
     configuration = _build_configuration(fields)
     values = {name: getattr(configuration, name) for name in fields} if configuration else short
     sampler = values.get("sampler")
+    canvas = (values["width"], values["height"]) if {"width", "height"} <= values.keys() else None
     return DrawThingsMetadata(
         prompt=raw["c"],
         negative_prompt=raw["uc"] if isinstance(raw.get("uc"), str) else "",
@@ -201,17 +200,13 @@ def parse_metadata(raw: Mapping[str, Any], software: str = "") -> DrawThingsMeta
         steps=values.get("steps"),
         sampler=str(raw.get("sampler", "")) if sampler is None else sampler.display_name,
         guidance_scale=values.get("guidance_scale"),
-        size=parse_size(raw.get("size")) or _find_canvas(values),
+        size=parse_size(raw.get("size")) or canvas,
         loras=values.get("loras", ()),
         configuration=configuration,
         software=software,
         record=raw[RECORD_KEY] if isinstance(raw.get(RECORD_KEY), dict) else {},
         raw=raw,
     )
-
-
-def _find_canvas(values: Mapping[str, Any]) -> tuple[int, int] | None:
-    return (values["width"], values["height"]) if {"width", "height"} <= values.keys() else None
 
 
 def _shorten(value: Any) -> Any:
@@ -326,7 +321,7 @@ def _list_loras(items: Any) -> list[tuple[str, float | None]]:
 
 
 def _find_media_id(record: Mapping[str, Any]) -> str:
-    ids = (find_text(record.get(key)) for key in _ID_KEYS)
+    ids = (find_text(record.get(key)) for key in ("media_id", "id"))
     return next((found for found in ids if _MEDIA_ID.fullmatch(found)), "")
 
 

@@ -17,7 +17,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, BinaryIO, cast
+from typing import IO, BinaryIO, cast
 
 from PIL import Image, UnidentifiedImageError
 
@@ -42,12 +42,8 @@ def _read_by_pillow(file: BoundedFile) -> RawMetadata:
     with Image.open(cast(IO[bytes], _Stream(file)), formats=formats) as image:
         texts = {XMP_KEYWORD: image.info.get("xmp"), COMMENT_KEYWORD: image.info.get("comment")}
         exif = image.info.get("exif")
-        found = {keyword: _ensure_str(value) for keyword, value in texts.items() if value}
+        found = {key: decode_text(v) if isinstance(v, bytes) else str(v) for key, v in texts.items() if v}
         return RawMetadata(found, exif if isinstance(exif, bytes) else b"", *image.size)
-
-
-def _ensure_str(value: Any) -> str:
-    return decode_text(value) if isinstance(value, bytes) else str(value)
 
 
 class _Stream(io.RawIOBase):
