@@ -1,11 +1,8 @@
-"""What a server offers: models, LoRAs, controls, upscalers and embeddings, as typed values.
-
-Knows nothing of messages or connections; ``wire.catalog`` makes these values from a reply.
-"""
+"""What a server has: its catalog of models, LoRAs, controls, upscalers and embeddings, and its answers about files."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -159,6 +156,91 @@ class Catalog:
     def compatible_controls(self, model: Model) -> tuple[Control, ...]:
         """The controls that a model takes, in the server's order."""
         return tuple(control for control in self.controls if control.version == model.version)
+
+
+class UnansweredError(Exception):
+    """A server has to be asked about files before work can go on.
+
+    Attributes
+    ----------
+    files
+        Names to ask about with ``files_exist``; the answers belong into ``ServerInventory.answers``.
+    """
+
+    def __init__(self, files: Sequence[str]) -> None:
+        super().__init__(*files)
+        self.files = tuple(files)
+
+
+@dataclass(slots=True)
+class ServerInventory:
+    """What one server has.
+
+    It comes from the reply to an echo when the server lets its models be browsed, and from answers about single files
+    otherwise, asked when they are needed and remembered.
+
+    Attributes
+    ----------
+    catalog
+        None when the server does not let its models be browsed. Proxies list files without saying what they are.
+    answers
+        Whether the server has single files, as far as it was asked; counts before the catalog.
+    can_ask
+        Whether it can be asked about more files.
+    """
+
+    catalog: Catalog | None = None
+    answers: dict[str, bool] = field(default_factory=dict)
+    can_ask: bool = False
+
+    @property
+    def models(self) -> tuple[Model, ...]:
+        """The models that the server lists; none without browsing."""
+        return self.catalog.models if self.catalog else ()
+
+    @property
+    def loras(self) -> tuple[LoRA, ...]:
+        """The LoRAs that the server lists; none without browsing."""
+        return self.catalog.loras if self.catalog else ()
+
+    @property
+    def controls(self) -> tuple[Control, ...]:
+        """The controls that the server lists; none without browsing."""
+        return self.catalog.controls if self.catalog else ()
+
+    def has(self, file: str) -> bool | None:
+        """Whether the server has a file; None when that is not known and cannot be asked.
+
+        Raises
+        ------
+        UnansweredError
+            It has to be asked first.
+        """
+        self.ask([file])
+        if file in self.answers:
+            return self.answers[file]
+        if self.catalog is None:
+            return None
+        return file in self.catalog.files or any(entry.file == file for entry in self.catalog)
+
+    def list_existing(self, files: Iterable[str]) -> list[str]:
+        """Those of some files that the server has, in their order; raises as ``has``, once for all."""
+        wanted = list(files)
+        self.ask(wanted)
+        return [file for file in wanted if self.has(file)]
+
+    def ask(self, files: Iterable[str]) -> None:
+        """Sees to it that all answers about files are there.
+
+        Raises
+        ------
+        UnansweredError
+            They are not; names the files that have to be asked about.
+        """
+        if self.catalog is None and self.can_ask:
+            unanswered = [file for file in dict.fromkeys(files) if file and file not in self.answers]
+            if unanswered:
+                raise UnansweredError(unanswered)
 
 
 def find_entry(entries: Sequence[EntryT], name: str) -> EntryT | None:

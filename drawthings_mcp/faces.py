@@ -147,7 +147,7 @@ class _Lookup(Mapping[str, Any]):
         if key not in self._facts:
             return _Phrase(self._face.name(key))
         value = self._facts[key]
-        return _Phrase(self._face.word(value)) if isinstance(value, Text | Step | Exception) else value
+        return _Phrase(self._face.word(value)) if isinstance(value, str | Step | Exception) else value
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._facts)
@@ -178,7 +178,7 @@ _PYTHON_NAMES: Mapping[str, str] = {
     "hints": "hint_images",
     "variants": "batch_count",
 }
-_CLIENT_OPTIONS = frozenset({"tls", "ca_file", "shared_secret", "state_dir"})
+_CLIENT_OPTIONS = frozenset({"tls", "ca_file", "shared_secret"})
 """Settings that a client takes as keywords."""
 
 

@@ -1,80 +1,167 @@
-"""What a caller may ask the studio for. None means: whatever suits the model."""
+"""What a generation can be asked for: one model for the tool's schema, the shell's options and Python's keywords.
+
+To add a parameter, add a field here and use it where the plan is made (``planning``); the tool and the command line
+make their arguments from the fields, the description included.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+import re
+from typing import Annotated, Any, Literal, TypeAlias
 
-if TYPE_CHECKING:
-    from drawthings_mcp.tensors.pixels import ImageLike
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    WithJsonSchema,
+)
 
-ImageFormat = Literal["square", "landscape", "portrait", "16:9", "9:16", "3:2", "2:3", "4:3", "3:4"]
+from drawthings_mcp.limits import MAX_MOODBOARD, MAX_SEED, MAX_SIDE, MAX_VARIANTS, MIN_SIDE
+from drawthings_mcp.validation import build_refusal
+
+ImageFormat: TypeAlias = Literal["square", "landscape", "portrait", "16:9", "9:16", "3:2", "2:3", "4:3", "3:4"]
+PreviewMode: TypeAlias = Literal["auto", "always", "never"]
+GenerationMode: TypeAlias = Literal["text2image", "image2image", "edit", "inpaint"]
+AskedMode: TypeAlias = Literal["auto", "text2image", "image2image", "edit", "inpaint"]
+Fit: TypeAlias = Literal["crop", "pad", "stretch"]
+
+_ID = re.compile(r"[avpi]\d+", re.IGNORECASE)
+_IDS = re.compile(r"\s*[avpi]\d+(?:\s*[,;\s]\s*[avpi]\d+)+\s*", re.IGNORECASE)
+_NOTHING = frozenset({"", "none", "null"})
+"""What models write into an argument that they mean to leave out."""
 
 
-Mode = Literal["auto", "text2image", "image2image", "edit", "inpaint"]
+def _names_nothing(item: Any) -> bool:
+    return item is None or (isinstance(item, str) and item.strip().lower() in _NOTHING)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class GenerateArguments:
-    """One call, already checked for ranges; names are still as the caller wrote them.
+def unwrap(value: Any) -> Any:
+    """``["v1"]`` as its only element; ``[]``, None and ``"none"`` as the empty text."""
+    item = (value or [""])[0] if isinstance(value, list) and len(value) < 2 else value
+    return "" if _names_nothing(item) else item
 
-    Attributes
-    ----------
-    mode
-        ``auto``: a mask makes it ``inpaint``, a picture ``edit``, nothing ``text2image``.
-    model
-        A family, a file, a display name, or ``auto``.
-    width, height
-        Pixels, any size from 128 to 8192; they win over ``image_format``.
-    seed
-        -1 draws one.
-    loras
-        Name and weight, added to those of the preset; without a weight the LoRA's own.
-    preset
-        Name of any preset; empty for the user's ``<mode>.<family>``, or what suits the model.
-    canvas, moodboard, mask
-        References as texts (contract §4), or pictures: paths, bytes, Pillow images, arrays.
-    hints
-        Ready maps for controls: the control's type, the picture like those above, and the control's weight.
-    fit
-        How the canvas gets its size.
-    configuration
-        Keys of the app's JSON; they win over the preset, and the arguments above win over them.
+
+def split(value: Any) -> Any:
+    """``"v1"`` and ``"v1, v2"`` as lists; what names nothing is left out."""
+    items = [value] if isinstance(value, str) else value
+    if not isinstance(items, list | tuple):
+        return value
+    named = [item for item in items if not _names_nothing(item)]
+    return [
+        part
+        for item in named
+        for part in (_ID.findall(item) if isinstance(item, str) and _IDS.fullmatch(item) else [item])
+    ]
+
+
+def _parse_lora(value: Any) -> Any:
+    """``name@weight`` as name and weight; None stands for the LoRA's own weight."""
+    if not isinstance(value, str):
+        return value
+    name, at, weight = value.rpartition("@")
+    if not at:
+        return value, None
+    if not name.strip():
+        raise ValueError(f"{value!r} names no LoRA; write it like name@0.8")
+    try:
+        return name, float(weight)
+    except ValueError:
+        raise ValueError(f"{weight!r} is not a weight; write it like {name}@0.8") from None
+
+
+Name: TypeAlias = Annotated[str, BeforeValidator(unwrap)]
+"""What names one thing: a model, a preset, a picture in a tool's call."""
+Names: TypeAlias = Annotated[list[str], BeforeValidator(split)]
+"""What names several."""
+Picture: TypeAlias = Annotated[Any, BeforeValidator(unwrap), WithJsonSchema({"type": "string"})]
+"""A reference as text; or a picture itself: a path, bytes, a Pillow image or an ``(H, W, C)`` array. ``""`` for "
+"none."""
+WeightedLoRA: TypeAlias = Annotated[
+    tuple[str, float | None], BeforeValidator(_parse_lora), WithJsonSchema({"type": "string"})
+]
+Side: TypeAlias = Annotated[int | None, Field(ge=MIN_SIDE, le=MAX_SIDE)]
+
+
+class GenerateParams(BaseModel):
+    """One call, checked for ranges; names are still as the caller wrote them. None: whatever suits the model.
+
+    ``hints`` are ready maps for controls: the kind of map, the picture, and the control's weight or None.
+
+    Raises
+    ------
+    InvalidInputError
+        A value is out of range or there is no such parameter; one line for each.
     """
 
-    prompt: str
-    mode: Mode = "auto"
-    negative_prompt: str = ""
-    model: str = "auto"
-    image_format: ImageFormat | None = None
-    width: int | None = None
-    height: int | None = None
-    variants: int = 1
-    seed: int = -1
-    steps: int | None = None
-    guidance_scale: float | None = None
-    sampler: str | None = None
-    strength: float | None = None
-    loras: Sequence[tuple[str, float | None]] = ()
-    preset: str = ""
-    canvas: ImageLike | None = None
-    moodboard: Sequence[ImageLike] = ()
-    mask: ImageLike | None = None
-    hints: Sequence[tuple[str, ImageLike, float | None]] = ()
-    fit: Literal["crop", "pad", "stretch"] = "crop"
-    configuration: Mapping[str, Any] = field(default_factory=dict)
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    prompt: str = Field(min_length=1, max_length=10_000, description="What to make, or what to change.")
+    mode: AskedMode = Field(default="auto", description="auto: mask → inpaint, picture → edit, none → text2image")
+    model: Name = Field(
+        default="auto", description="auto, z-image, qwen-image, flux, custom, or a model's file or display name"
+    )
+    canvas: Picture = Field(default="", description="Main source image: id (v3, a1), latest, path or URL")
+    moodboard: Annotated[tuple[Picture, ...], BeforeValidator(split)] = Field(
+        default=(), max_length=MAX_MOODBOARD, description="Further references, in order."
+    )
+    mask: Picture = Field(default="", description="White is repainted, black kept.")
+    negative_prompt: str = Field(default="", max_length=10_000, description="What to avoid; many models ignore it.")
+    image_format: ImageFormat | None = Field(default=None, description="Shape at the model's native size.")
+    width: Side = Field(default=None, description="Pixels; wins over image_format.")
+    height: Side = Field(default=None, description="Pixels; wins over image_format.")
+    variants: int = Field(
+        default=1, ge=1, le=MAX_VARIANTS, description="How many pictures, each with a seed of its own."
+    )
+    seed: int = Field(default=-1, ge=-1, le=MAX_SEED, description="-1 draws one.")
+    steps: int | None = Field(default=None, ge=1, le=150, description="Default: by model.")
+    guidance_scale: float | None = Field(default=None, ge=0, le=50, description="Default: by model.")
+    strength: float | None = Field(default=None, ge=0, le=1, description="1 ignores the canvas's pixels.")
+    sampler: Name = Field(default="", description="E.g. Euler A Trailing. Default: by model.")
+    loras: Annotated[tuple[WeightedLoRA, ...], BeforeValidator(split)] = Field(
+        default=(), max_length=16, description="name@weight, added to the preset's."
+    )
+    preset: Name = Field(default="", description="Name of a preset, yours or built in.")
+    configuration: dict[str, Any] = Field(default={}, description="Keys of the app's configuration JSON.")
+    dry_run: bool = Field(default=False, description="Only report every setting and its origin; render nothing.")
+    preview: PreviewMode | None = Field(default=None, description="Whether the pictures are shown to you.")
+    hints: tuple[tuple[str, Picture, float | None], ...] = Field(
+        default=(), description="Ready map for a control, e.g. canny=edges.png@0.7."
+    )
+    fit: Fit = Field(default="crop", description="How a canvas of another shape is brought to the size.")
+
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise build_refusal(error, type(self).model_fields) from None
+
+    def replace(self, **values: Any) -> GenerateParams:
+        """The same call with other values, which are not checked again."""
+        return self.model_copy(update=values)
 
     @property
     def has_picture(self) -> bool:
         """Whether there is something to start from."""
-        return self.canvas is not None or bool(self.moodboard)
+        return is_given(self.canvas) or bool(self.moodboard)
 
     @property
-    def resolved_mode(self) -> Mode:
-        """The mode, with ``auto`` resolved."""
+    def resolved_mode(self) -> GenerationMode:
+        """The mode, with ``auto`` resolved by the pictures."""
         if self.mode != "auto":
             return self.mode
-        if self.mask is not None:
+        if is_given(self.mask):
             return "inpaint"
         return "edit" if self.has_picture else "text2image"
+
+
+def is_given(picture: Any) -> bool:
+    """Whether a parameter for a picture has one."""
+    return picture is not None and not (isinstance(picture, str) and not picture)
+
+
+SIMPLE = ("prompt", "mode", "model", "image_format", "width", "height", "variants", "canvas", "moodboard")
+"""Parameters that a small model is offered."""
+FULL = tuple(name for name in GenerateParams.model_fields if name not in {"hints", "fit"})
+"""Parameters that the tool has. Ready maps and ``fit`` are for the shell and Python."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Unpack
+from typing import Any, TypedDict, Unpack
 
 import anyio.to_thread
 
@@ -15,9 +15,28 @@ from drawthings_mcp.api.results import EventCallback, check_target, collect_imag
 from drawthings_mcp.api.videos import SavedVideo, VideoRecorder
 from drawthings_mcp.client.server_client import ServerClient
 from drawthings_mcp.errors import DrawThingsWarning
+from drawthings_mcp.faces import PYTHON
 from drawthings_mcp.generation import GeneratedImage, GenerationRequest, ImageGenerationConfig
 from drawthings_mcp.library.originals import save_image
-from drawthings_mcp.planning import ComposedRequests, Pictures, compose_requests
+from drawthings_mcp.params import Fit
+from drawthings_mcp.planning.compose import Plan, compose
+from drawthings_mcp.planning.hints import HintImages
+from drawthings_mcp.planning.lookup import find_model_recipe
+from drawthings_mcp.tensors.pixels import ImageLike
+
+
+class Pictures(TypedDict, total=False):
+    """What a run can be given in addition to prompt and configuration; see ``planning.compose.compose``."""
+
+    negative_prompt: str
+    input_image: ImageLike | None
+    mask_image: ImageLike | None
+    moodboard: Sequence[ImageLike]
+    hint_images: HintImages | None
+    fit: Fit
+
+
+_PLAN_NAMES: Mapping[str, str] = {PYTHON.name(name): name for name in ("canvas", "mask", "hints")}
 
 
 class AsyncDrawThingsClient(ServerClient):
@@ -65,7 +84,7 @@ class AsyncDrawThingsClient(ServerClient):
             Called with the events of all passes; ``fraction`` begins again with each.
         **pictures
             ``negative_prompt``, ``input_image``, ``mask_image``, ``moodboard``, ``hint_images`` and ``fit``; see
-            ``planning.compose_requests``.
+            ``planning.compose.compose``.
 
         Raises
         ------
@@ -120,9 +139,7 @@ class AsyncDrawThingsClient(ServerClient):
         async with self.stream(recorder.request) as events:
             return await recorder.record(events, lambda: self.simulated, on_event)
 
-    async def compose(
-        self, prompt: str, config: ImageGenerationConfig, **pictures: Unpack[Pictures]
-    ) -> ComposedRequests:
+    async def compose(self, prompt: str, config: ImageGenerationConfig, **pictures: Unpack[Pictures]) -> Plan:
         """The requests that ``generate_image`` would send, one per pass, ready for ``generate`` or ``stream``.
 
         Warns with ``DrawThingsWarning`` about what the server would silently do otherwise.
@@ -137,12 +154,26 @@ class AsyncDrawThingsClient(ServerClient):
         DrawThingsError
             As ``generate_image``, but nothing is run.
         """
-        catalog, files = await self.look_up(config)
-        compose = partial(compose_requests, prompt, config, **pictures, catalog=catalog, files=files)
-        composed = await anyio.to_thread.run_sync(compose)
-        for warning in composed.warnings:
-            warnings.warn(warning, DrawThingsWarning, stacklevel=2)
-        return composed
+        inventory = await self.take_inventory()
+        named: dict[str, Any] = {_PLAN_NAMES.get(name, name): value for name, value in pictures.items()}
+        plan = await self.work_out(inventory, partial(compose, prompt, config, inventory, **named))
+        for note in plan.notes:
+            warnings.warn(note, DrawThingsWarning, stacklevel=2)
+        return plan
+
+    async def recommend(self) -> dict[str, Any]:
+        """The fields of an ``ImageGenerationConfig`` that suit best of what the server has, to make pictures from text.
+
+        Raises
+        ------
+        InvalidInputError
+            Nothing that it has is known to suit; says what to download.
+        ServerError
+            The server, or the way to it, failed.
+        """
+        inventory = await self.take_inventory()
+        usable = await self.work_out(inventory, partial(find_model_recipe, inventory, "auto", "text2image"))
+        return {**usable.recipe.parse(), "model": usable.model}
 
     async def save_images(
         self, images: Sequence[GeneratedImage], output_dir: str | Path = "output", prefix: str = "image"

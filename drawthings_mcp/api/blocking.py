@@ -15,17 +15,16 @@ from typing import Any, ParamSpec, Self, TypedDict, TypeVar, Unpack, cast
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from drawthings_mcp.address import Address
-from drawthings_mcp.api.async_client import AsyncDrawThingsClient
+from drawthings_mcp.api.async_client import AsyncDrawThingsClient, Pictures
 from drawthings_mcp.api.results import EventCallback
 from drawthings_mcp.api.videos import SavedVideo
 from drawthings_mcp.catalog import Catalog
 from drawthings_mcp.client.server_client import ServerInfo
 from drawthings_mcp.client.trust import Security, TlsMode
 from drawthings_mcp.errors import InvalidInputError
-from drawthings_mcp.faces import Step, Text
 from drawthings_mcp.generation import GeneratedImage, GenerationRequest, ImageGenerationConfig
-from drawthings_mcp.planning import ComposedRequests, Pictures
-from drawthings_mcp.presets.mode_table import choose_model, list_preferred_models, recommended_configuration
+from drawthings_mcp.planning.compose import Plan
+from drawthings_mcp.presets.mode_table import recommended_configuration
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -130,7 +129,7 @@ class DrawThingsClient:
         return self._run(partial(method, prompt, config, **pictures))
 
     @_documented
-    def compose(self, prompt: str, config: ImageGenerationConfig, **pictures: Unpack[Pictures]) -> ComposedRequests:
+    def compose(self, prompt: str, config: ImageGenerationConfig, **pictures: Unpack[Pictures]) -> Plan:
         """The requests that ``generate_image`` would send, one per pass, ready for ``generate``."""
         return self._run(self._client.compose, prompt, config, **pictures)
 
@@ -212,18 +211,6 @@ def generate_image(
 
 
 def _recommend(client: DrawThingsClient, fields: dict[str, Any]) -> ImageGenerationConfig:
-    model = fields.get("model") or _choose_installed(client)
-    return ImageGenerationConfig(**recommended_configuration(model)).replace(**fields)
-
-
-def _choose_installed(client: DrawThingsClient) -> str:
-    catalog = client.echo().catalog
-    if catalog is not None:
-        installed = [model.file for model in catalog.models if not model.remote]
-    else:
-        installed = [file for file, there in client.files_exist(list_preferred_models()).items() if there]
-    chosen = choose_model(installed)
-    if chosen is None:
-        template = "none of the installed models is known to suit. Name one, e.g. of {some}; {step}."
-        raise InvalidInputError(Text(template, some=installed[:3], step=Step("list_models")), parameter="model")
-    return chosen
+    model = fields.get("model")
+    recommended = recommended_configuration(model) if model else client._run(client._client.recommend)
+    return ImageGenerationConfig(**recommended).replace(**fields)

@@ -25,7 +25,8 @@ from drawthings_mcp.library.animation import find_container, save_animation
 from drawthings_mcp.library.audio import Sound, save_audio
 from drawthings_mcp.library.frames import FrameSet
 from drawthings_mcp.metadata.draw_things_keys import ModelKind
-from drawthings_mcp.planning import ComposedRequests, load_known
+from drawthings_mcp.planning.compose import Plan
+from drawthings_mcp.planning.known import load_known
 from drawthings_mcp.tensors.audio import decode_audio
 from drawthings_mcp.tensors.image import decode_image
 from drawthings_mcp.tensors.pixels import ensure_pixels
@@ -72,8 +73,8 @@ class VideoRecorder:
         The request is not one for a single video.
     """
 
-    def __init__(self, composed: ComposedRequests, folder: Path, prefix: str, server: str) -> None:
-        self._model = composed.model or Model("", "")
+    def __init__(self, composed: Plan, folder: Path, prefix: str, server: str) -> None:
+        self._model = composed.model
         _check_video(self._model, len(composed.requests))
         self.request: GenerationRequest = composed.requests[0]
         self._folder = folder

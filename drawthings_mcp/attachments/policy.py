@@ -6,15 +6,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cache
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 from drawthings_mcp.errors import InvalidInputError
 from drawthings_mcp.limits import ATTACHMENT_LIMITS
 from drawthings_mcp.packaged import read_packaged
+from drawthings_mcp.params import PreviewMode
 from drawthings_mcp.validation import suggest
-
-PreviewMode: TypeAlias = Literal["auto", "always", "never"]
-"""What the setting and the argument ``preview`` take: what is known of the client decides, or the user did."""
 
 _CLIENTS = "clients.json"
 _BRIDGE = re.compile(r"\s*\(via [^)]*\)\s*$")

@@ -22,6 +22,6 @@ def edit(input_image: str, prompt: str, output: Path | None, **options: Any) -> 
 
 
 def _read_mode(options: dict[str, Any]) -> str:
-    if options["mode"] != "auto":
+    if options["mode"] not in (None, "auto"):
         return str(options["mode"])
     return "inpaint" if options["mask"] else "edit"

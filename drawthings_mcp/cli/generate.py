@@ -7,13 +7,13 @@ from typing import Any
 
 import click
 
-from drawthings_mcp.cli.generation import PICTURE, generation_options, run_jobs
+from drawthings_mcp.cli.generation import build_option, generation_options, run_jobs
 from drawthings_mcp.cli.output import say
 
 
 @click.command()
 @click.argument("prompt", required=False)
-@click.option("--canvas", type=PICTURE, help="The main source image.")
+@build_option("canvas")
 @click.option(
     "--prompt-file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),

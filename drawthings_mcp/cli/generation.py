@@ -7,28 +7,27 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import click
 
+from drawthings_mcp.cli.face import SHELL
 from drawthings_mcp.cli.options import SERVER_NAMES, read_settings, reported_errors, server_options
 from drawthings_mcp.cli.output import print_json, print_text, say
-from drawthings_mcp.limits import MAX_SEED, MAX_SIDE, MAX_VARIANTS, MIN_SIDE
+from drawthings_mcp.errors import InvalidInputError
+from drawthings_mcp.limits import MAX_SIDE, MIN_SIDE
+from drawthings_mcp.params import GenerateParams
 from drawthings_mcp.presets.mode_table import list_families, match_family
 from drawthings_mcp.settings import Settings
-from drawthings_mcp.studio import (
-    DryRun,
-    GenerateArguments,
-    GenerationResult,
-    ImageFormat,
-    Mode,
-    Report,
-    describe_dry_run,
-    open_studio,
-)
+from drawthings_mcp.studio.describe import describe_plan
+from drawthings_mcp.studio.heartbeat import Report
+from drawthings_mcp.studio.results import GenerationResult
+from drawthings_mcp.studio.studio import open_studio
 from drawthings_mcp.validation import suggest
+
+if TYPE_CHECKING:
+    from drawthings_mcp.planning.compose import Plan
 
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 
@@ -67,6 +66,19 @@ class WeightedType(click.ParamType[Any]):
             self.fail(f"{weight!r} is not a weight; write it like {name}@0.8", param, ctx)
 
 
+class ControlType(WeightedType):
+    """``TYPE=FILE[@WEIGHT]``: a ready map for a control."""
+
+    name = "TYPE=FILE[@W]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        given, weight = super().convert(value, param, ctx)
+        kind, equals, file = given.partition("=")
+        if not equals:
+            self.fail(f"{value!r}: write it like canny=edges.png@0.7", param, ctx)
+        return kind, PICTURE.convert(file, param, ctx), weight
+
+
 class PictureType(click.ParamType[Any]):
     """A file, or another reference to a picture: an id, ``latest``, a URL."""
 
@@ -102,74 +114,74 @@ class ConfigurationType(click.ParamType[Any]):
 
 PICTURE = PictureType()
 
+
+_SPELLINGS: Mapping[str, tuple[str, ...]] = {
+    "negative_prompt": ("--negative", "negative_prompt"),
+    "image_format": ("--format", "image_format"),
+    "guidance_scale": ("--guidance", "guidance_scale"),
+    "loras": ("--lora", "loras"),
+    "hints": ("--control", "hints"),
+    "configuration": ("--config", "configuration"),
+}
+"""Options that are spelt otherwise than their parameters."""
+
+_TYPES: Mapping[str, click.ParamType[Any]] = {
+    "canvas": PICTURE,
+    "moodboard": PICTURE,
+    "mask": PICTURE,
+    "loras": WeightedType(),
+    "hints": ControlType(),
+    "configuration": ConfigurationType(),
+}
+"""Types of parameters that a shell gives in a form of its own."""
+
+
+def build_option(name: str) -> Callable[[CommandT], CommandT]:
+    """The option of a parameter, made from its field."""
+    field = GenerateParams.model_fields[name]
+    spelling = _SPELLINGS.get(name, (f"--{name.replace('_', '-')}",))
+    if field.annotation is bool:
+        return click.option(*spelling, is_flag=True, help=field.description)
+    bounds = {key: getattr(one, key) for one in field.metadata for key in ("ge", "le") if hasattr(one, key)}
+    allowed = [*get_args(field.annotation), *(part for one in get_args(field.annotation) for part in get_args(one))]
+    kind: Any = _TYPES.get(name)
+    if kind is None and bounds:
+        is_whole = field.annotation is int or int in allowed
+        kind = (click.IntRange if is_whole else click.FloatRange)(bounds["ge"], bounds["le"])
+    elif kind is None and allowed:
+        kind = click.Choice([value for value in allowed if isinstance(value, str)])
+    return click.option(*spelling, type=kind, multiple=field.default == (), help=field.description)
+
+
+_NO_OPTIONS = frozenset({"prompt", "canvas", "width", "height", "preview"})
+"""Parameters that commands take otherwise, or that mean nothing at a shell."""
+
 _OPTIONS = (
     click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="PNG file to write."),
-    click.option("--negative", "negative_prompt", default="", metavar="TEXT", help="What to avoid."),
-    click.option("--mode", type=click.Choice(get_args(Mode)), default="auto", help="Default: by the pictures given."),
-    click.option("--family", metavar="NAME", help="E.g. z-image, qwen-image, flux, custom: a model of it is chosen."),
-    click.option("--model", metavar="NAME", help="File or display name. Default: one that suits."),
-    click.option("--format", "image_format", type=click.Choice(get_args(ImageFormat)), help="Shape, at native size."),
     click.option("--size", type=SizeType(), help="Any size; rendered at multiples of 64 and cropped."),
-    click.option("--steps", type=click.IntRange(1, 150), help="Default: by model."),
-    click.option("--guidance", "guidance_scale", type=click.FloatRange(0, 50), help="Default: by model."),
-    click.option("--seed", type=click.IntRange(-1, MAX_SEED), default=-1, help="Default: drawn."),
-    click.option("--sampler", metavar="NAME", help="E.g. 'Euler A Trailing'. Default: by model."),
-    click.option("--strength", type=click.FloatRange(0, 1), help="1 ignores the canvas's pixels. Default: by mode."),
-    click.option("--lora", "loras", type=WeightedType(), multiple=True, help="Can be given several times."),
-    click.option("--preset", default="", metavar="NAME", help="Yours from the app, or a built-in one."),
-    click.option(
-        "--variants", type=click.IntRange(1, MAX_VARIANTS), default=1, help="Pictures, each with its own seed."
-    ),
-    click.option("--moodboard", type=PICTURE, multiple=True, help="Further reference; can be given several times."),
-    click.option("--mask", type=PICTURE, help="White is repainted, black is kept."),
-    click.option(
-        "--control",
-        "controls",
-        type=WeightedType(),
-        multiple=True,
-        metavar="TYPE=FILE[@W]",
-        help="Ready map for a control, e.g. canny=edges.png@0.7.",
-    ),
-    click.option("--fit", type=click.Choice(["crop", "pad", "stretch"]), default="crop", help="Canvas to size."),
-    click.option("--config", "configuration", type=ConfigurationType(), help="Keys of the app's configuration."),
-    click.option("--dry-run", is_flag=True, help="Print every setting and where it came from; render nothing."),
+    click.option("--family", metavar="NAME", help="A family such as z-image or flux: a model of it is chosen."),
+    *(build_option(name) for name in GenerateParams.model_fields if name not in _NO_OPTIONS),
     click.option("--json", "as_json", is_flag=True, help="Print one JSON document."),
 )
 
 
 def generation_options(command: CommandT) -> CommandT:
-    """Adds everything that a generation can be told."""
+    """Adds everything that a generation can be asked for."""
     for option in reversed(_OPTIONS):
         command = option(command)
     return server_options(command)
 
 
-def read_arguments(prompt: str, options: Mapping[str, Any]) -> GenerateArguments:
-    """The studio's arguments from the options of a command."""
-    size = options["size"]
-    return GenerateArguments(
-        prompt=prompt,
-        mode=options["mode"],
-        negative_prompt=options["negative_prompt"],
-        model=_read_model(options),
-        image_format=options["image_format"],
-        width=size[0] if size else None,
-        height=size[1] if size else None,
-        variants=options["variants"],
-        seed=options["seed"],
-        steps=options["steps"],
-        guidance_scale=options["guidance_scale"],
-        sampler=options["sampler"],
-        strength=options["strength"],
-        loras=options["loras"],
-        preset=options["preset"],
-        canvas=options["canvas"],
-        moodboard=options["moodboard"],
-        mask=options["mask"],
-        hints=tuple(_read_control(control) for control in options["controls"]),
-        fit=options["fit"],
-        configuration=options["configuration"] or {},
-    )
+def read_params(prompt: str, options: Mapping[str, Any]) -> GenerateParams:
+    """The parameters that the options of a command stand for."""
+    given = {name: options[name] for name in GenerateParams.model_fields if options.get(name) not in (None, ())}
+    width, height = options["size"] or (None, None)
+    try:
+        return GenerateParams(
+            **{**given, "prompt": prompt, "model": _read_model(options), "width": width, "height": height}
+        )
+    except InvalidInputError as error:
+        raise click.UsageError(error.word(SHELL)) from error
 
 
 def _read_model(options: Mapping[str, Any]) -> str:
@@ -180,17 +192,6 @@ def _read_model(options: Mapping[str, Any]) -> str:
     if family and not match_family(family):
         raise click.UsageError(f"--family {family!r}: there is no such family.{suggest(family, families)}")
     return family or model or "auto"
-
-
-def _read_control(control: tuple[str, float | None]) -> tuple[str, str, float | None]:
-    value, weight = control
-    kind, equals, file = value.partition("=")
-    if not equals:
-        raise click.UsageError(f"--control {value!r}: write it like canny=edges.png@0.7")
-    try:
-        return kind, PICTURE.convert(file, None, None), weight
-    except click.BadParameter as error:
-        raise click.UsageError(f"--control {value!r}: {error.message}") from None
 
 
 def run_jobs(jobs: Sequence[tuple[str, Path | None]], options: Mapping[str, Any], *, many: bool = False) -> None:
@@ -206,13 +207,13 @@ def run_jobs(jobs: Sequence[tuple[str, Path | None]], options: Mapping[str, Any]
     for _, output in jobs:
         if output is not None and output.suffix.lower() != ".png":
             raise click.UsageError(f"--output {str(output)!r}: pictures are written as PNG, end the name with .png")
-    requests = [(read_arguments(prompt, options), output) for prompt, output in jobs]
+    requests = [(read_params(prompt, options), output) for prompt, output in jobs]
     context = click.get_current_context()
     settings = read_settings(context, {name: options[name] for name in SERVER_NAMES})
     if options["dry_run"]:
         with reported_errors():
-            runs = anyio.run(_resolve_all, settings, requests) if jobs else []
-        _print_dry_runs(runs, as_json=options["as_json"], many=many)
+            runs = anyio.run(_plan_all, settings, requests) if jobs else []
+        _print_plans(runs, as_json=options["as_json"], many=many)
         return
     with reported_errors():
         results = anyio.run(_run_all, settings, requests, options) if jobs else []
@@ -222,31 +223,45 @@ def run_jobs(jobs: Sequence[tuple[str, Path | None]], options: Mapping[str, Any]
 
 
 async def _run_all(
-    settings: Settings, requests: Sequence[tuple[GenerateArguments, Path | None]], options: Mapping[str, Any]
+    settings: Settings, requests: Sequence[tuple[GenerateParams, Path | None]], options: Mapping[str, Any]
 ) -> list[GenerationResult]:
     results = []
     async with open_studio(settings, reads_anywhere=True) as studio:
-        for arguments, output in requests:
+        for params, output in requests:
             with _progress_bar() as report:
-                result = await studio.generate(arguments, report, output=output)
+                result = await studio.generate(params, report, output=output)
             if not options["as_json"]:
                 _print_result(result)
             results.append(result)
     return results
 
 
-async def _resolve_all(settings: Settings, requests: Sequence[tuple[GenerateArguments, Path | None]]) -> list[DryRun]:
+async def _plan_all(settings: Settings, requests: Sequence[tuple[GenerateParams, Path | None]]) -> list[Plan]:
     async with open_studio(settings, reads_anywhere=True) as studio:
-        return [await studio.resolve(arguments) for arguments, _ in requests]
+        return [await studio.plan(params) for params, _ in requests]
 
 
-def _print_dry_runs(runs: Sequence[DryRun], *, as_json: bool, many: bool) -> None:
+def _print_plans(plans: Sequence[Plan], *, as_json: bool, many: bool) -> None:
     if as_json:
-        documents = [asdict(run) | {"settings": {key: list(rest) for key, *rest in run.settings}} for run in runs]
+        documents = [_describe_plan(plan) for plan in plans]
         print_json(documents if many else documents[0])
         return
-    for run in runs:
-        print_text(describe_dry_run(run))
+    for plan in plans:
+        print_text(describe_plan(plan, SHELL))
+
+
+def _describe_plan(plan: Plan) -> dict[str, Any]:
+    """A plan as JSON-serialisable dict."""
+    return {
+        "prompt": plan.requests[0].prompt,
+        "negative_prompt": plan.requests[0].negative_prompt,
+        **_describe_choices(plan),
+        "size": [plan.size.width, plan.size.height],
+        "rendered_size": list(plan.size.rendered),
+        "sampler": plan.configuration.sampler.display_name,
+        "settings": {key: [value, origin] for key, value, origin in plan.list_settings()},
+        "notes": list(map(SHELL.word, plan.notes)),
+    }
 
 
 @contextmanager
@@ -267,40 +282,52 @@ def _progress_bar() -> Iterator[Report]:
 
 
 def _print_result(result: GenerationResult) -> None:
-    for variant in result.variants:
-        print_text(str(variant.path))
+    for image in result.variants:
+        print_text(str(image.path))
     simulated = ", simulated" if result.simulated else ""
-    seeds = ", ".join(str(variant.seed) for variant in result.variants)
-    say(f"{result.model_file}, {result.steps} steps, seed {seeds}, {result.seconds:.1f} s{simulated}")
+    seeds = ", ".join(str(image.seed) for image in result.variants)
+    say(
+        f"{result.plan.model.file}, {result.plan.configuration.steps} steps, seed {seeds}, {result.seconds:.1f} "
+        f"s{simulated}"
+    )
     for note in result.notes:
-        say(f"note: {note}")
+        say(f"note: {SHELL.word(note)}")
+
+
+def _describe_choices(plan: Plan) -> dict[str, Any]:
+    return {
+        "mode": plan.mode,
+        "model_file": plan.model.file,
+        "model_name": plan.model.name,
+        "family": plan.family,
+        "preset": plan.preset,
+    }
 
 
 def _to_json(result: GenerationResult) -> dict[str, Any]:
+    plan = result.plan
+    choices = _describe_choices(plan)
     return {
         "images": [
             {
-                "id": variant.id,
-                "path": str(variant.path),
-                "width": variant.size[0],
-                "height": variant.size[1],
-                "seed": variant.seed,
+                "id": image.record.id,
+                "path": str(image.path),
+                "width": image.size[0],
+                "height": image.size[1],
+                "seed": image.seed,
             }
-            for variant in result.variants
+            for image in result.variants
         ],
         "inputs": [{"id": picture.id, "path": str(picture.path)} for picture in result.inputs],
-        "mode": result.mode,
-        "model": result.model_file,
-        "model_name": result.model_name,
-        "family": result.family,
-        "preset": result.preset,
-        "steps": result.steps,
-        "guidance_scale": result.guidance_scale,
-        "sampler": result.sampler,
-        "rendered_width": result.rendered_size[0],
-        "rendered_height": result.rendered_size[1],
+        "model": choices.pop("model_file"),
+        **choices,
+        "steps": plan.configuration.steps,
+        "guidance_scale": plan.configuration.guidance_scale,
+        "sampler": plan.configuration.sampler.display_name,
+        "rendered_width": plan.size.rendered[0],
+        "rendered_height": plan.size.rendered[1],
         "seconds": result.seconds,
         "server": result.server,
         "simulated": result.simulated,
-        "notes": list(result.notes),
+        "notes": list(map(SHELL.word, result.notes)),
     }

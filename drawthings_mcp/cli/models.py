@@ -10,7 +10,8 @@ import click
 from drawthings_mcp.cli.options import read_settings, reported_errors, server_options
 from drawthings_mcp.cli.output import format_table, print_json, print_text, say
 from drawthings_mcp.settings import Settings
-from drawthings_mcp.studio import CatalogListing, CatalogRow, open_studio
+from drawthings_mcp.studio.results import CatalogListing, CatalogRow
+from drawthings_mcp.studio.studio import open_studio
 
 KINDS = ("models", "loras", "controls", "upscalers", "embeddings", "presets", "all")
 MODES = ("text2image", "image2image", "edit", "inpaint")

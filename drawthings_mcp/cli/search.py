@@ -13,7 +13,7 @@ from drawthings_mcp.cli.indexing_bar import progress_bar
 from drawthings_mcp.cli.options import SERVER_NAMES, read_settings, reported_errors, server_options
 from drawthings_mcp.cli.output import print_json, print_text, say
 from drawthings_mcp.settings import Settings
-from drawthings_mcp.studio import open_studio
+from drawthings_mcp.studio.studio import open_studio
 
 if TYPE_CHECKING:
     from drawthings_mcp.search.hits import HitPage

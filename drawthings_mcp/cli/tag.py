@@ -10,7 +10,7 @@ from drawthings_mcp.cli.generation import PICTURE
 from drawthings_mcp.cli.options import read_settings, reported_errors, server_options
 from drawthings_mcp.cli.output import print_json, print_text
 from drawthings_mcp.settings import Settings
-from drawthings_mcp.studio import open_studio
+from drawthings_mcp.studio.studio import open_studio
 
 
 @click.command()

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 
 import anyio.to_thread
 
 from drawthings_mcp._generated import image_service_pb2 as pb
 from drawthings_mcp.address import Address, parse_address
-from drawthings_mcp.catalog import Catalog
+from drawthings_mcp.catalog import Catalog, ServerInventory, UnansweredError
 from drawthings_mcp.client.channel import ServerChannel, receive
 from drawthings_mcp.client.probe import CONNECT_TIMEOUT
 from drawthings_mcp.client.retry import Run, ask_again, read_persistently
@@ -28,12 +28,13 @@ from drawthings_mcp.errors import (
 )
 from drawthings_mcp.events import Event
 from drawthings_mcp.faces import Step, Text
-from drawthings_mcp.generation import GenerationRequest, ImageGenerationConfig
+from drawthings_mcp.generation import GenerationRequest
 from drawthings_mcp.limits import SIMULATED_HEADER
-from drawthings_mcp.planning import list_files
 from drawthings_mcp.wire.catalog import parse_catalog
 from drawthings_mcp.wire.request import build_request
 from drawthings_mcp.wire.response import ResponseReader
+
+ResultT = TypeVar("ResultT")
 
 USER = "drawthings-mcp"
 """Name under which a server knows its caller."""
@@ -63,6 +64,10 @@ class ServerInfo:
     identifier: int
     catalog: Catalog | None
     simulated: bool = False
+
+    def take_inventory(self) -> ServerInventory:
+        """What the server has; without browsing, files that are named have to be asked about."""
+        return ServerInventory(self.catalog, can_ask=True)
 
 
 def _is_simulated(headers: Iterable[tuple[str, str | bytes]] | None) -> bool:
@@ -137,10 +142,8 @@ class ServerClient:
     async def __aexit__(self, *error: object) -> None:
         await self._channel.__aexit__(*error)
 
-    async def look_up(self, config: ImageGenerationConfig) -> tuple[Catalog | None, dict[str, bool] | None]:
-        """What the server says of the files that a configuration names: its catalog or, without browsing, single files.
-
-        Both are None for a server that answers neither question.
+    async def take_inventory(self) -> ServerInventory:
+        """What the server has, as far as it says so; see ``work_out`` for the rest.
 
         Raises
         ------
@@ -148,11 +151,31 @@ class ServerClient:
             The server, or the way to it, failed.
         """
         try:
-            catalog = (await ask_again(self.echo, self._channel)).catalog
-            files = None if catalog is not None else await self.files_exist(list_files(config))
+            return (await ask_again(self.echo, self._channel)).take_inventory()
         except UnsupportedRequestError:
-            return None, None
-        return catalog, files
+            return ServerInventory()
+
+    async def work_out(self, inventory: ServerInventory, work: Callable[[], ResultT]) -> ResultT:
+        """The result of a function that may look into an inventory, run in a thread.
+
+        Where the inventory lacks an answer the server is asked, the answer is kept, and the function is run again.
+
+        Raises
+        ------
+        ServerError
+            The server, or the way to it, failed.
+        Exception
+            What the function raises.
+        """
+        while True:
+            try:
+                return await anyio.to_thread.run_sync(work)
+            except UnansweredError as question:
+                files = question.files
+            try:
+                inventory.answers.update(await self.files_exist(files))
+            except UnsupportedRequestError:
+                inventory.can_ask = False
 
     async def echo(self) -> ServerInfo:
         """What the server says of itself.

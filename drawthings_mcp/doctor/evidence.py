@@ -30,7 +30,7 @@ from drawthings_mcp.errors import (
 from drawthings_mcp.events import ImageReceived
 from drawthings_mcp.generation import GenerationRequest, ImageGenerationConfig
 from drawthings_mcp.limits import MIN_SIDE, UNIT
-from drawthings_mcp.planning.modes import list_modes
+from drawthings_mcp.planning.abilities import list_modes
 from drawthings_mcp.presets.mode_table import list_preferred_models, list_recipes, recommended_configuration
 from drawthings_mcp.presets.preset import Preset, find_family, list_checkpoints, strip_variant
 from drawthings_mcp.settings import Settings

@@ -105,6 +105,17 @@ class ImageRecord:
         kind: MediaKind = self.id[0]  # type: ignore[assignment]
         return kind
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height."""
+        return self.width, self.height
+
+    @property
+    def source(self) -> Path:
+        """What shows it: its file."""
+        assert self.path is not None, f"{self.id} has no file of its own"
+        return self.path
+
 
 COLUMNS = tuple(field.name for field in fields(ImageRecord) if field.name not in {"id", "parents"})
 

@@ -1,4 +1,4 @@
-"""The input image and its mask → canvas and mask classes of exactly the size of the configuration."""
+"""The canvas and its mask → canvas and mask classes of exactly the size of the configuration."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drawthings_mcp.errors import InvalidImageError
+from drawthings_mcp.faces import Text
 from drawthings_mcp.tensors.fitting import Fit, fit_pixels, flatten_transparent
 from drawthings_mcp.tensors.mask import KEEP, REPAINT, mask_classes
 from drawthings_mcp.tensors.pixels import ImageLike, ensure_pixels
@@ -16,7 +17,7 @@ Pixels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Canvas:
+class FittedCanvas:
     """What the pictures of a call come to.
 
     Attributes
@@ -35,53 +36,60 @@ class Canvas:
 
 
 def read_canvas(
-    input_image: ImageLike | None,
-    mask_image: ImageLike | None,
+    canvas: ImageLike | None,
+    mask: ImageLike | None,
     size: tuple[int, int],
     fit: Fit,
     *,
     paints_clear_parts: bool,
-) -> Canvas:
-    """Reads and fits the input image and its mask.
+) -> FittedCanvas:
+    """Reads and fits the canvas and its mask.
 
     Parameters
     ----------
-    mask_image
-        White is repainted, black is kept. Of the size of the input image: both are fitted alike. Otherwise of exactly
-        the size of the canvas. Needs an input image.
+    mask
+        White is repainted, black is kept. Of the size of the canvas: both are fitted alike. Otherwise of exactly
+        the size of the canvas. Needs an canvas.
     size
         Width and height of the canvas.
     fit
         How a picture of other proportions is brought there. What ``pad`` adds is grey and kept, but painted beside a
         picture that is clear in places.
     paints_clear_parts
-        Whether clear parts of the input image are to be painted (protocol §4.3); they are grey otherwise.
+        Whether clear parts of the canvas are to be painted (protocol §4.3); they are grey otherwise.
 
     Raises
     ------
     InvalidImageError
-        One of them is no picture, the input image is clear all over, or the mask has another size, no white or nothing
+        One of them is no picture, the canvas is clear all over, or the mask has another size, no white or nothing
         to mask.
     """
-    if input_image is None:
-        if mask_image is not None:
+    if canvas is None:
+        if mask is not None:
             raise InvalidImageError(
-                "mask_image: masks the input image, of which there is none. Give input_image as well."
+                Text("masks a canvas, of which there is none. Give {canvas} as well."), parameter="mask"
             )
-        return Canvas()
-    original = ensure_pixels(input_image)
+        return FittedCanvas()
+    original = ensure_pixels(canvas)
     pixels, alpha = _flatten(fit_pixels(original, size, fit))
-    marked = None if mask_image is None else _read_mask(mask_image, original.shape[:2], size, fit)
+    marked = None if mask is None else _read_mask(mask, original.shape[:2], size, fit)
     if alpha is None:
-        return Canvas(pixels, marked)
+        return FittedCanvas(pixels, marked)
     if not paints_clear_parts:
-        return Canvas(pixels, marked, ("Parts of input_image are clear; they become grey. Fill them beforehand.",))
+        return FittedCanvas(
+            pixels, marked, (Text("Parts of {canvas} are clear; they become grey. Fill them beforehand."),)
+        )
     if marked is not None:
-        return Canvas(pixels, _merge(marked, alpha))
-    return Canvas(
+        return FittedCanvas(pixels, _merge(marked, alpha))
+    return FittedCanvas(
         pixels,
         alpha,
-        ("Parts of input_image are clear: they are painted, all else is kept. Fill them to change the whole picture.",),
+        (
+            Text(
+                "Parts of {canvas} are clear: they are painted, all else is kept. Fill them to change the whole "
+                "picture."
+            ),
+        ),
     )
 
 
@@ -90,21 +98,28 @@ def _flatten(pixels: Pixels) -> tuple[Pixels, Pixels | None]:
     if pixels.shape[2] == 3:
         return pixels, None
     if not pixels[..., 3].any():
-        raise InvalidImageError("input_image: is clear all over. Give a picture with content, or none.")
+        raise InvalidImageError("is clear all over. Give a picture with content, or none.", parameter="canvas")
     flat, classes = flatten_transparent(pixels)
     return flat, None if (classes == KEEP).all() else classes
 
 
-def _read_mask(mask_image: ImageLike, original: tuple[int, ...], size: tuple[int, int], fit: Fit) -> Pixels:
-    pixels = ensure_pixels(mask_image)
+def _read_mask(mask: ImageLike, original: tuple[int, ...], size: tuple[int, int], fit: Fit) -> Pixels:
+    pixels = ensure_pixels(mask)
     classes = mask_classes(pixels)
     if pixels.shape[:2] == original:
         return _fit_mask(classes == REPAINT, size, fit)
     height, width = pixels.shape[:2]
     if (width, height) != size:
         raise InvalidImageError(
-            f"mask_image: is {width}x{height}; it must have the size of input_image, {original[1]}x{original[0]}, or "
-            f"the size that is rendered, {size[0]}x{size[1]}. Make it anew of that picture, or resize it."
+            Text(
+                "is {given}; it must have the size of {canvas}, {original}, or the size that is rendered, {rendered}. "
+                "Make "
+                "it again from that picture, or resize it.",
+                given=f"{width}x{height}",
+                original=f"{original[1]}x{original[0]}",
+                rendered=f"{size[0]}x{size[1]}",
+            ),
+            parameter="mask",
         )
     return classes
 
@@ -118,8 +133,10 @@ def _fit_mask(is_white: NDArray[np.bool_], size: tuple[int, int], fit: Fit) -> P
         return mask_classes(fitted)
     except InvalidImageError as exc:
         raise InvalidImageError(
-            f"mask_image: nothing white is left of it once the picture is fitted by {fit!r}. "
-            "Choose another fit, or the proportions of the picture for width and height."
+            f"nothing white is left of it once the picture is fitted by {fit!r}. Choose another fit, or the "
+            f"proportions "
+            "of the picture for width and height.",
+            parameter="mask",
         ) from exc
 
 

@@ -1,121 +1,205 @@
-"""What a programmer asks for → the requests of all passes, ready to be sent.
+"""A prompt, a configuration and pictures → the requests of all passes, ready to be sent.
 
-The one entrance: everything that a server would not survive or silently do otherwise is refused or warned about.
-Blocking, since pictures are read; knows no connection.
+What a server would not survive or would silently do otherwise is refused or noted. Blocks, since pictures are read.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TypedDict
+from dataclasses import dataclass, field, replace
+from typing import Any
 
-from drawthings_mcp.catalog import Catalog, Model
-from drawthings_mcp.generation import GenerationRequest, ImageGenerationConfig
+import numpy as np
+from numpy.typing import NDArray
+
+from drawthings_mcp.catalog import Model, ServerInventory
+from drawthings_mcp.generation import (
+    GenerationRequest,
+    Hint,
+    HintTensor,
+    HintType,
+    ImageGenerationConfig,
+    draw_seed,
+    list_batch_seeds,
+)
+from drawthings_mcp.generation.app_json import shorten_float32
+from drawthings_mcp.generation.configuration import list_app_keys
+from drawthings_mcp.params import Fit
 from drawthings_mcp.planning.canvas import read_canvas
-from drawthings_mcp.planning.check import check_request
-from drawthings_mcp.planning.context import Case, examine
+from drawthings_mcp.planning.context import Context, look_up
+from drawthings_mcp.planning.guard import check_content, check_files
 from drawthings_mcp.planning.hints import HintImages, list_references, read_hints
-from drawthings_mcp.planning.known import load_known
 from drawthings_mcp.planning.overrides import build_override
-from drawthings_mcp.planning.passes import list_passes
-from drawthings_mcp.planning.references import read_references
-from drawthings_mcp.planning.rules import FILE_RULES, apply_rules
-from drawthings_mcp.tensors.fitting import Fit
-from drawthings_mcp.tensors.pixels import ImageLike
+from drawthings_mcp.planning.sizes import Size
+from drawthings_mcp.presets.layers import DEFAULT
+from drawthings_mcp.presets.preset import find_family
+from drawthings_mcp.tensors.fitting import fit_pixels, flatten_transparent
+from drawthings_mcp.tensors.layout import pixels_to_tensor
+from drawthings_mcp.tensors.pixels import ImageLike, ensure_pixels
+
+DRAWN = "drawn for each picture"
+"""Origin of a seed that nobody gave."""
 
 
 @dataclass(frozen=True, slots=True)
-class ComposedRequests:
-    """What to send.
+class Plan:
+    """Everything that is decided before the first request.
 
     Attributes
     ----------
     requests
-        One per pass, in order, each with its seed.
-    warnings
-        Plain sentences: what will not be as it was asked for, and how to change it.
+        One per pass, in order, each with its seed; they differ in the seed only.
+    notes
+        Sentences about what was decided for the caller, or will not be as it was asked for, and how to change it.
     model
-        What is known of the model; None when nothing is.
+        What is known of the model; its version is empty when nothing is.
+    size
+        What is rendered, and what of it is kept.
+    mode
+        What is done, by the name of a mode; empty when a whole configuration was given.
+    preset
+        Name of the topmost settings that were used; empty when there are none.
+    origins
+        Field of the configuration → where its value came from; fields with the app's default are absent.
     """
 
     requests: tuple[GenerationRequest, ...]
-    warnings: tuple[str, ...] = ()
-    model: Model | None = None
+    notes: tuple[str, ...]
+    model: Model
+    size: Size
+    mode: str = ""
+    preset: str = ""
+    origins: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def configuration(self) -> ImageGenerationConfig:
+        """That of the first request."""
+        return self.requests[0].configuration
+
+    @property
+    def family(self) -> str:
+        """Of the model; empty when it belongs to none."""
+        return find_family(self.model.version)
+
+    def list_settings(self) -> list[tuple[str, Any, str]]:
+        """Key in the app's JSON, value and origin of every setting; the seed and the count as they were asked for."""
+        data = self.configuration.to_app_json()
+        if self.origins.get("seed") == DRAWN:
+            data["seed"] = -1
+        data["batchCount"] = len(self.requests)
+        keys = list_app_keys()
+        return [(key, _shorten(value), self.origins.get(keys[key], DEFAULT)) for key, value in data.items()]
 
 
-class Pictures(TypedDict, total=False):
-    """What a run can be given beside prompt and configuration, as ``compose_requests`` takes it."""
-
-    negative_prompt: str
-    input_image: ImageLike | None
-    mask_image: ImageLike | None
-    moodboard: Sequence[ImageLike]
-    hint_images: HintImages | None
-    fit: Fit
+def _shorten(value: Any) -> Any:
+    """Numbers as somebody would write them; the app's JSON has every digit of a 32-bit float."""
+    if isinstance(value, list):
+        return [_shorten(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _shorten(item) for key, item in value.items()}
+    return shorten_float32(value) if isinstance(value, float) else value
 
 
-def compose_requests(
+def compose(
     prompt: str,
     config: ImageGenerationConfig,
+    inventory: ServerInventory | None = None,
     *,
     negative_prompt: str = "",
-    input_image: ImageLike | None = None,
-    mask_image: ImageLike | None = None,
+    canvas: ImageLike | None = None,
+    mask: ImageLike | None = None,
     moodboard: Sequence[ImageLike] = (),
-    hint_images: HintImages | None = None,
+    hints: HintImages | None = None,
     fit: Fit = "crop",
-    catalog: Catalog | None = None,
-    files: Mapping[str, bool] | None = None,
-) -> ComposedRequests:
+) -> Plan:
     """The requests of all passes.
 
     Parameters
     ----------
     config
         A seed of -1 is drawn; ``batch_count`` passes follow each other.
-    input_image
-        The canvas, upright and fitted to the size of the configuration. Its clear parts are painted, unless a mask says
-        otherwise.
-    mask_image
-        White is repainted, black is kept. Of the size of the input image, and then fitted along with it, or of exactly
-        the size of the configuration.
+    inventory
+        What the server has; without it names cannot be checked.
+    canvas
+        Upright and fitted to the size of the configuration. Its clear parts are painted, unless a mask says otherwise.
+    mask
+        White is repainted, black is kept. Of the size of the canvas's picture, and then fitted along with it, or of
+        exactly the size of the configuration.
     moodboard
         Further pictures, in order, for models that edit and for controls that look at pictures.
-    hint_images
-        Ready maps for controls by kind; see ``requests.hints.read_hints`` for how each is drawn.
+    hints
+        Ready maps for controls by kind; see ``planning.hints.read_hints`` for how each is drawn.
     fit
-        How pictures of other proportions are brought to the canvas: ``crop``, ``pad`` or ``stretch``.
-    catalog
-        What the server lists; None when it does not let its models be browsed.
-    files
-        Whether the server has single files, as ``files_exist`` says for ``list_files``.
+        How pictures of another shape are brought to the size: ``crop``, ``pad`` or ``stretch``.
 
     Raises
     ------
+    UnansweredError
+        The server has to be asked about files first.
     UnknownNameError
-        A file that the configuration names is not on the server; carries the nearest three.
+        A file that the configuration names is not on the server; has the nearest three.
     InvalidImageError
         A picture cannot be used.
     InvalidInputError
-        As ``check_request``.
+        As ``guard.check_request``.
     """
-    override = build_override(config, catalog, load_known())
-    case = examine(GenerationRequest(prompt, config, negative_prompt, override=override), catalog, files)
-    apply_rules(FILE_RULES, case)  # no picture mends these, so none is read before
+    inventory = inventory or ServerInventory()
+    override = build_override(config, inventory)
+    context = look_up(GenerationRequest(prompt, config, negative_prompt, override=override), inventory)
+    file_notes = check_files(context)  # no picture changes these, so none is read before
     size = (config.width, config.height)
-    canvas = read_canvas(input_image, mask_image, size, fit, paints_clear_parts=_paints_clear_parts(case))
-    case = case.with_request(canvas=canvas.pixels, mask=canvas.classes)
-    references = read_references((*moodboard, *list_references(hint_images)), size)
-    hints, notes = read_hints(hint_images, case, fit)
-    request = replace(case.request, hints=(*references, *hints))
-    return ComposedRequests(
-        requests=tuple(replace(request, configuration=configuration) for configuration in list_passes(config)),
-        warnings=(*canvas.warnings, *notes, *check_request(request, catalog, files)),
-        model=case.model,
-    )
+    fitted = read_canvas(canvas, mask, size, fit, paints_clear_parts=_paints_clear_parts(context))
+    context = context.with_request(canvas=fitted.pixels, mask=fitted.classes)
+    references = read_references((*moodboard, *list_references(hints)), size)
+    maps, map_notes = read_hints(hints, context, fit)
+    context = context.with_request(hints=(*references, *maps))
+    notes = (*fitted.warnings, *map_notes, *file_notes, *check_content(context))
+    requests = tuple(replace(context.request, configuration=one) for one in list_passes(config))
+    return Plan(requests, notes, context.model or Model(config.model, config.model), Size(*size))
 
 
-def _paints_clear_parts(case: Case) -> bool:
+def _paints_clear_parts(context: Context) -> bool:
     """What masks do to videos is not known, and transparent decoders leave clear parts alone (protocol §4.2, §4.4)."""
-    return not (case.makes_video or case.has_alpha_decoder)
+    return not (context.makes_video or context.has_alpha_decoder)
+
+
+def list_passes(configuration: ImageGenerationConfig) -> list[ImageGenerationConfig]:
+    """The configurations of all passes, in order; a seed of -1 is drawn.
+
+    Servers ignore ``batch_count`` (protocol §2.4). No seed occurs twice: a pass begins with the seed that follows the
+    last image of the one before.
+    """
+    seed = draw_seed() if configuration.seed == -1 else configuration.seed
+    images = configuration.batch_count * configuration.batch_size
+    seeds = list_batch_seeds(seed, images)[:: configuration.batch_size]
+    return [configuration.replace(seed=seed, batch_count=1) for seed in seeds]
+
+
+def read_references(moodboard: Sequence[ImageLike], size: tuple[int, int]) -> tuple[Hint, ...]:
+    """The hint with all moodboard pictures in order; none without pictures.
+
+    A server scales them to what the model wants and keeps their proportions, so they are left as they are, but for
+    those with more pixels than the canvas: a server would throw away what is beyond. Clear parts become grey.
+
+    Parameters
+    ----------
+    size
+        Width and height of the canvas.
+
+    Raises
+    ------
+    InvalidImageError
+        One of them is no picture.
+    """
+    tensors = tuple(HintTensor(pixels_to_tensor(_read_reference(image, size))) for image in moodboard)
+    return (Hint(HintType.Shuffle, tensors),) if tensors else ()
+
+
+def _read_reference(image: ImageLike, size: tuple[int, int]) -> NDArray[np.uint8]:
+    pixels = ensure_pixels(image)
+    height, width = pixels.shape[:2]
+    scale = (size[0] * size[1] / (width * height)) ** 0.5
+    if scale < 1:
+        smaller = max(1, int(width * scale)), max(1, int(height * scale))
+        pixels = fit_pixels(pixels, smaller, "stretch")
+    return flatten_transparent(pixels)[0] if pixels.shape[2] == 4 else pixels

@@ -1,16 +1,14 @@
-"""A request together with everything that is known of the files it names: what rules look at.
-
-Owns the look-ups and what follows from them. Judges nothing.
-"""
+"""A request together with everything that is known of the files it names: what rules look at."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
-from drawthings_mcp.catalog import Catalog, CatalogEntry, Control, LoRA, Model
+from drawthings_mcp.catalog import CatalogEntry, Control, LoRA, Model, ServerInventory
 from drawthings_mcp.generation import (
+    ControlInputType,
     ControlNetConfig,
     GenerationRequest,
     HintType,
@@ -18,26 +16,77 @@ from drawthings_mcp.generation import (
     LoRAConfig,
 )
 from drawthings_mcp.planning.abilities import CASCADE, LAYERED, MODEL_HINTS, STARTING_VERSIONS, reads_references
-from drawthings_mcp.planning.installed import Installed
 from drawthings_mcp.planning.known import KnownFiles, VersionFacts, load_known
 from drawthings_mcp.planning.overrides import REQUIRED_KEYS, is_whole
-from drawthings_mcp.planning.sources import IMAGE, Source, find_kind, list_sources
 from drawthings_mcp.wire.catalog import parse_control, parse_lora, parse_model
 
 SettingT = TypeVar("SettingT")
-EntryT = TypeVar("EntryT", bound=CatalogEntry)
+FoundT = TypeVar("FoundT", bound=CatalogEntry)
+
+
+Source: TypeAlias = HintType | Literal["image"]
+"""A hint, or the canvas."""
+
+IMAGE: Literal["image"] = "image"
+
+SOURCES: Mapping[str, tuple[Source, ...]] = {
+    "depth": (HintType.Depth, IMAGE),
+    "scribble": (HintType.Scribble, IMAGE),
+    "softedge": (IMAGE, HintType.Custom),
+    "canny": (IMAGE, HintType.Custom),
+    "mlsd": (IMAGE, HintType.Custom),
+    "pose": (HintType.Pose, HintType.Custom),
+    "normalbae": (HintType.Custom,),
+    "seg": (HintType.Custom,),
+    "lineart": (HintType.Custom,),
+    "custom": (HintType.Custom,),
+    "tile": (HintType.Custom, IMAGE),
+    "blur": (HintType.Custom, IMAGE),
+    "gray": (HintType.Custom, IMAGE),
+    "lowquality": (HintType.Custom, IMAGE),
+    "inpaint": (IMAGE,),
+    "ip2p": (IMAGE,),
+    "shuffle": (HintType.Shuffle, HintType.Custom),
+    "color": (HintType.Color, IMAGE),
+}
+"""Sources of a control by kind; the first that is there counts."""
+
+REFERENCE_TYPES = frozenset(
+    {"ipadapterplus", "ipadapterfull", "ipadapterfaceidplus", "pulid", "redux", "llava", "inject_kv"}
+)
+"""Types of controls that look at pictures rather than maps."""
+
+_COLOUR_TYPE = "t2iadapter"
+"""The only type of control that reads colours."""
+
+
+def find_kind(control: Control, configuration: ControlNetConfig) -> str:
+    """What a control reads: its own modifier, and only without one what the configuration says (protocol §2.3)."""
+    if control.type in REFERENCE_TYPES:
+        return "shuffle"
+    if control.modifier not in {"", "none"}:
+        return control.modifier
+    override = configuration.input_override
+    return "custom" if override is ControlInputType.Unspecified else override.name.lower()
+
+
+def list_sources(control: Control, kind: str) -> tuple[Source, ...]:
+    """What a control of a kind looks at, in order."""
+    if kind == "color" and control.type != _COLOUR_TYPE:
+        return ()
+    return SOURCES.get(kind, ())
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen(Generic[SettingT, EntryT]):
+class NamedFile(Generic[SettingT, FoundT]):
     """What a configuration says of a file, and what is known of it: None when nothing is."""
 
     setting: SettingT
-    entry: EntryT | None
+    entry: FoundT | None
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class Context:
     """A request and its surroundings.
 
     Attributes
@@ -49,14 +98,14 @@ class Case:
     """
 
     request: GenerationRequest
-    installed: Installed
+    inventory: ServerInventory
     known: KnownFiles
     model: Model | None
     refiner: Model | None
-    loras: tuple[Chosen[LoRAConfig, LoRA], ...]
-    controls: tuple[Chosen[ControlNetConfig, Control], ...]
+    loras: tuple[NamedFile[LoRAConfig, LoRA], ...]
+    controls: tuple[NamedFile[ControlNetConfig, Control], ...]
 
-    def with_request(self, **changes: Any) -> Case:
+    def with_request(self, **changes: Any) -> Context:
         """The same with other pictures in the request; its configuration must stay."""
         return replace(self, request=replace(self.request, **changes))
 
@@ -125,7 +174,7 @@ class Case:
         return (width, height) if 0 < width < c.width and 0 < height < c.height else None
 
     @property
-    def active_controls(self) -> list[Chosen[ControlNetConfig, Control]]:
+    def active_controls(self) -> list[NamedFile[ControlNetConfig, Control]]:
         """Controls that a server does not skip, as far as is known (protocol §2.3)."""
         return [chosen for chosen in self.controls if chosen.setting.weight > 0 and self._fits(chosen.entry)]
 
@@ -146,15 +195,20 @@ class Case:
         hints: frozenset[Source] = frozenset(hint.type for hint in self.request.hints)
         return hints | {IMAGE} if self.request.canvas is not None else hints
 
-    def find_kind(self, chosen: Chosen[ControlNetConfig, Control]) -> str:
+    def list_fitting_controls(self) -> Sequence[Control]:
+        """The controls on the server that the model takes; none where it does not list them."""
+        catalog = self.inventory.catalog
+        return catalog.compatible_controls(self.model) if catalog and self.model else ()
+
+    def find_kind(self, chosen: NamedFile[ControlNetConfig, Control]) -> str:
         """What a control reads; empty when nothing is known of it."""
         return find_kind(chosen.entry, chosen.setting) if chosen.entry else ""
 
-    def list_sources(self, chosen: Chosen[ControlNetConfig, Control]) -> tuple[Source, ...]:
+    def list_sources(self, chosen: NamedFile[ControlNetConfig, Control]) -> tuple[Source, ...]:
         """What a control looks at, in order."""
         return list_sources(chosen.entry, self.find_kind(chosen)) if chosen.entry else ()
 
-    def find_source(self, chosen: Chosen[ControlNetConfig, Control]) -> Source | None:
+    def find_source(self, chosen: NamedFile[ControlNetConfig, Control]) -> Source | None:
         """What a control will take its input from; None when there is nothing for it."""
         return next((source for source in self.list_sources(chosen) if source in self.sources), None)
 
@@ -174,48 +228,40 @@ class Case:
         return entry is None or not self.version or entry.version == self.version
 
 
-def examine(request: GenerationRequest, catalog: Catalog | None, files: Mapping[str, bool] | None = None) -> Case:
-    """Looks up every file that a request names: in its override, then in the catalog, then among the known files.
-
-    Parameters
-    ----------
-    catalog
-        What the server lists; None when it does not let its models be browsed.
-    files
-        Whether the server has single files, as ``files_exist`` says.
-    """
+def look_up(request: GenerationRequest, inventory: ServerInventory) -> Context:
+    """Looks up every file that a request names: in its override, then in the catalog, then among the known files."""
     known = load_known()
     configuration = request.configuration
-    models = _Shelf(request, "models", parse_model, catalog.models if catalog else (), known.models)
-    loras = _Shelf(request, "loras", parse_lora, catalog.loras if catalog else (), known.loras)
-    controls = _Shelf(request, "controlNets", parse_control, catalog.controls if catalog else (), known.controls)
-    return Case(
+    models = _LookUp(request, "models", parse_model, inventory.models, known.models)
+    loras = _LookUp(request, "loras", parse_lora, inventory.loras, known.loras)
+    controls = _LookUp(request, "controlNets", parse_control, inventory.controls, known.controls)
+    return Context(
         request=request,
-        installed=Installed(catalog, files or {}),
+        inventory=inventory,
         known=known,
         model=models.find(configuration.model),
         refiner=models.find(configuration.refiner_model),
-        loras=tuple(Chosen(lora, loras.find(lora.file)) for lora in configuration.loras),
-        controls=tuple(Chosen(control, controls.find(control.file)) for control in configuration.controls),
+        loras=tuple(NamedFile(lora, loras.find(lora.file)) for lora in configuration.loras),
+        controls=tuple(NamedFile(control, controls.find(control.file)) for control in configuration.controls),
     )
 
 
-class _Shelf(Generic[EntryT]):
+class _LookUp(Generic[FoundT]):
     """All that is known of one kind of file."""
 
     def __init__(
         self,
         request: GenerationRequest,
         kind: str,
-        parse: Callable[[Mapping[str, Any]], EntryT],
-        listed: Sequence[EntryT],
-        known: Mapping[str, EntryT],
+        parse: Callable[[Mapping[str, Any]], FoundT],
+        listed: Sequence[FoundT],
+        known: Mapping[str, FoundT],
     ) -> None:
         self._overriding = {file: parse(spec) for file, spec in _list_overriding(request.override, kind).items()}
         self._listed = {entry.file: entry for entry in listed}
         self._known = known
 
-    def find(self, file: str) -> EntryT | None:
+    def find(self, file: str) -> FoundT | None:
         return self._overriding.get(file) or self._listed.get(file) or self._known.get(file)
 
 

@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drawthings_mcp.errors import InvalidImageError, InvalidInputError, UnknownNameError
+from drawthings_mcp.faces import Text
 from drawthings_mcp.generation import ControlInputType, Hint, HintTensor, HintType
 from drawthings_mcp.planning.abilities import MODEL_HINTS
-from drawthings_mcp.planning.context import Case
+from drawthings_mcp.planning.context import Context
 from drawthings_mcp.tensors.fitting import Fit, fit_pixels
 from drawthings_mcp.tensors.layout import ALPHA, pixels_to_tensor
 from drawthings_mcp.tensors.pixels import ImageLike, ensure_pixels
@@ -64,7 +65,9 @@ def _build_depth(pixels: Pixels) -> Tensor:
     light = _measure_light(pixels)
     far, near = float(light.min()), float(light.max())
     if near - far < 1:
-        raise InvalidImageError("hint_images: the depth map has one level all over. Near must be white, far black.")
+        raise InvalidImageError(
+            "the depth map has one level all over. Near must be white, far black.", parameter="hints"
+        )
     return ((light - far) * (2 / (near - far)) - 1).astype(np.float16)[..., np.newaxis]
 
 
@@ -106,22 +109,22 @@ _DRAWN_WHITE = frozenset(
 """Lines in white on black. Lineart is the other way round: dark lines on white, which the server inverts."""
 
 
-def list_references(hint_images: HintImages | None) -> list[ImageLike]:
+def list_references(hints: HintImages | None) -> list[ImageLike]:
     """The pictures that are given as ``shuffle``, which is another name of the moodboard."""
-    given = _by_kind(hint_images or {})
+    given = _by_kind(hints or {})
     return given.get(ControlInputType.Shuffle, [])
 
 
-def read_hints(hint_images: HintImages | None, case: Case, fit: Fit) -> tuple[tuple[Hint, ...], tuple[str, ...]]:
+def read_hints(hints: HintImages | None, context: Context, fit: Fit) -> tuple[tuple[Hint, ...], tuple[str, ...]]:
     """The hints of ready maps, and warnings about them.
 
     Parameters
     ----------
-    hint_images
+    hints
         One map per kind, under its name or ``ControlInputType``. All are fitted to the canvas. Edges (canny, mlsd,
         softedge) and scribbles are white lines on black, lineart is dark lines on white; depth is white where it is
         near, and stretched to its full range; a pose is a coloured skeleton on black.
-    case
+    context
         The request so far, with its canvas and mask.
     fit
         As for the input image, so that maps of it stay in place.
@@ -133,23 +136,23 @@ def read_hints(hint_images: HintImages | None, case: Case, fit: Fit) -> tuple[tu
     InvalidInputError
         A kind is not known, has several maps or nothing that would look at it, or two maps would travel as one.
     """
-    given = _by_kind(hint_images or {})
+    given = _by_kind(hints or {})
     given.pop(ControlInputType.Shuffle, None)
     maps = {kind: images[0] for kind, images in given.items()}
     for kind in maps:
-        _check_kind(kind, given[kind], case)
+        _check_kind(kind, given[kind], context)
     _check_custom(maps)
-    hints, warnings = [], []
+    built, warnings = [], []
     for kind, image in maps.items():
         pixels = ensure_pixels(image)
-        hints.append(_build_hint(_FORMS[kind], pixels, case, fit))
+        built.append(_build_hint(_FORMS[kind], pixels, context, fit))
         warnings.extend(_judge_polarity(kind, pixels))
-    return tuple(hints), tuple(warnings)
+    return tuple(built), tuple(warnings)
 
 
-def _by_kind(hint_images: HintImages) -> dict[ControlInputType, list[ImageLike]]:
+def _by_kind(hints: HintImages) -> dict[ControlInputType, list[ImageLike]]:
     given: dict[ControlInputType, list[ImageLike]] = {}
-    for name, images in hint_images.items():
+    for name, images in hints.items():
         listed: list[ImageLike] = list(images) if isinstance(images, list | tuple) else [images]  # type: ignore[list-item]
         if listed:
             given.setdefault(_parse_kind(name), []).extend(listed)
@@ -163,63 +166,76 @@ def _parse_kind(name: str | ControlInputType) -> ControlInputType:
         return names[wanted]
     nearest = find_nearest(wanted, names)
     raise UnknownNameError(
-        f"hint_images: there is no kind {wanted!r}. Kinds are {', '.join(names)}.", name=wanted, nearest=nearest
+        f"there is no kind {wanted!r}. Kinds are {', '.join(names)}.", name=wanted, nearest=nearest, parameter="hints"
     )
 
 
-def _check_kind(kind: ControlInputType, images: Sequence[ImageLike], case: Case) -> None:
+def _check_kind(kind: ControlInputType, images: Sequence[ImageLike], context: Context) -> None:
     name = kind.name.lower()
     if kind in _IMAGE_KINDS:
+        also = " and {mask}" * (name == "inpaint")
         raise InvalidInputError(
-            f"hint_images: a control for {name} looks at input_image only{' and mask_image' * (name == 'inpaint')}. "
-            "Give the picture as that."
+            Text(f"a control for {name} looks at {{canvas}} only{also}. Give the picture as that."), parameter="hints"
         )
     if len(images) > 1:
-        raise InvalidInputError(f"hint_images: a server reads one {name} map, {len(images)} were given. Keep one.")
-    if case.facts is None or case.has_unknown_reader or _is_read(kind, case):
+        raise InvalidInputError(
+            f"a server reads one {name} map, {len(images)} were given. Keep one.", parameter="hints"
+        )
+    if context.facts is None or context.has_unknown_reader or _is_read(kind, context):
         return
-    raise InvalidInputError(f"hint_images: no control reads {name} maps{_list_kinds(case)}. {_suggest(name, case)}")
+    raise InvalidInputError(
+        Text(
+            "no control reads {name} maps{kinds}. {advice}",
+            name=name,
+            kinds=_list_kinds(context),
+            advice=_suggest(name, context),
+        ),
+        parameter="hints",
+    )
 
 
-def _is_read(kind: ControlInputType, case: Case) -> bool:
+def _is_read(kind: ControlInputType, context: Context) -> bool:
     name, form = kind.name.lower(), _FORMS[kind]
-    if case.modifier == name and MODEL_HINTS.get(name) == form.hint:
+    if context.modifier == name and MODEL_HINTS.get(name) == form.hint:
         return True
     if kind is ControlInputType.Custom:
-        return any(HintType.Custom in case.list_sources(chosen) for chosen in case.active_controls)
-    return any(case.find_kind(chosen) == name for chosen in case.active_controls)
+        return any(HintType.Custom in context.list_sources(chosen) for chosen in context.active_controls)
+    return any(context.find_kind(chosen) == name for chosen in context.active_controls)
 
 
-def _list_kinds(case: Case) -> str:
-    kinds = dict.fromkeys(f"{chosen.setting.file} reads {case.find_kind(chosen)}" for chosen in case.active_controls)
+def _list_kinds(context: Context) -> str:
+    kinds = dict.fromkeys(
+        f"{chosen.setting.file} reads {context.find_kind(chosen)}" for chosen in context.active_controls
+    )
     return f"; {', '.join(kinds)}" if kinds else ""
 
 
-def _suggest(name: str, case: Case) -> str:
-    catalog = case.installed.catalog
-    fitting = catalog.compatible_controls(case.model) if catalog and case.model else ()
+def _suggest(name: str, context: Context) -> str:
+    fitting = context.list_fitting_controls()
     files = [control.file for control in fitting if control.modifier == name]
     unions = [control.file for control in fitting if control.modifier in {"", "none"}]
     if files:
         return f"Add one to controls: {', '.join(files[:_SHOWN])}."
     if unions:
-        return f"Add {unions[0]} to controls, with input_override {name!r}."
-    return f"Add one for {case.version} models to controls, or leave the map out."
+        return Text("Add {file} to controls, with {input_override} {name!r}.", file=unions[0], name=name)
+    return f"Add one for {context.version} models to controls, or leave the map out."
 
 
 def _check_custom(maps: Mapping[ControlInputType, ImageLike]) -> None:
     custom = [kind.name.lower() for kind in maps if _FORMS[kind].hint is HintType.Custom]
     if len(custom) > 1:
         raise InvalidInputError(
-            f"hint_images: {' and '.join(custom)} travel as one map, of which a server reads a single one for all "
-            "controls. Keep one of them."
+            f"{' and '.join(custom)} travel as one map, of which a server reads a single one for all controls. Keep "
+            f"one "
+            "of them.",
+            parameter="hints",
         )
 
 
-def _build_hint(form: _Form, pixels: Pixels, case: Case, fit: Fit) -> Hint:
-    full = (case.configuration.width, case.configuration.height)
+def _build_hint(form: _Form, pixels: Pixels, context: Context, fit: Fit) -> Hint:
+    full = (context.configuration.width, context.configuration.height)
     # A pose must have the size of the pass that it serves; a server scales all others.
-    sizes = [case.first_pass, full] if form.hint is HintType.Pose and case.first_pass else [full]
+    sizes = [context.first_pass, full] if form.hint is HintType.Pose and context.first_pass else [full]
     tensors = [form.build(_fit_map(pixels, size, fit, form.background)) for size in sizes if size]
     return Hint(form.hint, tuple(HintTensor(tensor) for tensor in tensors))
 

@@ -21,6 +21,11 @@ from drawthings_mcp.wire.catalog import parse_control, parse_lora, parse_model
 
 KNOWN_FILE = "known_models.json"
 
+DEPTH_ESTIMATOR = "depth_anything_v2.0_f16.ckpt"
+"""What a server needs to make a depth map of a picture (protocol §5.3)."""
+EDGE_DETECTOR = "hed_f16.ckpt"
+"""What a server needs to make a scribble or soft edges of a picture (protocol §5.3)."""
+
 _OWN_FILE = "{file}"
 """Stands in a profile for the model's own file, which holds an encoder as well."""
 _UNCURATED_KEYS = ("file", "name", "version", "default_scale", "modifier")

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from typing import Any
 
-from drawthings_mcp.catalog import Catalog, CatalogEntry
+from drawthings_mcp.catalog import CatalogEntry, ServerInventory
 from drawthings_mcp.generation import ImageGenerationConfig
-from drawthings_mcp.planning.known import KnownFiles
+from drawthings_mcp.planning.known import KnownFiles, load_known
 
 REQUIRED_KEYS: Mapping[str, frozenset[str]] = {
     "models": frozenset({"name", "file", "prefix", "version", "upcast_attention", "default_scale"}),
@@ -32,31 +32,26 @@ _DEPENDENCIES = (
 _DEPENDENCY_LISTS = ("additional_clip_encoders", "stage_models")
 
 
-def build_override(
-    configuration: ImageGenerationConfig, catalog: Catalog | None, known: KnownFiles
-) -> dict[str, list[dict[str, Any]]]:
+def build_override(configuration: ImageGenerationConfig, inventory: ServerInventory) -> dict[str, list[dict[str, Any]]]:
     """Specifications of what a configuration names, as far as they are known and the server does not list them.
 
     An override goes before what the server knows itself; hence nothing is sent for what it lists, nor anything that is
-    not whole. Upscalers are built into every server and not among the known files.
-
-    Parameters
-    ----------
-    catalog
-        What the server lists; None when it does not let its models be browsed: then everything known is sent.
+    not whole; to a server that lists nothing, everything known is sent. Upscalers are built into every server and not
+    among the known files.
 
     Returns
     -------
     dict[str, list[dict[str, Any]]]
         For ``GenerationRequest.override``; kinds without entries are absent.
     """
+    known = load_known()
     models = (configuration.model, *_list_stages(configuration.model, known), configuration.refiner_model)
     loras = (lora.file for lora in configuration.loras)
     controls = (control.file for control in configuration.controls)
     chosen = {
-        "models": _choose(models, catalog.models if catalog else (), known.models, known),
-        "loras": _choose(loras, catalog.loras if catalog else (), known.loras, known),
-        "controlNets": _choose(controls, catalog.controls if catalog else (), known.controls, known),
+        "models": _choose(models, inventory.models, known.models, known),
+        "loras": _choose(loras, inventory.loras, known.loras, known),
+        "controlNets": _choose(controls, inventory.controls, known.controls, known),
     }
     return {kind: entries for kind, entries in chosen.items() if entries}
 

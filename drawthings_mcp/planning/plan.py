@@ -1,190 +1,168 @@
-"""A call → the requests that will be sent: mode, model, settings, size, pictures, seeds."""
+"""Parameters, what the server has, and presets → the plan of one call."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from functools import partial
-from typing import TYPE_CHECKING
+from dataclasses import replace
 
-import anyio.to_thread
-
-from drawthings_mcp.catalog import Catalog, Model
+from drawthings_mcp.catalog import ServerInventory
 from drawthings_mcp.errors import InvalidInputError
-from drawthings_mcp.generation import GenerationRequest, ImageGenerationConfig
-from drawthings_mcp.params import GenerateArguments, Mode
-from drawthings_mcp.planning import ComposedRequests, compose_requests, list_warnings
-from drawthings_mcp.planning.abilities import reads_canvas
-from drawthings_mcp.planning.modes import check_mask, check_references, check_text_only
-from drawthings_mcp.planning.offer import Offer
-from drawthings_mcp.planning.selection import Choice, choose
-from drawthings_mcp.planning.settings_merge import Resolution, resolve
-from drawthings_mcp.planning.sizes import Size
-from drawthings_mcp.planning.wording import refusals_reworded, reword
-from drawthings_mcp.presets.collection import read_presets
-from drawthings_mcp.settings import Settings
+from drawthings_mcp.faces import Text
+from drawthings_mcp.generation import ImageGenerationConfig
+from drawthings_mcp.params import Fit, GenerateParams, is_given
+from drawthings_mcp.planning.abilities import check_mask, check_references, check_text_only, reads_canvas
+from drawthings_mcp.planning.compose import Plan, compose
+from drawthings_mcp.planning.guard import list_warnings
+from drawthings_mcp.planning.lookup import build_control, build_lora
+from drawthings_mcp.planning.selection import ModelSelection, select_model
+from drawthings_mcp.planning.settings_merge import MergedSettings, merge_settings
+from drawthings_mcp.presets.collection import PresetCollection
 from drawthings_mcp.tensors.pixels import ensure_pixels
-
-if TYPE_CHECKING:
-    from drawthings_mcp.client.server_client import ServerClient
 
 _SAME_SHAPE = 0.95
 """Proportions that differ by less are the same to the eye; rounding to multiples of 64 makes that much."""
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """Everything that is decided before the first request.
-
-    Attributes
-    ----------
-    notes
-        Sentences for the caller about what was decided or will not be as asked.
-    """
-
-    choice: Choice
-    resolution: Resolution
-    requests: tuple[GenerationRequest, ...]
-    notes: tuple[str, ...] = ()
-
-    @property
-    def mode(self) -> Mode:
-        """What is done."""
-        return self.choice.mode
-
-    @property
-    def model(self) -> Model:
-        """What does it."""
-        return self.choice.model
-
-    @property
-    def size(self) -> Size:
-        """What is rendered, and what of it is kept."""
-        return self.resolution.size
-
-    @property
-    def preset(self) -> str:
-        """Name of the topmost settings that were used; empty when there are none for the model."""
-        return self.choice.settings.name if self.choice.settings else ""
-
-    @property
-    def configuration(self) -> ImageGenerationConfig:
-        """That of the first request; the others differ in the seed only."""
-        return self.requests[0].configuration
-
-
-async def plan_generation(
-    arguments: GenerateArguments, settings: Settings, client: ServerClient, catalog: Catalog | None
-) -> Plan:
-    """Decides everything about a call.
+def plan(params: GenerateParams, inventory: ServerInventory, presets: PresetCollection) -> Plan:
+    """Decides everything about a call. Blocks, since pictures are fitted.
 
     Parameters
     ----------
-    catalog
-        What the server lists; None when it does not let its models be browsed.
+    params
+        Its pictures are pixels or files, no references.
 
     Raises
     ------
+    UnansweredError
+        The server has to be asked about files first.
     UnknownNameError
-        The server lacks something that was named; names the nearest three.
+        The server lacks something that was named; has the nearest three.
     InvalidInputError
         Nothing suits the call, or a server would not survive it or silently do otherwise; says what would do.
     """
-    if not arguments.prompt.strip():
-        raise InvalidInputError("prompt: is empty; say what to make.")
-    presets = await anyio.to_thread.run_sync(read_presets, settings.custom_configs, settings.state_dir)
-    offer = Offer(client, catalog)
-    choice = await choose(arguments, offer, presets)
-    has_controls = _may_have_controls(arguments, choice)
-    has_picture = arguments.has_picture or arguments.mask is not None
-    check_text_only(choice.mode, has_picture=has_picture, has_controls=has_controls)
-    check_references(choice.model, len(arguments.moodboard), has_controls=has_controls)
-    canvas = None if arguments.canvas is None else await anyio.to_thread.run_sync(ensure_pixels, arguments.canvas)
-    check_mask(choice.mode, canvas, has_mask=arguments.mask is not None)
+    if not params.prompt.strip():
+        raise InvalidInputError("is empty; say what to make.", parameter="prompt")
+    selection = select_model(params, inventory, presets)
+    has_controls = _may_have_controls(params, selection)
+    has_mask = is_given(params.mask)
+    check_text_only(selection.mode, has_picture=params.has_picture or has_mask, has_controls=has_controls)
+    check_references(selection.model, len(params.moodboard), has_controls=has_controls)
+    canvas = ensure_pixels(params.canvas) if is_given(params.canvas) else None
+    check_mask(selection.mode, canvas, has_mask=has_mask)
     canvas_size = None if canvas is None else (canvas.shape[1], canvas.shape[0])
-    loras = [offer.build_lora(name, weight) for name, weight in arguments.loras]
-    resolution = resolve(arguments, choice, canvas_size, loras)
-    configuration = await _add_controls(arguments, offer, choice, resolution.configuration)
-    catalog, files = (catalog, None) if catalog is not None else await client.look_up(configuration)
-    compose = partial(
-        compose_requests,
-        arguments.prompt,
-        configuration,
-        negative_prompt=arguments.negative_prompt or choice.negative_prompt,
-        input_image=canvas,
-        mask_image=arguments.mask,
-        moodboard=arguments.moodboard,
-        hint_images={kind: picture for kind, picture, _ in arguments.hints} or None,
-        fit=arguments.fit,
-        catalog=catalog,
-        files=files,
+    settings = merge_settings(
+        params, selection, canvas_size, [build_lora(inventory, name, weight) for name, weight in params.loras]
     )
-    with refusals_reworded(choice.preset):
-        composed = await anyio.to_thread.run_sync(compose)
-    left_open = replace(
-        composed.requests[0], configuration=resolution.inherited, negative_prompt=choice.negative_prompt
+    try:
+        composed = compose(
+            params.prompt,
+            _add_controls(params, inventory, selection, settings.configuration),
+            inventory,
+            negative_prompt=params.negative_prompt or selection.negative_prompt,
+            canvas=canvas,
+            mask=params.mask if has_mask else None,
+            moodboard=params.moodboard,
+            hints={kind: picture for kind, picture, _ in params.hints},
+            fit=params.fit,
+        )
+    except InvalidInputError as error:
+        raise _blame_preset(error, selection) from error
+    return replace(
+        composed,
+        notes=(
+            *selection.notes,
+            *presets.problems,
+            *_explain_crop(canvas_size, settings, params.fit),
+            *_explain_strength(selection, settings, has_controls=has_controls),
+            *_drop_inherited(composed, settings.inherited, selection, inventory),
+        ),
+        size=settings.size,
+        mode=selection.mode,
+        preset=selection.settings.name if selection.settings else "",
+        model=selection.model,
+        origins=settings.origins,
     )
-    warnings = _drop_inherited(composed, left_open, catalog, files)
-    told = (
-        *_explain_crop(canvas_size, resolution, arguments.fit),
-        *_explain_strength(choice, resolution, has_controls=has_controls),
-    )
-    return Plan(choice, resolution, composed.requests, notes=(*choice.notes, *presets.problems, *told, *warnings))
 
 
-def _may_have_controls(arguments: GenerateArguments, choice: Choice) -> bool:
-    settings = choice.preset.configuration if choice.preset else {}
-    return bool(arguments.hints or arguments.configuration.get("controls") or settings.get("controls"))
+def _may_have_controls(params: GenerateParams, selection: ModelSelection) -> bool:
+    settings = selection.preset.configuration if selection.preset else {}
+    return bool(params.hints or params.configuration.get("controls") or settings.get("controls"))
 
 
-async def _add_controls(
-    arguments: GenerateArguments, offer: Offer, choice: Choice, configuration: ImageGenerationConfig
+def _add_controls(
+    params: GenerateParams,
+    inventory: ServerInventory,
+    selection: ModelSelection,
+    configuration: ImageGenerationConfig,
 ) -> ImageGenerationConfig:
     """The controls that read the maps of the call; a configuration that names its controls says so itself."""
-    if not arguments.hints or "controls" in arguments.configuration:
+    if not params.hints or "controls" in params.configuration:
         return configuration
-    controls = [await offer.build_control(kind, weight, choice.model) for kind, _, weight in arguments.hints]
+    controls = [build_control(inventory, kind, weight, selection.model) for kind, _, weight in params.hints]
     return configuration.replace(controls=(*configuration.controls, *controls))
 
 
-def _explain_crop(canvas_size: tuple[int, int] | None, resolution: Resolution, fit: str) -> tuple[str, ...]:
+def _blame_preset(error: InvalidInputError, selection: ModelSelection) -> InvalidInputError:
+    """The error, with the preset that names the file which the error is about."""
+    preset = selection.preset
+    facts = error.problem.facts.values() if isinstance(error.problem, Text) else ()
+    named = {fact for fact in (error.value, *facts) if isinstance(fact, str)}
+    files = preset.files if preset is not None else ()
+    blamed = next((file for file in files if preset and file != preset.model and file in named), None)
+    if preset is None or blamed is None:
+        return error
+    text = Text(
+        "{error} {file} stands in the preset {preset!r}: download it, or name another preset.",
+        error=error,
+        file=blamed,
+        preset=preset.name,
+    )
+    return InvalidInputError(text, value=blamed, nearest=error.nearest)
+
+
+def _explain_crop(canvas_size: tuple[int, int] | None, settings: MergedSettings, fit: Fit) -> tuple[str, ...]:
     """That a preset's size cut something off the canvas; a size of the call is meant to."""
-    size, origin = resolution.size, resolution.origins["width"]
+    size, origin = settings.size, settings.origins["width"]
     if canvas_size is None or fit != "crop" or not origin.startswith("preset"):
         return ()
     change = canvas_size[0] / canvas_size[1] / (size.width / size.height)
     if _SAME_SHAPE < change < 1 / _SAME_SHAPE:
         return ()
     return (
-        f"the canvas was cropped to {size.width}×{size.height}, the size in the preset; image_format, or width and "
-        "height, change that",
+        Text(
+            "the canvas was cropped to {size}, the size in the preset; {image_format}, or {width} and {height}, "
+            "change that",
+            size=f"{size.width}×{size.height}",
+        ),
     )
 
 
-def _explain_strength(choice: Choice, resolution: Resolution, *, has_controls: bool) -> tuple[str, ...]:
+def _explain_strength(selection: ModelSelection, settings: MergedSettings, *, has_controls: bool) -> tuple[str, ...]:
     """That a preset's strength leaves nothing of the canvas; one that the call gives is warned of as any other."""
-    origin = resolution.origins.get("strength", "")
-    if choice.mode != "image2image" or resolution.configuration.strength < 1 or not origin.startswith("preset"):
+    origin = settings.origins.get("strength", "")
+    if selection.mode != "image2image" or settings.configuration.strength < 1 or not origin.startswith("preset"):
         return ()
-    if has_controls or reads_canvas(choice.model.version, choice.model.modifier):
+    if has_controls or reads_canvas(selection.model.version, selection.model.modifier):
         return ()
-    return (f"strength is 1 in {origin}, so that nothing of the canvas is used; give strength, about 0.6",)
+    return (
+        Text(
+            "strength is 1 in {origin}, so that nothing of the canvas is used; give {strength}, about 0.6",
+            origin=origin,
+        ),
+    )
 
 
 def _drop_inherited(
-    composed: ComposedRequests,
-    left_open: GenerationRequest,
-    catalog: Catalog | None,
-    files: Mapping[str, bool] | None,
+    composed: Plan, inherited: ImageGenerationConfig, selection: ModelSelection, inventory: ServerInventory
 ) -> tuple[str, ...]:
     """The warnings that the caller can do something about: not those that preset, mode or recipe bring along.
 
     Parameters
     ----------
-    left_open
-        The request had the call given nothing but prompt and pictures.
+    inherited
+        The configuration had the call given nothing but prompt and pictures.
     """
-    if not composed.warnings:
+    if not composed.notes:
         return ()
-    known = list_warnings(left_open, catalog, files)
-    return tuple(reword(warning) for warning in composed.warnings if warning not in known)
+    left_open = replace(composed.requests[0], configuration=inherited, negative_prompt=selection.negative_prompt)
+    known = list_warnings(left_open, inventory)
+    return tuple(note for note in composed.notes if note not in known)

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import cast
 
-from drawthings_mcp.catalog import Model
+from drawthings_mcp.catalog import Model, ServerInventory
 from drawthings_mcp.errors import InvalidInputError, UnknownNameError
-from drawthings_mcp.params import GenerateArguments, Mode
-from drawthings_mcp.planning.modes import check_mode, check_picture, list_modes
-from drawthings_mcp.planning.offer import Offer, label_file
+from drawthings_mcp.faces import Step, Text
+from drawthings_mcp.params import GenerateParams, GenerationMode
+from drawthings_mcp.planning.abilities import check_mode, check_picture, list_modes
+from drawthings_mcp.planning.lookup import (
+    build_lora,
+    describe_model,
+    find_model_recipe,
+    find_variant,
+    get_model,
+    label_file,
+)
 from drawthings_mcp.presets.collection import PresetCollection
 from drawthings_mcp.presets.mode_table import (
     CUSTOM,
@@ -23,14 +30,14 @@ from drawthings_mcp.presets.mode_table import (
 )
 from drawthings_mcp.presets.preset import Preset, find_family
 
-_FROM_A_PICTURE: tuple[Mode, ...] = ("edit", "image2image")
+_FROM_A_PICTURE: tuple[GenerationMode, ...] = ("edit", "image2image")
 """What ``auto`` means when there is a picture: to edit it, or else to start from it."""
 
 _NEED_A_PICTURE = frozenset({"image2image", "edit", "inpaint"})
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class ModelSelection:
     """What was decided before any setting.
 
     Attributes
@@ -47,7 +54,7 @@ class Choice:
         Sentences for the caller about what was decided otherwise than usual.
     """
 
-    mode: Mode
+    mode: GenerationMode
     model: Model
     model_origin: str
     preset: Preset | None = None
@@ -85,7 +92,7 @@ class Choice:
         return below.negative if below else ""
 
 
-async def choose(arguments: GenerateArguments, offer: Offer, presets: PresetCollection) -> Choice:
+def select_model(params: GenerateParams, inventory: ServerInventory, presets: PresetCollection) -> ModelSelection:
     """Decides mode, model and settings of a call.
 
     Raises
@@ -95,51 +102,54 @@ async def choose(arguments: GenerateArguments, offer: Offer, presets: PresetColl
     InvalidInputError
         Nothing suits the call; says what would do.
     """
-    named, arguments = _read_preset(arguments, presets)
-    asked = _find_asked_model(arguments)
+    named, params = _read_preset(params, presets)
+    asked = _find_asked_model(params)
     family = match_family(asked)
     if not family:
-        model = await _get_asked_model(asked, offer)
-        mode = _choose_mode(arguments, model)
-        choice = Choice(mode, model, "call", named)
+        model = _get_asked_model(asked, inventory)
+        mode = _choose_mode(params, model)
+        selection = ModelSelection(mode, model, "call", named)
     elif named is not None and named.model:
-        model, notes = await _get_model_of(named, offer)
+        model, notes = _get_model_of(named, inventory)
         _check_family(family, named, model)
-        mode = _choose_mode(arguments, model)
-        choice = Choice(mode, model, f"preset {named.name}", named, notes=notes)
+        mode = _choose_mode(params, model)
+        selection = ModelSelection(mode, model, f"preset {named.name}", named, notes=notes)
     else:
-        choice = await _choose_by_family(arguments, family, named, offer, presets)
-    check_mode(choice.model, choice.mode, choice.model_preset)
-    check_picture(choice.mode, has_picture=arguments.has_picture)
-    if arguments.mode == "auto" and arguments.resolved_mode == "edit" and choice.mode == "image2image":
-        choice = replace(choice, notes=(*choice.notes, _explain_start(choice.model)))
-    return _add_recommended(choice, offer, arguments)
+        selection = _choose_by_family(params, family, named, inventory, presets)
+    check_mode(selection.model, selection.mode, selection.model_preset)
+    check_picture(selection.mode, has_picture=params.has_picture)
+    if params.mode == "auto" and params.resolved_mode == "edit" and selection.mode == "image2image":
+        selection = replace(selection, notes=(*selection.notes, _explain_start(selection.model)))
+    return _add_recommended(selection, inventory, params)
 
 
-def _read_preset(arguments: GenerateArguments, presets: PresetCollection) -> tuple[Preset | None, GenerateArguments]:
+def _read_preset(params: GenerateParams, presets: PresetCollection) -> tuple[Preset | None, GenerateParams]:
     """The preset that is named, and the call with what its name says: ``edit.flux`` is for edits with that family.
 
     When none of the user's has the name of a cell, ours is meant.
     """
-    if not arguments.preset.strip():
-        return None, arguments
-    mode, family = parse_mode_name(arguments.preset)
-    is_ours = bool(mode) and presets.find(arguments.preset) is None and bool(list_recipes_for(mode, family))
-    preset = None if is_ours else presets.get(arguments.preset)
-    if mode in _NEED_A_PICTURE and arguments.mode == "auto":
-        arguments = replace(arguments, mode=cast("Mode", mode))
+    if not params.preset.strip():
+        return None, params
+    mode, family = parse_mode_name(params.preset)
+    is_ours = bool(mode) and presets.find(params.preset) is None and bool(list_recipes_for(mode, family))
+    preset = None if is_ours else presets.get(params.preset)
+    if mode in _NEED_A_PICTURE and params.mode == "auto":
+        params = params.replace(mode=mode)
     leaves_model_open = preset is None or not preset.model
-    if mode and leaves_model_open and _find_asked_model(arguments) == "auto" and match_family(family):
-        arguments = replace(arguments, model=family)
-    return preset, arguments
+    if mode and leaves_model_open and _find_asked_model(params) == "auto" and match_family(family):
+        params = params.replace(model=family)
+    return preset, params
 
 
-async def _get_asked_model(asked: str, offer: Offer) -> Model:
+def _get_asked_model(asked: str, inventory: ServerInventory) -> Model:
     try:
-        return await offer.get_model(asked)
+        return get_model(inventory, asked)
     except UnknownNameError as error:
-        error.problem = f"{error} Or name a family: {', '.join(list_families())}."
-        raise
+        raise UnknownNameError(
+            Text("{problem} Or name a family: {families}.", problem=error, families=", ".join(list_families())),
+            name=asked,
+            nearest=error.nearest,
+        ) from error
 
 
 def _check_family(family: str, preset: Preset, model: Model) -> None:
@@ -153,63 +163,68 @@ def _check_family(family: str, preset: Preset, model: Model) -> None:
         )
 
 
-def _find_asked_model(arguments: GenerateArguments) -> str:
-    asked = arguments.model.strip()
+def _find_asked_model(params: GenerateParams) -> str:
+    asked = params.model.strip()
     if asked.lower() not in {"", "auto"}:
         return asked
-    return str(arguments.configuration.get("model") or "auto")
+    return str(params.configuration.get("model") or "auto")
 
 
-async def _choose_by_family(
-    arguments: GenerateArguments, family: str, named: Preset | None, offer: Offer, presets: PresetCollection
-) -> Choice:
-    mode = _choose_mode_of_family(arguments, family, presets)
+def _choose_by_family(
+    params: GenerateParams, family: str, named: Preset | None, inventory: ServerInventory, presets: PresetCollection
+) -> ModelSelection:
+    mode = _choose_mode_of_family(params, family, presets)
     preset = named or presets.find(f"{mode}.{family}", own=True)
     if preset is not None and preset.model:
-        model, notes = await _get_model_of(preset, offer)
-        return Choice(mode, model, f"preset {preset.name}", preset, notes=notes)
+        model, notes = _get_model_of(preset, inventory)
+        return ModelSelection(mode, model, f"preset {preset.name}", preset, notes=notes)
     if family == CUSTOM:
         raise InvalidInputError(_explain_custom(mode, preset, presets))
     if not list_recipes_for(mode, family):
         raise InvalidInputError(explain_gap(family, mode))
-    check_picture(mode, has_picture=arguments.has_picture)
-    loras = _find_fixed_loras(arguments, preset)
-    chosen = await offer.choose_recipe(family, mode, loras)
-    model = offer.describe(chosen.model)
+    check_picture(mode, has_picture=params.has_picture)
+    loras = _find_fixed_loras(params, preset)
+    chosen = find_model_recipe(inventory, family, mode, loras)
+    model = describe_model(inventory, chosen.model)
     notes = _explain_fallback(chosen, _find_best(mode, family, loras))
-    return Choice(mode, model, f"recipe {chosen.recipe.name}", preset, chosen.recipe, notes=notes)
+    return ModelSelection(mode, model, f"recipe {chosen.recipe.name}", preset, chosen.recipe, notes=notes)
 
 
-def _choose_mode(arguments: GenerateArguments, model: Model) -> Mode:
-    mode = arguments.resolved_mode
-    if arguments.mode == "auto" and mode in _FROM_A_PICTURE:
+def _choose_mode(params: GenerateParams, model: Model) -> GenerationMode:
+    mode = params.resolved_mode
+    if params.mode == "auto" and mode in _FROM_A_PICTURE:
         return next((mode for mode in _FROM_A_PICTURE if mode in list_modes(model)), mode)
     return mode
 
 
-def _choose_mode_of_family(arguments: GenerateArguments, family: str, presets: PresetCollection) -> Mode:
-    mode = arguments.resolved_mode
-    if arguments.mode == "auto" and mode in _FROM_A_PICTURE:
+def _choose_mode_of_family(params: GenerateParams, family: str, presets: PresetCollection) -> GenerationMode:
+    mode = params.resolved_mode
+    if params.mode == "auto" and mode in _FROM_A_PICTURE:
         served = (mode for mode in _FROM_A_PICTURE if _serves(family, mode, presets))
         return next(served, mode)
     return mode
 
 
-def _serves(family: str, mode: Mode, presets: PresetCollection) -> bool:
+def _serves(family: str, mode: GenerationMode, presets: PresetCollection) -> bool:
     return bool(list_recipes_for(mode, family)) or presets.find(f"{mode}.{family}", own=True) is not None
 
 
-async def _get_model_of(preset: Preset, offer: Offer) -> tuple[Model, tuple[str, ...]]:
+def _get_model_of(preset: Preset, inventory: ServerInventory) -> tuple[Model, tuple[str, ...]]:
     """The model that a preset names; for ours another precision will do, the user's own are taken at their word."""
     try:
-        return await offer.get_model(preset.model), ()
+        return get_model(inventory, preset.model), ()
     except UnknownNameError as error:
-        variant = None if preset.is_own else await offer.find_variant(preset.model)
+        variant = None if preset.is_own else find_variant(inventory, preset.model)
         if variant is not None:
-            return offer.describe(variant), (f"{preset.model} is not on the server; {variant} was used",)
+            return describe_model(inventory, variant), (f"{preset.model} is not on the server; {variant} was used",)
         raise UnknownNameError(
-            f"The preset {preset.name!r} needs {label_file(preset.model)}, which the server does not have. Download it "
-            "in Draw Things (Settings → Model → Manage), or name an installed model beside the preset.",
+            Text(
+                "The preset {preset!r} needs {file}, which the server does not have. {download:C} (Settings → Model → "
+                "Manage), or name an installed model in addition to the preset.",
+                preset=preset.name,
+                file=label_file(preset.model),
+                download=Step("download"),
+            ),
             name=preset.model,
             nearest=error.nearest,
         ) from error
@@ -227,12 +242,12 @@ def _explain_custom(mode: str, preset: Preset | None, presets: PresetCollection)
     )
 
 
-def _find_fixed_loras(arguments: GenerateArguments, preset: Preset | None) -> frozenset[str] | None:
+def _find_fixed_loras(params: GenerateParams, preset: Preset | None) -> frozenset[str] | None:
     """Files of the LoRAs that the call or a preset puts in place of a recipe's; None when neither does.
 
     Steps and guidance of a recipe that counts on its LoRAs would ruin the picture without them.
     """
-    layers = (Preset("call", arguments.configuration), preset)
+    layers = (Preset("call", params.configuration), preset)
     return next((layer.loras for layer in layers if layer and layer.configuration.get("loras") is not None), None)
 
 
@@ -259,13 +274,13 @@ def _explain_fallback(chosen: UsableRecipe, best: Preset) -> tuple[str, ...]:
     return () if chosen.model == wanted else (f"{wanted} is not on the server; {chosen.model} was used",)
 
 
-def _add_recommended(choice: Choice, offer: Offer, arguments: GenerateArguments) -> Choice:
-    added = {offer.build_lora(name, weight).file for name, weight in arguments.loras}
-    fixed = _find_fixed_loras(arguments, choice.preset)
+def _add_recommended(selection: ModelSelection, inventory: ServerInventory, params: GenerateParams) -> ModelSelection:
+    added = {build_lora(inventory, name, weight).file for name, weight in params.loras}
+    fixed = _find_fixed_loras(params, selection.preset)
     if fixed is None:
-        fixed = choice.recipe.loras if choice.recipe else frozenset()
-    recommended = find_recipe(choice.model.file, choice.model.version, fixed | added)
-    notes = choice.notes
-    if recommended is None and choice.settings is None:
-        notes = (*notes, f"no recommended settings are known for {choice.model.file}; the app's defaults were used")
-    return replace(choice, recommended=recommended, notes=notes)
+        fixed = selection.recipe.loras if selection.recipe else frozenset()
+    recommended = find_recipe(selection.model.file, selection.model.version, fixed | added)
+    notes = selection.notes
+    if recommended is None and selection.settings is None:
+        notes = (*notes, f"no recommended settings are known for {selection.model.file}; the app's defaults were used")
+    return replace(selection, recommended=recommended, notes=notes)

@@ -1,4 +1,4 @@
-"""A choice and a call → one configuration, and where each of its values came from."""
+"""A selection and a call → one configuration, and where each of its values came from."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 from drawthings_mcp.errors import InvalidInputError
 from drawthings_mcp.faces import Text
 from drawthings_mcp.generation import ImageGenerationConfig, LoRAConfig
-from drawthings_mcp.generation.app_json import shorten_float32
-from drawthings_mcp.generation.configuration import check_keys, list_app_keys, parse_app_json
+from drawthings_mcp.generation.configuration import check_keys, parse_app_json
 from drawthings_mcp.limits import MAX_VARIANTS
-from drawthings_mcp.params import GenerateArguments
-from drawthings_mcp.planning.selection import Choice
+from drawthings_mcp.params import GenerateParams
+from drawthings_mcp.planning.compose import DRAWN
+from drawthings_mcp.planning.selection import ModelSelection
 from drawthings_mcp.planning.sizes import Size, fit_to_area, resolve_size
 from drawthings_mcp.presets.layers import DEFAULT, Layer, Merged, join_loras, merge
 from drawthings_mcp.presets.mode_table import find_strength
@@ -23,7 +23,7 @@ _SIDES = ("width", "height")
 
 
 @dataclass(frozen=True, slots=True)
-class Resolution:
+class MergedSettings:
     """The configuration of a call.
 
     Attributes
@@ -41,28 +41,13 @@ class Resolution:
     inherited: ImageGenerationConfig
     origins: dict[str, str]
 
-    def list_rows(self) -> list[tuple[str, Any, str]]:
-        """Key in the app's JSON, value and origin of every setting."""
-        data = self.configuration.to_app_json()
-        keys = list_app_keys()
-        return [(key, _shorten(value), self.origins.get(keys[key], DEFAULT)) for key, value in data.items()]
 
-
-def _shorten(value: Any) -> Any:
-    """Numbers as somebody would write them; the app's JSON has every digit of a 32-bit float."""
-    if isinstance(value, list):
-        return [_shorten(item) for item in value]
-    if isinstance(value, dict):
-        return {key: _shorten(item) for key, item in value.items()}
-    return shorten_float32(value) if isinstance(value, float) else value
-
-
-def resolve(
-    arguments: GenerateArguments,
-    choice: Choice,
+def merge_settings(
+    params: GenerateParams,
+    selection: ModelSelection,
     canvas_size: tuple[int, int] | None,
     loras: Sequence[LoRAConfig],
-) -> Resolution:
+) -> MergedSettings:
     """Call over preset over what the mode wants over recipe over what is recommended over the app's defaults.
 
     Parameters
@@ -77,63 +62,63 @@ def resolve(
     InvalidInputError
         A value is not allowed; says whose it is.
     """
-    call, given = _read_call(arguments)
-    below = _list_layers(choice, has_negative_prompt=bool(arguments.negative_prompt or choice.own_negative_prompt))
+    call, given = _read_call(params)
+    below = _list_layers(selection, has_negative_prompt=bool(params.negative_prompt or selection.own_negative_prompt))
     merged = merge([call, *below])
-    size, size_origins = _resolve_size(arguments, choice, canvas_size)
-    fixed = {"model": choice.model.file, "width": size.rendered[0], "height": size.rendered[1], "name": ""}
+    size, size_origins = _resolve_size(params, selection, canvas_size)
+    fixed = {"model": selection.model.file, "width": size.rendered[0], "height": size.rendered[1], "name": ""}
     inherited = ImageGenerationConfig(**{**merge(below).fields, **fixed})
     if loras:
         merged.fields["loras"] = join_loras(merged.fields.get("loras", ()), loras)
         merged.origins["loras"] = _join_origins(merged, "loras")
     # Presets often carry the seed they were saved with, which would make every picture the same.
-    seed = arguments.seed if arguments.seed >= 0 else given.seed
-    variants = _count_variants(arguments, given)
+    seed = params.seed if params.seed >= 0 else given.seed
+    variants = _count_variants(params, given)
     fields = {**merged.fields, **fixed, "seed": seed, "batch_size": 1, "batch_count": variants}
     origins = {
         **merged.origins,
         **size_origins,
-        "model": choice.model_origin,
-        "seed": "call" if seed >= 0 else "drawn for each picture",
+        "model": selection.model_origin,
+        "seed": "call" if seed >= 0 else DRAWN,
         "batch_size": "one picture per pass",
         "batch_count": "call" if variants != 1 else DEFAULT,
     }
-    return Resolution(size, ImageGenerationConfig(**fields), inherited, origins)
+    return MergedSettings(size, ImageGenerationConfig(**fields), inherited, origins)
 
 
-def _read_call(arguments: GenerateArguments) -> tuple[Layer, ImageGenerationConfig]:
+def _read_call(params: GenerateParams) -> tuple[Layer, ImageGenerationConfig]:
     """What the call sets, and the same on top of the app's defaults."""
-    check_keys(arguments.configuration)
+    check_keys(params.configuration)
     given = {
-        "steps": arguments.steps,
-        "guidance_scale": arguments.guidance_scale,
-        "sampler": arguments.sampler or None,
-        "strength": arguments.strength,
+        "steps": params.steps,
+        "guidance_scale": params.guidance_scale,
+        "sampler": params.sampler or None,
+        "strength": params.strength,
     }
     named: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     ImageGenerationConfig(**named)
     try:
-        fields = parse_app_json(arguments.configuration)
+        fields = parse_app_json(params.configuration)
         whole = ImageGenerationConfig(**fields)
     except InvalidInputError as error:
         raise InvalidInputError(Text("{error}", error=error), parameter="configuration") from error
     return Layer("call", {**fields, **named}), whole
 
 
-def _list_layers(choice: Choice, *, has_negative_prompt: bool) -> list[Layer]:
+def _list_layers(selection: ModelSelection, *, has_negative_prompt: bool) -> list[Layer]:
     """What lies below the call, topmost first."""
-    strength = find_strength(choice.mode)
-    preset = _read_layer("preset", choice.preset)
+    strength = find_strength(selection.mode)
+    preset = _read_layer("preset", selection.preset)
     # What ships with us is for every mode alike; in a preset of the user's own each value is meant.
-    is_own = choice.preset is not None and choice.preset.is_own
+    is_own = selection.preset is not None and selection.preset.is_own
     return [
         preset if is_own else Layer("preset", {}),
         Layer("mode", {"strength": strength} if strength is not None else {}),
         # Recipes for SDXL blank the negative prompt; one that was asked for must not be lost.
         Layer("negative prompt", {"zero_negative_prompt": False} if has_negative_prompt else {}),
         preset,
-        _read_layer("recipe", choice.recipe),
-        _read_layer("recommended", choice.recommended),
+        _read_layer("recipe", selection.recipe),
+        _read_layer("recommended", selection.recommended),
     ]
 
 
@@ -146,47 +131,48 @@ def _join_origins(merged: Merged, name: str) -> str:
     return f"{below} + call" if below and below != "call" else "call"
 
 
-def _count_variants(arguments: GenerateArguments, given: ImageGenerationConfig) -> int:
+def _count_variants(params: GenerateParams, given: ImageGenerationConfig) -> int:
     """Those of the call. Presets often carry the batch they were saved with, which nobody asked for here."""
-    if arguments.variants != 1:
-        return arguments.variants
+    if params.variants != 1:
+        return params.variants
     count = given.batch_count * given.batch_size
     if count > MAX_VARIANTS:
         raise InvalidInputError(
-            f"configuration: batchCount and batchSize make {count} pictures, a call makes at most {MAX_VARIANTS}."
+            f"batchCount and batchSize make {count} pictures, a call makes at most {MAX_VARIANTS}.",
+            parameter="configuration",
         )
     return count
 
 
 def _resolve_size(
-    arguments: GenerateArguments, choice: Choice, canvas_size: tuple[int, int] | None
+    params: GenerateParams, selection: ModelSelection, canvas_size: tuple[int, int] | None
 ) -> tuple[Size, dict[str, str]]:
     """The size, and where each side came from."""
-    side = choice.model.native_side
+    side = selection.model.native_side
     width, height = (
-        arguments.width or _read_side(arguments, "width"),
-        arguments.height or _read_side(arguments, "height"),
+        params.width or _read_side(params, "width"),
+        params.height or _read_side(params, "height"),
     )
-    below = merge(_list_sizes(choice, canvas_size))
+    below = merge(_list_sizes(selection, canvas_size))
     default = (below.fields["width"], below.fields["height"])
-    size = resolve_size(default, side, arguments.image_format, width, height)
-    is_given = arguments.image_format or width or height
+    size = resolve_size(default, side, params.image_format, width, height)
+    is_given = params.image_format or width or height
     return size, dict.fromkeys(_SIDES, "call") if is_given else below.origins
 
 
-def _read_side(arguments: GenerateArguments, name: str) -> int | None:
+def _read_side(params: GenerateParams, name: str) -> int | None:
     """A side in the configuration of the call as it was written: it need not be a multiple of 64."""
-    return int(float(arguments.configuration.get(name) or 0)) or None
+    return int(float(params.configuration.get(name) or 0)) or None
 
 
-def _list_sizes(choice: Choice, canvas_size: tuple[int, int] | None) -> list[Layer]:
+def _list_sizes(selection: ModelSelection, canvas_size: tuple[int, int] | None) -> list[Layer]:
     """Where sides come from when the call gives none, topmost first; the last has both."""
-    side = choice.model.native_side
-    ours = [_pick_sides("recipe", choice.recipe), _pick_sides("recommended", choice.recommended)]
-    preset = _pick_sides("preset", choice.preset)
+    side = selection.model.native_side
+    ours = [_pick_sides("recipe", selection.recipe), _pick_sides("recommended", selection.recommended)]
+    preset = _pick_sides("preset", selection.preset)
     if canvas_size is not None:
         # Our settings are for any picture, hence follow its shape; a size in the user's own preset is meant.
-        is_meant = choice.preset is not None and choice.preset.is_own
+        is_meant = selection.preset is not None and selection.preset.is_own
         ours = [Layer("canvas", dict(zip(_SIDES, fit_to_area(*canvas_size, side), strict=True)))]
         preset = preset if is_meant else Layer("preset", {})
     return [preset, *ours, Layer("native size of the model", dict.fromkeys(_SIDES, side))]

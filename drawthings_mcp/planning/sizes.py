@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from drawthings_mcp.errors import InvalidInputError
+from drawthings_mcp.faces import Text
 from drawthings_mcp.limits import MAX_SIDE, MIN_SIDE, UNIT
 from drawthings_mcp.params import ImageFormat
 
@@ -71,8 +72,14 @@ def resolve_size(
     for name, side in (("width", width), ("height", height)):
         if not MIN_SIDE <= side <= MAX_SIDE:
             raise InvalidInputError(
-                f"{name}: would be {side} at this shape, allowed are {MIN_SIDE} to {MAX_SIDE}. "
-                "Give both width and height."
+                Text(
+                    "would be {side} at this shape, allowed are {least} to {most}. Give both {width} and {height}.",
+                    side=side,
+                    least=MIN_SIDE,
+                    most=MAX_SIDE,
+                ),
+                parameter=name,
+                value=side,
             )
     return Size(width, height)
 

@@ -14,9 +14,9 @@ from drawthings_mcp.server.completion import add_completion
 from drawthings_mcp.server.lazy_server import LazyServer
 from drawthings_mcp.server.session import Session
 from drawthings_mcp.settings import APP_NAME, Settings
-from drawthings_mcp.studio.background import background_tasks
 from drawthings_mcp.studio.preloading import list_loads
 from drawthings_mcp.studio.studio import HEARTBEAT_SECONDS, open_studio
+from drawthings_mcp.tasks import background_tasks
 
 INSTRUCTIONS = """\
 Makes pictures on the user's own machine with Draw Things.

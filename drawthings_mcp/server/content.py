@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from drawthings_mcp.server.face import MCP
-from drawthings_mcp.studio.results import FoundPictures, GenerationResult, MadePicture, SavedVariant
+from drawthings_mcp.studio.describe import describe_origin
+from drawthings_mcp.studio.results import FoundPictures, GenerationResult, MadePicture, SavedImage
 
 MAX_TEXT = 800
 """Characters of the text block of a result with pictures."""
@@ -25,13 +26,15 @@ def describe_generation(result: GenerationResult, budget: str) -> str:
     budget
         The line that says what is shown.
     """
-    family = f", {result.family}" if result.family else ""
+    plan = result.plan
+    family = f", {plan.family}" if plan.family else ""
+    c = plan.configuration
     return join_lines(
         [*([f"from {', '.join(result.sources)}"] if result.sources else []), *_describe_variants(result.variants)],
         budget,
         [
-            f"{result.mode} with {result.model_file} ({result.model_name}{family}); preset {result.preset or 'none'}",
-            f"{result.steps} steps, guidance {result.guidance_scale:g}, {result.sampler}",
+            f"{plan.mode} with {plan.model.file} ({plan.model.name}{family}); preset {plan.preset or 'none'}",
+            f"{c.steps} steps, guidance {c.guidance_scale:g}, {c.sampler.display_name}",
             _describe_time(result),
             *describe_notes(result.notes),
         ],
@@ -58,7 +61,8 @@ def _take_lines(lines: Sequence[str], room: int) -> list[str]:
 
 def describe_made(made: MadePicture, operation: str, budget: str) -> str:
     """What was made of which pictures, and where it is."""
-    detail = f"{_describe_size(made.picture.size)}, {operation} of {' '.join(made.sources)}"
+    sources = " ".join(parent.id for parent in made.picture.parents)
+    detail = f"{_describe_size(made.picture.size)}, {operation} of {sources}"
     files = _describe_files([(made.picture.id, made.picture.path, detail)])
     return join_lines(files, budget, describe_notes(made.notes))
 
@@ -66,28 +70,29 @@ def describe_made(made: MadePicture, operation: str, budget: str) -> str:
 def describe_found(found: FoundPictures, verdict: str, budget: str) -> str:
     """Which pictures these are, where, and how they came about; first the outcome of a vision check, if any."""
     rows = [(picture.id, picture.path, _describe_size(picture.size)) for picture in found.pictures]
-    stories = [f"{picture.id}: {picture.story}" for picture in found.pictures if picture.story]
+    stories = [f"{picture.id}: {story}" for picture in found.pictures if (story := describe_origin(picture))]
     before = [*filter(None, [verdict]), *_describe_files(rows)]
     return join_lines(before, budget, [*stories, *describe_notes(found.notes)])
 
 
-def _describe_variants(variants: Sequence[SavedVariant]) -> list[str]:
+def _describe_variants(variants: Sequence[SavedImage]) -> list[str]:
     return _describe_files(
         [
-            (variant.id or "without id", variant.path, f"{_describe_size(variant.size)} seed {variant.seed}")
+            (variant.record.id or "without id", variant.path, f"{_describe_size(variant.size)} seed {variant.seed}")
             for variant in variants
         ]
     )
 
 
-def _describe_files(rows: Sequence[tuple[str, Path, str]]) -> list[str]:
+def _describe_files(rows: Sequence[tuple[str, Path | None, str]]) -> list[str]:
     """A line for each id, path and detail; what lies in one folder is listed below it when the paths are long."""
     lines = [f"{label}: {path} {detail}" for label, path, detail in rows]
     if len(rows) < 2 or sum(map(len, lines)) <= MAX_TEXT // 2:
         return lines
     grouped = []
-    for folder, files in itertools.groupby(rows, lambda row: row[1].parent):
-        grouped += [f"in {folder}:", *(f"{label}: {path.name} {detail}" for label, path, detail in files)]
+    for folder, files in itertools.groupby(rows, lambda row: row[1].parent if row[1] else None):
+        names = ((label, path.name if path else "", detail) for label, path, detail in files)
+        grouped += [f"in {folder}:", *(f"{label}: {name} {detail}" for label, name, detail in names)]
     return grouped
 
 
@@ -106,7 +111,7 @@ def _describe_time(result: GenerationResult) -> str:
 
 
 def _describe_rendering(result: GenerationResult) -> str:
-    width, height = result.rendered_size
+    width, height = result.plan.size.rendered
     if result.variants[0].size == (width, height):
         return ""
     change = "upscaled" if result.variants[0].size[0] > width else "cropped"

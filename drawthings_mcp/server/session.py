@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -11,7 +11,7 @@ from anyio.abc import TaskGroup
 from mcp.server.mcpserver import Context
 from mcp.types import CallToolResult, TextContent
 
-from drawthings_mcp.attachments.policy import PreviewMode
+from drawthings_mcp.params import PreviewMode
 from drawthings_mcp.server.content import describe_generation
 from drawthings_mcp.server.viewer import ChatClient, Viewer
 from drawthings_mcp.studio.heartbeat import Report
@@ -105,14 +105,16 @@ async def answer_render(
     if not is_done:
         return CallToolResult(content=[TextContent(text=_describe_job(job))])
     render = job.get_result()
-    return await viewer.show(
+    shown = await viewer.show(
         client,
         partial(describe_generation, render.result),
         inputs=render.result.inputs,
-        outputs=render.result.pictures,
+        outputs=render.result.variants,
         preview=render.preview,
         started=started,
     )
+    job.keep(replace(render, result=render.result.without_pixels()))
+    return shown
 
 
 def _describe_job(job: Job[Render]) -> str:

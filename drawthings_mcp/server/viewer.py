@@ -13,8 +13,9 @@ import anyio.to_thread
 from mcp.types import CallToolResult, ImageContent, TextContent
 
 from drawthings_mcp.attachments.budget import AttachmentPlan, Showable, Slot, describe_budget, plan_attachments
-from drawthings_mcp.attachments.policy import Policy, PreviewMode, find_policy
+from drawthings_mcp.attachments.policy import Policy, find_policy
 from drawthings_mcp.errors import InvalidInputError
+from drawthings_mcp.params import PreviewMode
 from drawthings_mcp.server.content import MAX_TEXT
 from drawthings_mcp.server.face import MCP
 

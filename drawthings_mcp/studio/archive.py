@@ -1,8 +1,7 @@
-"""The catalog of a studio, made sound at the first call that needs it."""
+"""The catalog of a studio, checked and repaired at the first call that needs it."""
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 
 import anyio
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Archive:
-    """Gives the catalog, checking and mending it when it is first asked for."""
+    """Gives the catalog."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -25,10 +24,10 @@ class Archive:
         self._catalog: ImageCatalog | None = None
 
     async def open(self) -> OpenedCatalog:
-        """The catalog; what had to be mended is told once.
+        """The catalog; what had to be repaired is reported once.
 
         A catalog that cannot be used is no reason not to make pictures: it is given as it is, with the reason, and
-        tried again at the next call. One that was lost or damaged since is mended: numbered from 1 again, ids would
+        tried again at the next call. One that was lost or damaged since is rebuilt: numbered from 1 again, ids would
         be given twice.
         """
         from drawthings_mcp.library.catalog import ImageCatalog
@@ -37,9 +36,10 @@ class Archive:
         async with self._opening:
             if self._catalog is not None and not await anyio.to_thread.run_sync(self._catalog.is_lost):
                 return OpenedCatalog(self._catalog)
-            prepare = partial(open_catalog, self._settings.state_dir, [self._settings.output_dir])
             try:
-                opened = await anyio.to_thread.run_sync(prepare)
+                opened = await anyio.to_thread.run_sync(
+                    open_catalog, self._settings.state_dir, [self._settings.output_dir]
+                )
             except StorageError:
                 # Said with each picture that gets no id.
                 return OpenedCatalog(ImageCatalog(self._settings.state_dir))

@@ -13,12 +13,12 @@ import anyio
 from anyio.abc import TaskGroup, TaskStatus
 
 from drawthings_mcp.errors import ServerError, ServerUnreachableError
+from drawthings_mcp.faces import Text
 from drawthings_mcp.settings import DEMO_SERVER, Settings
-from drawthings_mcp.studio.background import load_room
 
 if TYPE_CHECKING:
-    from drawthings_mcp.catalog import Catalog
-    from drawthings_mcp.client.server_client import ServerClient, ServerInfo
+    from drawthings_mcp.catalog import ServerInventory
+    from drawthings_mcp.client.server_client import ServerClient
 
 _DEMO_STEP_SECONDS = 0.05
 """Slow enough to watch the progress, fast enough for a first try."""
@@ -32,21 +32,16 @@ class Connection:
     ----------
     address
         As the user wrote it.
-    info
-        What the server said of itself when it was last asked.
+    inventory
+        What the server has, as of when it was last asked.
     scope
         Ends the client when cancelled.
     """
 
     client: ServerClient
     address: str
-    info: ServerInfo
+    inventory: ServerInventory
     scope: anyio.CancelScope
-
-    @property
-    def catalog(self) -> Catalog | None:
-        """What the server lists; None when it does not let its models be browsed."""
-        return self.info.catalog
 
 
 class ServerConnection:
@@ -86,7 +81,7 @@ class ServerConnection:
                     self._drop(current)
                     return await self._connect()
             return await self.greet(fresh=False)
-        self._connection = replace(current, info=info)
+        self._connection = replace(current, inventory=info.take_inventory())
         return self._connection
 
     def _drop(self, connection: Connection) -> None:
@@ -103,8 +98,15 @@ class ServerConnection:
                 failures[address] = error
         if len(failures) == 1:
             raise next(iter(failures.values()))
-        reasons = "\n".join(f"{address}: {error}" for address, error in failures.items())
-        raise ServerUnreachableError(f"None of {len(failures)} servers can be used.\n{reasons}")
+        lines = [Text("{address}: {error}", address=address, error=error) for address, error in failures.items()]
+        template = "".join(f"\n{{line{number}}}" for number in range(len(lines)))
+        raise ServerUnreachableError(
+            Text(
+                "None of {count} servers can be used." + template,
+                count=len(lines),
+                **{f"line{number}": line for number, line in enumerate(lines)},
+            )
+        )
 
     async def _open(self, address: str) -> Connection:
         scope = anyio.CancelScope()
@@ -114,7 +116,7 @@ class ServerConnection:
         except BaseException:
             scope.cancel()
             raise
-        self._connection = Connection(client, address, info, scope)
+        self._connection = Connection(client, address, info.take_inventory(), scope)
         return self._connection
 
     async def _keep_client(
@@ -127,13 +129,15 @@ class ServerConnection:
                 await anyio.sleep_forever()
 
     async def _enter_client(self, address: str, stack: AsyncExitStack) -> ServerClient:
-        client_room = await load_room("client.server_client")
+        from drawthings_mcp.client.server_client import ServerClient
+
         tls, ca_file = self._settings.tls, self._settings.ca_file
         if address == DEMO_SERVER:
-            simulator_room = await load_room("simulator")
-            simulator = await stack.enter_async_context(simulator_room.Simulator(step_seconds=_DEMO_STEP_SECONDS))
+            from drawthings_mcp.simulator import Simulator
+
+            simulator = await stack.enter_async_context(Simulator(step_seconds=_DEMO_STEP_SECONDS))
             address, tls, ca_file = simulator.address, "off", None
-        client: ServerClient = client_room.ServerClient(
+        client = ServerClient(
             address,
             tls=tls,
             ca_file=ca_file,

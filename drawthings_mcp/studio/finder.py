@@ -66,10 +66,12 @@ class Finder:
         catalog = await self._gallery.open_catalog()
 
         def draw() -> Path:
-            from drawthings_mcp.studio.transforming import keep_sheet
+            from drawthings_mcp.studio.transform import keep_sheet
 
             labelled = [(hit.id, hit.source) for hit in page.hits if hit.is_shown]
-            return keep_sheet(labelled, catalog, self._settings.state_dir).path
+            record = keep_sheet(labelled, catalog, self._settings.state_dir)
+            assert record.path is not None
+            return record.path
 
         return await anyio.to_thread.run_sync(draw)
 

@@ -7,21 +7,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import anyio.to_thread
 
 from drawthings_mcp.errors import DrawThingsError, InvalidImageError, StorageError
 from drawthings_mcp.settings import Settings
 from drawthings_mcp.studio.archive import Archive
-from drawthings_mcp.studio.background import load_room
-from drawthings_mcp.studio.lineage import tell_story
-from drawthings_mcp.studio.results import FoundPictures, MadePicture, Original, Picture
+from drawthings_mcp.studio.results import FoundPictures, MadePicture, Original
 
 if TYPE_CHECKING:
     from drawthings_mcp.library.catalog import ImageCatalog
+    from drawthings_mcp.library.records import ImageRecord
     from drawthings_mcp.references.policy import ImportPolicy
-    from drawthings_mcp.studio.transforming import TransformArguments
+    from drawthings_mcp.studio.transform import TransformParams
 
 _MIME_TYPES: Mapping[str, str] = {"JPEG": "image/jpeg", "MPO": "image/jpeg", "HEIF": "image/heic"}
 """Formats whose media type is not their name in lower case."""
@@ -33,7 +32,7 @@ class Gallery:
     Parameters
     ----------
     reads_anywhere
-        Whether paths may lead out of the input folders: for a person at a shell, who may read what they may read.
+        Whether paths may lead out of the input folders: for a person at a shell.
     """
 
     def __init__(self, settings: Settings, archive: Archive, *, reads_anywhere: bool) -> None:
@@ -63,23 +62,21 @@ class Gallery:
         from drawthings_mcp.references.resolve import resolve_reference
 
         catalog, policy = await self.open_catalog(), await self.build_policy()
-        found: dict[str, Picture] = {}
+        found: dict[str, ImageRecord] = {}
         notes: list[str] = []
         for reference in references:
             resolved = await resolve_reference(reference, catalog, policy)
             record = resolved.record
             # Some pictures are recorded without a size: those that were found, and those of damaged catalogs.
-            size = (record.width, record.height) if record.width else await self._measure(record)
-            assert record.path is not None  # a reference is not resolved before its file is there
-            found[record.id] = Picture(record.id, record.path, size, tell_story(record))
+            found[record.id] = record if record.width else await self._measure(record)
             notes += resolved.notes
         return FoundPictures(tuple(found.values()), tuple(dict.fromkeys(notes)))
 
-    async def _measure(self, record: Any) -> tuple[int, int]:
+    async def _measure(self, record: ImageRecord) -> ImageRecord:
         from drawthings_mcp.library.originals import read_pixels
 
         pixels = await anyio.to_thread.run_sync(read_pixels, record)
-        return pixels.shape[1], pixels.shape[0]
+        return replace(record, width=pixels.shape[1], height=pixels.shape[0])
 
     async def read_original(self, image_id: str, max_bytes: int) -> Original:
         """The file of a picture as it was recorded.
@@ -105,8 +102,7 @@ class Gallery:
                         f"{record.id} has {size / 1e6:.0f} MB, too many for a message; read "
                         f"image://{record.id}/preview, or open the file {record.path}."
                     )
-                data: bytes = file.read()
-            return data
+                return file.read()
 
         mime_type = _MIME_TYPES.get(record.format, f"image/{record.format.lower() or 'png'}")
         return Original(record.id, await anyio.to_thread.run_sync(read), mime_type)
@@ -119,7 +115,7 @@ class Gallery:
             return []
         return [record.id for record in records]
 
-    async def transform(self, arguments: TransformArguments) -> MadePicture:
+    async def transform(self, params: TransformParams) -> MadePicture:
         """Makes a picture from others without a server, and keeps it as ``iN``.
 
         Raises
@@ -127,11 +123,11 @@ class Gallery:
         DrawThingsError
             A reference leads nowhere, or the operation cannot be done; says what can.
         """
-        room = await load_room("studio.transforming")
-        found = await self.find(arguments.images)
-        make = partial(room.make, arguments, found.pictures, await self.open_catalog(), self._settings.state_dir)
-        made: Picture = await anyio.to_thread.run_sync(make)
-        return MadePicture(made, tuple(picture.id for picture in found.pictures), found.notes)
+        from drawthings_mcp.studio.transform import make
+
+        found = await self.find(params.images)
+        work = partial(make, params, found.pictures, await self.open_catalog(), self._settings.state_dir)
+        return MadePicture(await anyio.to_thread.run_sync(work), found.notes)
 
     async def remember_previews(self, previews: Sequence[tuple[str, bytes]]) -> None:
         """Notes what a preview shows, to know it again when a client gives it back as a file of its own."""

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 import anyio
 
-from drawthings_mcp.studio.background import background_tasks
+from drawthings_mcp.tasks import background_tasks
 
 Report = Callable[[float, str], Awaitable[None]]
 """Takes the share of the whole call that is done, 0 to 1, and a message."""

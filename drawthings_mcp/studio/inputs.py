@@ -2,93 +2,70 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import anyio.to_thread
 
 from drawthings_mcp.errors import DrawThingsError
 from drawthings_mcp.library.catalog import ImageCatalog
 from drawthings_mcp.library.originals import read_pixels
-from drawthings_mcp.library.records import Parent, ParentRole
-from drawthings_mcp.params import GenerateArguments
+from drawthings_mcp.library.records import ImageRecord, Parent, ParentRole
+from drawthings_mcp.params import GenerateParams
 from drawthings_mcp.references.policy import ImportPolicy
 from drawthings_mcp.references.resolve import resolve_reference
-from drawthings_mcp.studio.lineage import list_sources
-from drawthings_mcp.studio.results import Picture
-
-if TYPE_CHECKING:
-    from drawthings_mcp.tensors.pixels import ImageLike
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True)
 class Inputs:
     """What a call starts from.
 
     Attributes
     ----------
-    arguments
-        Those of the call, with pixels in place of references.
     pictures
-        The library's pictures among them, each once, in the order of the call: canvas, moodboard, mask, maps.
+        The library's pictures, each once, by id, in the order of the call: canvas, moodboard, mask, maps.
     parents
         Which picture was what; pictures that were given as pixels have no id and are left out.
     notes
         Sentences about what the caller might not expect.
     """
 
-    arguments: GenerateArguments
-    pictures: tuple[Picture, ...] = ()
-    parents: tuple[Parent, ...] = ()
-    notes: tuple[str, ...] = ()
-
-    @property
-    def sources(self) -> tuple[str, ...]:
-        """``canvas a1``, ``moodboard a2 v3``: each role once."""
-        return list_sources(self.parents)
+    pictures: dict[str, ImageRecord] = field(default_factory=dict)
+    parents: list[Parent] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
-async def resolve_inputs(arguments: GenerateArguments, catalog: ImageCatalog, policy: ImportPolicy) -> Inputs:
-    """Follows the references of a call: texts; pictures that are given as such are left as they are.
+async def resolve_inputs(
+    params: GenerateParams, catalog: ImageCatalog, policy: ImportPolicy
+) -> tuple[GenerateParams, Inputs]:
+    """The call with pixels in place of references, and what they are; pictures that are given as such are left.
 
     Raises
     ------
     DrawThingsError
-        A reference leads nowhere, or to what cannot be used; names the argument.
+        A reference leads nowhere, or to what cannot be used; names the parameter.
     """
-    reader = _Reader(catalog, policy)
-    canvas = await reader.read("canvas", arguments.canvas)
-    moodboard = [await reader.read("moodboard", picture) for picture in arguments.moodboard]
-    mask = await reader.read("mask", arguments.mask)
-    hints = [(kind, await reader.read("control", picture), weight) for kind, picture, weight in arguments.hints]
-    return Inputs(
-        replace(arguments, canvas=canvas, moodboard=tuple(moodboard), mask=mask, hints=tuple(hints)),
-        tuple(reader.pictures.values()),
-        tuple(reader.parents),
-        tuple(dict.fromkeys(reader.notes)),
-    )
+    inputs = Inputs()
 
-
-class _Reader:
-    def __init__(self, catalog: ImageCatalog, policy: ImportPolicy) -> None:
-        self._catalog = catalog
-        self._policy = policy
-        self.pictures: dict[str, Picture] = {}
-        self.parents: list[Parent] = []
-        self.notes: list[str] = []
-
-    async def read(self, role: ParentRole, picture: ImageLike | None) -> Any:
-        if not isinstance(picture, str):
+    async def read(role: ParentRole, picture: Any) -> Any:
+        if not isinstance(picture, str) or not picture:
             return picture
         try:
-            resolved = await resolve_reference(picture, self._catalog, self._policy)
+            resolved = await resolve_reference(picture, catalog, policy)
             pixels = await anyio.to_thread.run_sync(read_pixels, resolved.record)
         except DrawThingsError as error:
-            error.about(role)
+            error.about("hints" if role == "control" else role)
             raise
-        record = resolved.record
-        assert record.path is not None  # read_pixels refuses what has no file
-        self.pictures[record.id] = Picture(record.id, record.path, (pixels.shape[1], pixels.shape[0]))
-        self.parents.append(Parent(role, record.id))
-        self.notes += resolved.notes
+        record = replace(resolved.record, width=pixels.shape[1], height=pixels.shape[0])
+        inputs.pictures[record.id] = record
+        inputs.parents.append(Parent(role, record.id))
+        inputs.notes += [note for note in resolved.notes if note not in inputs.notes]
         return pixels
+
+    resolved = params.replace(
+        canvas=await read("canvas", params.canvas),
+        moodboard=tuple([await read("moodboard", picture) for picture in params.moodboard]),
+        mask=await read("mask", params.mask),
+        hints=tuple([(kind, await read("control", picture), weight) for kind, picture, weight in params.hints]),
+    )
+    return resolved, inputs

@@ -12,6 +12,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from drawthings_mcp.errors import DrawThingsError, UnknownNameError
+from drawthings_mcp.faces import Step, Text
 from drawthings_mcp.studio.heartbeat import Report
 
 ResultT = TypeVar("ResultT")
@@ -95,6 +96,10 @@ class Job(Generic[ResultT]):
         assert self._result is not None
         return self._result
 
+    def keep(self, result: ResultT) -> None:
+        """Keeps this in place of the result, once that was shown."""
+        self._result = result
+
     async def _report(self, fraction: float, message: str) -> None:
         self.fraction, self.message = fraction, message
         if self.listener is not None:
@@ -139,8 +144,13 @@ class Jobs(Generic[ResultT]):
             running = [known.id for known in self._jobs.values() if not known.is_done]
             there = f"Running: {', '.join(running)}." if running else "None is running."
             raise UnknownNameError(
-                f"There is no job {job_id!r} in this session. {there} Pictures of earlier jobs are saved: latest, or "
-                "search_images.",
+                Text(
+                    "There is no job {job!r} in this session. {there} Pictures of earlier jobs are saved: latest, or "
+                    "{search}.",
+                    job=job_id,
+                    there=there,
+                    search=Step("search"),
+                ),
                 name=job_id,
                 nearest=running,
             )

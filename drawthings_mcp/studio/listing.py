@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from functools import partial
 
 import anyio.to_thread
 
-from drawthings_mcp.catalog import Catalog, CatalogEntry, Control, Embedding, LoRA, Model, Upscaler, find_entry
+from drawthings_mcp.catalog import (
+    Catalog,
+    CatalogEntry,
+    Control,
+    Embedding,
+    LoRA,
+    Model,
+    ServerInventory,
+    Upscaler,
+    find_entry,
+)
 from drawthings_mcp.limits import UNIT
-from drawthings_mcp.planning import load_known
-from drawthings_mcp.planning.modes import describe_abilities, list_modes
+from drawthings_mcp.planning.abilities import describe_abilities, list_modes
+from drawthings_mcp.planning.known import load_known
 from drawthings_mcp.presets.collection import PresetCollection, read_presets
 from drawthings_mcp.presets.mode_table import choose_variant, list_recipes, match_family, parse_mode_name
 from drawthings_mcp.presets.preset import Preset, PresetSource, find_family
@@ -43,8 +54,10 @@ async def list_catalog(
         Keep what belongs to a family, and what serves a mode.
     """
     presets = await anyio.to_thread.run_sync(read_presets, settings.custom_configs, settings.state_dir)
-    catalog = connection.catalog
-    known = catalog or await _ask_for_known_files(connection, presets)
+    inventory = connection.inventory
+    known = inventory.catalog
+    if known is None:
+        known = await connection.client.work_out(inventory, partial(_describe_known, inventory, presets))
     family = match_family(family) or family
     sections = _SECTIONS.values() if kind == "all" else [_SECTIONS[kind]]
     rows = [row for section in sections for row in section(known, presets) if _matches(row, query, family, mode)]
@@ -53,16 +66,15 @@ async def list_catalog(
         total=len(rows),
         offset=offset,
         server=connection.address,
-        browsing=catalog is not None,
+        browsing=inventory.catalog is not None,
         notes=presets.problems if kind in {"presets", "all"} else (),
     )
 
 
-async def _ask_for_known_files(connection: Connection, presets: PresetCollection) -> Catalog:
+def _describe_known(inventory: ServerInventory, presets: PresetCollection) -> Catalog:
+    """A catalog of those files of recipes and presets that a server turns out to have."""
     variants = {file for recipe in list_recipes() for file in recipe.checkpoint.files}
-    wanted = sorted(variants.union(*(preset.files for preset in presets.presets)))
-    existing = await connection.client.files_exist(wanted)
-    files = frozenset(file for file, there in existing.items() if there)
+    files = frozenset(inventory.list_existing(sorted(variants.union(*(preset.files for preset in presets.presets)))))
     models = {model.file: model for recipe in list_recipes() for model in _list_known_models(recipe, files)}
     return Catalog(models=tuple(models.values()), files=files)
 

@@ -36,14 +36,14 @@ def _load_library() -> object:
 
 
 def _load_planning() -> object:
-    from drawthings_mcp.planning.plan import plan_generation
+    from drawthings_mcp.planning.plan import plan
 
-    return plan_generation
+    return plan
 
 
 def _load_saving() -> object:
     from drawthings_mcp.studio.inputs import resolve_inputs
-    from drawthings_mcp.studio.run import run_plan
+    from drawthings_mcp.studio.render import run_plan
 
     return resolve_inputs, run_plan
 

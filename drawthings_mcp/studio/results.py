@@ -2,37 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    pass
+    from pathlib import Path
 
+    import numpy as np
+    from numpy.typing import NDArray
 
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """A picture of the library.
-
-    Attributes
-    ----------
-    id
-        Media id such as ``a1``.
-    size
-        Width and height in pixels, upright.
-    story
-        How it came about; empty when nothing is known, or told elsewhere.
-    """
-
-    id: str
-    path: Path
-    size: tuple[int, int]
-    story: str = ""
-
-    @property
-    def source(self) -> Path:
-        """What shows it."""
-        return self.path
+    from drawthings_mcp.library.records import ImageRecord, Parent
+    from drawthings_mcp.planning.compose import Plan
+    from drawthings_mcp.tensors.pixels import ImageLike
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,22 +27,15 @@ class FoundPictures:
         Sentences about what the caller might not expect.
     """
 
-    pictures: tuple[Picture, ...]
+    pictures: tuple[ImageRecord, ...]
     notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class MadePicture:
-    """A picture that was made from others without a server.
+    """A picture that was made from others without a server; the others are its parents."""
 
-    Attributes
-    ----------
-    sources
-        Ids of the others, in order.
-    """
-
-    picture: Picture
-    sources: tuple[str, ...]
+    picture: ImageRecord
     notes: tuple[str, ...] = ()
 
 
@@ -74,88 +49,90 @@ class Original:
 
 
 @dataclass(frozen=True, slots=True)
-class SavedVariant:
-    """One picture on disk.
+class SavedImage:
+    """One generated picture on disk.
 
     Attributes
     ----------
-    id
-        Media id such as ``v3``; empty when the catalog could not be written, which a note then says.
-    size
-        Width and height in pixels of the file.
+    record
+        Its id is empty when the catalog could not be written, which a note then says.
+    pixels
+        ``(H, W, C)`` uint8, to make previews of; None once the result was shown.
     """
 
-    id: str
-    path: Path
-    size: tuple[int, int]
-    seed: int
+    record: ImageRecord
+    pixels: NDArray[np.uint8] | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def id(self) -> str:
+        """Media id such as ``v3``; the name of the file when it has none."""
+        return self.record.id or self.path.stem
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        assert self.record.path is not None
+        return self.record.path
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels of the file."""
+        return self.record.size
+
+    @property
+    def seed(self) -> int:
+        """The one that was used."""
+        assert self.record.seed is not None
+        return self.record.seed
+
+    @property
+    def source(self) -> ImageLike:
+        """What shows it."""
+        return self.path if self.pixels is None else self.pixels
 
 
 @dataclass(frozen=True, slots=True)
 class GenerationResult:
-    """Everything there is to say about one call.
+    """What came of one call.
 
     Attributes
     ----------
+    plan
+        What was sent.
     inputs
         The library's pictures that it started from.
-    sources
-        What they were to it: ``canvas a1``, ``moodboard a2 v3``.
-    rendered_size
-        Width and height that were rendered; larger than the files when they were cropped.
+    parents
+        What they were to it.
     simulated
         Whether the simulator drew the pictures.
     notes
         Sentences about what was decided for the caller and what went wrong on the side.
     """
 
-    variants: tuple[SavedVariant, ...]
-    mode: str
-    model_file: str
-    model_name: str
-    family: str
-    preset: str
-    steps: int
-    guidance_scale: float
-    sampler: str
-    rendered_size: tuple[int, int]
+    plan: Plan
+    variants: tuple[SavedImage, ...]
     seconds: float
     server: str
     simulated: bool = False
-    inputs: tuple[Picture, ...] = ()
-    sources: tuple[str, ...] = ()
+    inputs: tuple[ImageRecord, ...] = ()
+    parents: tuple[Parent, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property
-    def pictures(self) -> tuple[Picture, ...]:
-        """The variants; one that got no id goes by its file's name."""
-        return tuple(Picture(one.id or one.path.stem, one.path, one.size) for one in self.variants)
+    def sources(self) -> tuple[str, ...]:
+        """``canvas a1``, ``moodboard a2 v3``: each role once."""
+        return list_sources(self.parents)
+
+    def without_pixels(self) -> GenerationResult:
+        """The same for keeping: pictures are in memory only until they are shown."""
+        return replace(self, variants=tuple(replace(image, pixels=None) for image in self.variants))
 
 
-@dataclass(frozen=True, slots=True)
-class DryRun:
-    """What a call would do.
-
-    Attributes
-    ----------
-    size, rendered_size
-        Width and height in pixels of the file, and of what is rendered for it.
-    settings
-        Key in the app's JSON, value and origin of every setting.
-    """
-
-    prompt: str
-    negative_prompt: str
-    mode: str
-    model_file: str
-    model_name: str
-    family: str
-    preset: str
-    size: tuple[int, int]
-    rendered_size: tuple[int, int]
-    sampler: str
-    settings: tuple[tuple[str, Any, str], ...]
-    notes: tuple[str, ...] = ()
+def list_sources(parents: Sequence[Parent]) -> tuple[str, ...]:
+    """``canvas a1``, ``moodboard a2 v3``: each role once."""
+    roles = dict.fromkeys(parent.role for parent in parents)
+    ids = {role: [parent.id for parent in parents if parent.role == role] for role in roles}
+    return tuple(f"{role} {' '.join(names)}" for role, names in ids.items())
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,4 @@
-"""Cheap work on pixels without a server: crops, sizes, masks, comparisons.
-
-Owns the operations and the words in which they refuse. Pure: pictures in, pixels out; files and ids are others'.
+"""Work on pictures without a server: crops, sizes, masks, comparisons, kept as ``iN``.
 
 A box is left, top, right, bottom: pixels, or shares of width and height when all four are at most 1.
 """
@@ -8,14 +6,21 @@ A box is left, top, right, bottom: pixels, or shares of width and height when al
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import TypeAlias
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from drawthings_mcp.attachments.sheet import compose_sheet
 from drawthings_mcp.errors import InvalidImageError, InvalidInputError
+from drawthings_mcp.library.catalog import ImageCatalog
+from drawthings_mcp.library.originals import save_made
+from drawthings_mcp.library.records import ImageRecord, Parent
+from drawthings_mcp.library.recovery import MADE_FOLDER
 from drawthings_mcp.limits import MAX_SIDE
 from drawthings_mcp.tensors.fitting import fit_pixels
 from drawthings_mcp.tensors.pixels import ImageLike, ensure_pixels
@@ -30,6 +35,32 @@ MAX_PICTURES = 25
 _COMPARED_EDGE = 2048
 """Longest side of a comparison: two pictures of the usual size side by side."""
 _SHEET_EDGE = 1024
+
+Operation = Literal[
+    "crop", "resize", "mask_rectangle", "mask_from_alpha", "invert_mask", "side_by_side", "contact_sheet"
+]
+
+
+@dataclass(frozen=True, slots=True)
+class TransformParams:
+    """One call.
+
+    Attributes
+    ----------
+    images
+        References; one, but two for ``side_by_side`` and several for ``contact_sheet``.
+    boxes
+        Left, top, right, bottom, in pixels or as shares; one for ``crop``, any number for ``mask_rectangle``.
+    long_edge, width, height
+        Pixels, for ``resize``.
+    """
+
+    operation: Operation
+    images: tuple[str, ...]
+    boxes: tuple[tuple[float, ...], ...] = ()
+    long_edge: int | None = None
+    width: int | None = None
+    height: int | None = None
 
 
 def crop(picture: ImageLike, box: Box) -> Pixels:
@@ -66,7 +97,7 @@ def resize(
     size = _find_size(_measure(pixels), long_edge, width, height)
     for name, side in zip(("width", "height"), size, strict=True):
         if not 1 <= side <= MAX_SIDE:
-            raise InvalidInputError(f"{name}: would be {side}, must be from 1 to {MAX_SIDE}.")
+            raise InvalidInputError(f"would be {side}, must be from 1 to {MAX_SIDE}.", parameter=name)
     return fit_pixels(pixels, size, "stretch")
 
 
@@ -85,7 +116,7 @@ def mask_rectangle(picture: ImageLike, boxes: Sequence[Box]) -> Pixels:
     """
     size = _measure(ensure_pixels(picture))
     if not 1 <= len(boxes) <= MAX_BOXES:
-        raise InvalidInputError(f"boxes: from 1 to {MAX_BOXES} rectangles make a mask, got {len(boxes)}.")
+        raise InvalidInputError(f"from 1 to {MAX_BOXES} rectangles make a mask, got {len(boxes)}.", parameter="boxes")
     inside = np.zeros((size[1], size[0]), np.bool_)
     for box in boxes:
         left, top, right, bottom = _find_box(box, size)
@@ -136,7 +167,9 @@ def contact_sheet(pictures: Sequence[Labelled]) -> Pixels:
         There are fewer than 2 or more than 25.
     """
     if not 2 <= len(pictures) <= MAX_PICTURES:
-        raise InvalidInputError(f"images: a contact sheet shows 2 to {MAX_PICTURES} pictures, got {len(pictures)}.")
+        raise InvalidInputError(
+            f"a contact sheet shows 2 to {MAX_PICTURES} pictures, got {len(pictures)}.", parameter="images"
+        )
     return np.asarray(compose_sheet(pictures, _SHEET_EDGE))
 
 
@@ -148,22 +181,23 @@ def _find_box(box: Box, size: tuple[int, int]) -> tuple[int, int, int, int]:
     """Whole pixels of a box that lies inside a picture."""
     width, height = size
     if len(box) != 4 or not all(math.isfinite(edge) for edge in box):
-        raise InvalidInputError(f"boxes: each is left, top, right, bottom, got {list(box)}.")
+        raise InvalidInputError(f"each is left, top, right, bottom, got {list(box)}.", parameter="boxes")
     scales = (width, height, width, height) if max(box) <= 1 else (1, 1, 1, 1)
     edges = [edge * scale for edge, scale in zip(box, scales, strict=True)]
     left, top, right, bottom = map(round, edges)
     is_inside = min(edges) >= 0 and edges[2] <= width and edges[3] <= height
     if not (is_inside and left < right and top < bottom):
         raise InvalidInputError(
-            f"boxes: {list(box)} has no pixel, or some outside of the picture; left and right are from 0 to {width}, "
-            f"top and bottom from 0 to {height}, or all from 0 to 1 as shares."
+            f"{list(box)} has no pixel, or some outside of the picture; left and right are from 0 to {width}, top and "
+            f"bottom from 0 to {height}, or all from 0 to 1 as shares.",
+            parameter="boxes",
         )
     return left, top, right, bottom
 
 
 def _find_size(size: tuple[int, int], long_edge: int | None, width: int | None, height: int | None) -> tuple[int, int]:
     if (long_edge is None) == (width is None and height is None):
-        raise InvalidInputError("resize: takes long_edge, or width, or height, or width and height together.")
+        raise InvalidInputError("resize takes long_edge, or width, or height, or width and height together.")
     if width is not None and height is not None:
         return width, height
     choices = ((long_edge, max(size)), (width, size[0]), (height, size[1]))
@@ -175,3 +209,97 @@ def _find_size(size: tuple[int, int], long_edge: int | None, width: int | None, 
 
 def _draw_mask(inside: NDArray[np.bool_]) -> Pixels:
     return np.repeat(np.where(inside, np.uint8(255), np.uint8(0))[..., np.newaxis], 3, axis=2)
+
+
+_PRINT_EDGE = 2048
+"""Longest side of a sheet for a person's screen."""
+
+Make: TypeAlias = Callable[[TransformParams, Sequence[ImageRecord]], Pixels]
+
+
+def make(
+    params: TransformParams, pictures: Sequence[ImageRecord], catalog: ImageCatalog, state_dir: Path
+) -> ImageRecord:
+    """Makes and keeps the picture. Blocks.
+
+    Raises
+    ------
+    InvalidInputError
+        The operation wants other params; says which.
+    """
+    least, most = _COUNTS.get(params.operation, (1, 1))
+    if not least <= len(pictures) <= most:
+        wanted = f"{least}" if least == most else f"{least} to {most}"
+        raise InvalidInputError(
+            f"{params.operation} takes {wanted} different images, got {len(pictures)}.", parameter="images"
+        )
+    pixels = _OPERATIONS[params.operation](params, pictures)
+    return _keep(pixels, params.operation, [picture.id for picture in pictures], catalog, state_dir)
+
+
+def keep_sheet(labelled: Sequence[tuple[str, ImageLike]], catalog: ImageCatalog, state_dir: Path) -> ImageRecord:
+    """A labelled sheet of pictures that may have no files of their own. Blocks."""
+    pixels = np.asarray(compose_sheet(labelled, _PRINT_EDGE))
+    return _keep(pixels, "contact_sheet", [name for name, _ in labelled], catalog, state_dir)
+
+
+def _keep(
+    pixels: Pixels, operation: str, sources: Sequence[str], catalog: ImageCatalog, state_dir: Path
+) -> ImageRecord:
+    parents = tuple(Parent("source", name) for name in sources)
+    folder = state_dir / MADE_FOLDER
+    image_id = catalog.reserve("i", folder)
+    extra = {"id": image_id, "operation": operation, "parents": parents}
+    saved = save_made(pixels, folder, f"{image_id}_{operation}", extra=extra)
+    return catalog.add(
+        "i",
+        saved.path,
+        reserved=image_id,
+        created=datetime.now().astimezone(),
+        width=pixels.shape[1],
+        height=pixels.shape[0],
+        sha256=saved.sha256,
+        size_bytes=saved.size_bytes,
+        format=saved.format,
+        parents=parents,
+    )
+
+
+def _crop_one(params: TransformParams, pictures: Sequence[ImageRecord]) -> Pixels:
+    if len(params.boxes) != 1:
+        raise InvalidInputError(
+            f"crop takes one box, left, top, right, bottom; got {len(params.boxes)}.", parameter="boxes"
+        )
+    return crop(_get_path(pictures[0]), params.boxes[0])
+
+
+def _resize_one(params: TransformParams, pictures: Sequence[ImageRecord]) -> Pixels:
+    return resize(_get_path(pictures[0]), long_edge=params.long_edge, width=params.width, height=params.height)
+
+
+def _compare(_: TransformParams, pictures: Sequence[ImageRecord]) -> Pixels:
+    left, right = pictures
+    return side_by_side((left.id, _get_path(left)), (right.id, _get_path(right)))
+
+
+def _get_path(picture: ImageRecord) -> Path:
+    if picture.path is None:
+        raise InvalidImageError(f"{picture.id} has no file of its own.")
+    return picture.path
+
+
+_COUNTS: Mapping[Operation, tuple[int, int]] = {
+    "side_by_side": (2, 2),
+    "contact_sheet": (2, MAX_PICTURES),
+}
+"""Pictures that an operation takes; one when it is not listed."""
+
+_OPERATIONS: Mapping[Operation, Make] = {
+    "crop": _crop_one,
+    "resize": _resize_one,
+    "mask_rectangle": lambda params, pictures: mask_rectangle(_get_path(pictures[0]), params.boxes),
+    "mask_from_alpha": lambda _, pictures: mask_from_alpha(_get_path(pictures[0])),
+    "invert_mask": lambda _, pictures: invert_mask(_get_path(pictures[0])),
+    "side_by_side": _compare,
+    "contact_sheet": lambda _, pictures: contact_sheet([(image.id, _get_path(image)) for image in pictures]),
+}

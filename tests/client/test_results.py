@@ -7,7 +7,7 @@ import pytest
 from drawthings_mcp.api.results import list_result_configurations
 from drawthings_mcp.generation import ImageGenerationConfig, SeedMode, list_batch_seeds
 from drawthings_mcp.limits import MAX_SEED
-from drawthings_mcp.planning import list_passes
+from drawthings_mcp.planning.compose import list_passes
 
 
 def test_each_pass_begins_with_the_seed_after_the_last_image_of_the_one_before() -> None:

@@ -16,7 +16,8 @@ from PIL import Image
 
 from drawthings_mcp.errors import InvalidImageError
 from drawthings_mcp.generation import GenerationRequest, ImageGenerationConfig, LoRAConfig
-from drawthings_mcp.planning import ComposedRequests, compose_requests
+from drawthings_mcp.planning.compose import Plan
+from drawthings_mcp.planning.compose import compose as compose_plan
 from drawthings_mcp.tensors.fitting import Fit, fit_pixels
 from drawthings_mcp.wire.request import build_request
 
@@ -25,9 +26,9 @@ GENERATE, REPAINT, KEEP, KEEP_UNLESS_MARKED = 1, 2, 3, 0
 SD = "sd_v1.5_f16.ckpt"
 
 
-def compose(width: int = 128, height: int = 128, **given: Any) -> ComposedRequests:
+def compose(width: int = 128, height: int = 128, **given: Any) -> Plan:
     config = {"model": SD, "strength": 0.6, **given.pop("config", {})}
-    return compose_requests("a fox", ImageGenerationConfig(width=width, height=height, **config), **given)
+    return compose_plan("a fox", ImageGenerationConfig(width=width, height=height, **config), **given)
 
 
 def request(*args: Any, **given: Any) -> GenerationRequest:
@@ -48,7 +49,7 @@ def mask(*args: Any, **given: Any) -> Pixels:
 
 
 def test_a_picture_of_the_right_size_travels_as_it_is(picture: Callable[..., Pixels]) -> None:
-    assert np.array_equal(canvas(input_image=picture()), picture())
+    assert np.array_equal(canvas(canvas=picture()), picture())
 
 
 def test_a_picture_may_be_a_path_or_bytes_or_a_pillow_image(picture: Callable[..., Pixels], tmp_path: Path) -> None:
@@ -58,37 +59,37 @@ def test_a_picture_may_be_a_path_or_bytes_or_a_pillow_image(picture: Callable[..
     path = tmp_path / "picture.png"
     path.write_bytes(data.getvalue())
     for form in (path, str(path), data.getvalue(), drawn):
-        assert np.array_equal(canvas(input_image=form), picture())
+        assert np.array_equal(canvas(canvas=form), picture())
 
 
 def test_a_picture_is_turned_upright_before_it_is_fitted(sideways: bytes) -> None:
-    upright = canvas(128, 192, input_image=sideways)
+    upright = canvas(128, 192, canvas=sideways)
     # Red grew rightwards as it was stored.
     assert upright[5, 64, 0] < 20 < 230 < upright[-5, 64, 0]
 
 
 def test_a_wide_picture_is_cropped_around_its_middle_by_default(picture: Callable[..., Pixels]) -> None:
-    cropped = canvas(input_image=picture(256, 128))
+    cropped = canvas(canvas=picture(256, 128))
     assert np.array_equal(cropped, picture(256, 128)[:, 64:192])
 
 
 def test_a_wide_picture_can_be_padded(picture: Callable[..., Pixels]) -> None:
-    padded = canvas(input_image=picture(256, 128), fit="pad")
+    padded = canvas(canvas=picture(256, 128), fit="pad")
     assert np.unique(padded[:32]).tolist() == [128]
     assert padded[32:96, 0, 0].max() < 10
 
 
 def test_a_wide_picture_can_be_stretched(picture: Callable[..., Pixels]) -> None:
-    stretched = canvas(input_image=picture(256, 128), fit="stretch")
+    stretched = canvas(canvas=picture(256, 128), fit="stretch")
     assert stretched[64, 0, 0] < 3 < 252 < stretched[64, -1, 0]
 
 
 def test_padding_an_opaque_picture_makes_no_mask(picture: Callable[..., Pixels]) -> None:
-    assert request(input_image=picture(256, 128), fit="pad").mask is None
+    assert request(canvas=picture(256, 128), fit="pad").mask is None
 
 
 def test_white_is_repainted_and_black_is_kept(picture: Callable[..., Pixels], half: Callable[..., Pixels]) -> None:
-    classes = mask(input_image=picture(), mask_image=half())
+    classes = mask(canvas=picture(), mask=half())
     assert np.unique(classes[:, :64]).tolist() == [KEEP_UNLESS_MARKED]
     assert np.unique(classes[:, 64:]).tolist() == [REPAINT]
 
@@ -98,7 +99,7 @@ def test_a_mask_of_the_pictures_size_stays_in_place(
     fit: Fit, picture: Callable[..., Pixels], half: Callable[..., Pixels]
 ) -> None:
     size = (320, 192)
-    classes = mask(256, 128, input_image=picture(*size), mask_image=half(*size), fit=fit)
+    classes = mask(256, 128, canvas=picture(*size), mask=half(*size), fit=fit)
     # Where the picture's own right half lies: red is beyond its middle there.
     fitted = fit_pixels(np.dstack([picture(*size), np.full(size[::-1], 255, np.uint8)]), (256, 128), fit)
     is_right = (fitted[..., 0] >= 128) & (fitted[..., 3] == 255)
@@ -106,52 +107,52 @@ def test_a_mask_of_the_pictures_size_stays_in_place(
 
 
 def test_a_mask_of_the_canvas_size_is_not_fitted(picture: Callable[..., Pixels], half: Callable[..., Pixels]) -> None:
-    classes = mask(input_image=picture(512, 128), mask_image=half(128, 128))
+    classes = mask(canvas=picture(512, 128), mask=half(128, 128))
     assert np.array_equal(classes == REPAINT, half(128, 128)[..., 0] == 255)
 
 
 def test_a_mask_of_any_other_size_is_refused(picture: Callable[..., Pixels], half: Callable[..., Pixels]) -> None:
     with pytest.raises(InvalidImageError, match="is 64x64; it must have the size of input_image, 256x128, or the size"):
-        compose(input_image=picture(256, 128), mask_image=half(64, 64))
+        compose(canvas=picture(256, 128), mask=half(64, 64))
 
 
 def test_a_mask_without_white_is_refused(picture: Callable[..., Pixels]) -> None:
     with pytest.raises(InvalidImageError, match="black all over"):
-        compose(input_image=picture(), mask_image=np.zeros((128, 128), np.uint8))
+        compose(canvas=picture(), mask=np.zeros((128, 128), np.uint8))
 
 
 def test_a_mask_whose_white_is_cropped_away_is_refused(picture: Callable[..., Pixels]) -> None:
     levels = np.zeros((128, 512), np.uint8)
     levels[:, :32] = 255
     with pytest.raises(InvalidImageError, match="nothing white is left of it once the picture is fitted by 'crop'"):
-        compose(input_image=picture(512, 128), mask_image=levels)
-    assert (mask(input_image=picture(512, 128), mask_image=levels, fit="pad") == REPAINT).any()
+        compose(canvas=picture(512, 128), mask=levels)
+    assert (mask(canvas=picture(512, 128), mask=levels, fit="pad") == REPAINT).any()
 
 
 def test_a_mask_without_a_picture_is_refused(half: Callable[..., Pixels]) -> None:
-    with pytest.raises(InvalidImageError, match="masks the input image, of which there is none"):
-        compose(mask_image=half())
+    with pytest.raises(InvalidImageError, match="masks a canvas, of which there is none"):
+        compose(mask=half())
 
 
 def test_clear_parts_are_painted_and_that_is_said(clear_left: Pixels) -> None:
-    composed = compose(input_image=clear_left)
+    composed = compose(canvas=clear_left)
     (sent,) = composed.requests
     assert sent.mask is not None
     assert sent.canvas is not None
     assert np.unique(sent.mask[:, :64]).tolist() == [GENERATE]
     assert np.unique(sent.mask[:, 64:]).tolist() == [KEEP]
     assert np.unique(sent.canvas[:, :64]).tolist() == [128]
-    assert "Parts of input_image are clear: they are painted, all else is kept" in composed.warnings[0]
+    assert "Parts of input_image are clear: they are painted, all else is kept" in composed.notes[0]
 
 
 def test_what_padding_adds_to_a_picture_with_clear_parts_is_painted(clear_left: Pixels) -> None:
-    assert np.unique(mask(256, 128, input_image=clear_left, fit="pad")[:, :64]).tolist() == [GENERATE]
+    assert np.unique(mask(256, 128, canvas=clear_left, fit="pad")[:, :64]).tolist() == [GENERATE]
 
 
 def test_a_mask_and_clear_parts_both_count(clear_left: Pixels) -> None:
     levels = np.zeros((128, 128), np.uint8)
     levels[:64] = 255
-    classes = mask(input_image=clear_left, mask_image=levels)
+    classes = mask(canvas=clear_left, mask=levels)
     assert np.unique(classes[:, :64]).tolist() == [GENERATE]
     assert np.unique(classes[:64, 64:]).tolist() == [REPAINT]
     # Class 0 would be repainted beside class 1 alone, so what is kept says so.
@@ -160,7 +161,7 @@ def test_a_mask_and_clear_parts_both_count(clear_left: Pixels) -> None:
 
 def test_a_picture_that_is_clear_all_over_is_refused() -> None:
     with pytest.raises(InvalidImageError, match="input_image: is clear all over"):
-        compose(input_image=np.zeros((128, 128, 4), np.uint8))
+        compose(canvas=np.zeros((128, 128, 4), np.uint8))
 
 
 @pytest.mark.parametrize(
@@ -174,9 +175,9 @@ def test_a_picture_that_is_clear_all_over_is_refused() -> None:
     ],
 )
 def test_clear_parts_become_grey_where_masks_do_nothing_for_them(config: dict[str, Any], clear_left: Pixels) -> None:
-    composed = compose(input_image=clear_left, config=config)
+    composed = compose(canvas=clear_left, config=config)
     assert composed.requests[0].mask is None
-    assert "clear; they become grey" in composed.warnings[0]
+    assert "clear; they become grey" in composed.notes[0]
 
 
 @settings(max_examples=60, deadline=None)
@@ -193,8 +194,8 @@ def test_any_picture_becomes_a_request_that_can_be_built(
     width: int, height: int, columns: int, rows: int, fit: Fit, channels: int, is_masked: bool
 ) -> None:
     pixels = np.full((height, width, channels), 200, np.uint8)
-    given: dict[str, Any] = {"mask_image": np.full((height, width), 255, np.uint8)} if is_masked else {}
-    sent = request(columns * 64, rows * 64, input_image=pixels, fit=fit, **given)
+    given: dict[str, Any] = {"mask": np.full((height, width), 255, np.uint8)} if is_masked else {}
+    sent = request(columns * 64, rows * 64, canvas=pixels, fit=fit, **given)
     assert sent.canvas is not None
     assert sent.canvas.shape == (rows * 64, columns * 64, 3)
     assert (sent.mask is not None) >= is_masked
@@ -210,7 +211,7 @@ def test_nothing_that_is_opaque_and_unmarked_is_ever_repainted(alpha: int, level
     levels = np.zeros((128, 128), np.uint8)
     levels[:32] = level
     levels[0, 0] = 255
-    classes = mask(input_image=pixels, mask_image=levels)
+    classes = mask(canvas=pixels, mask=levels)
     kept = classes[32:, 64:] & 7
     present = {int(value) for value in np.unique(classes & 7)}
     # Class 0 is kept beside class 2 unless 1 and 3 occur as well (protocol §4.2).

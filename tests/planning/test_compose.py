@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from drawthings_mcp.catalog import Catalog
+from drawthings_mcp.catalog import Catalog, ServerInventory
 from drawthings_mcp.errors import InvalidImageError
 from drawthings_mcp.generation import (
     ControlNetConfig,
@@ -22,7 +22,10 @@ from drawthings_mcp.generation import (
     list_batch_seeds,
 )
 from drawthings_mcp.limits import MAX_SEED
-from drawthings_mcp.planning import build_override, compose_requests, list_files, list_passes, load_known
+from drawthings_mcp.planning.compose import compose as compose_plan
+from drawthings_mcp.planning.compose import list_passes
+from drawthings_mcp.planning.guard import list_files
+from drawthings_mcp.planning.overrides import build_override
 from drawthings_mcp.tensors.layout import pixels_to_tensor
 
 Pixels = NDArray[np.uint8]
@@ -35,14 +38,14 @@ def config(model: str = KLEIN, **fields: Any) -> ImageGenerationConfig:
 
 
 def references(*moodboard: Pixels, width: int = 128, height: int = 128) -> list[NDArray[np.floating]]:
-    (sent,) = compose_requests("a fox", config(width=width, height=height), moodboard=moodboard).requests
+    (sent,) = compose_plan("a fox", config(width=width, height=height), moodboard=moodboard).requests
     (hint,) = sent.hints
     assert hint.type is HintType.Shuffle
     return [item.tensor for item in hint.tensors]
 
 
 def test_each_pass_begins_with_the_seed_after_the_last_image_of_the_one_before() -> None:
-    sent = compose_requests("a fox", config(seed=7, batch_count=3, batch_size=2), negative_prompt="fog").requests
+    sent = compose_plan("a fox", config(seed=7, batch_count=3, batch_size=2), negative_prompt="fog").requests
     seeds = list_batch_seeds(7, 6)
     assert [one.configuration.seed for one in sent] == [seeds[0], seeds[2], seeds[4]]
     assert {(one.configuration.batch_count, one.prompt, one.negative_prompt) for one in sent} == {(1, "a fox", "fog")}
@@ -55,7 +58,7 @@ def test_a_seed_of_minus_one_is_drawn_anew_each_time() -> None:
 
 
 def test_all_passes_share_their_pictures(picture: Callable[..., Pixels]) -> None:
-    sent = compose_requests("x", config(batch_count=2), input_image=picture(), moodboard=[picture()]).requests
+    sent = compose_plan("x", config(batch_count=2), canvas=picture(), moodboard=[picture()]).requests
     assert sent[0].canvas is sent[1].canvas
     assert sent[0].hints is sent[1].hints
 
@@ -82,8 +85,8 @@ def test_clear_parts_of_a_moodboard_picture_become_grey(clear_left: Pixels) -> N
 
 
 def test_pictures_given_as_shuffle_follow_the_moodboard(picture: Callable[..., Pixels]) -> None:
-    (sent,) = compose_requests(
-        "x", config(), moodboard=[picture(64, 64)], hint_images={"shuffle": [picture(32, 32), picture(16, 16)]}
+    (sent,) = compose_plan(
+        "x", config(), moodboard=[picture(64, 64)], hints={"shuffle": [picture(32, 32), picture(16, 16)]}
     ).requests
     (hint,) = sent.hints
     assert [item.tensor.shape[0] for item in hint.tensors] == [64, 32, 16]
@@ -91,11 +94,11 @@ def test_pictures_given_as_shuffle_follow_the_moodboard(picture: Callable[..., P
 
 def test_a_broken_moodboard_picture_is_refused() -> None:
     with pytest.raises(InvalidImageError, match="not a picture"):
-        compose_requests("x", config(), moodboard=[b"no picture"])
+        compose_plan("x", config(), moodboard=[b"no picture"])
 
 
 def test_without_pictures_nothing_but_text_is_sent() -> None:
-    (sent,) = compose_requests("x", config()).requests
+    (sent,) = compose_plan("x", config()).requests
     assert (sent.canvas, sent.mask, sent.hints) == (None, None, ())
 
 
@@ -111,7 +114,7 @@ MOXIN = LoRAConfig(file="moxin_v1.0_lora_f16.ckpt")
 
 
 def test_what_a_server_may_not_know_is_sent_along_when_it_lists_nothing() -> None:
-    override = build_override(config("flux_1_dev_q8p.ckpt", controls=(REDUX,), loras=(MOXIN,)), None, load_known())
+    override = build_override(config("flux_1_dev_q8p.ckpt", controls=(REDUX,), loras=(MOXIN,)), ServerInventory())
     assert {kind: [entry["file"] for entry in entries] for kind, entries in override.items()} == {
         "models": ["flux_1_dev_q8p.ckpt"],
         "loras": ["moxin_v1.0_lora_f16.ckpt"],
@@ -120,29 +123,31 @@ def test_what_a_server_may_not_know_is_sent_along_when_it_lists_nothing() -> Non
 
 
 def test_nothing_is_sent_along_for_what_the_server_lists(catalog: Catalog) -> None:
-    assert build_override(config("flux_1_dev_q8p.ckpt", controls=(REDUX,), loras=(MOXIN,)), catalog, load_known()) == {}
+    assert (
+        build_override(config("flux_1_dev_q8p.ckpt", controls=(REDUX,), loras=(MOXIN,)), ServerInventory(catalog)) == {}
+    )
 
 
 def test_nothing_is_made_up_for_what_is_not_known_in_full() -> None:
     built_in = config("z_image_turbo_1.0_q6p.ckpt", refiner_model="sd_xl_refiner_1.0_f16.ckpt", upscaler="new.ckpt")
-    assert build_override(built_in, None, load_known()) == {}
-    assert build_override(config("home_made.ckpt"), None, load_known()) == {}
+    assert build_override(built_in, ServerInventory()) == {}
+    assert build_override(config("home_made.ckpt"), ServerInventory()) == {}
 
 
 def test_a_file_that_is_named_twice_is_described_once() -> None:
-    override = build_override(config(refiner_model=KLEIN, loras=(MOXIN, MOXIN)), None, load_known())
+    override = build_override(config(refiner_model=KLEIN, loras=(MOXIN, MOXIN)), ServerInventory())
     assert [len(entries) for entries in override.values()] == [1, 1]
 
 
 def test_the_override_cannot_spoil_what_is_known() -> None:
-    first = build_override(config(), None, load_known())
+    first = build_override(config(), ServerInventory())
     first["models"][0]["objective"]["u"] = {}
-    again = build_override(config(), None, load_known())
+    again = build_override(config(), ServerInventory())
     assert again["models"][0]["objective"] == {"u": {"condition_scale": 1000}}
 
 
 def test_the_override_goes_with_every_composed_request() -> None:
-    sent = compose_requests("x", config(batch_count=2)).requests
+    sent = compose_plan("x", config(batch_count=2)).requests
     assert [one.override["models"][0]["file"] for one in sent] == [KLEIN, KLEIN]
 
 
@@ -157,6 +162,6 @@ def test_the_files_to_ask_for_are_all_that_a_configuration_names() -> None:
 
 
 def test_a_composed_hint_is_frozen(picture: Callable[..., Pixels]) -> None:
-    (sent,) = compose_requests("x", config(), moodboard=[picture()]).requests
+    (sent,) = compose_plan("x", config(), moodboard=[picture()]).requests
     assert isinstance(sent.hints, tuple)
     assert all(isinstance(hint, Hint) for hint in sent.hints)

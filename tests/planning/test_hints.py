@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from numpy.typing import NDArray
 
-from drawthings_mcp.catalog import Catalog
+from drawthings_mcp.catalog import Catalog, ServerInventory
 from drawthings_mcp.errors import InvalidImageError, InvalidInputError, UnknownNameError
 from drawthings_mcp.generation import ControlInputType, ControlNetConfig, Hint, HintType, ImageGenerationConfig
-from drawthings_mcp.planning import compose_requests
+from drawthings_mcp.planning.compose import compose as compose_plan
 from drawthings_mcp.wire.request import build_request
 
 Pixels = NDArray[np.uint8]
@@ -44,9 +44,9 @@ def read(
     fields = {"width": 128, "height": 128, "model": model, **given.pop("config", {})}
     chosen = [ControlNetConfig(file=CONTROLS[kind])] if controls is None else controls
     config = ImageGenerationConfig(controls=tuple(chosen), **fields)
-    composed = compose_requests("a fox", config, hint_images={kind: image}, **given)
+    composed = compose_plan("a fox", config, hints={kind: image}, **given)
     build_request(composed.requests[0])
-    return list(composed.requests[0].hints), composed.warnings
+    return list(composed.requests[0].hints), composed.notes
 
 
 def tensor(kind: str, image: Any, **given: Any) -> NDArray[Any]:
@@ -80,7 +80,7 @@ def test_kinds_may_be_given_as_enum_members(picture: Callable[..., Pixels]) -> N
     config = ImageGenerationConfig(
         model=SD, width=128, height=128, controls=(ControlNetConfig(file=CONTROLS["depth"]),)
     )
-    (sent,) = compose_requests("x", config, hint_images={ControlInputType.Depth: picture()}).requests
+    (sent,) = compose_plan("x", config, hints={ControlInputType.Depth: picture()}).requests
     assert sent.hints[0].type is HintType.Depth
 
 
@@ -114,7 +114,7 @@ def test_a_pose_for_two_passes_comes_in_both_sizes(picture: Callable[..., Pixels
 
 def test_a_pose_comes_once_when_hires_fix_has_no_effect(picture: Callable[..., Pixels]) -> None:
     config = {"hires_fix": True, "hires_fix_width": 64, "hires_fix_height": 64, "strength": 0.5}
-    ((hint,), _) = read("pose", picture(), config=config, input_image=picture())
+    ((hint,), _) = read("pose", picture(), config=config, canvas=picture())
     assert [item.tensor.shape for item in hint.tensors] == [(128, 128, 3)]
 
 
@@ -161,14 +161,14 @@ def test_two_maps_that_would_travel_as_one_are_refused(picture: Callable[..., Pi
     controls = tuple(ControlNetConfig(file=CONTROLS[kind]) for kind in ("canny", "tile"))
     config = ImageGenerationConfig(model=SD, width=128, height=128, controls=controls)
     with pytest.raises(InvalidInputError, match="canny and tile travel as one map"):
-        compose_requests("x", config, hint_images={"canny": picture(), "tile": picture()})
+        compose_plan("x", config, hints={"canny": picture(), "tile": picture()})
 
 
 def test_maps_of_different_types_travel_together(picture: Callable[..., Pixels]) -> None:
     controls = tuple(ControlNetConfig(file=CONTROLS[kind]) for kind in ("canny", "depth", "pose"))
     config = ImageGenerationConfig(model=SD, width=128, height=128, controls=controls)
     maps = {"canny": picture(), "depth": picture(), "pose": picture()}
-    (sent,) = compose_requests("x", config, hint_images=maps).requests
+    (sent,) = compose_plan("x", config, hints=maps).requests
     assert [hint.type for hint in sent.hints] == [HintType.Custom, HintType.Depth, HintType.Pose]
 
 
@@ -199,7 +199,7 @@ def test_a_map_without_a_control_is_refused_with_one_that_would_do(
     picture: Callable[..., Pixels], catalog: Catalog
 ) -> None:
     with pytest.raises(InvalidInputError) as refusal:
-        read("depth", picture(), [ControlNetConfig(file=CONTROLS["tile"])], catalog=catalog)
+        read("depth", picture(), [ControlNetConfig(file=CONTROLS["tile"])], inventory=ServerInventory(catalog))
     assert str(refusal.value) == (
         f"hint_images: no control reads depth maps; {CONTROLS['tile']} reads tile. "
         f"Add one to controls: {CONTROLS['depth']}."
@@ -210,7 +210,7 @@ def test_a_map_without_a_control_is_refused_with_a_union_that_would_do(
     picture: Callable[..., Pixels], catalog: Catalog
 ) -> None:
     with pytest.raises(InvalidInputError, match=f"Add {UNION} to controls, with input_override 'pose'"):
-        read("pose", picture(), [], model="sd_xl_base_1.0_f16.ckpt", catalog=catalog)
+        read("pose", picture(), [], model="sd_xl_base_1.0_f16.ckpt", inventory=ServerInventory(catalog))
 
 
 def test_a_map_without_a_control_is_refused_when_nothing_is_known_to_do(picture: Callable[..., Pixels]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from drawthings_mcp.catalog import Catalog, Model
+from drawthings_mcp.catalog import Catalog, Model, ServerInventory
 from drawthings_mcp.errors import InvalidImageError, InvalidInputError, UnknownNameError
 from drawthings_mcp.generation import (
     ColorCalibration,
@@ -25,8 +25,9 @@ from drawthings_mcp.generation import (
     LoRAMode,
     SamplerType,
 )
-from drawthings_mcp.planning import check_request, compose_requests, list_warnings
-from drawthings_mcp.planning.rules import RULES, controls, files, pictures, sampling, video
+from drawthings_mcp.planning.compose import compose as compose_plan
+from drawthings_mcp.planning.guard import RULES, check_request, list_warnings
+from drawthings_mcp.planning.rules import controls, files, pictures, sampling, video
 
 Z_IMAGE = "z_image_turbo_1.0_q8p.ckpt"
 KONTEXT = "flux_1_kontext_dev_q8p.ckpt"
@@ -163,7 +164,7 @@ REFUSED = {
         files.names_foreign_control,
         f"{DEPTH} is for v1, the model is sdxl_base_v0.9. Controls that fit: controlnet_canny_sdxl",
         {"model": "sd_xl_base_1.0_f16.ckpt", **control(DEPTH)},
-        {"input_image": CANVAS},
+        {"canvas": CANVAS},
         mended=control("controlnet_depth_sdxl_v1.0_mid_f16.ckpt"),
     ),
     "an edit model without a picture": Broken(
@@ -176,28 +177,28 @@ REFUSED = {
         pictures.lacks_picture,
         "give input_image, the first frame",
         {"model": "wan_v2.1_14b_i2v_480p_q6p_svd.ckpt", "num_frames": 13},
-        mended={"input_image": CANVAS},
+        mended={"canvas": CANVAS},
     ),
     "Stable Video Diffusion without a picture": Broken(
-        pictures.lacks_picture, "works from a picture: give input_image", {"model": SVD}, mended={"input_image": CANVAS}
+        pictures.lacks_picture, "works from a picture: give input_image", {"model": SVD}, mended={"canvas": CANVAS}
     ),
     "a layered model without a picture": Broken(
         pictures.lacks_picture,
         "takes a picture apart: give input_image",
         {"model": "qwen_image_layered_1.0_bf16_q8p.ckpt"},
-        mended={"input_image": CANVAS},
+        mended={"canvas": CANVAS},
     ),
     "a depth model without depth": Broken(
         pictures.lacks_picture,
         "works from depth: give input_image or a depth map",
         {"model": "flux_1_depth_dev_q8p.ckpt"},
-        mended={"hint_images": {"depth": CANVAS}},
+        mended={"hints": {"depth": CANVAS}},
     ),
     "a LoRA that turns its model into one that wants edges": Broken(
         pictures.lacks_picture,
         "works from edges",
         {"model": FLUX, **lora("flux_1_canny_dev_lora_f16.ckpt", weight=1)},
-        mended={"hint_images": {"canny": CANVAS}},
+        mended={"hints": {"canny": CANVAS}},
     ),
     "a moodboard for a model without references": Broken(
         pictures.has_idle_moodboard,
@@ -218,28 +219,28 @@ REFUSED = {
         controls.has_idle_hint,
         f"{CANNY} (canny) makes a map of input_image and does not look at the custom map",
         {"model": SD, **control(CANNY)},
-        {"hint_images": {"canny": CANVAS}, "input_image": CANVAS},
-        mended={"input_image": None},
+        {"hints": {"canny": CANVAS}, "canvas": CANVAS},
+        mended={"canvas": None},
     ),
     "a control with nothing to look at": Broken(
         controls.has_starved_control,
         "(canny) has nothing to look at. Give it input_image or a map in hint_images",
         {"model": SD, **control(CANNY)},
-        mended={"hint_images": {"canny": CANVAS}},
+        mended={"hints": {"canny": CANVAS}},
     ),
     "a union control that was not told what it reads": Broken(
         controls.has_starved_control,
         "(custom) has nothing to look at. Give it a map in hint_images",
         {"model": FLUX, **control("controlnet_union_pro_flux_1_dev_1.0_q8p.ckpt")},
-        {"input_image": CANVAS},
+        {"canvas": CANVAS},
         mended=control("controlnet_union_pro_flux_1_dev_1.0_q8p.ckpt", input_override=ControlInputType.Tile),
     ),
     "a depth control without an estimator on the server": Broken(
         controls.lacks_detector,
         "lacks depth_anything_v2.0_f16.ckpt",
         {"model": SD, **control(DEPTH)},
-        {"input_image": CANVAS},
-        mended={"hint_images": {"depth": CANVAS}},
+        {"canvas": CANVAS},
+        mended={"hints": {"depth": CANVAS}},
         missing=("depth_anything_v2.0_f16.ckpt",),
     ),
     "one step with evenly spaced steps": Broken(
@@ -255,8 +256,8 @@ WARNED = {
         pictures.lacks_mask,
         "an all-white one repaints everything",
         {"model": "flux_1_fill_dev_q8p.ckpt"},
-        {"input_image": CANVAS},
-        mended={"mask_image": MASK},
+        {"canvas": CANVAS},
+        mended={"mask": MASK},
     ),
     "a LoRA of weight 0": Broken(
         files.has_idle_weight,
@@ -299,7 +300,7 @@ WARNED = {
         pictures.has_idle_canvas,
         "At strength 1 nothing of input_image is used",
         {"strength": 1},
-        {"input_image": CANVAS},
+        {"canvas": CANVAS},
         mended={"strength": 0.6},
     ),
     "strength without an input image": Broken(
@@ -312,34 +313,34 @@ WARNED = {
         pictures.returns_canvas,
         "comes back as it is",
         {"strength": 0},
-        {"input_image": CANVAS},
+        {"canvas": CANVAS},
         mended={"strength": 0.1},
     ),
     "an edit model at a lower strength": Broken(
         pictures.edits_weakly,
         "made for strength 1",
         {"model": KLEIN, "strength": 0.4},
-        {"input_image": CANVAS},
+        {"canvas": CANVAS},
         mended={"strength": 1},
     ),
     "a mask for a video": Broken(
         pictures.has_unproven_mask,
         "What a mask does with svd_i2v is not known",
         {"model": SVD},
-        {"input_image": CANVAS, "mask_image": MASK},
-        mended={"mask_image": None},
+        {"canvas": CANVAS, "mask": MASK},
+        mended={"mask": None},
     ),
     "colours calibrated on nothing": Broken(
         pictures.has_idle_calibration,
         "color_calibration has no effect without input_image",
         {"color_calibration": ColorCalibration.Lab},
-        mended={"input_image": CANVAS},
+        mended={"canvas": CANVAS},
     ),
     "a control that shall ignore the prompt": Broken(
         controls.ignores_prompt_in_vain,
         f"no_prompt of {CANNY} has no effect",
         {"model": SD, **control(CANNY, no_prompt=True)},
-        {"hint_images": {"canny": CANVAS}},
+        {"hints": {"canny": CANVAS}},
         mended=control(CANNY),
     ),
     "evenly spaced steps with a flow-matching model": Broken(
@@ -362,7 +363,7 @@ WARNED = {
     ),
     "an embedded guidance that is switched off": Broken(
         sampling.has_idle_guidance_embed,
-        "while speed_up_with_guidance_embed is False",
+        "while speed_up_with_guidance_embed is false",
         {"model": FLUX, "guidance_embed": 2, "speed_up_with_guidance_embed": False},
         mended={"speed_up_with_guidance_embed": True},
     ),
@@ -401,7 +402,7 @@ WARNED = {
     ),
     "texts for single encoders that are not switched on": Broken(
         sampling.has_idle_texts,
-        "clip_l_text, t5_text is not read. Set separate_clip_l, separate_t5 to True",
+        "clip_l_text, t5_text is not read. Set separate_clip_l, separate_t5 to true",
         {"model": FLUX, "clip_l_text": "a fox", "t5_text": "a fox"},
         mended={"separate_clip_l": True, "separate_t5": True},
     ),
@@ -415,7 +416,7 @@ WARNED = {
         sampling.has_idle_hires_fix,
         "no effect on a run that starts from input_image",
         {"hires_fix": True, "hires_fix_width": 64, "hires_fix_height": 64, "strength": 0.5},
-        {"input_image": CANVAS},
+        {"canvas": CANVAS},
         mended={"hires_fix": False},
     ),
     "fields that only the app reads": Broken(
@@ -455,7 +456,7 @@ def compose(broken: Broken, catalog: Catalog | None, **changes: Any) -> tuple[st
         (settings if name in ImageGenerationConfig.model_fields else given)[name] = value
     if settings["model"] in UNLISTED:
         catalog = None
-    return compose_requests("a fox", ImageGenerationConfig(**settings), catalog=catalog, **given).warnings
+    return compose_plan("a fox", ImageGenerationConfig(**settings), inventory=ServerInventory(catalog), **given).notes
 
 
 @pytest.mark.parametrize("broken", [pytest.param(broken, id=name) for name, broken in REFUSED.items()])
@@ -592,20 +593,20 @@ def test_a_request_made_by_hand_is_refused_for(
     _, broken, text = made
     present = {entry["file"]: True for entries in broken.override.values() for entry in entries}
     with pytest.raises(InvalidInputError) as refusal:
-        check_request(broken, catalog, present)
+        check_request(broken, ServerInventory(catalog, present))
     assert text in str(refusal.value)
 
 
 def test_a_mask_of_nothing_but_noise_is_warned_about(catalog: Catalog) -> None:
     made = request(canvas=CANVAS, mask=np.full((128, 128), 1, np.uint8))
-    assert "The mask says that nothing is there anywhere" in check_request(made, catalog)[0]
-    assert check_request(request(canvas=CANVAS, mask=np.full((128, 128), 2, np.uint8)), catalog) == ()
+    assert "The mask says that nothing is there anywhere" in check_request(made, ServerInventory(catalog))[0]
+    assert check_request(request(canvas=CANVAS, mask=np.full((128, 128), 2, np.uint8)), ServerInventory(catalog)) == ()
 
 
 def test_a_cloud_model_is_refused() -> None:
     listed = Catalog(models=(Model("cloud-model", "Cloud", "flux1", remote=True),))
     with pytest.raises(InvalidInputError, match="cloud-model runs in the vendor's cloud"):
-        check_request(request("cloud-model"), listed)
+        check_request(request("cloud-model"), ServerInventory(listed))
 
 
 def test_face_restoration_is_warned_about_because_of_servers_on_linux() -> None:
@@ -627,7 +628,7 @@ def test_nothing_is_held_against_a_model_of_which_nothing_is_known() -> None:
 def test_a_missing_file_is_found_without_a_catalog_too() -> None:
     there = {Z_IMAGE: False, "z_image_turbo_1.0_q6p.ckpt": True}
     with pytest.raises(UnknownNameError) as refusal:
-        check_request(request(), None, there)
+        check_request(request(), ServerInventory(answers=there))
     assert str(refusal.value) == (
         f"There is no model {Z_IMAGE!r} on the server. Download it in Draw Things, or name one of the nearest on the "
         "server: z_image_turbo_1.0_q6p.ckpt."
@@ -652,7 +653,7 @@ def test_a_lora_of_which_nothing_is_known_may_read_anything(model: str) -> None:
 
 def test_a_lora_of_the_refiners_version_is_taken(catalog: Catalog) -> None:
     refined = {"refiner_model": "sd_xl_base_1.0_f16.ckpt", **lora("papercut_sdxl_lora_f16.ckpt")}
-    check_request(request("sd_xl_refiner_1.0_f16.ckpt", refined), catalog)
+    check_request(request("sd_xl_refiner_1.0_f16.ckpt", refined), ServerInventory(catalog))
 
 
 def test_a_lora_of_the_first_version_is_taken_by_kandinsky() -> None:
@@ -663,13 +664,13 @@ def test_a_lora_of_the_first_version_is_taken_by_kandinsky() -> None:
 
 def test_a_proxy_that_names_files_only_is_believed_about_files_only() -> None:
     proxy = Catalog(files=frozenset({Z_IMAGE}))
-    assert check_request(request(), proxy) == ()
+    assert check_request(request(), ServerInventory(proxy)) == ()
     with pytest.raises(UnknownNameError):
-        check_request(request(FLUX), proxy)
+        check_request(request(FLUX), ServerInventory(proxy))
 
 
 def test_a_plain_request_is_answered_without_a_warning(catalog: Catalog) -> None:
-    assert check_request(request(), catalog) == ()
+    assert check_request(request(), ServerInventory(catalog)) == ()
 
 
 def test_every_rule_has_a_request_that_breaks_it() -> None:
@@ -691,16 +692,16 @@ def test_refusals_of_rules_and_warnings_are_told_apart() -> None:
 
 def test_a_request_is_checked_before_its_pictures_are_read(catalog: Catalog) -> None:
     with pytest.raises(UnknownNameError):
-        compose_requests("x", ImageGenerationConfig(model="no.ckpt"), input_image="no.png", catalog=catalog)
+        compose_plan("x", ImageGenerationConfig(model="no.ckpt"), canvas="no.png", inventory=ServerInventory(catalog))
     with pytest.raises(InvalidImageError):
-        compose_requests("x", ImageGenerationConfig(model=Z_IMAGE), input_image="no.png", catalog=catalog)
+        compose_plan("x", ImageGenerationConfig(model=Z_IMAGE), canvas="no.png", inventory=ServerInventory(catalog))
 
 
 def test_nothing_is_held_against_a_version_that_came_later() -> None:
     listed = Catalog(models=(Model("new.ckpt", "New", "new_version_1"),), files=frozenset({"new.ckpt"}))
     config = {"num_frames": 80, "sampler": SamplerType.DPMPP2MKarras, "causal_inference_enabled": True, "shift": 3}
     made = request("new.ckpt", config, canvas=CANVAS, hints=hint(HintType.Shuffle, 64, 64, 3))
-    assert check_request(made, listed) == ()
+    assert check_request(made, ServerInventory(listed)) == ()
 
 
 def test_tiles_make_the_shift_follow_their_size() -> None:
@@ -722,7 +723,7 @@ def test_only_avatars_listen() -> None:
     sound = hint(HintType.Audio, 16, 8, 1)
     listening = Catalog(models=(Model("avatar.ckpt", "Avatar", "longcat_video_avatar_v1.5"),))
     made = request("avatar.ckpt", {"num_frames": 81}, canvas=CANVAS, hints=sound)
-    assert not [warning for warning in check_request(made, listening) if "audio" in warning]
+    assert not [warning for warning in check_request(made, ServerInventory(listening)) if "audio" in warning]
     with pytest.raises(InvalidInputError, match="nothing looks at the audio map"):
         check_request(request(hints=sound))
 
@@ -730,6 +731,6 @@ def test_only_avatars_listen() -> None:
 def test_warnings_are_listed_also_of_what_would_be_refused(catalog: Catalog) -> None:
     made = request(SD, {"upscaler_scale_factor": 2}, hints=hint(HintType.Scribble, 128, 128, 3))
     with pytest.raises(InvalidInputError, match="nothing looks at the scribble map"):
-        check_request(made, catalog)
-    (warning,) = list_warnings(made, catalog)
+        check_request(made, ServerInventory(catalog))
+    (warning,) = list_warnings(made, ServerInventory(catalog))
     assert "without an upscaler" in warning

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from drawthings_mcp.catalog import Catalog
+from drawthings_mcp.catalog import Catalog, ServerInventory
 from drawthings_mcp.errors import InvalidInputError
 from drawthings_mcp.generation import (
     ControlInputType,
@@ -19,7 +19,7 @@ from drawthings_mcp.generation import (
     LoRAConfig,
     SamplerType,
 )
-from drawthings_mcp.planning import compose_requests
+from drawthings_mcp.planning.compose import compose as compose_plan
 from drawthings_mcp.simulator.catalog import Inventory, list_specifications
 from drawthings_mcp.simulator.journal import Journal
 from drawthings_mcp.simulator.plan import plan_run
@@ -94,18 +94,18 @@ def configurations(draw: st.DrawFn) -> ImageGenerationConfig:
 def pictures(draw: st.DrawFn) -> dict[str, Any]:
     given: dict[str, Any] = {"fit": draw(st.sampled_from(["crop", "pad", "stretch"]))}
     if draw(st.booleans()):
-        given["input_image"] = draw(st.sampled_from([PICTURE, CUTOUT]))
-        given["mask_image"] = draw(st.sampled_from([None, MASK]))
+        given["canvas"] = draw(st.sampled_from([PICTURE, CUTOUT]))
+        given["mask"] = draw(st.sampled_from([None, MASK]))
     given["moodboard"] = [PICTURE] * draw(st.sampled_from([0, 0, 2]))
     kinds = draw(st.lists(st.sampled_from(KINDS), max_size=1))
-    given["hint_images"] = dict.fromkeys(kinds, PICTURE)
+    given["hints"] = dict.fromkeys(kinds, PICTURE)
     return given
 
 
 def judge(config: ImageGenerationConfig, asked: dict[str, Any], catalog: Catalog | None) -> None:
     """Sends what is not refused to the simulator's judgement, and compares that with what was warned about."""
     try:
-        composed = compose_requests("a fox", config, catalog=catalog, **asked)
+        composed = compose_plan("a fox", config, inventory=ServerInventory(catalog), **asked)
     except InvalidInputError:
         return
     journal = Journal()
@@ -113,7 +113,7 @@ def judge(config: ImageGenerationConfig, asked: dict[str, Any], catalog: Catalog
     for note in journal.degradations:
         if not any(text in note for text in UNTOLD):
             (told,) = (warning for text, warning in TOLD.items() if text in note)
-            assert any(told in warning for warning in composed.warnings), note
+            assert any(told in warning for warning in composed.notes), note
 
 
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -129,5 +129,5 @@ def test_a_composed_request_is_survived_and_answered_as_asked_or_warned_about(
 @pytest.mark.parametrize("mask", [None, MASK], ids=["no mask", "a mask"])
 def test_every_model_with_and_without_pictures_is_survived(model: str, image: Any, mask: Any, catalog: Catalog) -> None:
     config = ImageGenerationConfig(model=model, width=128, height=128, steps=4, num_frames=13)
-    judge(config, {"input_image": image, "mask_image": mask}, catalog)
-    judge(config, {"input_image": image, "mask_image": mask, "moodboard": [PICTURE]}, None)
+    judge(config, {"canvas": image, "mask": mask}, catalog)
+    judge(config, {"canvas": image, "mask": mask, "moodboard": [PICTURE]}, None)

@@ -12,7 +12,7 @@ from mcp.types import Completion, PromptReference, ResourceTemplateReference
 from drawthings_mcp.errors import ServerUnreachableError
 from drawthings_mcp.server import completion
 from drawthings_mcp.simulator import Simulator
-from drawthings_mcp.studio import Studio
+from drawthings_mcp.studio.studio import Studio
 
 pytestmark = pytest.mark.anyio
 

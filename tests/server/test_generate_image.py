@@ -187,7 +187,7 @@ BAD_ARGUMENTS: list[tuple[dict[str, Any], str]] = [
     ({"model": "qwen_image_edit_2511_q6p.ckpt"}, "does not do text2image (it does: edit, inpaint)"),
     ({"image_format": "16:9", "width": 8192, "height": 64}, "height: must be from 128"),
     ({"image_format": "9:16", "width": 8000}, "height: would be"),
-    ({"mode": "edit"}, "edit needs a picture: give a canvas"),
+    ({"mode": "edit"}, "edit needs a picture: give canvas"),
     ({"mode": "edit", "model": "z-image"}, "For edit use model qwen-image or flux"),
     ({"mode": "redraw"}, "mode: must be 'auto'"),
     ({"strength": 7}, "strength: must be from 0 to 1, got 7"),

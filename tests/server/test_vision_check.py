@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,10 +23,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from drawthings_mcp.attachments.vision_check import _INKS, ALPHABET, _draw_glyph
+from drawthings_mcp.library.records import ImageRecord
 from drawthings_mcp.server.viewer import ChatClient, Viewer
 from drawthings_mcp.settings import load_settings
 from drawthings_mcp.simulator import Simulator
-from drawthings_mcp.studio import Picture, open_studio
+from drawthings_mcp.studio.studio import open_studio
 from tests.web_servers import HttpService
 
 pytestmark = pytest.mark.anyio
@@ -278,6 +280,6 @@ async def test_descriptions_end_before_the_client_gives_up(
     options = {"vision_url": http_service.url, "vision_model": "tiny"}
     async with open_studio(load_settings(options, environment=server_environment)) as studio:
         late = anyio.current_time() - 58.5  # of 60 seconds
-        picture = Picture("v1", tmp_path / "v1.png", (64, 64))
+        picture = ImageRecord("v1", tmp_path / "v1.png", datetime.now(UTC), width=64, height=64)
         result = await Viewer(studio).show(ChatClient("LM Studio"), str, outputs=[picture], started=late)
     assert texts_of(result)[1].endswith("did not answer within 1 s.")

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from drawthings_mcp.settings import Settings, load_settings
-from drawthings_mcp.studio import Studio, open_studio
+from drawthings_mcp.studio.studio import Studio, open_studio
 
 OpenStudio = Callable[..., AbstractAsyncContextManager[Studio]]
 

@@ -11,9 +11,11 @@ from drawthings_mcp.library.catalog import ImageCatalog
 from drawthings_mcp.library.database import FILE_NAME
 from drawthings_mcp.library.originals import hash_file
 from drawthings_mcp.metadata.reading import read_metadata
+from drawthings_mcp.params import GenerateParams
 from drawthings_mcp.settings import Settings, load_settings
 from drawthings_mcp.simulator import Simulator
-from drawthings_mcp.studio import GenerateArguments, GenerationResult, open_studio
+from drawthings_mcp.studio.results import GenerationResult
+from drawthings_mcp.studio.studio import open_studio
 
 pytestmark = pytest.mark.anyio
 
@@ -25,14 +27,14 @@ def build_settings(simulator: Simulator, folder: Path) -> Settings:
     return load_settings({"server": simulator.address, "tls": "off"}, environment=environment)
 
 
-async def generate(simulator: Simulator, folder: Path, arguments: GenerateArguments) -> GenerationResult:
+async def generate(simulator: Simulator, folder: Path, arguments: GenerateParams) -> GenerationResult:
     async with open_studio(build_settings(simulator, folder)) as studio:
         return await studio.generate(arguments)
 
 
 async def test_variants_of_one_call_are_recorded_with_all_that_made_them(tmp_path: Path) -> None:
     async with Simulator() as simulator:
-        result = await generate(simulator, tmp_path, GenerateArguments("fox", width=128, height=128, variants=2))
+        result = await generate(simulator, tmp_path, GenerateParams(prompt="fox", width=128, height=128, variants=2))
     catalog = ImageCatalog(tmp_path / "state")
     for variant in result.variants:
         record = catalog.get(variant.id)
@@ -51,7 +53,7 @@ async def test_variants_of_one_call_are_recorded_with_all_that_made_them(tmp_pat
 async def test_a_catalog_that_is_lost_or_damaged_meanwhile_gives_no_id_twice(
     tmp_path: Path, damage: str, said: str
 ) -> None:
-    arguments = GenerateArguments("fox", width=128, height=128)
+    arguments = GenerateParams(prompt="fox", width=128, height=128)
     async with Simulator() as simulator, open_studio(build_settings(simulator, tmp_path)) as studio:
         await studio.generate(arguments)
         for path in (tmp_path / "state").glob(f"{FILE_NAME}*"):
@@ -63,7 +65,7 @@ async def test_a_catalog_that_is_lost_or_damaged_meanwhile_gives_no_id_twice(
 
 
 async def test_a_studio_with_a_damaged_catalog_mends_it_and_says_so_once(tmp_path: Path) -> None:
-    arguments = GenerateArguments("fox", width=128, height=128)
+    arguments = GenerateParams(prompt="fox", width=128, height=128)
     async with Simulator() as simulator:
         await generate(simulator, tmp_path, arguments)
         (tmp_path / "state" / FILE_NAME).write_bytes(bytes(5000))
@@ -82,7 +84,7 @@ async def test_nothing_personal_of_an_input_gets_into_the_result(tmp_path: Path)
     photo = tmp_path / "photo.jpg"
     Image.new("RGB", (128, 128)).save(photo, exif=exif, comment=MARK)
     async with Simulator() as simulator:
-        result = await generate(simulator, tmp_path, GenerateArguments("a fox", mode="image2image", canvas=photo))
+        result = await generate(simulator, tmp_path, GenerateParams(prompt="a fox", mode="image2image", canvas=photo))
     (variant,) = result.variants
     data = variant.path.read_bytes()
     assert MARK not in data

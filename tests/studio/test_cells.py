@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from drawthings_mcp.errors import InvalidInputError
+from drawthings_mcp.params import GenerateParams
 from drawthings_mcp.simulator import Simulator
-from drawthings_mcp.studio import GenerateArguments
 from tests.slots import read_loras, read_slots
 from tests.strict_server import StrictServer
 
@@ -105,12 +105,12 @@ def _read(message: Any) -> dict[str, Any]:
     }
 
 
-def call(mode: str, family: str, **more: Any) -> GenerateArguments:
+def call(mode: str, family: str, **more: Any) -> GenerateParams:
     pictures = {} if mode == "text2image" else {"canvas": PICTURE}
     if mode == "inpaint":
         pictures["mask"] = MASK
     size = {"width": 256, "height": 256} if "configuration" not in more else {}
-    return GenerateArguments("a red fox", mode=mode, model=family, seed=7, **pictures, **size, **more)  # type: ignore[arg-type]
+    return GenerateParams(prompt="a red fox", mode=mode, model=family, seed=7, **pictures, **size, **more)
 
 
 @pytest.mark.parametrize("peer", ["simulator", "strict"])
@@ -119,8 +119,8 @@ async def test_each_cell_of_the_table_sends_its_recipe(studio_at: Any, peer: str
         async with open_peer(peer) as (address, list_seen), studio_at(address, custom_configs="none") as studio:
             results = [await studio.generate(call(*cell)) for cell in CELLS]
             seen = list_seen()
-    assert [result.model_file for result in results] == list(CELLS.values())
-    assert [(result.mode, result.notes) for result in results] == [(mode, ()) for mode, _ in CELLS]
+    assert [result.plan.model.file for result in results] == list(CELLS.values())
+    assert [(result.plan.mode, result.notes) for result in results] == [(mode, ()) for mode, _ in CELLS]
     for (mode, family), sent in zip(CELLS, seen, strict=True):
         model = CELLS[mode, family]
         lora = [(LIGHTNING[model], 1.0, 0)] if model in LIGHTNING else []
@@ -178,7 +178,7 @@ async def test_a_preset_of_the_user_replaces_each_cell(studio_at: Any, save_pres
             arguments = [call(mode, family, configuration={}) for mode, family in NAMED]
             results = [await studio.generate(one) for one in arguments]
             seen = list_seen()
-    assert [result.preset for result in results] == [f"{mode.upper()}.{family}" for mode, family in NAMED]
+    assert [result.plan.preset for result in results] == [f"{mode.upper()}.{family}" for mode, family in NAMED]
     for (cell, given), sent in zip(presets.items(), seen, strict=True):
         expected = {
             "model": given["model"],
@@ -208,8 +208,8 @@ async def test_z_image_does_not_edit_and_says_who_does(studio_at: Any) -> None:
 
 async def test_left_to_auto_a_family_that_does_not_edit_starts_from_the_picture(studio_at: Any) -> None:
     async with Simulator() as simulator, studio_at(simulator.address, custom_configs="none") as studio:
-        run = await studio.resolve(GenerateArguments("a red fox", model="z-image", canvas=PICTURE))
-    assert (run.mode, run.model_file) == ("image2image", Z_IMAGE)
+        run = await studio.plan(GenerateParams(prompt="a red fox", model="z-image", canvas=PICTURE))
+    assert (run.mode, run.model.file) == ("image2image", Z_IMAGE)
     assert "does not edit" in run.notes[0]
     assert run.notes[0].endswith("use model qwen-image or flux")
 

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from drawthings_mcp.errors import DrawThingsError, InvalidInputError
+from drawthings_mcp.params import GenerateParams
 from drawthings_mcp.presets.preset import list_checkpoints
+from drawthings_mcp.server.face import MCP
 from drawthings_mcp.simulator import Simulator
-from drawthings_mcp.studio import GenerateArguments
 from tests.slots import read_slots
 from tests.strict_server import StrictServer
 
@@ -46,7 +47,7 @@ async def test_the_next_best_is_taken_and_said(
     studio_at: Any, missing: list[str], arguments: dict[str, Any], preset: str, words: str, browsing: bool
 ) -> None:
     async with without(missing, browsing) as simulator, studio_at(simulator.address, custom_configs="none") as studio:
-        run = await studio.resolve(GenerateArguments("a fox", **arguments))
+        run = await studio.plan(GenerateParams(prompt="a fox", **arguments))
     assert run.preset == preset
     assert words in run.notes[0]
 
@@ -55,8 +56,8 @@ async def test_another_precision_of_the_same_model_is_said_too(studio_at: Any) -
     six_bit = {"file": "z_image_turbo_1.0_q6p.ckpt", "name": "Z Image Turbo 1.0 (6-bit)", "version": "z_image"}
     model = {**six_bit, "prefix": "", "upcast_attention": False, "default_scale": 16}
     async with StrictServer([model]) as strict, studio_at(strict.address, custom_configs="none") as studio:
-        run = await studio.resolve(GenerateArguments("a fox", model="z-image"))
-    assert (run.model_file, run.preset) == (six_bit["file"], "Z Image Turbo 1.0")
+        run = await studio.plan(GenerateParams(prompt="a fox", model="z-image"))
+    assert (run.model.file, run.preset) == (six_bit["file"], "Z Image Turbo 1.0")
     assert run.notes == (f"{Q8} is not on the server; {six_bit['file']} was used",)
 
 
@@ -65,19 +66,19 @@ async def test_when_none_is_there_the_names_and_files_to_download_are_told(studi
     files = [*Z_IMAGE, *list_checkpoints()["z_image_1.0"].files]
     async with without(files, browsing) as simulator, studio_at(simulator.address, custom_configs="none") as studio:
         with pytest.raises(InvalidInputError, match=r"no model of z-image .* \(z_image_turbo_1\.0_q8p"):
-            await studio.resolve(GenerateArguments("a fox", model="z-image"))
+            await studio.plan(GenerateParams(prompt="a fox", model="z-image"))
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"mode": "edit"}, "edit needs a picture: give a canvas"),
+        ({"mode": "edit"}, "edit needs a picture: give canvas"),
         ({"mode": "inpaint", "canvas": PICTURE}, "mask"),
         ({"mode": "text2image", "canvas": PICTURE}, "text2image looks at no picture: use mode image2image"),
         ({"mode": "text2image", "moodboard": [PICTURE], "model": "flux"}, "text2image looks at no picture"),
         ({"mode": "text2image", "mask": PICTURE}, "text2image looks at no picture"),
         ({"mode": "edit", "model": "z-image", "canvas": PICTURE}, "use model qwen-image or flux"),
-        ({"canvas": PICTURE, "moodboard": [PICTURE] * 9}, "moodboard: takes at most 8 pictures, got 9"),
+        ({"canvas": PICTURE, "moodboard": [PICTURE] * 9}, "moodboard: takes at most 8 items, got 9"),
         (
             {"mode": "image2image", "canvas": PICTURE, "moodboard": [PICTURE]},
             "use model qwen-image or flux, in mode edit",
@@ -97,8 +98,8 @@ async def test_when_none_is_there_the_names_and_files_to_download_are_told(studi
 async def test_what_cannot_be_done_says_what_can(studio_at: Any, arguments: dict[str, Any], words: str) -> None:
     async with Simulator() as simulator, studio_at(simulator.address, custom_configs="none") as studio:
         with pytest.raises(DrawThingsError) as caught:
-            await studio.generate(GenerateArguments("a fox", **arguments))
-    assert words in str(caught.value)
+            await studio.generate(GenerateParams(prompt="a fox", **arguments))
+    assert words in caught.value.word(MCP)
     assert "Config:" not in str(caught.value)
     assert not simulator.requests
 
@@ -113,8 +114,8 @@ async def test_what_cannot_be_done_says_what_can(studio_at: Any, arguments: dict
 )
 async def test_warnings_name_what_the_caller_can_set(studio_at: Any, arguments: dict[str, Any], words: str) -> None:
     async with Simulator() as simulator, studio_at(simulator.address, custom_configs="none") as studio:
-        run = await studio.resolve(GenerateArguments("a fox", **arguments))
-    assert [words in note for note in run.notes] == [True]
+        run = await studio.plan(GenerateParams(prompt="a fox", **arguments))
+    assert [words in MCP.word(note) for note in run.notes] == [True]
 
 
 @pytest.mark.parametrize(
@@ -123,7 +124,7 @@ async def test_warnings_name_what_the_caller_can_set(studio_at: Any, arguments: 
 )
 async def test_a_family_is_understood_however_it_is_spelt(studio_at: Any, name: str, family: str) -> None:
     async with Simulator() as simulator, studio_at(simulator.address, custom_configs="none") as studio:
-        run = await studio.resolve(GenerateArguments("a fox", model=name))
+        run = await studio.plan(GenerateParams(prompt="a fox", model=name))
         listing = await studio.list_catalog("models", family=name)
     assert run.family == family
     assert {row.family for row in listing.rows} == {family}
@@ -133,7 +134,7 @@ async def test_references_are_sent_in_order(studio_at: Any) -> None:
     greys = [np.full((64, 64, 3), level, np.uint8) for level in (0, 255)]
     async with Simulator() as simulator, studio_at(simulator.address, custom_configs="none") as studio:
         await studio.generate(
-            GenerateArguments("a fox", mode="edit", canvas=PICTURE, moodboard=greys, width=128, height=128)
+            GenerateParams(prompt="a fox", mode="edit", canvas=PICTURE, moodboard=greys, width=128, height=128)
         )
     (message,) = [seen.message for seen in simulator.requests]
     ((hint),) = message.hints
@@ -145,10 +146,16 @@ async def test_references_are_sent_in_order(studio_at: Any) -> None:
 
 async def test_a_draft_becomes_final_at_a_larger_size_with_its_seed(studio_at: Any) -> None:
     async with Simulator() as simulator, studio_at(simulator.address, custom_configs="none") as studio:
-        draft = (await studio.generate(GenerateArguments("a fox", width=256, height=384))).variants[0]
+        draft = (await studio.generate(GenerateParams(prompt="a fox", width=256, height=384))).variants[0]
         final = await studio.generate(
-            GenerateArguments(
-                "a fox", mode="image2image", canvas=draft.path, width=512, height=768, seed=draft.seed, strength=0.4
+            GenerateParams(
+                prompt="a fox",
+                mode="image2image",
+                canvas=draft.path,
+                width=512,
+                height=768,
+                seed=draft.seed,
+                strength=0.4,
             )
         )
     first, second = [read_slots(seen.message.configuration) for seen in simulator.requests]
@@ -165,5 +172,5 @@ async def test_any_size_is_rendered_at_the_next_multiple_and_both_are_told(
     studio_at: Any, size: tuple[int, int], rendered: tuple[int, int]
 ) -> None:
     async with Simulator() as simulator, studio_at(simulator.address, custom_configs="none") as studio:
-        run = await studio.resolve(GenerateArguments("a fox", width=size[0], height=size[1]))
-    assert (run.size, run.rendered_size) == (size, rendered)
+        run = await studio.plan(GenerateParams(prompt="a fox", width=size[0], height=size[1]))
+    assert ((run.size.width, run.size.height), run.size.rendered) == (size, rendered)

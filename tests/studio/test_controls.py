@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from drawthings_mcp.errors import InvalidInputError
+from drawthings_mcp.params import GenerateParams
 from drawthings_mcp.settings import load_settings
 from drawthings_mcp.simulator import Simulator
-from drawthings_mcp.studio import GenerateArguments, open_studio
+from drawthings_mcp.studio.studio import open_studio
 from drawthings_mcp.wire.configuration import parse_configuration
 
 pytestmark = pytest.mark.anyio
@@ -22,14 +23,14 @@ EDGES = np.zeros((512, 512, 3), np.uint8)
 EDGES[200:210] = 255
 
 
-async def render(simulator: Simulator, folder: Path, **arguments: Any) -> Any:
+async def render(simulator: Simulator, folder: Path, **given: Any) -> Any:
     environment = {"DRAWTHINGS_OUTPUT_DIR": str(folder / "out"), "DRAWTHINGS_STATE_DIR": str(folder / "state")}
     settings = load_settings({"server": simulator.address, "tls": "off"}, environment=environment)
-    hints = (("canny", EDGES, arguments.pop("weight", None)),)
+    hints = (("canny", EDGES, given.pop("weight", None)),)
     with anyio.fail_after(60):
         async with open_studio(settings) as studio:
             await studio.generate(
-                GenerateArguments("a fox", model="sd_v1.5_f16.ckpt", width=512, height=512, hints=hints, **arguments)
+                GenerateParams(prompt="a fox", model="sd_v1.5_f16.ckpt", width=512, height=512, hints=hints, **given)
             )
     (seen,) = simulator.requests
     assert [hint.hintType for hint in seen.message.hints] == ["custom"]

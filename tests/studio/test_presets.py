@@ -11,8 +11,11 @@ import numpy as np
 import pytest
 
 from drawthings_mcp.errors import InvalidInputError, UnknownNameError
+from drawthings_mcp.params import GenerateParams
+from drawthings_mcp.planning.sizes import Size
 from drawthings_mcp.simulator import Simulator
-from drawthings_mcp.studio import CatalogRow, GenerateArguments, Studio
+from drawthings_mcp.studio.results import CatalogRow
+from drawthings_mcp.studio.studio import Studio
 from tests.strict_server import StrictServer
 
 pytestmark = pytest.mark.anyio
@@ -42,7 +45,7 @@ async def test_a_preset_that_the_app_saved_is_sent_key_by_key(studio_at: Any, pr
     preset_file.write_bytes((GOLDEN / "custom_configs.json").read_bytes())
     async with StrictServer([SD15], [STYLE], [CANNY]) as strict, studio_at(strict.address) as studio:
         await studio.generate(
-            GenerateArguments("a fox", mode="image2image", preset="tuned for YEARS ", canvas=PICTURE, seed=7)
+            GenerateParams(prompt="a fox", mode="image2image", preset="tuned for YEARS ", canvas=PICTURE, seed=7)
         )
     (sent,) = strict.seen
     expected = json.loads((GOLDEN / "expected_slots.json").read_text())
@@ -52,8 +55,8 @@ async def test_a_preset_that_the_app_saved_is_sent_key_by_key(studio_at: Any, pr
 
 
 async def resolve(studio: Studio, **arguments: Any) -> dict[str, tuple[Any, str]]:
-    run = await studio.resolve(GenerateArguments("a fox", **arguments))
-    return {key: (value, origin) for key, value, origin in run.settings}
+    run = await studio.plan(GenerateParams(prompt="a fox", **arguments))
+    return {key: (value, origin) for key, value, origin in run.list_settings()}
 
 
 async def test_every_value_says_where_it_came_from(studio_at: Any, save_presets: Any) -> None:
@@ -125,8 +128,10 @@ async def test_a_preset_under_which_the_canvas_counts_for_nothing_says_so(studio
     save_presets({"name": "image2image.z-image", "configuration": {"strength": 1}})
     call: dict[str, Any] = {"mode": "image2image", "model": "z-image", "canvas": PICTURE}
     async with Simulator() as simulator, studio_at(simulator.address) as studio:
-        runs = [await studio.resolve(GenerateArguments("a fox", **call, strength=strength)) for strength in (None, 0.7)]
-        flux = await studio.resolve(GenerateArguments("a fox", **{**call, "model": "flux"}))
+        runs = [
+            await studio.plan(GenerateParams(prompt="a fox", **call, strength=strength)) for strength in (None, 0.7)
+        ]
+        flux = await studio.plan(GenerateParams(prompt="a fox", **{**call, "model": "flux"}))
     assert runs[0].notes == (
         "strength is 1 in preset image2image.z-image, so that nothing of the canvas is used; give strength, about 0.6",
     )
@@ -171,8 +176,8 @@ async def test_loras_in_place_of_those_of_a_recipe_have_the_steps_that_go_with_t
     save_presets({"name": "edit.qwen-image", "configuration": preset})
     call: dict[str, Any] = {"model": "qwen-image", "mode": "edit", "canvas": PICTURE, "configuration": configuration}
     async with Simulator() as simulator, studio_at(simulator.address) as studio:
-        run = await studio.resolve(GenerateArguments("a fox", **call))
-    settings = {key: value for key, value, _ in run.settings}
+        run = await studio.plan(GenerateParams(prompt="a fox", **call))
+    settings = {key: value for key, value, _ in run.list_settings()}
     assert settings["steps"] == steps
     assert [{"file": lora["file"], "weight": lora["weight"]} for lora in settings["loras"]] == loras
     assert run.notes == ()
@@ -196,9 +201,9 @@ async def test_the_name_of_a_cell_stands_for_its_mode_and_family(
 ) -> None:
     save_presets(*([{"name": name, "configuration": {"model": "flux_2_klein_9b_q6p.ckpt"}}] if is_saved else []))
     async with Simulator() as simulator, studio_at(simulator.address) as studio:
-        run = await studio.resolve(GenerateArguments("a fox", preset=name, canvas=PICTURE))
+        run = await studio.plan(GenerateParams(prompt="a fox", preset=name, canvas=PICTURE))
         with pytest.raises(InvalidInputError, match="needs a picture"):
-            await studio.resolve(GenerateArguments("a fox", preset=name))
+            await studio.plan(GenerateParams(prompt="a fox", preset=name))
     assert (run.mode, run.family, run.preset) == (mode, family, name if is_saved else "FLUX.2 [klein] 9B")
 
 
@@ -210,9 +215,9 @@ async def test_a_preset_that_is_named_for_a_cell_stands_for_its_family_whatever_
         {"name": "edit.qwen-image", "configuration": {"model": "flux_2_klein_9b_q6p.ckpt"}},
     )
     async with Simulator() as simulator, studio_at(simulator.address) as studio:
-        open_model = await studio.resolve(GenerateArguments("a fox", preset="edit.flux", canvas=PICTURE))
-        other_model = await studio.resolve(
-            GenerateArguments("a fox", preset="edit.qwen-image", model="qwen-image", canvas=PICTURE)
+        open_model = await studio.plan(GenerateParams(prompt="a fox", preset="edit.flux", canvas=PICTURE))
+        other_model = await studio.plan(
+            GenerateParams(prompt="a fox", preset="edit.qwen-image", model="qwen-image", canvas=PICTURE)
         )
     assert (open_model.family, open_model.preset) == ("flux", "edit.flux")
     assert (other_model.family, other_model.preset) == ("flux", "edit.qwen-image")
@@ -237,9 +242,12 @@ async def test_presets_of_the_state_folder_go_before_those_of_the_app(
     save_presets({"name": "text2image.auto", "configuration": {"steps": 33}})
     async with Simulator() as simulator, studio_at(simulator.address) as studio:
         assert (await resolve(studio))["steps"][0] == 31
-        run = await studio.resolve(GenerateArguments("a fox", preset=" one\n"))
+        run = await studio.plan(GenerateParams(prompt="a fox", preset=" one\n"))
         listing = await studio.list_catalog("presets", query="one")
-    assert ({key: value for key, value, _ in run.settings}["steps"], run.negative_prompt) == (32, "blurry")
+    assert ({key: value for key, value, _ in run.list_settings()}["steps"], run.requests[0].negative_prompt) == (
+        32,
+        "blurry",
+    )
     rows: tuple[CatalogRow, ...] = listing.rows
     assert [row.detail for row in rows if row.name == "One"] == ["yours, in the presets folder"]
 
@@ -276,9 +284,9 @@ async def test_a_file_that_cannot_be_used_is_told_in_one_sentence_and_the_rest_w
     spoil, words = BROKEN[kind]
     spoil(preset_file)
     async with Simulator() as simulator, studio_at(simulator.address) as studio:
-        run = await studio.resolve(GenerateArguments("a fox"))
+        run = await studio.plan(GenerateParams(prompt="a fox"))
         with pytest.raises(UnknownNameError, match=f"You have no presets of your own yet. .*{words}"):
-            await studio.resolve(GenerateArguments("a fox", preset="Mine"))
+            await studio.plan(GenerateParams(prompt="a fox", preset="Mine"))
         listing = await studio.list_catalog("presets")
     assert run.preset == "Z Image Turbo 1.0"
     assert [words in note for note in run.notes] == [True]
@@ -356,13 +364,13 @@ async def test_a_file_that_the_server_lacks_is_told_with_the_preset_that_names_i
 async def test_the_size_of_a_preset_counts_and_what_it_cuts_off_is_told(studio_at: Any, save_presets: Any) -> None:
     save_presets({"name": "edit.flux", "configuration": {"width": 1000, "height": 640}})
     async with Simulator() as simulator, studio_at(simulator.address) as studio:
-        run = await studio.resolve(GenerateArguments("a fox", mode="edit", model="flux", canvas=PICTURE))
-        own = await studio.resolve(
-            GenerateArguments("a fox", mode="edit", model="flux", canvas=PICTURE, image_format="2:3")
+        run = await studio.plan(GenerateParams(prompt="a fox", mode="edit", model="flux", canvas=PICTURE))
+        own = await studio.plan(
+            GenerateParams(prompt="a fox", mode="edit", model="flux", canvas=PICTURE, image_format="2:3")
         )
-    assert run.size == (960, 640)  # the app rounds down
+    assert (run.size.width, run.size.height) == (960, 640)  # the app rounds down
     assert "the canvas was cropped to 960×640" in " ".join(run.notes)
-    assert (own.size, own.notes) == ((832, 1280), ())
+    assert (own.size, own.notes) == (Size(832, 1280), ())
 
 
 @pytest.mark.parametrize(

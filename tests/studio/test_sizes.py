@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from drawthings_mcp.errors import InvalidInputError
+from drawthings_mcp.params import ImageFormat
 from drawthings_mcp.planning.sizes import Size, resolve_size
-from drawthings_mcp.studio import ImageFormat
 
 SIDES = st.integers(128, 8192)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from drawthings_mcp.errors import InvalidInputError
-from drawthings_mcp.planning.context import Case
+from drawthings_mcp.planning.context import Context
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,28 +18,31 @@ class Rule:
     section
         Where the protocol says so.
     find
-        The problem of a case in plain sentences, with what to do about it; None when there is none.
+        The problem of a request in plain sentences, with what to do about it; None when there is none.
     refuses
         Whether the request must not be sent; it is only worth a warning otherwise.
+    about
+        The parameter or field whose problem it is; empty when it is none's alone.
     """
 
     section: str
-    find: Callable[[Case], str | None]
+    find: Callable[[Context], str | None]
     refuses: bool
+    about: str = ""
 
 
-def refuse(section: str, find: Callable[[Case], str | None]) -> Rule:
+def refuse(section: str, find: Callable[[Context], str | None], about: str = "") -> Rule:
     """A rule whose problems keep a request from being sent."""
-    return Rule(section, find, refuses=True)
+    return Rule(section, find, refuses=True, about=about)
 
 
-def warn(section: str, find: Callable[[Case], str | None]) -> Rule:
-    """A rule whose problems are only told."""
+def warn(section: str, find: Callable[[Context], str | None]) -> Rule:
+    """A rule whose problems are only reported."""
     return Rule(section, find, refuses=False)
 
 
-def apply_rules(rules: Iterable[Rule], case: Case) -> tuple[str, ...]:
-    """The warnings about a case.
+def apply_rules(rules: Iterable[Rule], context: Context) -> tuple[str, ...]:
+    """The warnings about a request.
 
     Raises
     ------
@@ -48,9 +51,9 @@ def apply_rules(rules: Iterable[Rule], case: Case) -> tuple[str, ...]:
     """
     warnings = []
     for rule in rules:
-        problem = rule.find(case)
+        problem = rule.find(context)
         if problem and rule.refuses:
-            raise InvalidInputError(problem)
+            raise InvalidInputError(problem, parameter=rule.about)
         if problem:
             warnings.append(problem)
     return tuple(warnings)

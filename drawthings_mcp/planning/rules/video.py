@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from drawthings_mcp.faces import Text
 from drawthings_mcp.generation import ImageGenerationConfig
 from drawthings_mcp.planning.abilities import RESTORATION_VERSIONS
-from drawthings_mcp.planning.context import Case
+from drawthings_mcp.planning.context import Context
 from drawthings_mcp.planning.rules.rule import Rule, warn
 
 _DEFAULT_FRAMES = ImageGenerationConfig().num_frames
@@ -12,41 +13,51 @@ _CAUSAL_FAMILY = "wan_"
 """How the versions begin that infer causally (protocol §2.1, slot 79)."""
 
 
-def batches_videos(case: Case) -> str | None:
+def batches_videos(context: Context) -> str | None:
     """A video comes alone, and so does a restored picture."""
-    size = case.configuration.batch_size
-    if size == 1 or not (case.makes_video or case.version in RESTORATION_VERSIONS):
+    size = context.configuration.batch_size
+    if size == 1 or not (context.makes_video or context.version in RESTORATION_VERSIONS):
         return None
-    return f"batch_size {size} becomes 1 with {case.version}. Use batch_count for more than one."
+    return Text(
+        "{batch_size} {size} becomes 1 with {version}. Use {batch_count} for more than one.",
+        size=size,
+        version=context.version,
+    )
 
 
-def counts_frames_of_picture(case: Case) -> str | None:
+def counts_frames_of_picture(context: Context) -> str | None:
     """Only videos have frames."""
-    if case.facts is None or case.facts.makes_video or case.configuration.num_frames == _DEFAULT_FRAMES:
+    if context.facts is None or context.facts.makes_video or context.configuration.num_frames == _DEFAULT_FRAMES:
         return None
-    return f"num_frames has no effect: {case.facts.name} makes pictures. Leave it out."
+    return Text("{num_frames} has no effect: {name} makes pictures. Leave it out.", name=context.facts.name)
 
 
-def rounds_frames(case: Case) -> str | None:
+def rounds_frames(context: Context) -> str | None:
     """Frames come in groups."""
-    if case.facts is None or not case.facts.makes_video:
+    if context.facts is None or not context.facts.makes_video:
         return None
-    wanted = case.configuration.num_frames
-    count = case.facts.count_frames(wanted)
+    wanted = context.configuration.num_frames
+    count = context.facts.count_frames(wanted)
     if count == wanted:
         return None
-    group = case.facts.frame_group
-    return f"num_frames {wanted} gives {count} frames; {case.facts.name} makes 1 more than a multiple of {group}."
+    group = context.facts.frame_group
+    return Text(
+        "{num_frames} {wanted} gives {count} frames; {name} makes 1 more than a multiple of {group}.",
+        wanted=wanted,
+        count=count,
+        name=context.facts.name,
+        group=group,
+    )
 
 
-def infers_causally(case: Case) -> str | None:
+def infers_causally(context: Context) -> str | None:
     """Causal inference is Wan's."""
-    c = case.configuration
-    if case.facts is None or not (c.causal_inference_enabled and c.causal_inference):
+    c = context.configuration
+    if context.facts is None or not (c.causal_inference_enabled and c.causal_inference):
         return None
-    if case.version.startswith(_CAUSAL_FAMILY):
+    if context.version.startswith(_CAUSAL_FAMILY):
         return None
-    return f"causal_inference has no effect on {c.model}, only on Wan models. Leave it out."
+    return Text("{causal_inference} has no effect on {file}, only on Wan models. Leave it out.", file=c.model)
 
 
 VIDEO_RULES: tuple[Rule, ...] = (

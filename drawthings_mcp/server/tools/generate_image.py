@@ -1,7 +1,9 @@
-"""``generate_image``: a prompt in, pictures out."""
+"""``generate_image``: a prompt in, pictures out. Its parameters are the fields of ``GenerateParams``."""
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import anyio
@@ -9,12 +11,12 @@ from mcp.server.mcpserver import Context
 from mcp.types import CallToolResult, TextContent, ToolAnnotations
 from pydantic import Field
 
-from drawthings_mcp.errors import InvalidInputError
-from drawthings_mcp.limits import MAX_MOODBOARD, MAX_SEED, MAX_SIDE, MAX_VARIANTS, MIN_SIDE
-from drawthings_mcp.server.arguments import Name, Names
+from drawthings_mcp.params import FULL, SIMPLE, GenerateParams
+from drawthings_mcp.server.face import MCP
 from drawthings_mcp.server.session import ProgressNotifier, Render, Session, answer_render, get_session, identify
 from drawthings_mcp.server.strict_tool import StrictTool
-from drawthings_mcp.studio import GenerateArguments, ImageFormat, Mode, Report, describe_dry_run
+from drawthings_mcp.studio.describe import describe_plan
+from drawthings_mcp.studio.heartbeat import Report
 
 _DESCRIPTION = (
     "Makes or changes pictures on the user's machine and shows them to you. Give a prompt; to change a picture, give "
@@ -24,106 +26,46 @@ _DESCRIPTION = (
     "height, same model, seed and prompt."
 )
 
-_MODEL_HELP = "auto, z-image, qwen-image, flux, custom, or a model's name (list_models)"
-_PICTURE_HELP = "id (v3, a1), latest, path or URL"
 
-PreviewMode = Literal["auto", "always", "never"]
-Prompt = Annotated[str, Field(min_length=1, max_length=10_000, description="What to make, or what to change.")]
-ModeName = Annotated[Mode, Field(description="auto: mask → inpaint, picture → edit, none → text2image")]
-ModelName = Annotated[Name, Field(description=_MODEL_HELP)]
-Shape = Annotated[ImageFormat | None, Field(description="Shape at the model's native size.")]
-Side = Annotated[int | None, Field(ge=MIN_SIDE, le=MAX_SIDE, description="Pixels; wins over image_format.")]
-Variants = Annotated[int, Field(ge=1, le=MAX_VARIANTS, description="How many pictures, each with a seed of its own.")]
-Picture = Annotated[Name, Field(description=_PICTURE_HELP)]
-Moodboard = Annotated[Names, Field(max_length=MAX_MOODBOARD, description="Further references, in order.")]
+def build_tool(tools: Literal["simple", "full"]) -> StrictTool:
+    """The tool with the few parameters that a small model needs, or with all of them."""
 
+    async def generate_image(ctx: Context[Session, None], **arguments: Any) -> CallToolResult:
+        return await _generate(ctx, GenerateParams(**arguments))
 
-async def generate_simple(
-    ctx: Context[Session, None],
-    prompt: Prompt,
-    mode: ModeName = "auto",
-    model: ModelName = "auto",
-    image_format: Shape = None,
-    width: Side = None,
-    height: Side = None,
-    variants: Variants = 1,
-    canvas: Picture = "",
-    moodboard: Moodboard = [],  # noqa: B006 - pydantic copies it
-) -> CallToolResult:
-    return await _generate(
-        ctx,
-        GenerateArguments(
-            prompt=prompt,
-            mode=mode,
-            model=model,
-            image_format=image_format,
-            width=width,
-            height=height,
-            variants=variants,
-            canvas=canvas or None,
-            moodboard=tuple(moodboard),
+    # The SDK makes schema and checks from the signature.
+    generate_image.__signature__ = _build_signature(SIMPLE if tools == "simple" else FULL)  # type: ignore[attr-defined]
+    return StrictTool.from_function(
+        generate_image,
+        title="Generate image",
+        description=_DESCRIPTION,
+        context_kwarg="ctx",
+        annotations=ToolAnnotations(
+            read_only_hint=False, destructive_hint=False, idempotent_hint=False, open_world_hint=False
         ),
     )
 
 
-async def generate_full(
-    ctx: Context[Session, None],
-    prompt: Prompt,
-    mode: ModeName = "auto",
-    model: ModelName = "auto",
-    canvas: Picture = "",
-    moodboard: Moodboard = [],  # noqa: B006 - pydantic copies it
-    mask: Annotated[Name, Field(description="White is repainted, black kept.")] = "",
-    negative_prompt: Annotated[str, Field(max_length=10_000, description="What to avoid; many models ignore it.")] = "",
-    image_format: Shape = None,
-    width: Side = None,
-    height: Side = None,
-    variants: Variants = 1,
-    seed: Annotated[int, Field(ge=-1, le=MAX_SEED, description="-1 draws one.")] = -1,
-    steps: Annotated[int | None, Field(ge=1, le=150, description="Default: by model.")] = None,
-    guidance_scale: Annotated[float | None, Field(ge=0, le=50, description="Default: by model.")] = None,
-    strength: Annotated[float | None, Field(ge=0, le=1, description="1 ignores the canvas's pixels.")] = None,
-    sampler: Annotated[Name, Field(description="E.g. Euler A Trailing.")] = "",
-    loras: Annotated[Names, Field(max_length=16, description="name@weight, added to the preset's.")] = [],  # noqa: B006
-    preset: Annotated[Name, Field(description="Name from list_models(kind=presets).")] = "",
-    configuration: Annotated[dict[str, Any], Field(description="Keys of the app's configuration JSON.")] = {},  # noqa: B006
-    dry_run: Annotated[bool, Field(description="Only tell every setting and its origin.")] = False,
-    preview: Annotated[PreviewMode | None, Field(description="Show you the pictures.")] = None,
-) -> CallToolResult:
-    arguments = GenerateArguments(
-        prompt=prompt,
-        mode=mode,
-        negative_prompt=negative_prompt,
-        model=model,
-        image_format=image_format,
-        width=width,
-        height=height,
-        variants=variants,
-        seed=seed,
-        steps=steps,
-        guidance_scale=guidance_scale,
-        sampler=sampler or None,
-        strength=strength,
-        loras=tuple(map(_parse_lora, loras)),
-        preset=preset,
-        canvas=canvas or None,
-        moodboard=tuple(moodboard),
-        mask=mask or None,
-        configuration=configuration,
-    )
-    if dry_run:
-        run = await get_session(ctx).studio.resolve(arguments)
-        return CallToolResult(content=[TextContent(text=describe_dry_run(run))])
-    return await _generate(ctx, arguments, preview)
+def _build_signature(names: Sequence[str]) -> inspect.Signature:
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    parameters = [inspect.Parameter("ctx", keyword, annotation=Context)]
+    for name in names:
+        field = GenerateParams.model_fields[name]
+        default = inspect.Parameter.empty if field.is_required() else field.default
+        annotation: Any = field.rebuild_annotation()
+        annotation = Annotated[annotation, Field(description=field.description)]
+        parameters.append(inspect.Parameter(name, keyword, default=default, annotation=annotation))
+    return inspect.Signature(parameters)
 
 
-async def _generate(
-    ctx: Context[Session, None], arguments: GenerateArguments, preview: PreviewMode | None = None
-) -> CallToolResult:
+async def _generate(ctx: Context[Session, None], params: GenerateParams) -> CallToolResult:
     session, client = get_session(ctx), identify(ctx)
+    if params.dry_run:
+        plan = await session.studio.plan(params)
+        return CallToolResult(content=[TextContent(text=describe_plan(plan, MCP))])
 
     async def render(report: Report) -> Render:
-        return Render(await session.studio.generate(arguments, report), preview)
+        return Render(await session.studio.generate(params, report), params.preview)
 
     job = session.jobs.start(render)
     try:
@@ -132,33 +74,3 @@ async def _generate(
         # Who cancels the call does not want the picture.
         await job.cancel()
         raise
-
-
-def _parse_lora(text: str) -> tuple[str, float | None]:
-    """``name@weight``; the weight may be left out."""
-    name, at, weight = text.rpartition("@")
-    if not at:
-        return text, None
-    if not name.strip():
-        raise InvalidInputError(f"loras: {text!r} names no LoRA; write it like name@0.8.")
-    try:
-        return name, float(weight)
-    except ValueError as error:
-        raise InvalidInputError(f"loras: {weight!r} is not a weight; write it like {name}@0.8.") from error
-
-
-def _build(function: Any) -> StrictTool:
-    return StrictTool.from_function(
-        function,
-        name="generate_image",
-        title="Generate image",
-        description=_DESCRIPTION,
-        annotations=ToolAnnotations(
-            read_only_hint=False, destructive_hint=False, idempotent_hint=False, open_world_hint=False
-        ),
-    )
-
-
-def build_tool(tools: Literal["simple", "full"]) -> StrictTool:
-    """The tool with the few arguments that a small model needs, or with all of them."""
-    return _build(generate_simple if tools == "simple" else generate_full)

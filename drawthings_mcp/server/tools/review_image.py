@@ -14,7 +14,7 @@ from pydantic import Field
 
 from drawthings_mcp.errors import InvalidInputError, StorageError
 from drawthings_mcp.faces import Step, Text
-from drawthings_mcp.server.arguments import Names
+from drawthings_mcp.params import Names
 from drawthings_mcp.server.content import describe_found
 from drawthings_mcp.server.face import MCP
 from drawthings_mcp.server.session import Session, get_session, identify

@@ -8,7 +8,7 @@ from mcp.server.mcpserver import Context
 from mcp.types import CallToolResult, ToolAnnotations
 from pydantic import Field
 
-from drawthings_mcp.server.arguments import Name
+from drawthings_mcp.params import Name
 from drawthings_mcp.server.face import MCP
 from drawthings_mcp.server.session import Session, get_session, identify
 from drawthings_mcp.server.strict_tool import StrictTool

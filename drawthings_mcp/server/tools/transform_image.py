@@ -9,7 +9,8 @@ from mcp.types import CallToolResult, ToolAnnotations
 from pydantic import Field
 
 from drawthings_mcp.limits import MAX_SIDE
-from drawthings_mcp.server.arguments import Boxes, Names
+from drawthings_mcp.params import Names
+from drawthings_mcp.server.arguments import Boxes
 from drawthings_mcp.server.content import describe_made
 from drawthings_mcp.server.session import Session, get_session, identify
 from drawthings_mcp.server.strict_tool import StrictTool
@@ -40,11 +41,11 @@ async def transform_image(
     width: _Edge = None,
     height: _Edge = None,
 ) -> CallToolResult:
-    from drawthings_mcp.studio.transforming import TransformArguments
+    from drawthings_mcp.studio.transform import TransformParams
 
     session, client = get_session(ctx), identify(ctx)
     made = await session.studio.gallery.transform(
-        TransformArguments(operation, tuple(images), tuple(map(tuple, boxes)), long_edge, width, height)
+        TransformParams(operation, tuple(images), tuple(map(tuple, boxes)), long_edge, width, height)
     )
     return await session.viewer.show(
         client, lambda budget: describe_made(made, operation, budget), outputs=[made.picture]

@@ -14,28 +14,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drawthings_mcp.errors import DecoderCrashedError, StorageError, TensorError
+from drawthings_mcp.faces import Text
 from drawthings_mcp.generation import GeneratedImage, GenerationRequest
 from drawthings_mcp.library.catalog import ImageCatalog
 from drawthings_mcp.library.new_files import check_folder, file_stem
 from drawthings_mcp.library.originals import SavedFile, save_image
-from drawthings_mcp.library.records import Parent
+from drawthings_mcp.library.records import ImageRecord, Parent, RecordFields, build_record
 from drawthings_mcp.library.recovery import RESCUE_FOLDER
 from drawthings_mcp.limits import MAX_UPSCALE_FACTOR
 from drawthings_mcp.metadata.draw_things_keys import ModelKind
-from drawthings_mcp.planning.plan import Plan
-from drawthings_mcp.planning.sizes import Size
+from drawthings_mcp.planning.compose import Plan
 from drawthings_mcp.settings import Settings
 from drawthings_mcp.studio.connection import Connection
-from drawthings_mcp.studio.results import SavedVariant
-from drawthings_mcp.tensors.image import decode_image
+from drawthings_mcp.studio.results import SavedImage
+from drawthings_mcp.tensors import decode_image
 
 _logger = logging.getLogger(__name__)
 
 _JOB_BYTES = 8
 
 
-class Shelf:
-    """The pictures of one call.
+class Saver:
+    """Saves the pictures of one call in the order in which they come.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ class Shelf:
     ----------
     job
         What the records of all pictures of the call share.
-    variants
+    images
         What is saved so far.
     notes
         Sentences about what did not go as planned on the side.
@@ -71,9 +71,10 @@ class Shelf:
         self._catalog = catalog
         self._connection = connection
         self._parents = tuple(parents)
+        self._turn = anyio.Lock()
         self.job = secrets.token_hex(_JOB_BYTES)
         self._failure: StorageError | None = None
-        self.variants: list[SavedVariant] = []
+        self.images: list[SavedImage] = []
         self.notes: list[str] = []
 
     async def prepare(self) -> None:
@@ -86,7 +87,7 @@ class Shelf:
         """
         await anyio.to_thread.run_sync(check_folder, self._folder)
 
-    async def keep(self, payload: bytes, request: GenerationRequest, upscale_factor: int = 1) -> None:
+    async def save(self, payload: bytes, request: GenerationRequest, upscale_factor: int = 1) -> None:
         """Decodes and saves one picture, also when the call is being cancelled: it has reached us.
 
         Raises
@@ -96,19 +97,23 @@ class Shelf:
         """
         try:
             with anyio.CancelScope(shield=True):
-                variant = await anyio.to_thread.run_sync(self._keep, payload, request, upscale_factor)
+                async with self._turn:
+                    image = await anyio.to_thread.run_sync(self._save, payload, request, upscale_factor)
         except DecoderCrashedError:
             raise
         except TensorError as error:
             raise type(error)(
-                f"The server sent a picture that cannot be read: {error} Generate it again; if that happens again, "
-                "update Draw Things."
+                Text(
+                    "The server sent a picture that cannot be read: {error} Generate it again; if that happens again, "
+                    "update Draw Things.",
+                    error=error,
+                )
             ) from error
-        self.variants.append(variant)
+        self.images.append(image)
 
-    def _keep(self, payload: bytes, request: GenerationRequest, upscale_factor: int) -> SavedVariant:
+    def _save(self, payload: bytes, request: GenerationRequest, upscale_factor: int) -> SavedImage:
         image = GeneratedImage(
-            self._crop(decode_image(payload, max_pixels=self._max_pixels), upscale_factor),
+            self._crop(decode_image(payload, max_pixels=self._max_pixel_count), upscale_factor),
             request.prompt,
             request.negative_prompt,
             request.configuration,
@@ -116,8 +121,8 @@ class Shelf:
         )
         now = datetime.now().astimezone()
         image_id = self._reserve_id()
-        saved = self._save(image, self._stem or file_stem(request.prompt, image.seed, now), image_id)
-        return SavedVariant(self._record(saved, image, now, image_id), saved.path, image.size, image.seed)
+        saved = self._write(image, self._stem or file_stem(request.prompt, image.seed, now), image_id)
+        return SavedImage(self._record(saved, image, now, image_id), image.pixels)
 
     def _reserve_id(self) -> str:
         """The id that the file will carry; empty when the catalog cannot be written, which is noted with the file."""
@@ -128,14 +133,14 @@ class Shelf:
             return ""
 
     @property
-    def _max_pixels(self) -> int:
+    def _max_pixel_count(self) -> int:
         """The most that a server can have made of the request, whatever it claims."""
         width, height = self._plan.size.rendered
         return width * height * MAX_UPSCALE_FACTOR**2
 
     def _crop(self, pixels: NDArray[np.uint8], upscale_factor: int) -> NDArray[np.uint8]:
         """The part that was asked for; the whole picture when the server did not render what it was told."""
-        size: Size = self._plan.size
+        size = self._plan.size
         sent = (pixels.shape[1], pixels.shape[0])
         expected = tuple(side * upscale_factor for side in size.rendered)
         if sent != expected:
@@ -146,63 +151,52 @@ class Shelf:
         left, top, right, bottom = (edge * upscale_factor for edge in size.crop_box)
         return pixels[top:bottom, left:right]
 
-    def _save(self, image: GeneratedImage, stem: str, image_id: str) -> SavedFile:
+    def _write(self, image: GeneratedImage, stem: str, image_id: str) -> SavedFile:
         try:
-            return self._write(image, self._folder, stem, image_id)
+            return self._write_into(self._folder, image, stem, image_id)
         except StorageError as error:
             # The folder was fine when the run began. A picture that reached us is not thrown away for it.
-            saved = self._write(image, self._rescue_folder, stem, image_id)
-            self.notes.append(f"saved in {self._rescue_folder} instead, move it from there: {error}")
+            saved = self._write_into(self._rescue_folder, image, stem, image_id)
+            self.notes.append(
+                Text("saved in {folder} instead, move it from there: {error}", folder=self._rescue_folder, error=error)
+            )
             return saved
 
-    def _write(self, image: GeneratedImage, folder: Path, stem: str, image_id: str) -> SavedFile:
+    def _write_into(self, folder: Path, image: GeneratedImage, stem: str, image_id: str) -> SavedFile:
+        plan = self._plan
         own = {"id": image_id} if image_id else {}
         return save_image(
             image,
             folder,
             stem,
             server=self._connection.address,
-            requested_size=(self._plan.size.width, self._plan.size.height),
-            kind=ModelKind(self._plan.model.version, self._plan.model.modifier),
-            extra={
-                **own,
-                "mode": self._plan.mode,
-                "preset": self._plan.preset,
-                "job": self.job,
-                "parents": self._parents,
-            },
+            requested_size=(plan.size.width, plan.size.height),
+            kind=ModelKind(plan.model.version, plan.model.modifier),
+            extra={**own, "mode": plan.mode, "preset": plan.preset, "job": self.job, "parents": self._parents},
         )
 
-    def _record(self, saved: SavedFile, image: GeneratedImage, now: datetime, image_id: str) -> str:
-        if not image_id:
-            return self._explain_missing_id(saved)
-        try:
-            record = self._catalog.add(
-                "v",
-                saved.path,
-                reserved=image_id,
-                created=now,
-                prompt=image.prompt,
-                negative_prompt=image.negative_prompt,
-                seed=image.seed,
-                model=image.configuration.model,
-                width=image.size[0],
-                height=image.size[1],
-                server=self._connection.address,
-                simulated=image.simulated,
-                sha256=saved.sha256,
-                size_bytes=saved.size_bytes,
-                format=saved.format,
-                configuration=image.configuration.to_app_json(),
-                job=self.job,
-                parents=self._parents,
-            )
-        except StorageError as error:
-            self._failure = error
-            return self._explain_missing_id(saved)
-        return record.id
-
-    def _explain_missing_id(self, saved: SavedFile) -> str:
+    def _record(self, saved: SavedFile, image: GeneratedImage, now: datetime, image_id: str) -> ImageRecord:
+        facts: RecordFields = {
+            "created": now,
+            "prompt": image.prompt,
+            "negative_prompt": image.negative_prompt,
+            "seed": image.seed,
+            "model": image.configuration.model,
+            "width": image.size[0],
+            "height": image.size[1],
+            "server": self._connection.address,
+            "simulated": image.simulated,
+            "size_bytes": saved.size_bytes,
+            "format": saved.format,
+            "configuration": image.configuration.to_app_json(),
+            "job": self.job,
+            "parents": self._parents,
+        }
+        if image_id:
+            try:
+                return self._catalog.add("v", saved.path, reserved=image_id, sha256=saved.sha256, **facts)
+            except StorageError as error:
+                self._failure = error
         _logger.warning("saved, but not in the catalog: %s: %s", saved.path, self._failure)
-        self.notes.append(f"{saved.path.name} is saved but has no id: {self._failure}")
-        return ""
+        self.notes.append(Text("{name} is saved but has no id: {error}", name=saved.path.name, error=self._failure))
+        return build_record("", saved.path, "", saved.sha256, facts)

@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 
+import anyio
 import anyio.to_thread
+from anyio.abc import TaskGroup
 
 from drawthings_mcp.client.server_client import ServerClient
-from drawthings_mcp.errors import DrawThingsError, ServerDiedError, TensorError, TruncatedTransferError
+from drawthings_mcp.errors import DrawThingsError, TensorError
 from drawthings_mcp.events import Event, ImageReceived, RemoteDownload, Sampling, StageReached, TransferAnnounced
 from drawthings_mcp.generation import GenerationRequest
-from drawthings_mcp.planning.plan import Plan
+from drawthings_mcp.planning.compose import Plan
 from drawthings_mcp.studio.heartbeat import Report
-from drawthings_mcp.studio.results import SavedVariant
-from drawthings_mcp.studio.shelf import Shelf
+from drawthings_mcp.studio.saver import Saver
+from drawthings_mcp.tasks import raised_alone
 from drawthings_mcp.tensors.fpzip_pool import prestart
 
 
-async def run_plan(plan: Plan, client: ServerClient, shelf: Shelf, report: Report) -> None:
-    """Sends the requests of a plan in turn; what they yield stands in ``shelf.variants``.
+async def run_plan(plan: Plan, client: ServerClient, saver: Saver, report: Report) -> None:
+    """Sends the requests of a plan in turn; what they yield stands in ``saver.images``.
 
-    The decoder's process starts while the server still works on the first picture.
+    The decoder's process starts while the server still works on the first picture, and while one picture is saved the
+    next one is rendered.
 
     Raises
     ------
@@ -30,33 +32,33 @@ async def run_plan(plan: Plan, client: ServerClient, shelf: Shelf, report: Repor
         A request failed; its text says which pictures of the call are saved all the same.
     """
     await anyio.to_thread.run_sync(prestart)
-    for place, request in enumerate(plan.requests):
-        try:
-            await _run_request(request, client, shelf, _Narrator(report, place, len(plan.requests)))
-        except DrawThingsError as error:
-            error.add_note(f"The seed was {request.configuration.seed}.")
-            if shelf.variants:
-                error.add_note(f"Saved before that: {_list_paths(shelf.variants)}.")
-            raise
+    try:
+        with raised_alone():
+            async with anyio.create_task_group() as saving:
+                for place, request in enumerate(plan.requests):
+                    await _run_request(request, client, saver, saving, _Narrator(report, place, len(plan.requests)))
+    except DrawThingsError as error:
+        if saver.images:
+            error.add_note(f"Saved before that: {', '.join(str(image.path) for image in saver.images)}.")
+        raise
 
 
-async def _run_request(request: GenerationRequest, client: ServerClient, shelf: Shelf, narrator: _Narrator) -> None:
+async def _run_request(
+    request: GenerationRequest, client: ServerClient, saver: Saver, saving: TaskGroup, narrator: _Narrator
+) -> None:
     await narrator.say(0.0, "Waiting for the server")
     try:
         async with client.stream(request) as events:
             async for event in events:
                 if isinstance(event, ImageReceived):
-                    await shelf.keep(event.payload, request, event.upscale_factor)
+                    saving.start_soon(saver.save, event.payload, request, event.upscale_factor)
                 await narrator.tell(event)
-    except (ServerDiedError, TruncatedTransferError) as error:
-        for payload in error.complete:
+    except DrawThingsError as error:
+        error.add_note(f"The seed was {request.configuration.seed}.")
+        for payload in getattr(error, "complete", ()):
             with contextlib.suppress(TensorError):
-                await shelf.keep(payload, request)
+                await saver.save(payload, request)
         raise
-
-
-def _list_paths(variants: Sequence[SavedVariant]) -> str:
-    return ", ".join(str(variant.path) for variant in variants)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,6 @@ def _describe(event: Event) -> str:
         case TransferAnnounced(size=size):
             return f"Receiving {size / 1e6:.1f} MB"
         case ImageReceived():
-            return "Saved"
+            return "Received, saving"
         case _:
             return ""

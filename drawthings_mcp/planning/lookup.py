@@ -1,0 +1,185 @@
+"""What a server has, by the names that callers use: models, recipes, LoRAs, controls.
+
+Works with and without browsing: what the server does not list is described from the facts about known files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain
+
+from drawthings_mcp.catalog import Control, Model, ServerInventory, find_entry
+from drawthings_mcp.errors import InvalidInputError, UnknownNameError
+from drawthings_mcp.faces import Step, Text
+from drawthings_mcp.generation import ControlInputType, ControlNetConfig, LoRAConfig
+from drawthings_mcp.limits import UNIT
+from drawthings_mcp.planning.known import load_known
+from drawthings_mcp.presets.mode_table import (
+    UsableRecipe,
+    choose_recipe,
+    choose_variant,
+    find_recipe,
+    list_preferred_models,
+    list_recipes_for,
+)
+from drawthings_mcp.validation import find_nearest
+
+_DEFAULT_NATIVE_SIDE = 1024
+"""Native side of nearly every image model since SDXL (protocol §8.4), for files of which nothing is known."""
+
+_SUGGESTED = 3
+
+_UNION = "controlnetunion"
+"""Type of controls that read several kinds of maps and are told which (protocol §5.3)."""
+
+
+def get_model(inventory: ServerInventory, name: str) -> Model:
+    """The model of a file or display name.
+
+    Raises
+    ------
+    UnknownNameError
+        The server has none; names the nearest three.
+    """
+    if inventory.catalog is not None and inventory.models:
+        return inventory.catalog.get_model(name)
+    file = _complete(name)
+    if inventory.has(file):
+        return describe_model(inventory, file)
+    known = list_preferred_models()
+    existing = inventory.list_existing(known)
+    nearest = find_nearest(name, existing or known)
+    raise UnknownNameError(
+        f"There is no model {name!r} on the server, which does not let its models be browsed: name a file exactly. "
+        f"Nearest {'on the server' if existing else 'known'}: {', '.join(nearest)}.",
+        name=name,
+        nearest=nearest,
+    )
+
+
+def find_model_recipe(
+    inventory: ServerInventory, family: str, mode: str, within: frozenset[str] | None = None
+) -> UsableRecipe:
+    """The best recipe for a mode and family among those whose files the server has.
+
+    Parameters
+    ----------
+    within
+        LoRAs that will be applied in place of a recipe's, which may hence have no others; None when there are none.
+
+    Raises
+    ------
+    InvalidInputError
+        It has none of them; says what to download.
+    UnknownNameError
+        The family does not serve the mode.
+    """
+    models, loras = _list_candidates(inventory, family, mode)
+    chosen = choose_recipe(models, loras if within is None else loras & within, family, mode)
+    if chosen is None:
+        wanted = ", ".join(map(label_file, list_preferred_models(family, mode)[:_SUGGESTED]))
+        raise InvalidInputError(
+            Text(
+                "The server has no model{of_family} that is known to work well for {wanted_mode}. {download:C} "
+                "(Settings → "
+                "Model → Manage), or {list} and name an installed model.",
+                of_family="" if family == "auto" else f" of {family}",
+                wanted_mode=mode,
+                download=Step("download", what=f"one of {wanted}"),
+                list=Step("list_models"),
+            )
+        )
+    return chosen
+
+
+def find_variant(inventory: ServerInventory, file: str) -> str | None:
+    """A file that the server has and that is the same model in another precision."""
+    if inventory.models:
+        return choose_variant(file, {model.file for model in inventory.models})
+    known = find_recipe(file)
+    return choose_variant(file, set(inventory.list_existing(known.checkpoint.files if known else [file])))
+
+
+def describe_model(inventory: ServerInventory, file: str) -> Model:
+    """What is known of a model that the server has."""
+    listed = find_entry(inventory.models, file) or load_known().models.get(file)
+    if listed is not None:
+        return listed
+    recipe = find_recipe(file)
+    version, side = (recipe.checkpoint.version, recipe.native_side) if recipe else ("", _DEFAULT_NATIVE_SIDE)
+    return Model(file, file.removesuffix(".ckpt"), version, default_scale=side // UNIT)
+
+
+def _list_candidates(inventory: ServerInventory, family: str, mode: str) -> tuple[set[str], set[str]]:
+    """Files of models and of LoRAs that the server has."""
+    if inventory.models:
+        return {model.file for model in inventory.models if not model.remote}, {lora.file for lora in inventory.loras}
+    loras = {file for recipe in list_recipes_for(mode, family) for file in recipe.loras}
+    there = set(inventory.list_existing([*list_preferred_models(family, mode), *sorted(loras)]))
+    return there - loras, there & loras
+
+
+def build_lora(inventory: ServerInventory, name: str, weight: float | None) -> LoRAConfig:
+    """The setting of a LoRA that was asked for by file or display name; its own weight when none is given."""
+    entry = inventory.catalog.get_lora(name) if inventory.catalog is not None else None
+    default = entry.default_weight if entry and entry.default_weight is not None else 1.0
+    return LoRAConfig(file=entry.file if entry else _complete(name), weight=default if weight is None else weight)
+
+
+def build_control(inventory: ServerInventory, kind: str, weight: float | None, model: Model) -> ControlNetConfig:
+    """The setting of the control that reads a kind of map and fits a model.
+
+    Raises
+    ------
+    InvalidInputError
+        The server has none; says which kinds it has for the model.
+    """
+    wanted = kind.strip().lower()
+    fitting = _list_controls(inventory, model)
+    chosen = _find_control(fitting, wanted)
+    if chosen is None:
+        kinds = sorted({control.modifier for control in fitting if control.modifier} or {"none"})
+        raise InvalidInputError(
+            Text(
+                "The server has no control for {kind} maps that fits {file}; for this model it has: {kinds}. "
+                "{download:C}, "
+                "or name a control's file, with its {input_override}, in the configuration's controls.",
+                kind=wanted,
+                file=model.file,
+                kinds=", ".join(kinds),
+                download=Step("download", what="one"),
+            )
+        )
+    override = ControlInputType.Unspecified
+    if chosen.type == _UNION:
+        override = {member.name.lower(): member for member in ControlInputType}[wanted]
+    return ControlNetConfig(file=chosen.file, weight=1.0 if weight is None else weight, input_override=override)
+
+
+def _list_controls(inventory: ServerInventory, model: Model) -> Sequence[Control]:
+    if inventory.catalog is not None and inventory.controls:
+        return inventory.catalog.compatible_controls(model)
+    known = [control for control in load_known().controls.values() if control.version == model.version]
+    there = set(inventory.list_existing(control.file for control in known))
+    return [control for control in known if control.file in there]
+
+
+def _find_control(fitting: Sequence[Control], kind: str) -> Control | None:
+    named = (control for control in fitting if control.modifier == kind)
+    unions = (control for control in fitting if control.type == _UNION and kind in _MAP_KINDS)
+    return next(chain(named, unions), None)
+
+
+_MAP_KINDS = frozenset(member.name.lower() for member in ControlInputType if member is not ControlInputType.Unspecified)
+
+
+def label_file(file: str) -> str:
+    """Display name and file of a known model or LoRA: ``Qwen Image 2512 (qwen_image_2512_q6p.ckpt)``."""
+    known = load_known()
+    entry = known.models.get(file) or known.loras.get(file)
+    return f"{entry.name} ({file})" if entry else file
+
+
+def _complete(name: str) -> str:
+    plain = name.strip()
+    return plain if plain.endswith(".ckpt") else f"{plain}.ckpt"
