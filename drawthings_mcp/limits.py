@@ -20,7 +20,7 @@ MAX_UPSCALE_FACTOR = 4
 """The most that an upscaler enlarges each side (protocol §8.3)."""
 
 MAX_VARIANTS = 4
-"""Pictures that one call makes: as many as a result can still show or list (contract §5)."""
+"""Pictures that one call makes: as many as a result can still show or list."""
 
 MAX_MOODBOARD = 8
 """References beside the canvas: no model that edits was made for more than a few, and each costs time and memory."""

@@ -37,7 +37,7 @@ TOOLS: Mapping[str, set[str]] = {
     "review_image": {"images", "max_edge"},
     "transform_image": set(),
 }
-"""Names of contract §5; the arguments of transform_image are not fixed there, so no guide may use any."""
+"""Arguments that guides may use: those that never change their names. The arguments of transform_image may."""
 
 FAMILIES = read_packaged("families.json")["versions"].keys()
 FOLDER = Path(str(find_configs())) / "guides"
