@@ -95,8 +95,8 @@ class Answerer:
             active = _list_active(connection, sources)
             if not active:
                 return HitPage((), 0, True, arguments.offset, notes=(*query.notes, *_list_hints(connection, arguments)))
-            limiting = [] if _are_all(connection, active) else [facet("root", root) for root, _ in active]
-            builder = HitBuilder(connection, dict(source for _, source in active), self._catalog)
+            limiting = [] if _are_all(connection, active) else [facet("root", root) for root in active]
+            builder = HitBuilder(connection, {key: sources[key] for key in active.values()}, self._catalog)
             if arguments.like is not None:
                 matches = self._find_alike(connection, query, arguments, limiting, builder)
             elif vector is not None:
@@ -111,7 +111,7 @@ class Answerer:
                     is_alive=builder.is_alive,
                 )
             hits = [hit for one in matches.page if (hit := builder.build(one)) is not None]
-            pending = files.count_pending(connection, [root for root, _ in active])
+            pending = files.count_pending(connection, list(active))
             notes = [*query.notes, *matches.notes, *_note_unmeasured(connection, arguments)]
             if not matches.total:
                 notes += _list_hints(connection, arguments)
@@ -208,16 +208,14 @@ def split_place(place: str) -> tuple[Path, str]:
     return file, str(number)
 
 
-def _list_active(
-    connection: sqlite3.Connection, sources: Mapping[str, PictureSource]
-) -> list[tuple[int, tuple[str, PictureSource]]]:
-    """Roots of the index that are searched and there now."""
+def _list_active(connection: sqlite3.Connection, sources: Mapping[str, PictureSource]) -> dict[int, str]:
+    """Roots of the index that are searched and there now, and the keys of their sources."""
     rows = connection.execute("SELECT id, path, source FROM roots").fetchall()
-    keys = [(root, source_key(path, kind)) for root, path, kind in rows]
-    return [(root, (key, sources[key])) for root, key in keys if key in sources and sources[key].is_there()]
+    keys = {root: source_key(path, kind) for root, path, kind in rows}
+    return {root: key for root, key in keys.items() if key in sources and sources[key].is_there()}
 
 
-def _are_all(connection: sqlite3.Connection, active: Sequence[object]) -> bool:
+def _are_all(connection: sqlite3.Connection, active: Mapping[int, str]) -> bool:
     (count,) = connection.execute("SELECT count(*) FROM roots").fetchone()
     return bool(count == len(active))
 

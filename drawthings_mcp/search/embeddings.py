@@ -210,7 +210,7 @@ async def run_embedding(
         await anyio.to_thread.run_sync(partial(_keep, index, endpoint.model, pictures, vectors))
         done += len(rows)
         if report is not None:
-            report(Progress(done, done, "understanding"))
+            report(Progress(done, done, "embedding"))
     return done
 
 

@@ -198,6 +198,7 @@ class PictureLocation:
     reference: str
 
 
+@dataclass(frozen=True, slots=True)
 class HitBuilder:
     """Pictures of the index → hits. Blocks.
 
@@ -207,12 +208,9 @@ class HitBuilder:
         Those that are there, by ``source_key``.
     """
 
-    def __init__(
-        self, connection: sqlite3.Connection, sources: Mapping[str, PictureSource], catalog: ImageCatalog
-    ) -> None:
-        self._connection = connection
-        self._sources = sources
-        self._catalog = catalog
+    connection: sqlite3.Connection
+    sources: Mapping[str, PictureSource]
+    catalog: ImageCatalog
 
     def is_alive(self, picture: int) -> bool:
         """Whether a picture is still at one of its places."""
@@ -234,8 +232,8 @@ class HitBuilder:
     def _find_location(self, picture: int) -> PictureLocation | None:
         """The best place of a picture; None when it is nowhere any more."""
         locations = []
-        for key, path, entry in list_places(self._connection, picture):
-            source = self._sources.get(key)
+        for key, path, entry in list_places(self.connection, picture):
+            source = self.sources.get(key)
             reference = source.find_place(path, entry) if source is not None else None
             if source is not None and reference is not None:
                 locations.append(PictureLocation(source, path, entry, reference))
@@ -244,7 +242,7 @@ class HitBuilder:
     def _read_metadata(self, picture: int) -> ImageMetadata | None:
         from drawthings_mcp.metadata.dialect import ImageMetadata
 
-        row = self._connection.execute(
+        row = self.connection.execute(
             "SELECT dialect, width, height, prompt, model, loras, seed, created FROM pictures WHERE id = ?", (picture,)
         ).fetchone()
         if row is None:
@@ -267,9 +265,9 @@ class HitBuilder:
             name: getattr(metadata, name) for name in ("created", "prompt", "model", "width", "height")
         }
         if location.key:
-            return identify_origin(self._catalog, location.reference, **told)
+            return identify_origin(self.catalog, location.reference, **told)
         sha256 = _hash(location.file, stamp_of(location.file.stat()))
-        return _find_own(self._catalog, location.file, sha256) or self._catalog.register_file(
+        return _find_own(self.catalog, location.file, sha256) or self.catalog.register_file(
             "p", location.file, sha256=sha256, **told
         )
 

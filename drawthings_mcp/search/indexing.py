@@ -39,7 +39,7 @@ class Progress:
     done, total
         Files.
     doing
-        ``reading`` what pictures say, then ``looking`` at them, then ``understanding`` them.
+        ``reading`` what pictures say, ``measuring`` how they look, ``embedding`` what they say.
     """
 
     done: int
@@ -125,13 +125,7 @@ def run_indexing(
 
 
 def drop_folder(index: Database, tags: Database, folder: Path) -> None:
-    """Have nothing of a folder in the index any more.
-
-    Raises
-    ------
-    StorageError
-        The index cannot be written.
-    """
+    """Have nothing of a folder in the index any more."""
     with open_reader(tags) as read_tags, index.open() as connection:
         for root in files.list_roots_below(connection, folder):
             while numbers := files.list_files(connection, root, _BATCH):
@@ -163,20 +157,20 @@ class _Outcome:
     gone: bool = False
 
 
+@dataclass(slots=True)
 class _Run:
     """One run: its connection, the sources that are there by the numbers of their roots, and what it did."""
 
-    def __init__(self, connection: sqlite3.Connection, tags: ReadTags, should_stop: Stop) -> None:
-        self.present: dict[int, PictureSource] = {}
-        self.result = IndexReport()
-        self._connection = connection
-        self._tags = tags
-        self._should_stop = should_stop
-        self._gone: list[int] = []
+    connection: sqlite3.Connection
+    tags: ReadTags
+    should_stop: Stop
+    present: dict[int, PictureSource] = field(default_factory=dict)
+    result: IndexReport = field(default_factory=IndexReport)
+    gone: list[int] = field(default_factory=list)
 
     def scan(self, source: PictureSource) -> None:
         """Note what changed in a source, if it is there."""
-        connection = self._connection
+        connection = self.connection
         with transaction(connection):
             root = files.add_root(connection, source.root, source.kind)
         listed: set[Path] = set()
@@ -188,9 +182,9 @@ class _Run:
                     closed.append(listing.folder)
                     self.result.problems.append(listing.problem)
                 elif files.differs(files.list_known(connection, root, listing.folder), listing):
-                    with write_pictures(connection, self._tags) as writer:
-                        self._gone += files.note_listing(connection, writer, root, listing)
-                if self._should_stop():
+                    with write_pictures(connection, self.tags) as writer:
+                        self.gone += files.note_listing(connection, writer, root, listing)
+                if self.should_stop():
                     self.result.is_listed = False
                     self.present[root] = source
                     return
@@ -205,38 +199,38 @@ class _Run:
                 self._forget_folder(root, folder)
 
     def _forget_folder(self, root: int, folder: Path) -> None:
-        numbers = [file.id for file in files.list_known(self._connection, root, folder).values()]
-        with write_pictures(self._connection, self._tags) as writer:
+        numbers = [file.id for file in files.list_known(self.connection, root, folder).values()]
+        with write_pictures(self.connection, self.tags) as writer:
             if folder.is_dir():  # it belongs to another source now, or is hidden
                 for number in numbers:
                     writer.remove_file(number)
             else:
-                self._gone += numbers
-            files.forget_empty_folder(self._connection, root, folder)
+                self.gone += numbers
+            files.forget_empty_folder(self.connection, root, folder)
 
     def remove_gone(self) -> None:
         """Forget what is gone, after all folders were listed: it may have been moved from one to another."""
-        for first in range(0, len(self._gone), _BATCH):
-            if self._should_stop():
+        for first in range(0, len(self.gone), _BATCH):
+            if self.should_stop():
                 break  # the next run finds them missing again
-            with write_pictures(self._connection, self._tags) as writer:
-                files.remove_gone(self._connection, writer, self._gone[first : first + _BATCH])
+            with write_pictures(self.connection, self.tags) as writer:
+                files.remove_gone(self.connection, writer, self.gone[first : first + _BATCH])
 
     def read_pending(self, report: ReportProgress | None) -> None:
         """Read the files that wait, a batch at a time."""
-        connection, roots = self._connection, list(self.present)
+        connection, roots = self.connection, list(self.present)
         owner = secrets.token_hex(8)
         with transaction(connection):
             files.try_again(connection, roots)
         total = files.count_pending(connection, roots)
         done = 0
-        while not self._should_stop():
+        while not self.should_stop():
             with transaction(connection):
                 claimed = files.claim_files(connection, roots, owner, _BATCH)
             if not claimed:
                 break
             outcomes = [_read_file(self.present[file.root], file) for file in claimed]
-            with write_pictures(connection, self._tags) as writer:
+            with write_pictures(connection, self.tags) as writer:
                 for outcome in outcomes:
                     # Another process may have been faster.
                     if files.is_still(connection, outcome.file):
@@ -252,9 +246,9 @@ class _Run:
             writer.remove_file(file.id)
             return
         if not outcome.passing:
-            entries = [_keep_apart(self._connection, file.path, entry) for entry in outcome.entries]
+            entries = [_keep_apart(self.connection, file.path, entry) for entry in outcome.entries]
             writer.write_file(file.id, entries)
-        is_news = files.settle(self._connection, file, outcome.problem, passing=outcome.passing)
+        is_news = files.settle(self.connection, file, outcome.problem, passing=outcome.passing)
         if outcome.problem and is_news:
             self.result.problems.append(outcome.problem)
         self.result.read += not outcome.problem

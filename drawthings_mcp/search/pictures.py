@@ -58,12 +58,6 @@ class _Row(NamedTuple):
     facets: str
 
 
-class _PlaceRow(NamedTuple):
-    name: str
-    root: int
-    source: str
-
-
 @contextmanager
 def write_pictures(connection: sqlite3.Connection, tags: ReadTags) -> Iterator[PictureWriter]:
     """A transaction in which pictures are added and removed."""
@@ -110,18 +104,18 @@ class PictureWriter:
         if found is None:
             return
         known = _Row(*found)
-        places = [_PlaceRow(*place) for place in self._connection.execute(_PLACES, (picture,))]
+        places = self._connection.execute(_PLACES, (picture,)).fetchall()
         if not places:
             self._forget(picture, known)
             return
         loras = [name for name, _ in json.loads(known.loras)]
-        names = dict.fromkeys(place.name for place in places)
+        names = dict.fromkeys(name for name, _, _ in places)
         words = _join_words(known.prompt, *names, known.model, *loras, known.details)
         facets = join_facets(
             [
                 *self._list_facets(known, loras),
-                *(facet("root", place.root) for place in places),
-                *(facet("source", place.source) for place in places),
+                *(facet("root", root) for _, root, _ in places),
+                *(facet("source", source) for _, _, source in places),
                 *(facet("tag", tag) for tag in self._tags(known.content)),
             ]
         )

@@ -136,21 +136,6 @@ def parse_query(text: str, now: datetime) -> Query:
     return replace(query, terms=query.terms[:MAX_TERMS], text=" ".join(typed))
 
 
-def narrow(query: Query, key: str, value: str, now: datetime) -> Query:
-    """A query with one more filter, given as an argument of its own.
-
-    Raises
-    ------
-    InvalidInputError
-        The value cannot be used; says what can.
-    """
-    try:
-        return _narrow(query, key, value, False, now)
-    except InvalidInputError as error:
-        error.about(key)
-        raise
-
-
 def _add_token(query: Query, token: re.Match[str], typed: list[str], now: datetime) -> Query:
     key = (token["key"] or "").lower()
     value = token["quoted"] if token["quoted"] is not None else token["plain"]
@@ -262,11 +247,14 @@ def build_query(arguments: SearchArguments, now: datetime) -> Query:
     query = parse_query(arguments.query, now)
     if arguments.query.strip() and query == Query():
         query = Query(notes=("The query has no letter and no digit; these are the newest.",))
-    for name in _FILTERS:
-        if value := getattr(arguments, name).strip():
-            query = narrow(query, name, value, now)
-    if arguments.source not in ("all", WEB):
-        query = narrow(query, "source", arguments.source, now)
+    given = {name: getattr(arguments, name).strip() for name in _FILTERS}
+    given["source"] = arguments.source if arguments.source not in ("all", WEB) else ""
+    for name, value in given.items():
+        try:
+            query = _narrow(query, name, value, False, now) if value else query
+        except InvalidInputError as error:
+            error.about(name)
+            raise
     if query.since and query.until and query.since > query.until:
         return replace(
             query, notes=(*query.notes, Text("{since} is later than {until}, so that there can be no picture."))
@@ -310,16 +298,14 @@ def parse_moment(value: str, now: datetime) -> Span:
         It is no date.
     """
     text = value.strip().lower().replace("_", " ")
+    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
     with suppress(ValueError, OverflowError):
-        return _parse_name(text, now) or _parse_ago(text, now) or _parse_calendar(text, now) or _parse_iso(text, now)
+        if text in _NAMES:
+            return _NAMES[text](midnight)
+        return _parse_ago(text, now) or _parse_calendar(text, midnight) or _parse_iso(text, now)
     raise InvalidInputError(
         f"must be a date like 2026-11-20, 2026-11, today, yesterday or 7d, got {value!r}.", value=value
     )
-
-
-def _parse_name(text: str, now: datetime) -> Span | None:
-    build = _NAMES.get(text)
-    return None if build is None else build(now.replace(hour=0, minute=0, second=0, microsecond=0))
 
 
 def _parse_ago(text: str, now: datetime) -> Span | None:
@@ -330,12 +316,11 @@ def _parse_ago(text: str, now: datetime) -> Span | None:
     return Span(moment, moment)
 
 
-def _parse_calendar(text: str, now: datetime) -> Span | None:
+def _parse_calendar(text: str, midnight: datetime) -> Span | None:
     match = _CALENDAR.fullmatch(text)
     if not match:
         return None
     month, day = (int(part) if part else None for part in match.groups()[1:])
-    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
     start = midnight.replace(year=int(match[1]), month=1 if month is None else month, day=1 if day is None else day)
     if day:
         return Span(start, start + _DAY - _TICK)

@@ -94,11 +94,6 @@ class IndexUpdater:
             Whether visual features are needed as well.
         report
             Called from another thread, when there is no background in which the run could go on.
-
-        Raises
-        ------
-        StorageError
-            The index cannot be written.
         """
         if self._background is None:
             await self._run_within(budget, with_features, report)

@@ -73,7 +73,7 @@ async def test_a_search_tells_how_far_indexing_is(desk: Desk) -> None:
     await desk.engine().search(SearchArguments(like=np.zeros((8, 8, 3), np.uint8)), seen.append)
     assert [(progress.doing, progress.done, progress.total) for progress in seen] == [
         ("reading", 3, 3),
-        ("looking", 3, 3),
+        ("measuring", 3, 3),
     ]
 
 
@@ -129,8 +129,8 @@ async def test_indexing_tells_how_far_it_is(desk: Desk) -> None:
     assert [progress.total for progress in reading] == [600] * len(reading)
     assert [progress.done for progress in reading] == sorted(progress.done for progress in reading)
     assert reading[-1].done == 600
-    looking = [progress for progress in seen if progress.doing == "looking"]
-    assert (looking[-1].done, looking[-1].total) == (600, 600)
+    measuring = [progress for progress in seen if progress.doing == "measuring"]
+    assert (measuring[-1].done, measuring[-1].total) == (600, 600)
 
 
 async def test_arguments_and_words_of_the_query_narrow_alike(desk: Desk) -> None:

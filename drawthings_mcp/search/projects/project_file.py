@@ -40,7 +40,6 @@ _MAX_ALIASES = 100
 _MAX_EARLIER = 20
 """Rows that are looked through for a prompt where a row tells none."""
 _FORM = re.compile(r"project://(/[^#]*)#([1-9]\d{0,18})")
-_SIGNATURE = b"SQLite format 3\0"
 
 
 class ProjectFile:
@@ -112,21 +111,6 @@ class ProjectFile:
                 if preview not in previews:
                     previews |= {preview} if preview else set()
                     yield self._describe(node, layer)
-
-    def get_entry(self, entry_id: int) -> ProjectEntry:
-        """One picture.
-
-        Raises
-        ------
-        InvalidImageError
-            It is not there any more.
-        """
-        node = self._get_node(entry_id)
-        return self._describe(node, self._find_layer(node))
-
-    def list_ids(self) -> frozenset[int]:
-        """The ids of all rows, also of those that are not listed: whatever is not among them is gone."""
-        return frozenset(int(rowid) for (rowid,) in self._fetch(f"SELECT rowid FROM {_HISTORY}"))
 
     def read_thumbnail(self, entry_id: int, *, full: bool = False) -> bytes | None:
         """A small picture as a JPEG file; None when the app has not kept one.
@@ -298,12 +282,3 @@ def parse_reference(text: str) -> tuple[Path, int]:
     if match is None:
         raise InvalidInputError(f"A project's picture is project:///path/to/file.sqlite3#id, not {text!r}.")
     return Path(unquote(match[1])), int(match[2])
-
-
-def is_project(path: Path) -> bool:
-    """Whether a file may be a project, by its name and first bytes; ``ProjectFile`` knows for sure."""
-    try:
-        with path.open("rb") as file:
-            return path.suffix == ".sqlite3" and file.read(len(_SIGNATURE)) == _SIGNATURE
-    except OSError:
-        return False

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
+from drawthings_mcp.faces import Step, Text
 from drawthings_mcp.search.providers.provider import (
+    Provider,
     WebAnswer,
     WebImage,
     WebRequest,
@@ -21,24 +23,20 @@ _MAX_CHARACTERS, _MAX_WORDS, _COUNT = 400, 50, 200
 
 
 @dataclass(frozen=True, slots=True)
-class Brave:
+class Brave(Provider):
     """The provider; its answers cannot be paged, so that all that there are come at once."""
 
     key: str = field(repr=False)
     base: str = BASE
-    name: str = "Brave"
-    page_size: int = _COUNT
-    last_page: int = 1
-
-    @property
-    def refusals(self) -> Mapping[int, str]:
-        """What its statuses mean."""
-        return {
-            401: "check BRAVE_API_KEY, it is not accepted.",
-            403: "check whether the plan of BRAVE_API_KEY includes image search.",
-            422: "check BRAVE_API_KEY and the query, one of them is not accepted.",
-            429: "wait a second, or until the plan's month is over; unset BRAVE_API_KEY to search Openverse.",
-        }
+    name: ClassVar[str] = "Brave"
+    page_size: ClassVar[int] = _COUNT
+    last_page: ClassVar[int] = 1
+    refusals: ClassVar[Mapping[int, str]] = {
+        401: Text("check its key or {step}.", step=Step("set", setting="brave_api_key")),
+        403: Text("its plan may not include image search: {step}.", step=Step("set", setting="brave_api_key")),
+        422: Text("check the query, or {step}.", step=Step("set", setting="brave_api_key")),
+        429: "wait a second, or until the plan's month is over; without a key, Openverse is searched.",
+    }
 
     def build_request(self, text: str, page: int) -> WebRequest:
         """The one request."""

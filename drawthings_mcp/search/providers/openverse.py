@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
+from drawthings_mcp.faces import Step, Text
 from drawthings_mcp.search.providers.provider import (
+    Provider,
     WebAnswer,
     WebImage,
     WebRequest,
@@ -23,21 +25,21 @@ _PUBLIC_DOMAIN = {"cc0": "CC0", "pdm": "Public Domain Mark"}
 
 
 @dataclass(frozen=True, slots=True)
-class Openverse:
+class Openverse(Provider):
     """The provider that everybody has."""
 
     base: str = BASE
-    name: str = "Openverse"
-    page_size: int = _PAGE_SIZE
-    last_page: int = _LAST_PAGE
-
-    @property
-    def refusals(self) -> Mapping[int, str]:
-        """What its statuses mean."""
-        return {
-            401: "ask for an earlier page, this one is for registered programs.",
-            429: "wait a minute, this address has used up its limit; or set BRAVE_API_KEY or DRAWTHINGS_SEARXNG_URL.",
-        }
+    name: ClassVar[str] = "Openverse"
+    page_size: ClassVar[int] = _PAGE_SIZE
+    last_page: ClassVar[int] = _LAST_PAGE
+    refusals: ClassVar[Mapping[int, str]] = {
+        401: "ask for an earlier page, this one is for registered programs.",
+        429: Text(
+            "wait a minute, this address has used up its limit; or {brave}, or {searxng}.",
+            brave=Step("set", setting="brave_api_key", value="a key"),
+            searxng=Step("set", setting="searxng_url", value="a server of yours"),
+        ),
+    }
 
     def build_request(self, text: str, page: int) -> WebRequest:
         """The request for a page."""

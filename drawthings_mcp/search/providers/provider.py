@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,23 +61,24 @@ class WebAnswer:
 
 
 class Provider(Protocol):
-    """One way to find pictures on the web."""
+    """One way to find pictures on the web.
 
-    @property
-    def name(self) -> str:
-        """As people know it."""
+    Attributes
+    ----------
+    name
+        As people know it.
+    page_size
+        Pictures of one answer; 0 when the provider decides.
+    last_page
+        How far one can turn the pages.
+    refusals
+        HTTP status → what to do about it, in one sentence.
+    """
 
-    @property
-    def page_size(self) -> int:
-        """Pictures of one answer; 0 when the provider decides."""
-
-    @property
-    def last_page(self) -> int:
-        """How far one can turn the pages."""
-
-    @property
-    def refusals(self) -> Mapping[int, str]:
-        """HTTP status → what to do about it, in one sentence."""
+    name: ClassVar[str]
+    page_size: ClassVar[int]
+    last_page: ClassVar[int]
+    refusals: ClassVar[Mapping[int, str]]
 
     def build_request(self, text: str, page: int) -> WebRequest:
         """The request for a page, counted from 1."""

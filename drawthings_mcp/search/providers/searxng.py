@@ -5,29 +5,33 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
-from drawthings_mcp.search.providers.provider import WebAnswer, WebImage, WebRequest, read_entries, read_text, read_url
+from drawthings_mcp.search.providers.provider import (
+    Provider,
+    WebAnswer,
+    WebImage,
+    WebRequest,
+    read_entries,
+    read_text,
+    read_url,
+)
 
 _RESOLUTION = re.compile(r"(\d{1,5})\s*[x×]\s*(\d{1,5})")
 
 
 @dataclass(frozen=True, slots=True)
-class SearXNG:
+class SearXNG(Provider):
     """The provider; how many pictures make a page is the server's choice."""
 
     base: str
-    name: str = "SearXNG"
-    page_size: int = 0
-    last_page: int = 10
-
-    @property
-    def refusals(self) -> Mapping[int, str]:
-        """What its statuses mean."""
-        return {
-            403: "add json to search.formats in the server's settings.yml, it answers in HTML only.",
-            429: "the server's limiter refuses programs: allow this address there, or wait.",
-        }
+    name: ClassVar[str] = "SearXNG"
+    page_size: ClassVar[int] = 0
+    last_page: ClassVar[int] = 10
+    refusals: ClassVar[Mapping[int, str]] = {
+        403: "add json to search.formats in the server's settings.yml, it answers in HTML only.",
+        429: "the server's limiter refuses programs: allow this address there, or wait.",
+    }
 
     def build_request(self, text: str, page: int) -> WebRequest:
         """The request for a page."""

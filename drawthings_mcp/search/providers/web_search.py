@@ -20,6 +20,7 @@ import anyio.to_thread
 import httpx2
 
 from drawthings_mcp.errors import DrawThingsError, InvalidInputError, WebError
+from drawthings_mcp.faces import Text
 from drawthings_mcp.library.catalog import ImageCatalog
 from drawthings_mcp.metadata.dialect import ImageMetadata
 from drawthings_mcp.search.hits import Hit, HitPage, identify_origin
@@ -153,7 +154,8 @@ class WebSearch:
                 f"{name} cannot be reached ({type(error).__name__}); check the connection and the address."
             ) from error
         if status != _OK:
-            raise WebError(f"{name} answered {status}: {self.provider.refusals.get(status) or _advise(status)}")
+            advice = self.provider.refusals.get(status) or _advise(status)
+            raise WebError(Text("{name} answered {status}: {advice}", name=name, status=status, advice=advice))
         try:
             return json.loads(data)
         except (ValueError, RecursionError) as error:

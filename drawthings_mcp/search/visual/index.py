@@ -215,11 +215,6 @@ def run_visual_indexing(
     ----------
     sources
         By ``hits.source_key``.
-
-    Raises
-    ------
-    StorageError
-        The index cannot be written.
     """
     done, last = 0, _ALL
     with index.open() as connection:
@@ -239,7 +234,7 @@ def run_visual_indexing(
                 )
             done += len(rows)
             if report is not None:
-                report(Progress(done, max(done, total), "looking"))
+                report(Progress(done, max(done, total), "measuring"))
     return done
 
 

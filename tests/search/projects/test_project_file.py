@@ -16,7 +16,7 @@ from PIL import Image
 
 from drawthings_mcp.errors import DrawThingsError, InvalidImageError, InvalidInputError, StorageError
 from drawthings_mcp.metadata.dialect import ImageMetadata
-from drawthings_mcp.search.projects.project_file import ProjectFile, format_reference, is_project, parse_reference
+from drawthings_mcp.search.projects.project_file import ProjectFile, format_reference, parse_reference
 from drawthings_mcp.search.projects.rows import ProjectEntry
 from tests.search.projects.builder import DEFLATE, FPZIP, RAW, Builder, edit, lora
 
@@ -131,14 +131,16 @@ def test_what_came_since_is_listed(project: Builder) -> None:
     assert _list(project, since=1200) == []
 
 
-def test_ids_tell_what_is_gone(project: Builder) -> None:
+def test_a_picture_that_was_deleted_is_told(project: Builder) -> None:
     for time in range(3):
         project.add_node(0, time)
     project.database.execute("DELETE FROM tensorhistorynode WHERE rowid = 2")
     with ProjectFile(project.path) as file:
-        assert file.list_ids() == {1, 3}
-        assert file.get_entry(3).metadata.prompt == "picture 2"
-        for read in (file.get_entry, file.read_image, file.read_thumbnail):
+        assert [(entry.id, entry.metadata.prompt) for entry in file.list_entries()] == [
+            (1, "picture 0"),
+            (3, "picture 2"),
+        ]
+        for read in (file.read_image, file.read_thumbnail):
             with pytest.raises(InvalidImageError, match="#2 is not there any more"):
                 read(2)
 
@@ -223,7 +225,7 @@ def test_a_picture_that_cannot_be_decoded_is_one_sentence(project: Builder, chan
 def test_a_picture_that_was_thrown_away_is_told(project: Builder) -> None:
     project.add_node(0, 0, slot_9=("i64", 100_000_000))
     with ProjectFile(project.path) as file:
-        assert not file.get_entry(1).has_image
+        assert [entry.has_image for entry in file.list_entries()] == [False]
         with pytest.raises(
             InvalidImageError, match=r"#1 is in the history, but its picture is not in the file any more"
         ):
@@ -410,10 +412,3 @@ def test_a_reference_names_one_picture(project: Builder) -> None:
 def test_what_is_no_reference_is_refused(text: str) -> None:
     with pytest.raises(InvalidInputError, match="project:///path"):
         parse_reference(text)
-
-
-def test_projects_are_told_from_other_files(tmp_path: Path, project: Builder) -> None:
-    (tmp_path / "a.sqlite3").write_text("no")
-    assert is_project(project.path)
-    assert not is_project(tmp_path / "a.sqlite3")
-    assert not is_project(tmp_path / "b.sqlite3")
