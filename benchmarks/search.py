@@ -33,7 +33,7 @@ from drawthings_mcp.search.database import open_index, open_tags
 from drawthings_mcp.search.folders import FolderSource
 from drawthings_mcp.search.hits import HitBuilder, source_key
 from drawthings_mcp.search.indexing import run_indexing
-from drawthings_mcp.search.matching import find_pictures
+from drawthings_mcp.search.matching import IndexQuery
 from drawthings_mcp.search.query import parse_query
 from drawthings_mcp.search.visual.features import COLOURS, VisualFeatures
 from drawthings_mcp.search.visual.index import VisualIndex
@@ -209,9 +209,9 @@ def _list_questions(
 def _search(index: Database, source: MadeUpSource, catalog: ImageCatalog, text: str) -> object:
     """As a search does, but for the ids of the catalog."""
     with index.open() as connection:
-        shelf = HitBuilder(connection, {source_key(source.root, source.kind): source}, catalog)
+        builder = HitBuilder(connection, {source_key(source.root, source.kind): source}, catalog)
         query = parse_query(text, _NOW)
-        return find_pictures(connection, query, offset=0, limit=_PAGE, is_alive=shelf.is_alive)
+        return IndexQuery(connection, query).find_page(0, _PAGE, builder.is_alive)
 
 
 def _rank(index: Database, gallery: VisualIndex, look: VisualFeatures, wishes: Sequence[str]) -> object:

@@ -23,7 +23,7 @@ from drawthings_mcp.library.catalog import ImageCatalog
 from drawthings_mcp.search import files
 from drawthings_mcp.search.embeddings import EmbeddingIndex
 from drawthings_mcp.search.hits import HitBuilder, HitPage, source_key
-from drawthings_mcp.search.matching import FILLERS, MatchedPicture, Matches, find_pictures, keep_filtered, list_filtered
+from drawthings_mcp.search.matching import FILLERS, IndexQuery, MatchedPicture, Matches
 from drawthings_mcp.search.projects.project_file import parse_reference
 from drawthings_mcp.search.query import Query, SearchArguments
 from drawthings_mcp.search.source import PictureSource, fingerprint
@@ -97,19 +97,13 @@ class Answerer:
                 return HitPage((), 0, True, arguments.offset, notes=(*query.notes, *_list_hints(connection, arguments)))
             limiting = [] if _are_all(connection, active) else [facet("root", root) for root in active]
             builder = HitBuilder(connection, {key: sources[key] for key in active.values()}, self._catalog)
+            asked = IndexQuery(connection, query, limiting)
             if arguments.like is not None:
-                matches = self._find_alike(connection, query, arguments, limiting, builder)
+                matches = self._find_alike(asked, arguments, builder)
             elif vector is not None:
-                matches = self._find_nearest(connection, query, arguments, limiting, builder, vector)
+                matches = self._find_nearest(asked, arguments, builder, vector)
             else:
-                matches = find_pictures(
-                    connection,
-                    query,
-                    offset=arguments.offset,
-                    limit=arguments.limit,
-                    roots=limiting,
-                    is_alive=builder.is_alive,
-                )
+                matches = asked.find_page(arguments.offset, arguments.limit, builder.is_alive)
             hits = [hit for one in matches.page if (hit := builder.build(one)) is not None]
             pending = files.count_pending(connection, list(active))
             notes = [*query.notes, *matches.notes, *_note_unmeasured(connection, arguments)]
@@ -117,26 +111,19 @@ class Answerer:
                 notes += _list_hints(connection, arguments)
         return HitPage(tuple(hits), matches.total, matches.is_exact, arguments.offset, pending, tuple(notes))
 
-    def _find_alike(
-        self,
-        connection: sqlite3.Connection,
-        query: Query,
-        arguments: SearchArguments,
-        roots: Sequence[str],
-        builder: HitBuilder,
-    ) -> Matches:
+    def _find_alike(self, asked: IndexQuery, arguments: SearchArguments, builder: HitBuilder) -> Matches:
         assert arguments.like is not None
         features = measure_picture(arguments.like)
-        query, wishes = _split_wishes(query)
-        itself = self._find_itself(connection, arguments.like)
-        among = _narrow(connection, query, roots)
+        query, wishes = _split_wishes(asked.query)
+        itself = self._find_itself(asked.connection, arguments.like)
+        among = _narrow(replace(asked, query=query))
         has_no_words = among == [] and bool(query.terms)
         if has_no_words:
-            among = _narrow(connection, replace(query, terms=()), roots)
+            among = _narrow(replace(asked, query=replace(query, terms=())))
         chosen = None if among is None else np.array(among, np.int64)
         with self._lock:
-            self._visual.refresh(connection)
-            ranked = self._visual.rank(connection, features, wishes=wishes, among=chosen)
+            self._visual.refresh(asked.connection)
+            ranked = self._visual.rank(asked.connection, features, wishes=wishes, among=chosen)
         found = [
             MatchedPicture(alike.picture, "near-duplicate" if alike.is_near_duplicate else "visual")
             for alike in ranked
@@ -146,21 +133,14 @@ class Answerer:
         return Matches(page, len(found), len(ranked) < SHORTLIST, (_NO_WORDS,) if has_no_words else ())
 
     def _find_nearest(
-        self,
-        connection: sqlite3.Connection,
-        query: Query,
-        arguments: SearchArguments,
-        roots: Sequence[str],
-        builder: HitBuilder,
-        vector: NDArray[np.float32],
+        self, asked: IndexQuery, arguments: SearchArguments, builder: HitBuilder, vector: NDArray[np.float32]
     ) -> Matches:
-        count = max(_FUSED, arguments.offset + arguments.limit)
-        by_words = find_pictures(connection, query, offset=0, limit=count, roots=roots)
+        by_words = asked.find_page(0, max(_FUSED, arguments.offset + arguments.limit))
         with self._lock:
-            self._embeddings.refresh(connection)
-            near = self._embeddings.find_nearest(connection, vector, _NEAREST)
+            self._embeddings.refresh(asked.connection)
+            near = self._embeddings.find_nearest(asked.connection, vector, _NEAREST)
         least = _LEAST_SHARE * near[0].cosine if near else 0.0
-        nearest = keep_filtered(connection, query, roots, [one.picture for one in near if one.cosine >= least])
+        nearest = asked.keep([one.picture for one in near if one.cosine >= least])
         fused = fuse(by_words.page, nearest)
         more = len(fused) - len(by_words.page)
         return Matches(_take_page(fused, arguments, builder), by_words.total + more, by_words.is_exact)
@@ -233,11 +213,11 @@ def _list_hints(connection: sqlite3.Connection, arguments: SearchArguments) -> l
     return [_NO_PROJECTS] if row is None else []
 
 
-def _narrow(connection: sqlite3.Connection, query: Query, roots: Sequence[str]) -> list[int] | None:
+def _narrow(asked: IndexQuery) -> list[int] | None:
     """The pictures that words and filters leave; None for all."""
-    if query.terms or query.phrases or query.excluded or query.filters or query.since or query.until or roots:
-        return list_filtered(connection, query, roots, _MAX_NARROWED)
-    return None
+    query = asked.query
+    limits = (query.terms, query.phrases, query.excluded, query.filters, query.since, query.until, asked.roots)
+    return asked.list_newest(_MAX_NARROWED) if any(limits) else None
 
 
 def _split_wishes(query: Query) -> tuple[Query, list[str]]:

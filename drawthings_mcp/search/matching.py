@@ -11,6 +11,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 from drawthings_mcp.search.pictures import SLOTS, number_of
@@ -86,61 +87,171 @@ class Tier(NamedTuple):
     resort: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class IndexFilter:
-    """What every hit must fulfil, as the index puts it."""
+@dataclass(frozen=True)
+class IndexQuery:
+    """A query as it is put to an index.
 
-    required: tuple[str, ...]
-    excluded: tuple[str, ...]
-    first: int
-    last: int
-
-    @property
-    def is_narrow(self) -> bool:
-        """Whether there are pictures that are not in it."""
-        return bool(self.required or self.excluded) or (self.first, self.last) != (_FIRST, _LAST)
-
-    def build(self, *wanted: str) -> str:
-        """An expression of the index for pictures in scope that have everything that is wanted."""
-        parts = [part for part in (*wanted, *self.required) if part] or [_quote((EVERY,))]
-        without = f" NOT {_any_of(self.excluded)}" if self.excluded else ""
-        return f"({' AND '.join(parts)}){without}"
-
-
-def find_pictures(
-    connection: sqlite3.Connection,
-    query: Query,
-    *,
-    offset: int,
-    limit: int,
-    roots: Sequence[str] = (),
-    is_alive: Callable[[int], bool] = lambda _: True,
-) -> Matches:
-    """One page of what matches a query.
-
-    Parameters
+    Attributes
     ----------
     roots
         Facets; one of them is needed, unless there are none.
-    is_alive
-        Whether a picture is still there; asked for those up to the end of the page only.
     """
-    scope = build_filter(connection, query, roots)
-    most = max(_limit_counting(connection), offset + limit + 1)
-    gathering = _Gathering(offset + limit, most, is_alive)
-    resort = 0
-    for tier in _list_useful(connection, query, scope):
-        if gathering.found and tier.resort > resort:
-            break
-        resort = tier.resort
-        if gathering.is_full:
-            gathering.finished = False
-            break
-        for picture in _look_up(connection, tier.expression, scope):
-            if not gathering.add(picture, tier.match):
+
+    connection: sqlite3.Connection
+    query: Query
+    roots: Sequence[str] = ()
+
+    def find_page(self, offset: int, limit: int, is_alive: Callable[[int], bool] = lambda _: True) -> Matches:
+        """One page of what matches.
+
+        Parameters
+        ----------
+        is_alive
+            Whether a picture is still there; asked for those up to the end of the page only.
+        """
+        gathering = _Gathering(offset + limit, max(self._limit_counting(), offset + limit + 1), is_alive)
+        resort = 0
+        for tier in self._list_useful():
+            if gathering.found and tier.resort > resort:
                 break
-    page = [MatchedPicture(picture, match) for picture, match in gathering.found.items()][offset : offset + limit]
-    return Matches(tuple(page), len(gathering.found) + len(gathering.rest), gathering.finished)
+            resort = tier.resort
+            if gathering.is_full:
+                gathering.finished = False
+                break
+            for picture in self._look_up(tier.expression):
+                if not gathering.add(picture, tier.match):
+                    break
+        page = [MatchedPicture(picture, match) for picture, match in gathering.found.items()][offset : offset + limit]
+        return Matches(tuple(page), len(gathering.found) + len(gathering.rest), gathering.finished)
+
+    def list_newest(self, count: int) -> list[int]:
+        """The newest pictures that have the words, ranked by nothing else."""
+        found: dict[int, None] = {}
+        for tier in self._list_tiers():
+            if tier.match == "exact" and len(self.query.terms) > 1:
+                continue
+            for picture in self._look_up(tier.expression):
+                found[picture] = None
+                if len(found) >= count:
+                    return list(found)
+            if found and tier.match != "words":
+                break
+        return list(found)
+
+    def keep(self, pictures: Sequence[int]) -> list[int]:
+        """Those of some pictures that fulfil the filters, whatever their words."""
+        first, last = self._span
+        statement = "SELECT 1 FROM postings WHERE postings MATCH ? AND rowid = ?"
+        return [
+            picture
+            for picture in pictures
+            if first <= picture <= last
+            and self.connection.execute(statement, (self._build(), picture)).fetchone() is not None
+        ]
+
+    @cached_property
+    def _span(self) -> tuple[int, int]:
+        """The first and the last number that a picture may have."""
+        since, until = self.query.since, self.query.until
+        return _FIRST if since is None else number_of(since), _LAST if until is None else number_of(until) + SLOTS - 1
+
+    @cached_property
+    def _filters(self) -> tuple[list[str], list[str]]:
+        """What every picture must have, and what none may have."""
+        required = [_quote(phrase) for phrase in self.query.phrases]
+        excluded = [_quote(term) for term in self.query.excluded]
+        for condition in self.query.filters:
+            facets = self._list_facets(condition)
+            if condition.negated:
+                excluded += facets
+            else:
+                required.append(_any_of(facets))
+        if self.roots:
+            required.append(_any_of([_quote((root,)) for root in self.roots]))
+        return required, excluded
+
+    def _build(self, *wanted: str) -> str:
+        """An expression of the index for pictures that pass the filters and have everything that is wanted."""
+        required, excluded = self._filters
+        parts = [part for part in (*wanted, *required) if part] or [_quote((EVERY,))]
+        without = f" NOT {_any_of(excluded)}" if excluded else ""
+        return f"({' AND '.join(parts)}){without}"
+
+    def _limit_counting(self) -> int:
+        (known,) = self.connection.execute("SELECT coalesce(max(id), 0) + 1 FROM files").fetchone()
+        return max(_MIN_COUNTED, min(MAX_COUNTED, _COUNTING // int(known)))
+
+    def _list_useful(self) -> Iterator[Tier]:
+        """The look-ups that can find something: none when nothing passes the filters, and none twice."""
+        is_narrow = any(self._filters) or self._span != (_FIRST, _LAST)
+        if self.query.terms and is_narrow and not self._finds(self._build()):
+            return
+        seen = set()
+        for tier in self._list_tiers():
+            if tier.expression not in seen:
+                seen.add(tier.expression)
+                yield tier
+
+    def _list_tiers(self) -> Iterator[Tier]:
+        """The look-ups, best first."""
+        if not self.query.terms:
+            yield Tier("exact" if self.query.phrases else "recent", self._build())
+            return
+        terms = _drop_fillers(self.query.terms)
+        exact = Tier("exact", self._build(_quote(tuple(word for term in self.query.terms for word in term))))
+        words = Tier("words", self._build(*map(_quote, terms)))
+        # Where words are nowhere together, they are nowhere in a row: a long row takes as long to look for as all.
+        if len(self.query.terms) == 1:
+            yield exact
+        elif self._finds(words.expression):
+            yield from (exact, words)
+        yield Tier("prefix", self._build(*(_complete(self.connection, term) for term in terms)))
+        yield Tier("fuzzy", self._build(*(_forgive(self.connection, term) for term in terms)))
+        yield from self._list_resorts(terms)
+
+    def _list_resorts(self, terms: tuple[Term, ...]) -> Iterator[Tier]:
+        """Without one word, the most frequent first; then the rarest words, fewer and fewer; at last any of them."""
+        counts = {term: min(count_pictures(self.connection, word) for word in term) for term in terms}
+        if 1 < len(terms) <= _MAX_DROPPED:
+            forgiving = {term: _forgive(self.connection, term) for term in terms}
+            # A word that no picture has says least of all.
+            for dropped in sorted(counts, key=lambda term: (counts[term] > 0, -counts[term])):
+                others = (forgiving[term] for term in terms if term != dropped)
+                yield Tier("some words", self._build(*others), 1)
+        if len(terms) > 2:
+            rarest = sorted((term for term in counts if counts[term]), key=lambda term: counts[term])
+            for last in range(min(len(rarest), _MAX_TOGETHER), 0, -1):
+                yield Tier("some words", self._build(*map(_quote, rarest[:last])), 2)
+            yield Tier("some words", self._build(_any_of([_quote(term) for term in terms])), 2)
+
+    def _finds(self, expression: str) -> bool:
+        return next(self._look_up(expression), None) is not None
+
+    def _look_up(self, expression: str) -> Iterator[int]:
+        rows = self.connection.execute(
+            "SELECT rowid FROM postings WHERE postings MATCH ? AND rowid BETWEEN ? AND ? ORDER BY rowid DESC",
+            (expression, *self._span),
+        )
+        try:
+            for (picture,) in rows:
+                yield picture
+        finally:
+            rows.close()
+
+    def _list_facets(self, condition: QueryFilter) -> list[str]:
+        """The index's words for the values of a filter; one that no picture has when there are none."""
+        key, values = condition.key, condition.values
+        if key in ("model", "lora"):
+            facets = [name for value in values for name in self._list_names(key, value)][:_MAX_NAMES]
+            return [_quote((name,)) for name in facets or [facet("name", 0)]]
+        if key == "source":
+            values = tuple(kind for value in values for kind in SOURCE_GROUPS.get(value.strip().lower(), (value,)))
+        return [_quote((facet(key, value),)) for value in values]
+
+    def _list_names(self, kind: str, value: str) -> list[str]:
+        statement = "SELECT id FROM names WHERE kind = ? AND instr(folded, ?) ORDER BY id DESC"
+        rows = self.connection.execute(statement, (kind, fold_name(value)))
+        return [facet("name", number) for (number,) in rows]
 
 
 class _Gathering:
@@ -172,136 +283,6 @@ class _Gathering:
             self._dead.add(picture)
         self.finished = len(self.found) + len(self.rest) < self._most and len(self._dead) < _MAX_DEAD
         return self.finished
-
-
-def _limit_counting(connection: sqlite3.Connection) -> int:
-    (known,) = connection.execute("SELECT coalesce(max(id), 0) + 1 FROM files").fetchone()
-    return max(_MIN_COUNTED, min(MAX_COUNTED, _COUNTING // int(known)))
-
-
-def _list_useful(connection: sqlite3.Connection, query: Query, scope: IndexFilter) -> Iterator[Tier]:
-    """The look-ups that can find something: none when nothing passes the filters, and none twice."""
-    if query.terms and scope.is_narrow and next(_look_up(connection, scope.build(), scope), None) is None:
-        return
-    seen = set()
-    for tier in list_tiers(connection, query, scope):
-        if tier.expression not in seen:
-            seen.add(tier.expression)
-            yield tier
-
-
-def list_filtered(connection: sqlite3.Connection, query: Query, roots: Sequence[str], count: int) -> list[int]:
-    """The newest pictures that have the words of a query, ranked by nothing else."""
-    scope = build_filter(connection, query, roots)
-    found: dict[int, None] = {}
-    for tier in list_tiers(connection, query, scope):
-        if tier.match == "exact" and len(query.terms) > 1:
-            continue
-        for picture in _look_up(connection, tier.expression, scope):
-            found[picture] = None
-            if len(found) >= count:
-                return list(found)
-        if found and tier.match != "words":
-            break
-    return list(found)
-
-
-def keep_filtered(
-    connection: sqlite3.Connection, query: Query, roots: Sequence[str], pictures: Sequence[int]
-) -> list[int]:
-    """Those of some pictures that fulfil a query's filters, whatever their words."""
-    scope = build_filter(connection, query, roots)
-    statement = "SELECT 1 FROM postings WHERE postings MATCH ? AND rowid = ?"
-    return [
-        picture
-        for picture in pictures
-        if scope.first <= picture <= scope.last
-        and connection.execute(statement, (scope.build(), picture)).fetchone() is not None
-    ]
-
-
-def build_filter(connection: sqlite3.Connection, query: Query, roots: Sequence[str]) -> IndexFilter:
-    """The filters of a query."""
-    required = [_quote(phrase) for phrase in query.phrases]
-    excluded = [_quote(term) for term in query.excluded]
-    for condition in query.filters:
-        facets = _list_facets(connection, condition)
-        if condition.negated:
-            excluded += facets
-        else:
-            required.append(_any_of(facets))
-    if roots:
-        required.append(_any_of([_quote((root,)) for root in roots]))
-    return IndexFilter(
-        tuple(required),
-        tuple(excluded),
-        _FIRST if query.since is None else number_of(query.since),
-        _LAST if query.until is None else number_of(query.until) + SLOTS - 1,
-    )
-
-
-def list_tiers(connection: sqlite3.Connection, query: Query, scope: IndexFilter) -> Iterator[Tier]:
-    """The look-ups of a query, best first."""
-    if not query.terms:
-        yield Tier("exact" if query.phrases else "recent", scope.build())
-        return
-    terms = _drop_fillers(query.terms)
-    exact = Tier("exact", scope.build(_quote(tuple(word for term in query.terms for word in term))))
-    words = Tier("words", scope.build(*map(_quote, terms)))
-    # Where words are nowhere together, they are nowhere in a row: a long row takes as long to look for as all of them.
-    if len(query.terms) == 1:
-        yield exact
-    elif next(_look_up(connection, words.expression, scope), None) is not None:
-        yield from (exact, words)
-    yield Tier("prefix", scope.build(*(_complete(connection, term) for term in terms)))
-    yield Tier("fuzzy", scope.build(*(_forgive(connection, term) for term in terms)))
-    yield from _list_resorts(connection, terms, scope)
-
-
-def _list_resorts(connection: sqlite3.Connection, terms: tuple[Term, ...], scope: IndexFilter) -> Iterator[Tier]:
-    """Without one word, the most frequent first; then the rarest words, fewer and fewer; at last any of them."""
-    counts = {term: min(count_pictures(connection, word) for word in term) for term in terms}
-    if 1 < len(terms) <= _MAX_DROPPED:
-        forgiving = {term: _forgive(connection, term) for term in terms}
-        # A word that no picture has tells least of all.
-        for dropped in sorted(counts, key=lambda term: (counts[term] > 0, -counts[term])):
-            others = (forgiving[term] for term in terms if term != dropped)
-            yield Tier("some words", scope.build(*others), 1)
-    if len(terms) > 2:
-        rarest = sorted((term for term in counts if counts[term]), key=lambda term: counts[term])
-        for last in range(min(len(rarest), _MAX_TOGETHER), 0, -1):
-            yield Tier("some words", scope.build(*map(_quote, rarest[:last])), 2)
-        yield Tier("some words", scope.build(_any_of([_quote(term) for term in terms])), 2)
-
-
-def _look_up(connection: sqlite3.Connection, expression: str, scope: IndexFilter) -> Iterator[int]:
-    rows = connection.execute(
-        "SELECT rowid FROM postings WHERE postings MATCH ? AND rowid BETWEEN ? AND ? ORDER BY rowid DESC",
-        (expression, scope.first, scope.last),
-    )
-    try:
-        for (picture,) in rows:
-            yield picture
-    finally:
-        rows.close()
-
-
-def _list_facets(connection: sqlite3.Connection, condition: QueryFilter) -> list[str]:
-    """The index's words for the values of a filter; one that no picture has when there are none."""
-    key, values = condition.key, condition.values
-    if key == "model" or key == "lora":
-        facets = [name for value in values for name in _list_names(connection, key, value)][:_MAX_NAMES]
-        return [_quote((name,)) for name in facets or [facet("name", 0)]]
-    if key == "source":
-        values = tuple(kind for value in values for kind in SOURCE_GROUPS.get(value.strip().lower(), (value,)))
-    return [_quote((facet(key, value),)) for value in values]
-
-
-def _list_names(connection: sqlite3.Connection, kind: str, value: str) -> list[str]:
-    rows = connection.execute(
-        "SELECT id FROM names WHERE kind = ? AND instr(folded, ?) ORDER BY id DESC", (kind, fold_name(value))
-    )
-    return [facet("name", number) for (number,) in rows]
 
 
 def _drop_fillers(terms: tuple[Term, ...]) -> tuple[Term, ...]:

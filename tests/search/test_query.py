@@ -13,7 +13,7 @@ from drawthings_mcp.metadata.reading import read_image_metadata_from
 from drawthings_mcp.search.database import open_index, open_tags
 from drawthings_mcp.search.folders import FolderSource
 from drawthings_mcp.search.indexing import run_indexing
-from drawthings_mcp.search.matching import find_pictures
+from drawthings_mcp.search.matching import IndexQuery
 from drawthings_mcp.search.query import QueryFilter, parse_query
 from drawthings_mcp.search.words import split_words
 from tests.search.conftest import Picture
@@ -111,5 +111,5 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Database:
 @given(text=st.one_of(st.text(), st.text("fox \"-:*()^{}'\\ANDORNTmdelsizctag,"), st.text("model:tag-\"' \0")))
 def test_no_text_breaks_a_search(index: Database, text: str) -> None:
     with index.open() as connection:
-        hits = find_pictures(connection, parse_query(text, NOW), offset=0, limit=5)
+        hits = IndexQuery(connection, parse_query(text, NOW)).find_page(0, 5)
     assert len(hits.page) <= hits.total
