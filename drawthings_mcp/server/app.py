@@ -39,8 +39,9 @@ def _build_tools(settings: Settings) -> Sequence[Tool]:
 
 def _load_previews() -> object:
     from drawthings_mcp.attachments.encoding import encode
+    from drawthings_mcp.attachments.policy import find_policy
 
-    return encode
+    return encode, find_policy("")
 
 
 def build_server(settings: Settings, *, heartbeat_seconds: float = HEARTBEAT_SECONDS) -> MCPServer[Session]:

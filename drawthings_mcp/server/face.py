@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from drawthings_mcp.faces import Face, variable
-from drawthings_mcp.generation.configuration import list_app_keys
 
 _NAMES: Mapping[str, str] = {"hints": "controls", "batch_count": "variants", "refiner_model": "refinerModel"}
 _ARGUMENTS = frozenset({"guidance_scale", "model", "negative_prompt", "sampler", "seed", "steps", "strength"})
@@ -21,6 +20,8 @@ def _name(parameter: str) -> str:
         return _NAMES.get(parameter, parameter)
     if parameter in _SERVER_SETTINGS:
         return variable(parameter)
+    from drawthings_mcp.generation.configuration import list_app_keys
+
     keys = {name: key for key, name in list_app_keys().items()}
     return keys.get(parameter, parameter)
 

@@ -1,4 +1,4 @@
-"""What a first generation imports, in steps, so that it can be imported while nobody waits."""
+"""What a first generation imports and reads, in steps, so that it can be done while nobody waits."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from drawthings_mcp.settings import DEMO_SERVER, Settings
 
 
 def list_loads(settings: Settings) -> tuple[Callable[[], object], ...]:
-    """Functions that import one part each, the slowest in a fifth of a second; to be called in this order.
+    """Functions that load one part each, the slowest in a fifth of a second; to be called in this order.
 
-    They open nothing and write nothing.
+    They connect to nothing and write nothing.
     """
-    loads = (_load_tensors, _load_client, _load_library, _load_planning, _load_saving)
+    loads = (_load_tensors, _load_client, _load_library, _load_planning, _load_saving, _load_recipes)
     return (*loads, _load_simulator) if DEMO_SERVER in settings.servers else loads
 
 
 def _load_tensors() -> object:
-    from drawthings_mcp.tensors.pixels import ensure_pixels
+    from drawthings_mcp.tensors.picture_files import list_formats
 
-    return ensure_pixels
+    return list_formats()
 
 
 def _load_client() -> object:
@@ -46,6 +46,14 @@ def _load_saving() -> object:
     from drawthings_mcp.studio.render import run_plan
 
     return resolve_inputs, run_plan
+
+
+def _load_recipes() -> object:
+    from drawthings_mcp.planning.known import load_known
+    from drawthings_mcp.presets.mode_table import list_families
+    from drawthings_mcp.presets.preset import list_checkpoints
+
+    return load_known(), list_families(), list_checkpoints()
 
 
 def _load_simulator() -> object:
