@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,6 +12,9 @@ from drawthings_mcp.cli.options import read_settings, reported_errors, server_op
 from drawthings_mcp.cli.output import print_json, print_text, say
 from drawthings_mcp.settings import Settings
 from drawthings_mcp.studio.studio import open_studio
+
+if TYPE_CHECKING:
+    from drawthings_mcp.search.indexing import IndexReport
 
 
 @click.command()
@@ -49,7 +52,7 @@ async def _forget(settings: Settings, folders: tuple[Path, ...]) -> None:
         await studio.finder.forget(folders)
 
 
-async def _index(settings: Settings, folders: tuple[Path, ...]) -> Any:
+async def _index(settings: Settings, folders: tuple[Path, ...]) -> IndexReport:
     async with open_studio(settings, reads_anywhere=True, keeps_indexing=False) as studio:
         with progress_bar() as report:
             return await studio.finder.index(folders, report)

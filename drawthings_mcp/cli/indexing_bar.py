@@ -5,20 +5,23 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from drawthings_mcp.search.indexing import Progress, ReportProgress
 
 _BAR_UNITS = 1000
 
 
 @contextmanager
-def progress_bar() -> Iterator[Any]:
+def progress_bar() -> Iterator[ReportProgress]:
     """A bar on stderr for each phase in turn, from the first report on; nothing when stderr is no terminal."""
     with ExitStack() as stack:
         bars: list[Any] = []
 
-        def report(progress: Any) -> None:
+        def report(progress: Progress) -> None:
             if not bars:
                 bars.append(stack.enter_context(_build_bar()))
             reached = round(progress.done / max(progress.total, 1) * _BAR_UNITS)

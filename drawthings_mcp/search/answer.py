@@ -95,7 +95,8 @@ class Answerer:
             active = _list_active(connection, sources)
             if not active:
                 return HitPage((), 0, True, arguments.offset, notes=(*query.notes, *_list_hints(connection, arguments)))
-            limiting = [] if _are_all(connection, active) else [facet("root", root) for root in active]
+            ((known,),) = connection.execute("SELECT count(*) FROM roots").fetchall()
+            limiting = [] if known == len(active) else [facet("root", root) for root in active]
             builder = HitBuilder(connection, {key: sources[key] for key in active.values()}, self._catalog)
             asked = IndexQuery(connection, query, limiting)
             if arguments.like is not None:
@@ -151,16 +152,14 @@ class Answerer:
         with self._index.open() as connection:
             content = self._find_origin(connection, path) or _find_content(connection, path, key)
         if add or remove:
-            change_tags(self._tags, self._index, [content], add=add, remove=remove)
+            change_tags(self._tags, self._index, content, add, remove)
         return list_tags_of(self._tags, content)
 
     def _find_itself(self, connection: sqlite3.Connection, like: ImageLike) -> int | None:
         """The picture that others should be like, when it is in the index itself."""
         if not isinstance(like, str | Path) or not Path(like).is_file():
             return None
-        content = self._find_origin(connection, Path(like))
-        if content is None:
-            content = _read_fingerprint(Path(like))
+        content = self._find_origin(connection, Path(like)) or _read_fingerprint(Path(like))
         row = connection.execute("SELECT id FROM pictures WHERE content = ?", (content,)).fetchone()
         return None if row is None else int(row[0])
 
@@ -193,11 +192,6 @@ def _list_active(connection: sqlite3.Connection, sources: Mapping[str, PictureSo
     rows = connection.execute("SELECT id, path, source FROM roots").fetchall()
     keys = {root: source_key(path, kind) for root, path, kind in rows}
     return {root: key for root, key in keys.items() if key in sources and sources[key].is_there()}
-
-
-def _are_all(connection: sqlite3.Connection, active: Mapping[int, str]) -> bool:
-    (count,) = connection.execute("SELECT count(*) FROM roots").fetchone()
-    return bool(count == len(active))
 
 
 def _note_unmeasured(connection: sqlite3.Connection, arguments: SearchArguments) -> list[str]:

@@ -225,7 +225,12 @@ def _keep(index: Database, model: str, pictures: list[int], vectors: NDArray[np.
     with index.write() as connection:
         _forget_other_lengths(connection, model, vectors.shape[1])
         for picture, vector in zip(pictures, vectors, strict=True):
-            _replace(connection, picture, model, encode_vector(vector))
+            # With a new number, by which those that have read the table see that it is new.
+            connection.execute("DELETE FROM meanings WHERE picture = ?", (picture,))
+            connection.execute(
+                "INSERT INTO meanings (picture, model, vector) SELECT id, ?, ? FROM pictures WHERE id = ?",
+                (model, encode_vector(vector), picture),
+            )
 
 
 def _forget_other_lengths(connection: sqlite3.Connection, model: str, dimensions: int) -> None:
@@ -235,12 +240,3 @@ def _forget_other_lengths(connection: sqlite3.Connection, model: str, dimensions
     ).fetchone()
     if row is not None and row[0] != dimensions * VALUE_SIZE:
         connection.execute("DELETE FROM meanings WHERE model = ?", (model,))
-
-
-def _replace(connection: sqlite3.Connection, picture: int, model: str, data: bytes) -> None:
-    """With a new number, by which those that have read the table see that it is new."""
-    connection.execute("DELETE FROM meanings WHERE picture = ?", (picture,))
-    connection.execute(
-        "INSERT INTO meanings (picture, model, vector) SELECT id, ?, ? FROM pictures WHERE id = ?",
-        (model, data, picture),
-    )

@@ -53,19 +53,7 @@ class MatchedPicture(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Matches:
-    """What was found.
-
-    Attributes
-    ----------
-    page
-        Those that were asked for.
-    total
-        How many there are, or how many at least.
-    is_exact
-        Whether the total is the whole number.
-    notes
-        What the reader should know, one sentence each.
-    """
+    """The matches that were asked for, and how many there are; see ``hits.HitPage``."""
 
     page: tuple[MatchedPicture, ...]
     total: int

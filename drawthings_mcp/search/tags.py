@@ -6,7 +6,6 @@ it too. The index only carries copies, for filtering.
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,10 +19,8 @@ from drawthings_mcp.search.words import split_words
 MAX_TAG = 64
 
 
-def change_tags(
-    tags: Database, index: Database, contents: Sequence[str], *, add: Iterable[str] = (), remove: Iterable[str] = ()
-) -> None:
-    """Add tags to pictures and take tags off.
+def change_tags(tags: Database, index: Database, content: str, add: Iterable[str], remove: Iterable[str]) -> None:
+    """Add tags to a picture and take tags off.
 
     Raises
     ------
@@ -32,18 +29,15 @@ def change_tags(
     StorageError
         The tags cannot be written.
     """
-    added = {_fold(tag): tag.strip() for tag in add}
-    removed = [_fold(tag) for tag in remove]
+    added = [(content, _fold(tag), tag.strip()) for tag in add]
+    removed = [(content, _fold(tag)) for tag in remove]
+    upsert = "INSERT INTO tags VALUES (?, ?, ?) ON CONFLICT (content, tag) DO UPDATE SET shown = excluded.shown"
     with tags.write() as connection:
-        for content in contents:
-            connection.executemany(
-                "INSERT INTO tags VALUES (?, ?, ?) ON CONFLICT (content, tag) DO UPDATE SET shown = excluded.shown",
-                [(content, tag, shown) for tag, shown in added.items()],
-            )
-            connection.executemany(
-                "DELETE FROM tags WHERE content = ? AND tag = ?", [(content, tag) for tag in removed]
-            )
-    _refresh(tags, index, contents)
+        connection.executemany(upsert, added)
+        connection.executemany("DELETE FROM tags WHERE content = ? AND tag = ?", removed)
+    with open_reader(tags) as read_tags, index.open() as connection, write_pictures(connection, read_tags) as writer:
+        for (picture,) in connection.execute("SELECT id FROM pictures WHERE content = ?", (content,)).fetchall():
+            writer.refresh(picture)
 
 
 @contextmanager
@@ -53,7 +47,8 @@ def open_reader(tags: Database) -> Iterator[ReadTags]:
 
         def read(content: str) -> list[str]:
             with tags.translate_errors():
-                return _list_tags(connection, content)
+                rows = connection.execute("SELECT shown FROM tags WHERE content = ? ORDER BY tag", (content,))
+                return [shown for (shown,) in rows]
 
         yield read
 
@@ -67,8 +62,8 @@ def count_tags(tags: Database) -> Mapping[str, int]:
 
 def list_tags_of(tags: Database, content: str) -> list[str]:
     """The tags of one picture."""
-    with tags.open() as connection:
-        return _list_tags(connection, content)
+    with open_reader(tags) as read:
+        return read(content)
 
 
 def remember_folders(tags: Database, folders: Iterable[Path]) -> None:
@@ -107,18 +102,6 @@ def list_remembered(tags: Database) -> list[Path]:
     """Folders that were asked to be indexed, besides those of the settings."""
     with tags.open() as connection:
         return [Path(path) for (path,) in connection.execute("SELECT path FROM folders ORDER BY path")]
-
-
-def _refresh(tags: Database, index: Database, contents: Sequence[str]) -> None:
-    with open_reader(tags) as read_tags, index.open() as connection, write_pictures(connection, read_tags) as writer:
-        for content in contents:
-            for (picture,) in connection.execute("SELECT id FROM pictures WHERE content = ?", (content,)).fetchall():
-                writer.refresh(picture)
-
-
-def _list_tags(connection: sqlite3.Connection, content: str) -> list[str]:
-    rows = connection.execute("SELECT shown FROM tags WHERE content = ? ORDER BY tag", (content,))
-    return [shown for (shown,) in rows]
 
 
 def _fold(tag: str) -> str:

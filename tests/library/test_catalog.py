@@ -194,7 +194,7 @@ def test_the_database_of_a_newer_version_is_left_alone(catalog: ImageCatalog, tm
 
 def test_a_file_in_the_place_of_the_state_folder_is_explained(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(StorageError, match="Pass another state_dir"):
+    with pytest.raises(StorageError, match="DRAWTHINGS_STATE_DIR"):
         _add(ImageCatalog(tmp_path / "file"))
 
 

@@ -233,7 +233,7 @@ def test_an_empty_start_makes_an_empty_catalog(state: Path, output: Path) -> Non
 
 def test_a_state_folder_that_cannot_be_made_is_explained(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(StorageError, match="Pass another state_dir"):
+    with pytest.raises(StorageError, match="DRAWTHINGS_STATE_DIR"):
         open_catalog(tmp_path / "file")
 
 

@@ -288,6 +288,6 @@ async def test_a_folder_that_may_not_be_listed_keeps_its_pictures(desk: Desk) ->
 
 async def test_a_state_folder_that_cannot_be_used_is_explained(desk: Desk) -> None:
     desk.state.write_text("a file")
-    with pytest.raises(StorageError, match="state_dir to the client") as refused:
+    with pytest.raises(StorageError, match="DRAWTHINGS_STATE_DIR") as refused:
         await desk.search()
     assert "DRAWTHINGS_STATE_DIR" in refused.value.word(SHELL)
