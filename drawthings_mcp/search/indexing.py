@@ -114,7 +114,7 @@ def run_indexing(
     start = time.monotonic()
     # One connection for all: the last one to close makes SQLite empty its log, which takes longer than a batch.
     with open_reader(tags) as read_tags, index.open() as connection:
-        run = _Run(connection, read_tags, should_stop)
+        run = _IndexingRun(connection, read_tags, should_stop)
         for source in sources:
             run.scan(source)
         run.remove_gone()
@@ -158,7 +158,7 @@ class _Outcome:
 
 
 @dataclass(slots=True)
-class _Run:
+class _IndexingRun:
     """One run: its connection, the sources that are there by the numbers of their roots, and what it did."""
 
     connection: sqlite3.Connection
