@@ -43,6 +43,7 @@ _PHRASES: Mapping[str, str] = {
     "bool_type": "must be true or false, got {value}",
     "bool_parsing": "must be true or false, got {value}",
     "list_type": "must be a list, got {value}",
+    "tuple_type": "must be a list, got {value}",
     "dict_type": "must be an object, got {value}",
     "value_error": "{error}",
 }

@@ -6,13 +6,15 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from drawthings_mcp.errors import InvalidInputError
 from drawthings_mcp.limits import ATTACHMENT_LIMITS
 from drawthings_mcp.packaged import read_packaged
-from drawthings_mcp.params import PreviewMode
 from drawthings_mcp.validation import suggest
+
+if TYPE_CHECKING:
+    from drawthings_mcp.params import PreviewMode
 
 _CLIENTS = "clients.json"
 _BRIDGE = re.compile(r"\s*\(via [^)]*\)\s*$")

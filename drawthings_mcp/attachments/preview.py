@@ -40,19 +40,7 @@ class SizeStep(NamedTuple):
 
 
 _SIZE_STEPS = tuple(
-    SizeStep(*step)
-    for step in (
-        (1024, 75),
-        (896, 75),
-        (768, 70),
-        (640, 65),
-        (512, 60),
-        (384, 50),
-        (256, 40),
-        (192, 30),
-        (128, 20),
-        (64, 20),
-    )
+    map(SizeStep, (1024, 896, 768, 640, 512, 384, 256, 192, 128, 64), (75, 75, 70, 65, 60, 50, 40, 30, 20, 20))
 )
 """Each takes about two thirds of the bytes of the one before. Size goes before quality: a model reads a small
 picture better than a blotchy one."""

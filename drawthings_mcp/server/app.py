@@ -32,9 +32,20 @@ Prompts for the user to pick: creative_director (draft by draft), describe_then_
 
 
 def _build_tools(settings: Settings) -> Sequence[Tool]:
-    from drawthings_mcp.server.tools import list_tools
+    """All tools, in the order in which a client shows them."""
+    from drawthings_mcp.server.tools import (
+        cancel_job,
+        generate_image,
+        get_job,
+        list_models,
+        review_image,
+        search_images,
+        tag_image,
+        transform_image,
+    )
 
-    return list_tools(settings.tools)
+    others = (list_models, search_images, review_image, transform_image, tag_image, get_job, cancel_job)
+    return (generate_image.build_tool(settings.tools), *(module.TOOL for module in others))
 
 
 def _load_previews() -> object:

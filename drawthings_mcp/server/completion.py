@@ -6,6 +6,7 @@ The protocol completes nothing else: arguments of tools are not asked for here.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from functools import partial
 from operator import itemgetter
 from typing import Any, TypeAlias
 
@@ -60,51 +61,35 @@ _LANGUAGES = (
 )
 
 
-async def complete_family(typed: str, _: Studio) -> list[str]:
-    """Families that have a guide."""
-    return rank(typed, FAMILIES)
+def _choose_among(names: Iterable[str]) -> Complete:
+    """One of a few names; where free text may be given, these are suggestions."""
+
+    async def complete(typed: str, _: Studio) -> list[str]:
+        return rank(typed, names)
+
+    return complete
 
 
-async def complete_mode(typed: str, _: Studio) -> list[str]:
-    """Modes that have a guide."""
-    return rank(typed, MODES)
-
-
-async def complete_image(typed: str, studio: Studio) -> list[str]:
+async def _complete_image(typed: str, studio: Studio) -> list[str]:
     """Pictures that can be named without knowing any id, then ids, the newest first."""
     return rank(typed, [*_LATEST, *await studio.gallery.list_ids(_MAX_IDS)])
 
 
-async def complete_id(typed: str, studio: Studio) -> list[str]:
+async def _complete_id(typed: str, studio: Studio) -> list[str]:
     """Ids, the newest first."""
     return rank(typed, await studio.gallery.list_ids(_MAX_IDS))
 
 
-async def complete_style(typed: str, _: Studio) -> list[str]:
-    """A few common styles; any other may be typed."""
-    return rank(typed, _STYLES)
-
-
-async def complete_language(typed: str, _: Studio) -> list[str]:
-    """A few languages by their own names; any other may be typed."""
-    return rank(typed, _LANGUAGES)
-
-
-async def complete_model(typed: str, studio: Studio) -> list[str]:
+async def _complete_model(typed: str, studio: Studio) -> list[str]:
     """Families, then the names of the server's models."""
     from drawthings_mcp.presets.mode_table import list_families
 
     return rank(typed, [*list_families(), *await _list_names(studio, "models")])
 
 
-async def complete_preset(typed: str, studio: Studio) -> list[str]:
-    """The user's presets, then the built-in ones."""
-    return rank(typed, await _list_names(studio, "presets"))
-
-
-async def complete_lora(typed: str, studio: Studio) -> list[str]:
-    """The names of the server's LoRAs."""
-    return rank(typed, await _list_names(studio, "loras"))
+async def _complete_listed(kind: str, typed: str, studio: Studio) -> list[str]:
+    """Names of the server's listing; of presets, the user's own come first."""
+    return rank(typed, await _list_names(studio, kind))
 
 
 async def _list_names(studio: Studio, kind: str) -> list[str]:
@@ -113,16 +98,16 @@ async def _list_names(studio: Studio, kind: str) -> list[str]:
 
 
 COMPLETIONS: Mapping[tuple[str, str], Complete] = {
-    (FAMILY_GUIDES, "family"): complete_family,
-    (PROMPTING_GUIDES, "mode"): complete_mode,
-    (DESCRIBE_THEN_EDIT, "image"): complete_image,
-    (ORIGINAL, "id"): complete_id,
-    (PREVIEW, "id"): complete_id,
-    (CREATIVE_DIRECTOR, "style"): complete_style,
-    (CREATIVE_DIRECTOR, "language"): complete_language,
-    (CREATIVE_DIRECTOR, "model"): complete_model,
-    (CREATIVE_DIRECTOR, "preset"): complete_preset,
-    (CREATIVE_DIRECTOR, "lora"): complete_lora,
+    (FAMILY_GUIDES, "family"): _choose_among(FAMILIES),
+    (PROMPTING_GUIDES, "mode"): _choose_among(MODES),
+    (DESCRIBE_THEN_EDIT, "image"): _complete_image,
+    (ORIGINAL, "id"): _complete_id,
+    (PREVIEW, "id"): _complete_id,
+    (CREATIVE_DIRECTOR, "style"): _choose_among(_STYLES),
+    (CREATIVE_DIRECTOR, "language"): _choose_among(_LANGUAGES),
+    (CREATIVE_DIRECTOR, "model"): _complete_model,
+    (CREATIVE_DIRECTOR, "preset"): partial(_complete_listed, "presets"),
+    (CREATIVE_DIRECTOR, "lora"): partial(_complete_listed, "loras"),
 }
 """Who answers, by prompt or template of an address, and argument. Other arguments of these take free text."""
 
@@ -160,7 +145,7 @@ async def _answer(context: ServerRequestContext[Session, Any], params: CompleteR
     try:
         values = await complete(params.argument.value, context.lifespan_context.studio)
     except DrawThingsError:
-        # Somebody is typing: a server that is away is told when it is needed.
+        # Somebody is typing: that a server is away is said when it is needed.
         values = []
     completion = Completion(values=values[:MAX_VALUES], total=len(values), has_more=len(values) > MAX_VALUES)
     return CompleteResult(completion=completion)

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 from anyio.abc import TaskGroup
 from mcp.server.mcpserver import Context
 from mcp.types import CallToolResult, TextContent
 
-from drawthings_mcp.params import PreviewMode
 from drawthings_mcp.server.content import describe_generation
 from drawthings_mcp.server.viewer import ChatClient, Viewer
 from drawthings_mcp.studio.heartbeat import Report
 from drawthings_mcp.studio.jobs import Job, Jobs
 from drawthings_mcp.studio.results import GenerationResult
 from drawthings_mcp.studio.studio import Studio
+
+if TYPE_CHECKING:
+    from drawthings_mcp.params import PreviewMode
 
 _TOTAL = 100.0
 _CREEP = 0.02

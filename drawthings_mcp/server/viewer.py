@@ -15,12 +15,12 @@ from mcp.types import CallToolResult, ImageContent, TextContent
 from drawthings_mcp.attachments.budget import AttachmentPlan, Showable, Slot, describe_budget, plan_attachments
 from drawthings_mcp.attachments.policy import Policy, find_policy
 from drawthings_mcp.errors import InvalidInputError
-from drawthings_mcp.params import PreviewMode
 from drawthings_mcp.server.content import MAX_TEXT
 from drawthings_mcp.server.face import MCP
 
 if TYPE_CHECKING:
     from drawthings_mcp.attachments.preview import Preview
+    from drawthings_mcp.params import PreviewMode
     from drawthings_mcp.studio.studio import Studio
     from drawthings_mcp.tensors.pixels import ImageLike
 

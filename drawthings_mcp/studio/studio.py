@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 import anyio.to_thread
 
-from drawthings_mcp.params import GenerateParams
 from drawthings_mcp.settings import Settings
 from drawthings_mcp.studio.archive import Archive
 from drawthings_mcp.studio.connection import Connection, ServerConnection
@@ -27,6 +26,7 @@ from drawthings_mcp.studio.results import CatalogListing, GenerationResult
 from drawthings_mcp.tasks import background_tasks
 
 if TYPE_CHECKING:
+    from drawthings_mcp.params import GenerateParams
     from drawthings_mcp.planning.compose import Plan
     from drawthings_mcp.studio.inputs import Inputs
 
