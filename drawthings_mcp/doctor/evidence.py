@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from typing import TypeVar
 
 import anyio
@@ -16,7 +16,7 @@ import anyio.lowlevel
 import anyio.to_thread
 
 from drawthings_mcp.address import parse_address
-from drawthings_mcp.catalog import Catalog, Model
+from drawthings_mcp.catalog import Model, ServerInventory
 from drawthings_mcp.client.probe import ProbeResult, Speaks, offers_web_api, probe
 from drawthings_mcp.client.server_client import ServerClient, ServerInfo
 from drawthings_mcp.client.trust import Security, TrustPolicy, build_policy
@@ -29,10 +29,11 @@ from drawthings_mcp.errors import (
 )
 from drawthings_mcp.events import ImageReceived
 from drawthings_mcp.generation import GenerationRequest, ImageGenerationConfig
-from drawthings_mcp.limits import MIN_SIDE, UNIT
+from drawthings_mcp.limits import MIN_SIDE
 from drawthings_mcp.planning.abilities import list_modes
+from drawthings_mcp.planning.lookup import describe_model
 from drawthings_mcp.presets.mode_table import list_preferred_models, list_recipes, recommended_configuration
-from drawthings_mcp.presets.preset import Preset, find_family, list_checkpoints, strip_variant
+from drawthings_mcp.presets.preset import Preset, find_family
 from drawthings_mcp.settings import Settings
 from drawthings_mcp.tensors.header import Codec, parse_header
 from drawthings_mcp.tensors.image import decode_image
@@ -58,22 +59,6 @@ _VERSIONS = (
 
 _PRECISIONS = ("_q5p", "_q6p", "_i6x", "_q8p", "_i8x")
 """Parts of a file's name that tell bits per parameter, the fewest first; without one there are sixteen."""
-
-
-@dataclass(frozen=True, slots=True)
-class Inventory:
-    """What a server has of what is recommended, whether or not it lets its models be browsed.
-
-    Attributes
-    ----------
-    models
-        Complete models that make pictures from text, on the server itself.
-    files
-        Every file; of a server that does not list them, those of the recommended ones that it turned out to have.
-    """
-
-    models: tuple[Model, ...]
-    files: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +104,7 @@ class Replies:
     refusal: DrawThingsError | None = None
     wants_secret: bool | None = None
     on_trial: bool = False
-    inventory: Inventory | None = None
+    inventory: ServerInventory | None = None
     sample: Sample | DrawThingsError | None = None
 
 
@@ -237,7 +222,7 @@ async def _put_questions(client: ServerClient, timeout: float) -> Replies:
     except DrawThingsError as error:
         return Replies(refusal=error)
     try:
-        inventory = await _in_time(_take_inventory(client, info.catalog), client, timeout)
+        inventory = await _in_time(_take_inventory(client, info), client, timeout)
     except DrawThingsError as error:
         return Replies(info, error, wants_secret=False)
     return Replies(info, wants_secret=False, inventory=inventory)
@@ -255,16 +240,19 @@ async def _in_time(answer: Awaitable[T], client: ServerClient, timeout: float) -
         ) from exc
 
 
-async def _take_inventory(client: ServerClient, catalog: Catalog | None) -> Inventory:
-    """What a server has; without a catalog, it is asked for files by name."""
-    if catalog is not None:
-        usable = (model for model in catalog.models if not model.remote and "text2image" in list_modes(model))
-        return Inventory(tuple(usable), catalog.files)
-    preferred = list_preferred_models()
+async def _take_inventory(client: ServerClient, info: ServerInfo) -> ServerInventory:
+    """What a server has; without a catalog, it is asked for the files of recipes."""
+    inventory = info.take_inventory()
     fast = [file for recipe in list_fast_recipes() for file in (*recipe.checkpoint.files, *recipe.loras)]
-    existing = await client.files_exist(list(dict.fromkeys([*preferred, *fast])))
-    files = frozenset(file for file, there in existing.items() if there)
-    return Inventory(tuple(_build_model(file) for file in preferred if file in files), files)
+    await client.work_out(inventory, partial(inventory.ask, [*list_preferred_models(), *fast]))
+    return inventory
+
+
+def list_usable_models(inventory: ServerInventory) -> list[Model]:
+    """Complete models on the server itself that make pictures from text."""
+    if inventory.catalog is None:
+        return [describe_model(inventory, file) for file in inventory.list_existing(list_preferred_models())]
+    return [model for model in inventory.models if not model.remote and "text2image" in list_modes(model)]
 
 
 @cache
@@ -279,14 +267,9 @@ def list_fast_recipes() -> tuple[Preset, ...]:
     )
 
 
-def _build_model(file: str) -> Model:
-    checkpoint = list_checkpoints()[strip_variant(file)]
-    return Model(file, file, checkpoint.version, default_scale=checkpoint.native_side // UNIT)
-
-
-async def _try_to_render(client: ServerClient, inventory: Inventory) -> Sample | DrawThingsError:
+async def _try_to_render(client: ServerClient, inventory: ServerInventory) -> Sample | DrawThingsError:
     try:
-        return await _render_sample(client, inventory.models)
+        return await _render_sample(client, list_usable_models(inventory))
     except DrawThingsError as error:
         return error
 

@@ -10,7 +10,7 @@ from functools import partial
 from drawthings_mcp.address import is_loopback
 from drawthings_mcp.client.certificate import Certificate, parse_certificate
 from drawthings_mcp.client.probe import Speaks
-from drawthings_mcp.doctor.evidence import FAMILIES, HTTP2, Evidence, Sample, list_fast_recipes
+from drawthings_mcp.doctor.evidence import FAMILIES, HTTP2, Evidence, Sample, list_fast_recipes, list_usable_models
 from drawthings_mcp.doctor.finding import Check, Finding, blame, ok, problem, skipped, warning
 from drawthings_mcp.errors import (
     DrawThingsError,
@@ -232,7 +232,7 @@ def check_model(evidence: Evidence) -> Finding:
     if inventory is None:
         unanswered = evidence.replies.info is not None and refusal is not None
         return blame(refusal) if unanswered and refusal else skipped(_NOT_ASKED)
-    chosen = choose_model([model.file for model in inventory.models])
+    chosen = choose_model([model.file for model in list_usable_models(inventory)])
     if chosen is None:
         return problem(
             "none that generate_image could choose by itself",
@@ -247,11 +247,11 @@ def check_family(family: str, evidence: Evidence) -> Finding:
     if inventory is None:
         return skipped(_NOT_ASKED)
     preferred = list_preferred_models(family)
-    best, chosen = preferred[0], choose_model([model.file for model in inventory.models], family)
+    best, chosen = preferred[0], choose_model([model.file for model in list_usable_models(inventory)], family)
     if chosen is not None:
         same = strip_variant(chosen) == strip_variant(best)
         return ok(f"installed: {_label(chosen)}" + ("" if same else f"; preferred would be {_label(best)}"))
-    if broken := [file for file in preferred if file in inventory.files]:
+    if broken := [file for file in preferred if inventory.has(file)]:
         return warning(
             f"{_label(broken[0])} is there, but a file that it needs is missing",
             f"{_DOWNLOAD} again: that fetches what is missing.",
@@ -264,10 +264,10 @@ def check_fast_loras(evidence: Evidence) -> Finding:
     inventory = evidence.replies.inventory
     if inventory is None:
         return skipped(_NOT_ASKED)
-    usable = [recipe for recipe in list_fast_recipes() if set(recipe.checkpoint.files) & inventory.files]
+    usable = [recipe for recipe in list_fast_recipes() if inventory.list_existing(recipe.checkpoint.files)]
     if not usable:
         return skipped("none is needed: no installed model has one")
-    missing = [recipe for recipe in usable if not recipe.loras <= inventory.files]
+    missing = [recipe for recipe in usable if not all(map(inventory.has, recipe.loras))]
     present = [recipe for recipe in usable if recipe not in missing]
     if missing:
         return warning(
