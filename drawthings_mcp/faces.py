@@ -17,8 +17,6 @@ from typing import Any, Literal, Self, get_args
 
 StepKind = Literal[
     "allow_folder",  # folder: let pictures be read from it by path
-    "ask_again",  # job: wait for a render that was handed back
-    "doctor",  # let the program examine itself
     "download",  # what: have a file fetched in Draw Things
     "generate",  # make pictures
     "list_models",  # kind, query: see what the server has
@@ -48,7 +46,7 @@ class Step:
     kind: StepKind
     facts: Mapping[str, Any] = field(default_factory=dict)
 
-    def __init__(self, kind: StepKind, **facts: Any) -> None:
+    def __init__(self, kind: StepKind, /, **facts: Any) -> None:
         object.__setattr__(self, "kind", kind)
         object.__setattr__(self, "facts", facts)
 
@@ -161,11 +159,6 @@ def variable(setting: str) -> str:
     return "BRAVE_API_KEY" if setting == "brave_api_key" else f"DRAWTHINGS_{setting.upper()}"
 
 
-def join_words(*words: object) -> str:
-    """Words and phrases with single spaces; empty ones are left out."""
-    return " ".join(str(word) for word in words if word)
-
-
 def join_texts(*parts: object, by: str = " ") -> Text:
     """One text of several texts, errors and steps; empty ones are left out."""
     facts = {f"part{number}": part for number, part in enumerate(parts) if part}
@@ -197,8 +190,6 @@ PYTHON = Face(
     name=lambda parameter: _PYTHON_NAMES.get(parameter, parameter),
     phrases={
         "allow_folder": lambda facts: f"add {facts['folder']} to {variable('input_dirs')}",
-        "ask_again": "wait for the call to return",
-        "doctor": "run `python -m drawthings_mcp doctor`",
         "download": lambda facts: f"download {facts.get('what', 'it')} in Draw Things",
         "generate": "call generate_image()",
         "list_models": "see client.catalog()",

@@ -65,8 +65,6 @@ SHELL = Face(
     name=_name,
     phrases={
         "allow_folder": lambda facts: f"add {facts['folder']} to {variable('input_dirs')}",
-        "ask_again": "wait for the command to end",
-        "doctor": "run `drawthings-mcp doctor`",
         "download": lambda facts: f"download {facts.get('what', 'it')} in Draw Things",
         "generate": "run `drawthings-mcp generate`",
         "list_models": lambda facts: _run("models", kind=facts.get("kind"), query=facts.get("query")),

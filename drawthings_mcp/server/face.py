@@ -43,8 +43,6 @@ MCP = Face(
     name=_name,
     phrases={
         "allow_folder": lambda facts: f"ask the user to add {facts['folder']} to {variable('input_dirs')}",
-        "ask_again": lambda facts: _call("get_job", job=facts.get("job")),
-        "doctor": "ask the user to run drawthings-mcp doctor",
         "download": lambda facts: f"ask the user to download {facts.get('what', 'it')} in Draw Things",
         "generate": "call generate_image",
         "list_models": lambda facts: _call("list_models", kind=facts.get("kind"), query=facts.get("query")),
