@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal, TypeAlias
+
+Fit: TypeAlias = Literal["crop", "pad", "stretch"]
+"""How a picture of another shape is brought to a size."""
 
 UNIT = 64
 """Pixels per unit of a canvas or tile size on the wire (protocol §2.1, ``u64px``)."""

@@ -18,14 +18,13 @@ from pydantic import (
     WithJsonSchema,
 )
 
-from drawthings_mcp.limits import MAX_MOODBOARD, MAX_SEED, MAX_SIDE, MAX_VARIANTS, MIN_SIDE
+from drawthings_mcp.limits import MAX_MOODBOARD, MAX_SEED, MAX_SIDE, MAX_VARIANTS, MIN_SIDE, Fit
 from drawthings_mcp.validation import build_refusal
 
 ImageFormat: TypeAlias = Literal["square", "landscape", "portrait", "16:9", "9:16", "3:2", "2:3", "4:3", "3:4"]
 PreviewMode: TypeAlias = Literal["auto", "always", "never"]
 GenerationMode: TypeAlias = Literal["text2image", "image2image", "edit", "inpaint"]
 AskedMode: TypeAlias = Literal["auto", "text2image", "image2image", "edit", "inpaint"]
-Fit: TypeAlias = Literal["crop", "pad", "stretch"]
 
 _ID = re.compile(r"[avpi]\d+", re.IGNORECASE)
 _IDS = re.compile(r"\s*[avpi]\d+(?:\s*[,;\s]\s*[avpi]\d+)+\s*", re.IGNORECASE)

@@ -1,4 +1,4 @@
-"""The two invariants of the house, and what importing may cost."""
+"""The plan of the house, as CONTRIBUTING.md draws it, and what importing may cost."""
 
 from __future__ import annotations
 
@@ -106,6 +106,58 @@ HOMES = {
 HEAVY = {"PIL", "cryptography", "fpzip", "grpc", "httpx2", "mcp", "numpy", "sqlite3"}
 
 
+MUST_NOT_KNOW = {
+    "_generated": set(),
+    "api": {"attachments", "doctor", "references", "search", "server", "simulator", "studio", "cli"},
+    "attachments": {"client", "planning", "presets", "references", "search", "wire"},
+    "cli": {"_generated", "client", "wire"},
+    "client": {"library", "metadata", "params", "planning", "presets", "tensors", "web"},
+    "doctor": {"attachments", "references", "search", "studio"},
+    "generation": {"tensors", "_generated", "catalog"},
+    "library": {"client", "planning", "presets", "wire", "web"},
+    "metadata": {"wire", "presets", "library", "_generated"},
+    "planning": {"client", "library", "metadata", "settings", "web"},
+    "presets": {"settings", "tensors", "wire", "metadata"},
+    "references": {"attachments", "client", "planning", "presets", "wire"},
+    "search": {"attachments", "client", "planning", "presets", "wire"},
+    "server": {"client", "wire", "_generated", "simulator", "api"},
+    "studio": {"_generated"},
+    "tensors": {"_generated", "generation"},
+    "web": {"client", "wire", "_generated", "library", "generation"},
+    "wire": {"metadata", "presets", "settings", "web"},
+}
+"""What a room must not know although it stands on its own row or below."""
+
+NO_INPUT_OR_OUTPUT = {
+    "anyio",
+    "asyncio",
+    "grpc",
+    "httpx2",
+    "os",
+    "pathlib",
+    "socket",
+    "sqlite3",
+    "subprocess",
+    "tempfile",
+}
+PURE = {"catalog", "events", "params", "planning", "wire"}
+"""Rooms that touch neither files nor sockets nor tasks."""
+
+
+def parse_modules() -> dict[str, ast.Module]:
+    """Every module of the package that is written by hand, by its dotted name."""
+    modules = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+        if "_generated" not in parts:
+            name = ".".join(parts).removesuffix(".__init__")
+            modules[name] = ast.parse(path.read_text(encoding="utf-8"))
+    return modules
+
+
+MODULES = parse_modules()
+
+
 def list_imports() -> Iterator[tuple[str, str, str]]:
     """Room, imported module, and place of every import, also of those inside functions."""
     for path in sorted(PACKAGE.rglob("*.py")):
@@ -117,10 +169,6 @@ def list_imports() -> Iterator[tuple[str, str, str]]:
                 names = [alias.name for alias in node.names] if node.module == "drawthings_mcp" else [""]
                 for name in names:
                     yield room, f"{node.module}.{name}".rstrip("."), f"{relative}:{node.lineno}"
-            elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "load_room":
-                (argument,) = node.args
-                name = ast.literal_eval(argument)  # fails for a computed name, which would hide what is loaded
-                yield room, "drawthings_mcp." + str(name), f"{relative}:{node.lineno}"
             elif isinstance(node, ast.Import):
                 for alias in node.names:
                     yield room, alias.name, f"{relative}:{node.lineno}"
@@ -170,3 +218,85 @@ def test_importing_loads_nothing_heavy(modules: tuple[str, ...], allowed: set[st
     code = f"import sys; import {', '.join(modules)}; print(*{{name.split('.')[0] for name in sys.modules}})"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert set(loaded.stdout.split()) & HEAVY <= allowed
+
+
+def test_a_room_does_not_know_what_it_must_not() -> None:
+    for room, module, place in IMPORTS:
+        if module.startswith("drawthings_mcp."):
+            target = module.split(".")[1]
+            assert target not in MUST_NOT_KNOW.get(room, set()), f"{place}: {room} must not know {target}"
+
+
+def test_pure_rooms_do_no_input_or_output() -> None:
+    for room, module, place in IMPORTS:
+        if room in PURE:
+            assert module.split(".")[0] not in NO_INPUT_OR_OUTPUT, f"{place}: {room} is pure, {module} is not"
+
+
+def list_names_of_types(tree: ast.Module) -> Iterator[str]:
+    """Classes and type aliases of a module, without a leading underscore."""
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef):
+            yield node.name.lstrip("_")
+        elif isinstance(node, ast.AnnAssign) and ast.unparse(node.annotation) == "TypeAlias":
+            yield ast.unparse(node.target).lstrip("_")
+        elif isinstance(node, ast.Assign) and is_type(node.value):
+            yield from (target.id.lstrip("_") for target in node.targets if isinstance(target, ast.Name))
+
+
+def is_type(value: ast.expr) -> bool:
+    """Whether an assigned value is a type, as far as its form tells."""
+    if isinstance(value, ast.BinOp):
+        return isinstance(value.op, ast.BitOr) and (is_type(value.left) or is_type(value.right))
+    called = value.func if isinstance(value, ast.Call) else None
+    subscripted = value.value if isinstance(value, ast.Subscript) else None
+    name = ast.unparse(called or subscripted or value)
+    makers = {"NewType", "NamedTuple", "TypedDict"}
+    generics = {"Annotated", "Callable", "Literal", "Mapping", "NDArray", "Sequence", "Union", "dict", "list", "tuple"}
+    return name in (makers if called else generics if subscripted else ())
+
+
+def test_no_name_of_a_type_is_defined_in_two_modules() -> None:
+    homes: dict[str, list[str]] = {}
+    for module, tree in MODULES.items():
+        if not module.startswith("drawthings_mcp.simulator"):
+            for name in set(list_names_of_types(tree)):
+                homes.setdefault(name, []).append(module)
+    assert {name: modules for name, modules in homes.items() if len(modules) > 1} == {}
+
+
+def list_imported_modules(tree: ast.Module) -> set[str]:
+    """The modules of this package that a module imports when it is loaded or used, not for its types alone."""
+    typing_only = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for inner in ast.walk(node)
+    }
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and id(node) not in typing_only and node.module:
+            modules = [f"{node.module}.{alias.name}" for alias in node.names]
+            found |= {module if module in MODULES else node.module for module in modules}
+    return found & MODULES.keys()
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    graph = {module: list_imported_modules(tree) - {module, "drawthings_mcp"} for module, tree in MODULES.items()}
+    left = dict(graph)
+    while free := [module for module, targets in left.items() if not targets & left.keys()]:
+        for module in free:
+            del left[module]
+    assert {module: sorted(targets & left.keys()) for module, targets in left.items()} == {}
+
+
+def test_rooms_and_modules_are_named_by_their_subject() -> None:
+    names = {part for module in MODULES for part in module.split(".")}
+    assert names & {"utils", "helpers", "common", "managers", "core", "model", "models", "misc"} <= {"models"}
+    assert [module for module in MODULES if module.endswith((".model", ".models"))] == ["drawthings_mcp.cli.models"]
+
+
+def test_the_plan_in_contributing_names_every_room() -> None:
+    text = (PACKAGE.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    rooms = {module.split(".")[1] for module in MODULES if module.count(".") >= 1} - {"__main__"}
+    assert [room for room in sorted(rooms) if f"`{room}/`" not in text and f"`{room}.py`" not in text] == []

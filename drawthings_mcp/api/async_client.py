@@ -18,7 +18,7 @@ from drawthings_mcp.errors import DrawThingsWarning
 from drawthings_mcp.faces import PYTHON
 from drawthings_mcp.generation import GeneratedImage, GenerationRequest, ImageGenerationConfig
 from drawthings_mcp.library.originals import save_image
-from drawthings_mcp.params import Fit
+from drawthings_mcp.limits import Fit
 from drawthings_mcp.planning.compose import Plan, compose
 from drawthings_mcp.planning.hints import HintImages
 from drawthings_mcp.planning.lookup import find_model_recipe

@@ -8,12 +8,12 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
 from drawthings_mcp.cli.face import SHELL
-from drawthings_mcp.cli.options import SERVER_NAMES, read_settings, reported_errors, server_options
+from drawthings_mcp.cli.options import SERVER_NAMES, CommandT, read_settings, reported_errors, server_options
 from drawthings_mcp.cli.output import print_json, print_text, say
 from drawthings_mcp.errors import InvalidInputError
 from drawthings_mcp.limits import MAX_SIDE, MIN_SIDE
@@ -29,7 +29,6 @@ from drawthings_mcp.validation import suggest
 if TYPE_CHECKING:
     from drawthings_mcp.planning.compose import Plan
 
-CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 
 _BAR_UNITS = 1000
 

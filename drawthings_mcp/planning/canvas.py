@@ -9,11 +9,10 @@ from numpy.typing import NDArray
 
 from drawthings_mcp.errors import InvalidImageError
 from drawthings_mcp.faces import Text
-from drawthings_mcp.tensors.fitting import Fit, fit_pixels, flatten_transparent
+from drawthings_mcp.limits import Fit
+from drawthings_mcp.tensors.fitting import fit_pixels, flatten_transparent
 from drawthings_mcp.tensors.mask import KEEP, REPAINT, mask_classes
-from drawthings_mcp.tensors.pixels import ImageLike, ensure_pixels
-
-Pixels = NDArray[np.uint8]
+from drawthings_mcp.tensors.pixels import ImageLike, Pixels, ensure_pixels
 
 
 @dataclass(frozen=True, slots=True, eq=False)

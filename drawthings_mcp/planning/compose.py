@@ -24,7 +24,7 @@ from drawthings_mcp.generation import (
 )
 from drawthings_mcp.generation.app_json import shorten_float32
 from drawthings_mcp.generation.configuration import list_app_keys
-from drawthings_mcp.params import Fit
+from drawthings_mcp.limits import Fit
 from drawthings_mcp.planning.canvas import read_canvas
 from drawthings_mcp.planning.context import Context, look_up
 from drawthings_mcp.planning.guard import check_content, check_files

@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 from drawthings_mcp.errors import InvalidImageError, InvalidInputError, UnknownNameError
 from drawthings_mcp.faces import Text
 from drawthings_mcp.generation import ControlInputType, Hint, HintTensor, HintType
+from drawthings_mcp.limits import Fit
 from drawthings_mcp.planning.abilities import MODEL_HINTS
 from drawthings_mcp.planning.context import Context
-from drawthings_mcp.tensors.fitting import Fit, fit_pixels
+from drawthings_mcp.tensors.fitting import fit_pixels
 from drawthings_mcp.tensors.layout import ALPHA, pixels_to_tensor
-from drawthings_mcp.tensors.pixels import ImageLike, ensure_pixels
+from drawthings_mcp.tensors.pixels import ImageLike, Pixels, ensure_pixels
 from drawthings_mcp.validation import find_nearest
 
 _Given: TypeAlias = ImageLike | Sequence[ImageLike]
@@ -28,7 +29,6 @@ HintImages: TypeAlias = (
     Mapping[str, _Given] | Mapping[ControlInputType, _Given] | Mapping[str | ControlInputType, _Given]
 )
 """Maps by kind, named or as members."""
-Pixels: TypeAlias = NDArray[np.uint8]
 Tensor: TypeAlias = NDArray[np.floating[Any]]
 
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # Rec. 601

@@ -8,7 +8,8 @@ from drawthings_mcp.catalog import ServerInventory
 from drawthings_mcp.errors import InvalidInputError
 from drawthings_mcp.faces import Text
 from drawthings_mcp.generation import ImageGenerationConfig
-from drawthings_mcp.params import Fit, GenerateParams, is_given
+from drawthings_mcp.limits import Fit
+from drawthings_mcp.params import GenerateParams, is_given
 from drawthings_mcp.planning.abilities import check_mask, check_references, check_text_only, reads_canvas
 from drawthings_mcp.planning.compose import Plan, compose
 from drawthings_mcp.planning.guard import list_warnings

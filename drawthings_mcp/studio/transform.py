@@ -23,10 +23,9 @@ from drawthings_mcp.library.records import ImageRecord, Parent
 from drawthings_mcp.library.recovery import MADE_FOLDER
 from drawthings_mcp.limits import MAX_SIDE
 from drawthings_mcp.tensors.fitting import fit_pixels
-from drawthings_mcp.tensors.pixels import ImageLike, ensure_pixels
+from drawthings_mcp.tensors.pixels import ImageLike, Pixels, ensure_pixels
 
 Box: TypeAlias = Sequence[float]
-Pixels: TypeAlias = NDArray[np.uint8]
 Labelled: TypeAlias = tuple[str, ImageLike]
 
 MAX_BOXES = 20

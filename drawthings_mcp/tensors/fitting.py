@@ -9,13 +9,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from drawthings_mcp.errors import InvalidInputError
-from drawthings_mcp.limits import MAX_SIDE, UNIT
+from drawthings_mcp.limits import MAX_SIDE, UNIT, Fit
 from drawthings_mcp.tensors.header import MAX_PIXELS
 from drawthings_mcp.tensors.layout import check_pixels
 from drawthings_mcp.tensors.mask import GENERATE, KEEP, alpha_classes
 
-Fit: TypeAlias = Literal["crop", "pad", "stretch"]
-"""Fill the size and cut off what stands over; show everything and fill up; give up the proportions."""
 Padding: TypeAlias = Literal["grey", "edge"]
 """Middle grey, or the outermost pixels repeated."""
 

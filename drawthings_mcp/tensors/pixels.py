@@ -28,6 +28,9 @@ _logger = logging.getLogger(__name__)
 ImageLike: TypeAlias = str | os.PathLike[str] | bytes | bytearray | memoryview | Image.Image | NDArray[Any]
 """A path, the bytes of a file, a Pillow image, or ``(H, W)`` or ``(H, W, 1 to 4)`` of uint8 or bool."""
 
+Pixels: TypeAlias = NDArray[np.uint8]
+"""``(H, W, C)`` of uint8, 0 to 255, sRGB."""
+
 _SIXTEEN_BIT_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 _PROFILED_MODES = ("RGB", "RGBA", "L", "CMYK", "LAB")
 """Modes whose channels are those that a colour profile speaks of."""

@@ -16,9 +16,10 @@ from PIL import Image
 
 from drawthings_mcp.errors import InvalidImageError
 from drawthings_mcp.generation import GenerationRequest, ImageGenerationConfig, LoRAConfig
+from drawthings_mcp.limits import Fit
 from drawthings_mcp.planning.compose import Plan
 from drawthings_mcp.planning.compose import compose as compose_plan
-from drawthings_mcp.tensors.fitting import Fit, fit_pixels
+from drawthings_mcp.tensors.fitting import fit_pixels
 from drawthings_mcp.wire.request import build_request
 
 Pixels = NDArray[np.uint8]
