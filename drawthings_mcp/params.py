@@ -55,15 +55,13 @@ def split(value: Any) -> Any:
     ]
 
 
-def _parse_lora(value: Any) -> Any:
+def parse_weighted(text: str) -> tuple[str, float | None]:
     """``name@weight`` as name and weight; None stands for the LoRA's own weight."""
-    if not isinstance(value, str):
-        return value
-    name, at, weight = value.rpartition("@")
+    name, at, weight = text.rpartition("@")
     if not at:
-        return value, None
+        return text, None
     if not name.strip():
-        raise ValueError(f"{value!r} names no LoRA; write it like name@0.8")
+        raise ValueError(f"{text!r} names no LoRA; write it like name@0.8")
     try:
         return name, float(weight)
     except ValueError:
@@ -78,7 +76,9 @@ Picture: TypeAlias = Annotated[Any, BeforeValidator(unwrap), WithJsonSchema({"ty
 """A reference as text; or a picture itself: a path, bytes, a Pillow image or an ``(H, W, C)`` array. ``""`` for "
 "none."""
 WeightedLoRA: TypeAlias = Annotated[
-    tuple[str, float | None], BeforeValidator(_parse_lora), WithJsonSchema({"type": "string"})
+    tuple[str, float | None],
+    BeforeValidator(lambda value: parse_weighted(value) if isinstance(value, str) else value),
+    WithJsonSchema({"type": "string"}),
 ]
 Side: TypeAlias = Annotated[int | None, Field(ge=MIN_SIDE, le=MAX_SIDE)]
 
@@ -107,16 +107,20 @@ class GenerateParams(BaseModel):
     )
     mask: Picture = Field(default="", description="White is repainted, black kept.")
     negative_prompt: str = Field(default="", max_length=10_000, description="What to avoid; many models ignore it.")
-    image_format: ImageFormat | None = Field(default=None, description="Shape at the model's native size.")
+    image_format: ImageFormat | None = Field(default=None, description="Shape, at the model's native size.")
     width: Side = Field(default=None, description="Pixels; wins over image_format.")
     height: Side = Field(default=None, description="Pixels; wins over image_format.")
     variants: int = Field(
         default=1, ge=1, le=MAX_VARIANTS, description="How many pictures, each with a seed of its own."
     )
-    seed: int = Field(default=-1, ge=-1, le=MAX_SEED, description="-1 draws one.")
-    steps: int | None = Field(default=None, ge=1, le=150, description="Default: by model.")
-    guidance_scale: float | None = Field(default=None, ge=0, le=50, description="Default: by model.")
-    strength: float | None = Field(default=None, ge=0, le=1, description="1 ignores the canvas's pixels.")
+    seed: int = Field(default=-1, ge=-1, le=MAX_SEED, description="Repeats a picture; -1 draws one.")
+    steps: int | None = Field(default=None, ge=1, le=150, description="Sampling steps. Default: by model.")
+    guidance_scale: float | None = Field(
+        default=None, ge=0, le=50, description="How closely to follow the prompt. Default: by model."
+    )
+    strength: float | None = Field(
+        default=None, ge=0, le=1, description="How far to change the canvas; 1 ignores its pixels."
+    )
     sampler: Name = Field(default="", description="E.g. Euler A Trailing. Default: by model.")
     loras: Annotated[tuple[WeightedLoRA, ...], BeforeValidator(split)] = Field(
         default=(), max_length=16, description="name@weight, added to the preset's."
@@ -128,7 +132,7 @@ class GenerateParams(BaseModel):
     hints: tuple[tuple[str, Picture, float | None], ...] = Field(
         default=(), description="Ready map for a control, e.g. canny=edges.png@0.7."
     )
-    fit: Fit = Field(default="crop", description="How a canvas of another shape is brought to the size.")
+    fit: Fit = Field(default="crop", description="How a canvas of another shape is fitted to the size.")
 
     def __init__(self, **values: Any) -> None:
         try:

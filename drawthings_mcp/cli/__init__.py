@@ -1,4 +1,4 @@
-"""The command line: one file per command, each loaded when it is called."""
+"""The command line: one file per command, each imported when it is called."""
 
 from __future__ import annotations
 
@@ -7,19 +7,41 @@ from typing import Any
 
 import click
 
-from drawthings_mcp.cli.lazy import LazyGroup
 from drawthings_mcp.cli.options import server_options
 
-_COMMANDS = ("doctor", "edit", "generate", "index", "models", "search", "serve", "simulator", "tag")
-"""Each is a module of this room, with the command under the same name."""
+
+class _Commands(click.Group):
+    """A group that imports a command when it is called, so that starting one does not wait for the others."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return ["doctor", "edit", "generate", "index", "models", "search", "serve", "simulator", "tag"]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        match cmd_name:
+            case "doctor":
+                from drawthings_mcp.cli.doctor import doctor as command
+            case "edit":
+                from drawthings_mcp.cli.edit import edit as command
+            case "generate":
+                from drawthings_mcp.cli.generate import generate as command
+            case "index":
+                from drawthings_mcp.cli.index import index as command
+            case "models":
+                from drawthings_mcp.cli.models import models as command
+            case "search":
+                from drawthings_mcp.cli.search import search as command
+            case "serve":
+                from drawthings_mcp.cli.serve import serve as command
+            case "simulator":
+                from drawthings_mcp.cli.simulator import simulator as command
+            case "tag":
+                from drawthings_mcp.cli.tag import tag as command
+            case _:
+                return None
+        return command
 
 
-@click.group(
-    cls=LazyGroup,
-    modules=_COMMANDS,
-    invoke_without_command=True,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+@click.group(cls=_Commands, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="drawthings-mcp")
 @server_options
 @click.pass_context
@@ -29,6 +51,6 @@ def main(context: click.Context, /, **options: Any) -> None:
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     context.obj = options
     if context.invoked_subcommand is None:
-        from drawthings_mcp.cli.serve import run_server
+        from drawthings_mcp.cli.serve import serve
 
-        run_server(options)
+        context.invoke(serve)

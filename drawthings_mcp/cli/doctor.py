@@ -6,18 +6,17 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from itertools import groupby
-from typing import Any
 
 import click
 
 from drawthings_mcp.cli.face import SHELL
-from drawthings_mcp.cli.options import read_settings, server_options
-from drawthings_mcp.cli.output import can_print, format_table, measure, pad, print_json, print_text, say
+from drawthings_mcp.cli.options import with_settings
+from drawthings_mcp.cli.output import can_print, format_table, json_option, measure, pad, print_json, print_text, say
 from drawthings_mcp.doctor.diagnosis import Diagnosis, diagnose
 from drawthings_mcp.doctor.finding import Finding, FindingStatus
-from drawthings_mcp.settings import NAMES, Origin, Settings, variable
+from drawthings_mcp.settings import NAMES, Settings, variable
 
 _SYMBOLS: Mapping[FindingStatus, str] = {"ok": "✓", "warning": "!", "problem": "✗", "skipped": "–"}
 _COLOURS: Mapping[FindingStatus, str] = {
@@ -38,21 +37,19 @@ _NOTE = (
 
 
 @click.command()
-@click.option("--render", is_flag=True, help="Also make one tiny picture; loads a model on the server.")
+@click.option("--render", is_flag=True, help="Also render one tiny picture, for which the server loads a model.")
 @click.option(
     "--timeout",
     default=10.0,
     show_default=True,
     type=click.FloatRange(0.1, 3600),
     metavar="SECONDS",
-    help="Patience for each question.",
+    help="How long to wait for each answer.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-@server_options
-def doctor(render: bool, timeout: float, as_json: bool, **options: Any) -> None:
-    """Find out what works, what does not, and what to do about it. Exit code 1 when there is a problem."""
-    settings = read_settings(click.get_current_context(), options)
-
+@json_option
+@with_settings
+def doctor(settings: Settings, render: bool, timeout: float, as_json: bool) -> None:
+    """Find out what works, what does not, and what to do about it. The exit code is 1 when there is a problem."""
     import anyio
 
     async def run() -> Diagnosis:
@@ -61,34 +58,20 @@ def doctor(render: bool, timeout: float, as_json: bool, **options: Any) -> None:
     diagnosis = anyio.run(run)
     values = _list_values(settings)
     if as_json:
-        findings = [asdict(finding) for finding in diagnosis.findings]
-        print_json({"findings": findings, "settings": {name: asdict(value) for name, value in values.items()}})
+        print_json({"findings": [asdict(finding) for finding in diagnosis.findings], "settings": values})
     else:
         print_text("\n".join([*_describe_settings(values), *_describe_groups(diagnosis), *_summarise(diagnosis)]))
     click.get_current_context().exit(1 if diagnosis.problems else 0)
 
 
-@dataclass(frozen=True, slots=True)
-class _SettingValue:
-    """One setting.
-
-    Attributes
-    ----------
-    value
-        As text; of a secret only ``set``. None when it is not set.
-    variable
-        The environment variable that sets it.
-    """
-
-    value: str | None
-    origin: Origin
-    variable: str
-
-
-def _list_values(settings: Settings) -> Mapping[str, _SettingValue]:
-    """Every setting by name, in the order of their declaration."""
+def _list_values(settings: Settings) -> dict[str, dict[str, str | None]]:
+    """Value, origin and environment variable of every setting; of a secret only that it is set."""
     return {
-        name: _SettingValue(_show(getattr(settings, name)), settings.origins.get(name, "default"), variable(name))
+        name: {
+            "value": _show(getattr(settings, name)),
+            "origin": settings.origins.get(name, "default"),
+            "variable": variable(name),
+        }
         for name in NAMES
     }
 
@@ -104,9 +87,9 @@ def _show(value: object) -> str | None:
     return None if value is None or value == "" else str(value)
 
 
-def _describe_settings(values: Mapping[str, _SettingValue]) -> Iterator[str]:
+def _describe_settings(values: Mapping[str, Mapping[str, str | None]]) -> Iterator[str]:
     yield _title("Settings")
-    rows = [(name, entry.value or "not set", entry.origin, entry.variable) for name, entry in values.items()]
+    rows = [(name, *(fact or "not set" for fact in entry.values())) for name, entry in values.items()]
     yield textwrap.indent(format_table(rows), "  ")
     yield from _wrap(_NOTE, indent=2)
 
@@ -121,7 +104,7 @@ def _describe_groups(diagnosis: Diagnosis) -> Iterator[str]:
 
 
 def _describe(status: FindingStatus, detail: str, alike: Sequence[Finding], width: int) -> Iterator[str]:
-    """Findings that say the same, as a row of questions that could not be put does, in one entry."""
+    """Findings with the same detail, such as questions that could not be asked, in one entry."""
     symbol = _SYMBOLS[status] if can_print(_SYMBOLS[status]) else "*"
     head = f"  {symbol} {status:{_STATUS_WIDTH}}  "
     coloured = click.style(head, fg=_COLOURS[status])

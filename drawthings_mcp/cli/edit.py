@@ -1,4 +1,4 @@
-"""``drawthings-mcp edit``: a picture and what to change to a new picture."""
+"""``drawthings-mcp edit``: a picture, and what to change → a new picture."""
 
 from __future__ import annotations
 
@@ -8,20 +8,14 @@ from typing import Any
 import click
 
 from drawthings_mcp.cli.generation import PICTURE, generation_options, run_jobs
+from drawthings_mcp.settings import Settings
 
 
 @click.command()
 @click.argument("input_image", metavar="INPUT", type=PICTURE)
 @click.argument("prompt")
 @generation_options
-def edit(input_image: str, prompt: str, output: Path | None, **options: Any) -> None:
-    """Change INPUT as PROMPT says and print the path of the new file; INPUT stays as it is."""
-    if not prompt.strip():
-        raise click.UsageError("the PROMPT is empty")
-    run_jobs([(prompt, output)], {**options, "canvas": input_image, "mode": _read_mode(options)})
-
-
-def _read_mode(options: dict[str, Any]) -> str:
-    if options["mode"] not in (None, "auto"):
-        return str(options["mode"])
-    return "inpaint" if options["mask"] else "edit"
+def edit(settings: Settings, input_image: str, prompt: str, output: Path | None, **options: Any) -> None:
+    """Change the picture INPUT as PROMPT says, and print the path of the new file. INPUT itself stays as it is."""
+    mode = options["mode"] if options["mode"] not in (None, "auto") else "inpaint" if options["mask"] else "edit"
+    run_jobs(settings, [(prompt, output)], {**options, "canvas": input_image, "mode": mode})

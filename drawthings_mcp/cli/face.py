@@ -6,40 +6,34 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from drawthings_mcp.faces import Face, variable
+from drawthings_mcp.faces import PYTHON, Face, variable
 
-_OPTIONS: Mapping[str, str] = {
+SPELLINGS: Mapping[str, str] = {
     "batch_count": "--variants",
-    "canvas": "--canvas",
+    "configuration": "--config",
     "guidance_scale": "--guidance",
     "hints": "--control",
+    "image_format": "--format",
     "loras": "--lora",
-    "mask": "--mask",
-    "model": "--model",
-    "moodboard": "--moodboard",
     "negative_prompt": "--negative",
-    "preset": "--preset",
-    "sampler": "--sampler",
-    "seed": "--seed",
-    "steps": "--steps",
-    "strength": "--strength",
-    "variants": "--variants",
 }
-"""Parameters and fields of a configuration that have an option of their own; other fields are keys of ``--config``."""
+"""Options that are spelt differently from the parameter or field that they stand for."""
 
 _SETTINGS = frozenset({"server", "tls", "ca_file", "shared_secret"})
 """Settings that are options as well."""
+_NO_OPTIONS = frozenset({"prompt", "width", "height"})
 
 
 def _name(parameter: str) -> str:
+    """An option, or else a key of ``--config``."""
     from drawthings_mcp.generation.configuration import list_app_keys
+    from drawthings_mcp.params import GenerateParams
 
-    if parameter in _OPTIONS:
-        return _OPTIONS[parameter]
-    if parameter in _SETTINGS:
+    if parameter in SPELLINGS:
+        return SPELLINGS[parameter]
+    if parameter in _SETTINGS or (parameter in GenerateParams.model_fields and parameter not in _NO_OPTIONS):
         return _option(parameter)
-    keys = {name: key for key, name in list_app_keys().items()}
-    return keys.get(parameter, parameter)
+    return {name: key for key, name in list_app_keys().items()}.get(parameter, parameter)
 
 
 def _option(setting: str) -> str:
@@ -64,24 +58,10 @@ def _set(facts: Mapping[str, Any]) -> str:
 SHELL = Face(
     name=_name,
     phrases={
-        "allow_folder": lambda facts: f"add {facts['folder']} to {variable('input_dirs')}",
-        "download": lambda facts: f"download {facts.get('what', 'it')} in Draw Things",
+        **PYTHON.phrases,
         "generate": "run `drawthings-mcp generate`",
         "list_models": lambda facts: _run("models", kind=facts.get("kind"), query=facts.get("query")),
-        "review": "open the files",
         "search": lambda facts: _run("search", facts.get("query")),
         "set": _set,
-        "start_server": (
-            "start Draw Things and switch its API server on (Advanced settings → API Server, protocol gRPC, "
-            "port 7859 by default)"
-        ),
-        "switch_off_compression": (
-            "switch Response Compression off in Draw Things (stand-alone server: --no-response-compression)"
-        ),
-        "switch_on_browsing": (
-            "switch on Enable Model Browsing in Draw Things (Advanced settings → API Server), or start the stand-alone "
-            "server with --model-browser"
-        ),
-        "update_server": "update Draw Things",
     },
 )

@@ -9,6 +9,7 @@ import click
 
 from drawthings_mcp.cli.generation import build_option, generation_options, run_jobs
 from drawthings_mcp.cli.output import say
+from drawthings_mcp.settings import Settings
 
 
 @click.command()
@@ -17,16 +18,25 @@ from drawthings_mcp.cli.output import say
 @click.option(
     "--prompt-file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="One prompt per line; pictures are numbered, and those that exist already are not made again.",
+    help="File with one prompt per line. The pictures are numbered; those that exist already are not made again.",
 )
-@click.option("--prefix", default="image", show_default=True, metavar="NAME", help="For --prompt-file.")
-@click.option("--output-dir", type=click.Path(file_okay=False, path_type=Path), help="For --prompt-file.")
+@click.option(
+    "--prefix", default="image", show_default=True, metavar="NAME", help="Start of the names, with --prompt-file."
+)
+@click.option(
+    "--output-dir",
+    default=Path("output"),
+    show_default=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder for the pictures, with --prompt-file.",
+)
 @generation_options
 def generate(
+    settings: Settings,
     prompt: str | None,
     prompt_file: Path | None,
     prefix: str,
-    output_dir: Path | None,
+    output_dir: Path,
     output: Path | None,
     **options: Any,
 ) -> None:
@@ -34,19 +44,11 @@ def generate(
     if (prompt is None) == (prompt_file is None):
         raise click.UsageError("give either a PROMPT or --prompt-file")
     if prompt is not None:
-        run_jobs([(_checked(prompt), output)], options)
-        return
-    assert prompt_file is not None
-    if output is not None:
+        run_jobs(settings, [(prompt, output)], options)
+    elif output is not None:
         raise click.UsageError("--output names one file; with --prompt-file use --output-dir and --prefix")
-    jobs = _list_missing(prompt_file, (output_dir or Path("output")).absolute(), prefix)
-    run_jobs(jobs, options, many=True)
-
-
-def _checked(prompt: str) -> str:
-    if not prompt.strip():
-        raise click.UsageError("the PROMPT is empty")
-    return prompt
+    elif prompt_file is not None:
+        run_jobs(settings, _list_missing(prompt_file, output_dir.absolute(), prefix), options, many=True)
 
 
 def _list_missing(prompt_file: Path, folder: Path, prefix: str) -> list[tuple[str, Path | None]]:

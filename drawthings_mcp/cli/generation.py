@@ -4,33 +4,26 @@ from __future__ import annotations
 
 import json
 import re
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
-from drawthings_mcp.cli.face import SHELL
-from drawthings_mcp.cli.options import SERVER_NAMES, CommandT, read_settings, reported_errors, server_options
-from drawthings_mcp.cli.output import print_json, print_text, say
+from drawthings_mcp.cli.face import SHELL, SPELLINGS
+from drawthings_mcp.cli.options import CommandT, with_settings
+from drawthings_mcp.cli.output import json_option, print_json, print_text, progress_bar, say
 from drawthings_mcp.errors import InvalidInputError
 from drawthings_mcp.limits import MAX_SIDE, MIN_SIDE
-from drawthings_mcp.params import GenerateParams
+from drawthings_mcp.params import GenerateParams, parse_weighted
 from drawthings_mcp.presets.mode_table import list_families, match_family
 from drawthings_mcp.settings import Settings
-from drawthings_mcp.studio.describe import describe_plan
-from drawthings_mcp.studio.heartbeat import Report
-from drawthings_mcp.studio.results import GenerationResult
-from drawthings_mcp.studio.studio import open_studio
+from drawthings_mcp.studio.results import GenerationResult, describe_plan
+from drawthings_mcp.studio.studio import Studio, open_studio
 from drawthings_mcp.validation import suggest
 
 if TYPE_CHECKING:
     from drawthings_mcp.planning.compose import Plan
-
-
-_BAR_UNITS = 1000
 
 
 class SizeType(click.ParamType[Any]):
@@ -54,15 +47,10 @@ class WeightedType(click.ParamType[Any]):
     name = "NAME[@W]"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, float | None]:
-        if isinstance(value, tuple):
-            return value
-        name, at, weight = str(value).rpartition("@")
-        if not at:
-            return str(value), None
         try:
-            return name, float(weight)
-        except ValueError:
-            self.fail(f"{weight!r} is not a weight; write it like {name}@0.8", param, ctx)
+            return parse_weighted(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 class ControlType(WeightedType):
@@ -114,20 +102,8 @@ class ConfigurationType(click.ParamType[Any]):
 PICTURE = PictureType()
 
 
-_SPELLINGS: Mapping[str, tuple[str, ...]] = {
-    "negative_prompt": ("--negative", "negative_prompt"),
-    "image_format": ("--format", "image_format"),
-    "guidance_scale": ("--guidance", "guidance_scale"),
-    "loras": ("--lora", "loras"),
-    "hints": ("--control", "hints"),
-    "configuration": ("--config", "configuration"),
-}
-"""Options that are spelt otherwise than their parameters."""
-
 _TYPES: Mapping[str, click.ParamType[Any]] = {
-    "canvas": PICTURE,
-    "moodboard": PICTURE,
-    "mask": PICTURE,
+    **dict.fromkeys(("canvas", "moodboard", "mask"), PICTURE),
     "loras": WeightedType(),
     "hints": ControlType(),
     "configuration": ConfigurationType(),
@@ -138,7 +114,7 @@ _TYPES: Mapping[str, click.ParamType[Any]] = {
 def build_option(name: str) -> Callable[[CommandT], CommandT]:
     """The option of a parameter, made from its field."""
     field = GenerateParams.model_fields[name]
-    spelling = _SPELLINGS.get(name, (f"--{name.replace('_', '-')}",))
+    spelling = (SPELLINGS.get(name, f"--{name.replace('_', '-')}"), name)
     if field.annotation is bool:
         return click.option(*spelling, is_flag=True, help=field.description)
     bounds = {key: getattr(one, key) for one in field.metadata for key in ("ge", "le") if hasattr(one, key)}
@@ -149,26 +125,34 @@ def build_option(name: str) -> Callable[[CommandT], CommandT]:
         kind = (click.IntRange if is_whole else click.FloatRange)(bounds["ge"], bounds["le"])
     elif kind is None and allowed:
         kind = click.Choice([value for value in allowed if isinstance(value, str)])
-    return click.option(*spelling, type=kind, multiple=field.default == (), help=field.description)
+    multiple = field.default == ()
+    text = f"{field.description} May be given several times." if multiple else field.description
+    return click.option(*spelling, type=kind, multiple=multiple, help=text)
 
 
 _NO_OPTIONS = frozenset({"prompt", "canvas", "width", "height", "preview"})
-"""Parameters that commands take otherwise, or that mean nothing at a shell."""
+"""Parameters that commands take in another way, or that mean nothing at a shell."""
 
 _OPTIONS = (
-    click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="PNG file to write."),
-    click.option("--size", type=SizeType(), help="Any size; rendered at multiples of 64 and cropped."),
-    click.option("--family", metavar="NAME", help="A family such as z-image or flux: a model of it is chosen."),
+    click.option(
+        "-o",
+        "--output",
+        type=click.Path(dir_okay=False, path_type=Path),
+        help="PNG file to write. Default: a new file in the output folder.",
+    ),
+    click.option("--size", type=SizeType(), help="Size in pixels; rendered at multiples of 64 and cropped."),
+    click.option("--family", metavar="NAME", help="Choose a model of this family, e.g. z-image or flux."),
     *(build_option(name) for name in GenerateParams.model_fields if name not in _NO_OPTIONS),
-    click.option("--json", "as_json", is_flag=True, help="Print one JSON document."),
+    json_option,
 )
 
 
-def generation_options(command: CommandT) -> CommandT:
-    """Adds everything that a generation can be asked for."""
+def generation_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Adds everything that a generation can be asked for; the command gets ``settings`` as well."""
+    command = with_settings(command)
     for option in reversed(_OPTIONS):
         command = option(command)
-    return server_options(command)
+    return command
 
 
 def read_params(prompt: str, options: Mapping[str, Any]) -> GenerateParams:
@@ -193,7 +177,9 @@ def _read_model(options: Mapping[str, Any]) -> str:
     return family or model or "auto"
 
 
-def run_jobs(jobs: Sequence[tuple[str, Path | None]], options: Mapping[str, Any], *, many: bool = False) -> None:
+def run_jobs(
+    settings: Settings, jobs: Sequence[tuple[str, Path | None]], options: Mapping[str, Any], *, many: bool = False
+) -> None:
     """Generates for each prompt in turn and prints what was made; a job is a prompt and the file to write.
 
     Parameters
@@ -203,54 +189,44 @@ def run_jobs(jobs: Sequence[tuple[str, Path | None]], options: Mapping[str, Any]
     """
     import anyio
 
-    for _, output in jobs:
+    for prompt, output in jobs:
+        if not prompt.strip():
+            raise click.UsageError("the PROMPT is empty")
         if output is not None and output.suffix.lower() != ".png":
             raise click.UsageError(f"--output {str(output)!r}: pictures are written as PNG, end the name with .png")
     requests = [(read_params(prompt, options), output) for prompt, output in jobs]
-    context = click.get_current_context()
-    settings = read_settings(context, {name: options[name] for name in SERVER_NAMES})
-    if options["dry_run"]:
-        with reported_errors():
-            runs = anyio.run(_plan_all, settings, requests) if jobs else []
-        _print_plans(runs, as_json=options["as_json"], many=many)
-        return
-    with reported_errors():
-        results = anyio.run(_run_all, settings, requests, options) if jobs else []
-    if options["as_json"]:
-        documents = [_to_json(result) for result in results]
-        print_json(documents if many else documents[0])
+    as_json, documents = options["as_json"], []
 
+    async def run() -> None:
+        async with open_studio(settings, reads_anywhere=True) as studio:
+            for params, output in requests:
+                if options["dry_run"]:
+                    plan = await studio.plan(params)
+                    documents.append(_plan_to_json(plan))
+                    if not as_json:
+                        print_text(describe_plan(plan, SHELL))
+                else:
+                    result = await _generate(studio, params, output)
+                    documents.append(_to_json(result))
+                    if not as_json:
+                        _print_result(result)
 
-async def _run_all(
-    settings: Settings, requests: Sequence[tuple[GenerateParams, Path | None]], options: Mapping[str, Any]
-) -> list[GenerationResult]:
-    results = []
-    async with open_studio(settings, reads_anywhere=True) as studio:
-        for params, output in requests:
-            with _progress_bar() as report:
-                result = await studio.generate(params, report, output=output)
-            if not options["as_json"]:
-                _print_result(result)
-            results.append(result)
-    return results
-
-
-async def _plan_all(settings: Settings, requests: Sequence[tuple[GenerateParams, Path | None]]) -> list[Plan]:
-    async with open_studio(settings, reads_anywhere=True) as studio:
-        return [await studio.plan(params) for params, _ in requests]
-
-
-def _print_plans(plans: Sequence[Plan], *, as_json: bool, many: bool) -> None:
+    if jobs:
+        anyio.run(run)
     if as_json:
-        documents = [_describe_plan(plan) for plan in plans]
         print_json(documents if many else documents[0])
-        return
-    for plan in plans:
-        print_text(describe_plan(plan, SHELL))
 
 
-def _describe_plan(plan: Plan) -> dict[str, Any]:
-    """A plan as JSON-serialisable dict."""
+async def _generate(studio: Studio, params: GenerateParams, output: Path | None) -> GenerationResult:
+    with progress_bar() as show:
+
+        async def report(fraction: float, message: str) -> None:
+            show(fraction, message)
+
+        return await studio.generate(params, report, output=output)
+
+
+def _plan_to_json(plan: Plan) -> dict[str, Any]:
     return {
         "prompt": plan.requests[0].prompt,
         "negative_prompt": plan.requests[0].negative_prompt,
@@ -263,44 +239,15 @@ def _describe_plan(plan: Plan) -> dict[str, Any]:
     }
 
 
-@contextmanager
-def _progress_bar() -> Iterator[Report]:
-    """A bar on stderr, with what is happening beside it; nothing when stderr is no terminal."""
-    with click.progressbar(
-        length=_BAR_UNITS,
-        file=sys.stderr,
-        item_show_func=lambda message: message,
-        show_eta=False,
-        hidden=not sys.stderr.isatty(),
-    ) as bar:
-
-        async def report(fraction: float, message: str) -> None:
-            bar.update(max(round(fraction * _BAR_UNITS) - bar.pos, 0), message)
-
-        yield report
-
-
 def _print_result(result: GenerationResult) -> None:
+    plan = result.plan
     for image in result.variants:
         print_text(str(image.path))
-    simulated = ", simulated" if result.simulated else ""
     seeds = ", ".join(str(image.seed) for image in result.variants)
-    say(
-        f"{result.plan.model.file}, {result.plan.configuration.steps} steps, seed {seeds}, {result.seconds:.1f} "
-        f"s{simulated}"
-    )
+    simulated = ", simulated" if result.simulated else ""
+    say(f"{plan.model.file}, {plan.configuration.steps} steps, seed {seeds}, {result.seconds:.1f} s{simulated}")
     for note in result.notes:
         say(f"note: {SHELL.word(note)}")
-
-
-def _describe_choices(plan: Plan) -> dict[str, Any]:
-    return {
-        "mode": plan.mode,
-        "model_file": plan.model.file,
-        "model_name": plan.model.name,
-        "family": plan.family,
-        "preset": plan.preset,
-    }
 
 
 def _to_json(result: GenerationResult) -> dict[str, Any]:
@@ -329,4 +276,14 @@ def _to_json(result: GenerationResult) -> dict[str, Any]:
         "server": result.server,
         "simulated": result.simulated,
         "notes": list(map(SHELL.word, result.notes)),
+    }
+
+
+def _describe_choices(plan: Plan) -> dict[str, Any]:
+    return {
+        "mode": plan.mode,
+        "model_file": plan.model.file,
+        "model_name": plan.model.name,
+        "family": plan.family,
+        "preset": plan.preset,
     }

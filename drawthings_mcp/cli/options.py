@@ -1,9 +1,10 @@
-"""Options that several commands share, and the way from options to settings."""
+"""The options that say which server to talk to, and how they become settings."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial, wraps
 from typing import Any, TypeVar
 
 import click
@@ -14,23 +15,38 @@ from drawthings_mcp.settings import Settings, load_settings
 
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 
-_SERVER_OPTIONS = (
-    click.option("--server", metavar="HOST:PORT", help="Draw Things server, or 'demo' for the built-in simulator."),
-    click.option("--tls", type=click.Choice(["auto", "on", "off"]), help="Default: auto."),
-    click.option("--ca-file", metavar="FILE", help="PEM to verify the server's certificate with."),
-    click.option("--shared-secret", metavar="TEXT", help="The server's shared secret."),
-)
+_SERVER_OPTIONS: Mapping[str, Mapping[str, Any]] = {
+    "server": {"metavar": "HOST:PORT", "help": "Draw Things server, or 'demo' for the built-in simulator."},
+    "tls": {
+        "type": click.Choice(["auto", "on", "off"]),
+        "help": "Encryption; auto, the default, does without only on this machine.",
+    },
+    "ca-file": {"metavar": "FILE", "help": "PEM file with the certificate that the server must have or be signed by."},
+    "shared-secret": {"metavar": "TEXT", "help": "The server's shared secret."},
+}
 
 
-SERVER_NAMES = ("server", "tls", "ca_file", "shared_secret")
-"""Under which a command is given them."""
-
-
-def server_options(command: CommandT) -> CommandT:
+def server_options(command: CommandT, *, hidden: bool = False) -> CommandT:
     """Adds the options that say which server to talk to, and how."""
-    for option in reversed(_SERVER_OPTIONS):
-        command = option(command)
+    for name, attributes in reversed([*_SERVER_OPTIONS.items()]):
+        command = click.option(f"--{name}", hidden=hidden, **attributes)(command)
     return command
+
+
+def _give_settings(command: Callable[..., None], *, hidden: bool) -> Callable[..., None]:
+    @wraps(command)
+    def run(**options: Any) -> None:
+        server = {name: options.pop(name) for name in (key.replace("-", "_") for key in _SERVER_OPTIONS)}
+        with reported_errors():
+            command(settings=read_settings(click.get_current_context(), server), **options)
+
+    return server_options(run, hidden=hidden)
+
+
+with_settings = partial(_give_settings, hidden=False)
+"""Adds the server's options to a command, which gets ``settings`` with them; its errors are reported."""
+with_local_settings = partial(_give_settings, hidden=True)
+"""The same for a command that talks to no server: the options are accepted, but not listed."""
 
 
 def read_settings(context: click.Context, options: Mapping[str, Any]) -> Settings:

@@ -5,12 +5,19 @@ from __future__ import annotations
 import json
 import sys
 import unicodedata
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
 
 import click
 
+if TYPE_CHECKING:
+    from drawthings_mcp.search.indexing import ReportProgress
+
 _GAP = "  "
+_BAR_UNITS = 1000
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 
 
 def print_json(document: Any) -> None:
@@ -44,11 +51,7 @@ def format_table(rows: Sequence[Sequence[str]]) -> str:
     Letters of East Asian scripts take two columns, as terminals show them.
     """
     widths = [max(map(measure, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(_GAP.join(_pad(row, widths)).rstrip() for row in rows)
-
-
-def _pad(cells: Iterable[str], widths: Iterable[int]) -> list[str]:
-    return [pad(cell, width) for cell, width in zip(cells, widths, strict=True)]
+    return "\n".join(_GAP.join(map(pad, row, widths)).rstrip() for row in rows)
 
 
 def pad(text: str, width: int) -> str:
@@ -65,3 +68,37 @@ def _measure_character(character: str) -> int:
     if unicodedata.category(character) in {"Mn", "Me", "Cf"}:
         return 0
     return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+
+
+@contextmanager
+def progress_bar() -> Iterator[Callable[[float, str], None]]:
+    """A bar on stderr from the first report on, which begins again when the share falls; none without a terminal."""
+    with ExitStack() as stack:
+        bars: list[Any] = []
+
+        def show(share: float, message: str) -> None:
+            if not bars:
+                bar = click.progressbar(
+                    length=_BAR_UNITS,
+                    file=sys.stderr,
+                    item_show_func=lambda message: message,
+                    show_eta=False,
+                    update_min_steps=0,
+                    hidden=not sys.stderr.isatty(),
+                )
+                bars.append(stack.enter_context(bar))
+            reached = round(share * _BAR_UNITS)
+            if reached < bars[0].pos:
+                bars[0].pos, bars[0].finished = 0, False
+            bars[0].update(reached - bars[0].pos, message)
+
+        yield show
+
+
+@contextmanager
+def indexing_bar() -> Iterator[ReportProgress]:
+    """The same for what indexing reports, phase by phase."""
+    with progress_bar() as show:
+        yield lambda progress: show(
+            progress.done / max(progress.total, 1), f"{progress.doing} {progress.done} of {progress.total}"
+        )

@@ -9,9 +9,8 @@ import click
 
 from drawthings_mcp.cli.face import SHELL
 from drawthings_mcp.cli.generation import PICTURE
-from drawthings_mcp.cli.indexing_bar import progress_bar
-from drawthings_mcp.cli.options import SERVER_NAMES, read_settings, reported_errors, server_options
-from drawthings_mcp.cli.output import print_json, print_text, say
+from drawthings_mcp.cli.options import with_local_settings
+from drawthings_mcp.cli.output import indexing_bar, json_option, print_json, print_text, say
 from drawthings_mcp.settings import Settings
 from drawthings_mcp.studio.studio import open_studio
 
@@ -26,28 +25,31 @@ if TYPE_CHECKING:
     type=click.Choice(["all", "generated", "folders", "projects", "web"]),
     default="all",
     show_default=True,
+    help="Where to search: all is everything but the web.",
 )
 @click.option("--like", type=PICTURE, help="Find pictures that look like this one.")
 @click.option("--model", default="", metavar="NAME", help="Part of a model's name.")
 @click.option("--lora", default="", metavar="NAME", help="Part of a LoRA's name.")
-@click.option("--size", default="", metavar="WxH")
-@click.option("--since", default="", metavar="DATE", help="E.g. 2026-11, yesterday, 7d.")
-@click.option("--until", default="", metavar="DATE")
-@click.option("--tag", default="", metavar="TAG")
-@click.option("--offset", type=click.IntRange(0, 10_000), default=0)
-@click.option("--limit", type=click.IntRange(1, 25), default=12, show_default=True)
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-@click.option("--open", "is_opened", is_flag=True, help="Show a labelled sheet of the hits.")
-@server_options
-@click.pass_context
-def search(context: click.Context, /, as_json: bool, is_opened: bool, **options: Any) -> None:
-    """Find pictures by words of their prompts: red fox model:flux -blurry "exact phrase"."""
+@click.option("--size", default="", metavar="WxH", help="E.g. 1024x768, or portrait.")
+@click.option("--since", default="", metavar="DATE", help="First day, e.g. 2026-11, yesterday, 7d.")
+@click.option("--until", default="", metavar="DATE", help="Last day, written like --since.")
+@click.option("--tag", default="", metavar="TAG", help="A tag that the pictures have.")
+@click.option("--offset", type=click.IntRange(0, 10_000), default=0, help="Hits to skip.")
+@click.option("--limit", type=click.IntRange(1, 25), default=12, show_default=True, help="Hits to print at most.")
+@json_option
+@click.option("--open", "is_opened", is_flag=True, help="Open a labelled sheet of the hits.")
+@with_local_settings
+def search(settings: Settings, as_json: bool, is_opened: bool, like: str | None, **wanted: Any) -> None:
+    """Find pictures by the words of their prompts, e.g. red fox model:flux -blurry "exact phrase"."""
     import anyio
 
-    server = {name: options.pop(name) for name in SERVER_NAMES}
-    settings = read_settings(context, server)
-    with reported_errors():
-        page, sheet = anyio.run(_search, settings, {**options, "like": options["like"] or ""}, is_opened)
+    async def run() -> tuple[HitPage, Path | None]:
+        async with open_studio(settings, reads_anywhere=True, keeps_indexing=False) as studio:
+            with indexing_bar() as report:
+                page = await studio.finder.search(**wanted, like=like or "", report=report)
+            return page, await studio.finder.draw_sheet(page) if is_opened and page.hits else None
+
+    page, sheet = anyio.run(run)
     if as_json:
         print_json(page.to_json(SHELL))
     else:
@@ -58,10 +60,3 @@ def search(context: click.Context, /, as_json: bool, is_opened: bool, **options:
     if sheet is not None:
         say(f"sheet: {sheet}")
         click.launch(str(sheet))
-
-
-async def _search(settings: Settings, wanted: dict[str, Any], is_opened: bool) -> tuple[HitPage, Path | None]:
-    async with open_studio(settings, reads_anywhere=True, keeps_indexing=False) as studio:
-        with progress_bar() as report:
-            page = await studio.finder.search(**wanted, report=report)
-        return page, await studio.finder.draw_sheet(page) if is_opened and page.hits else None

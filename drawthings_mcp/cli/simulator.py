@@ -12,17 +12,23 @@ from drawthings_mcp.cli.options import read_settings, reported_errors
 
 @click.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", default=7859, show_default=True, type=click.IntRange(0, 65535), help="0 picks a free one.")
-@click.option("--tls/--no-tls", default=True, show_default=True, help="Speak TLS, always with the same key.")
-@click.option("--shared-secret", default="", metavar="TEXT", help="Ask clients for this secret.")
-@click.option("--no-response-compression", is_flag=True, help="Send tensors raw.")
-@click.option("--no-model-browser", is_flag=True, help="Do not list models.")
+@click.option(
+    "--port",
+    default=7859,
+    show_default=True,
+    type=click.IntRange(0, 65535),
+    help="Port; 0 picks a free one.",
+)
+@click.option("--tls/--no-tls", default=True, show_default=True, help="Whether to use TLS; the key is always the same.")
+@click.option("--shared-secret", default="", metavar="TEXT", help="Secret that clients must send.")
+@click.option("--no-response-compression", is_flag=True, help="Send tensors uncompressed.")
+@click.option("--no-model-browser", is_flag=True, help="Do not tell clients which models there are.")
 @click.option(
     "--step-seconds",
     default=0.05,
     show_default=True,
     type=click.FloatRange(0, 3600),
-    help="Duration of one sampling step.",
+    help="Seconds that each sampling step takes.",
 )
 def simulator(
     host: str,
@@ -33,7 +39,7 @@ def simulator(
     no_model_browser: bool,
     step_seconds: float,
 ) -> None:
-    """Run a Draw Things-compatible server that draws simulated pictures; no model, no GPU."""
+    """Run a Draw Things-compatible server that draws simulated pictures, without a model or a GPU."""
     import anyio
 
     from drawthings_mcp.simulator import Simulator, keep_certificate

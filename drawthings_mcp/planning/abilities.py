@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from drawthings_mcp.catalog import Model
 from drawthings_mcp.errors import InvalidInputError
@@ -13,6 +11,10 @@ from drawthings_mcp.faces import Step, Text
 from drawthings_mcp.params import GenerationMode
 from drawthings_mcp.planning.known import load_known
 from drawthings_mcp.presets.mode_table import CUSTOM, list_families
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 REFERENCE_MODIFIERS = frozenset({"kontext", "kontext_kv", "qwenimage_edit_plus", "qwenimage_edit_2511"})
 REFERENCE_VERSIONS = frozenset({"flux1", "qwen_image", "flux2", "flux2_9b", "flux2_4b"})

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from drawthings_mcp.server.face import MCP
-from drawthings_mcp.studio.describe import describe_origin
-from drawthings_mcp.studio.results import FoundPictures, GenerationResult, MadePicture, SavedImage
+from drawthings_mcp.studio.results import FoundPictures, GenerationResult, MadePicture, SavedImage, describe_origin
 
 MAX_TEXT = 800
 """Characters of the text block of a result with pictures."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
 from functools import partial
 
 import anyio.to_thread
@@ -26,7 +27,53 @@ from drawthings_mcp.presets.mode_table import choose_variant, list_recipes, matc
 from drawthings_mcp.presets.preset import Preset, PresetSource, find_family
 from drawthings_mcp.settings import Settings
 from drawthings_mcp.studio.connection import Connection
-from drawthings_mcp.studio.results import CatalogListing, CatalogRow
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogRow:
+    """One line of a listing.
+
+    Attributes
+    ----------
+    installed
+        False for a preset whose files the server lacks; ``detail`` names them.
+    modes
+        What a model or preset serves; empty where that means nothing.
+    """
+
+    kind: str
+    name: str
+    file: str
+    family: str
+    detail: str = ""
+    installed: bool = True
+    modes: frozenset[str] = frozenset()
+
+    def to_json(self) -> dict[str, object]:
+        """As JSON-serialisable dict."""
+        return {**asdict(self), "modes": sorted(self.modes)}
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogListing:
+    """A page of what the server offers.
+
+    Attributes
+    ----------
+    total
+        Rows that match, on all pages.
+    browsing
+        Whether the server lists its files; without it only files of presets are known by name.
+    notes
+        Sentences about presets that could not be read.
+    """
+
+    rows: tuple[CatalogRow, ...]
+    total: int
+    offset: int
+    server: str
+    browsing: bool
+    notes: tuple[str, ...] = ()
 
 
 async def list_catalog(

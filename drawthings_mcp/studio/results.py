@@ -1,10 +1,13 @@
-"""What the studio gives back."""
+"""What the studio gives back, and how that is described in a few words."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
+
+from drawthings_mcp.faces import Face
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,6 +18,8 @@ if TYPE_CHECKING:
     from drawthings_mcp.library.records import ImageRecord, Parent
     from drawthings_mcp.planning.compose import Plan
     from drawthings_mcp.tensors.pixels import ImageLike
+
+_MAX_PROMPT = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,48 +140,45 @@ def list_sources(parents: Sequence[Parent]) -> tuple[str, ...]:
     return tuple(f"{role} {' '.join(names)}" for role, names in ids.items())
 
 
-@dataclass(frozen=True, slots=True)
-class CatalogRow:
-    """One line of a listing.
-
-    Attributes
-    ----------
-    installed
-        False for a preset whose files the server lacks; ``detail`` names them.
-    modes
-        What a model or preset serves; empty where that means nothing.
-    """
-
-    kind: str
-    name: str
-    file: str
-    family: str
-    detail: str = ""
-    installed: bool = True
-    modes: frozenset[str] = frozenset()
-
-    def to_json(self) -> dict[str, object]:
-        """For programs that read listings."""
-        return {**asdict(self), "modes": sorted(self.modes)}
+def describe_plan(plan: Plan, face: Face) -> str:
+    """Every setting of a call, one line for each place where settings came from, the app's defaults last."""
+    size, rendered_size = (plan.size.width, plan.size.height), plan.size.rendered
+    rendered = "" if size == rendered_size else f", rendered at {_join(rendered_size)} and cropped"
+    family = f", {plan.family}" if plan.family else ""
+    negative_prompt = plan.requests[0].negative_prompt
+    return "\n".join(
+        [
+            "dry run: nothing was rendered",
+            f"{plan.mode} with {plan.model.file} ({plan.model.name}{family}); preset {plan.preset or 'none'}",
+            f"size {_join(size)}{rendered}; sampler {plan.configuration.sampler.display_name}",
+            *([f"negative prompt: {negative_prompt}"] if negative_prompt else []),
+            *_describe_settings(plan),
+            *(f"note: {face.word(note)}" for note in plan.notes),
+        ]
+    )
 
 
-@dataclass(frozen=True, slots=True)
-class CatalogListing:
-    """A page of what the server offers.
+def _describe_settings(plan: Plan) -> list[str]:
+    by_origin: dict[str, list[str]] = {}
+    for key, value, origin in plan.list_settings():
+        by_origin.setdefault(origin, []).append(f"{key} {json.dumps(value, ensure_ascii=False)}")
+    defaults = by_origin.pop("default", [])
+    lines = [f"{origin}: {', '.join(settings)}" for origin, settings in by_origin.items()]
+    return [*lines, f"default: {', '.join(defaults)}"]
 
-    Attributes
-    ----------
-    total
-        Rows that match, on all pages.
-    browsing
-        Whether the server lists its files; without it only files of presets are known by name.
-    notes
-        Sentences about presets that could not be read.
-    """
 
-    rows: tuple[CatalogRow, ...]
-    total: int
-    offset: int
-    server: str
-    browsing: bool
-    notes: tuple[str, ...] = ()
+def _join(size: tuple[int, int]) -> str:
+    return f"{size[0]}×{size[1]}"
+
+
+def describe_origin(record: ImageRecord) -> str:
+    """How a picture came about: ``"make it night" seed 7 from canvas v2``; empty when nothing is known."""
+    prompt = " ".join(record.prompt.split())
+    shown = prompt if len(prompt) <= _MAX_PROMPT else f"{prompt[: _MAX_PROMPT - 1]}…"
+    sources = list_sources(record.parents)
+    parts = (
+        f'"{shown}"' if shown else "",
+        f"seed {record.seed}" if record.seed is not None else "",
+        f"from {', '.join(sources)}" if sources else "",
+    )
+    return " ".join(filter(None, parts))

@@ -22,13 +22,14 @@ from drawthings_mcp.studio.finder import Finder
 from drawthings_mcp.studio.gallery import Gallery
 from drawthings_mcp.studio.heartbeat import Report, keep_alive
 from drawthings_mcp.studio.queue import Queue
-from drawthings_mcp.studio.results import CatalogListing, GenerationResult
+from drawthings_mcp.studio.results import GenerationResult
 from drawthings_mcp.tasks import background_tasks
 
 if TYPE_CHECKING:
     from drawthings_mcp.params import GenerateParams
     from drawthings_mcp.planning.compose import Plan
     from drawthings_mcp.studio.inputs import Inputs
+    from drawthings_mcp.studio.listing import CatalogListing
 
 HEARTBEAT_SECONDS = 5.0
 """Silence after which a caller is told that the work goes on: well under the 60 s that clients wait."""

@@ -7,15 +7,9 @@ from typing import Any
 
 import pytest
 
-from drawthings_mcp.cli.models import KINDS
 from drawthings_mcp.simulator import Simulator
-from drawthings_mcp.studio.listing import KINDS as KNOWN_KINDS
 
 pytestmark = pytest.mark.anyio
-
-
-def test_every_kind_that_the_studio_lists_can_be_asked_for() -> None:
-    assert KINDS == KNOWN_KINDS
 
 
 async def test_models_are_a_table_on_stdout(run: Any) -> None:

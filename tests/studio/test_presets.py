@@ -14,7 +14,7 @@ from drawthings_mcp.errors import InvalidInputError, UnknownNameError
 from drawthings_mcp.params import GenerateParams
 from drawthings_mcp.planning.sizes import Size
 from drawthings_mcp.simulator import Simulator
-from drawthings_mcp.studio.results import CatalogRow
+from drawthings_mcp.studio.listing import CatalogRow
 from drawthings_mcp.studio.studio import Studio
 from tests.strict_server import StrictServer
 

@@ -15,8 +15,8 @@ from drawthings_mcp.params import FULL, SIMPLE, GenerateParams
 from drawthings_mcp.server.face import MCP
 from drawthings_mcp.server.session import ProgressNotifier, Render, Session, answer_render, get_session, identify
 from drawthings_mcp.server.strict_tool import StrictTool
-from drawthings_mcp.studio.describe import describe_plan
 from drawthings_mcp.studio.heartbeat import Report
+from drawthings_mcp.studio.results import describe_plan
 
 _DESCRIPTION = (
     "Makes or changes pictures on the user's machine and shows them to you. Give a prompt; to change a picture, give "

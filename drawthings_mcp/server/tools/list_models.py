@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from mcp.server.mcpserver import Context
 from mcp.types import CallToolResult, TextContent, ToolAnnotations
@@ -12,7 +12,9 @@ from drawthings_mcp.server.content import describe_notes
 from drawthings_mcp.server.face import MCP
 from drawthings_mcp.server.session import Session, get_session
 from drawthings_mcp.server.strict_tool import StrictTool
-from drawthings_mcp.studio.results import CatalogListing
+
+if TYPE_CHECKING:
+    from drawthings_mcp.studio.listing import CatalogListing
 
 _DESCRIPTION = (
     "Lists what the Draw Things server offers: models, LoRAs, controls, upscalers, embeddings, and all presets, the "
