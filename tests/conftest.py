@@ -6,8 +6,21 @@ import os
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.web_servers import HttpService, WebServer, serve_http
+
+# The same examples on every run, machine and worker, however slow it is: one verdict.
+settings.register_profile(
+    "same every time",
+    derandomize=True,
+    database=None,
+    deadline=None,
+    print_blob=True,
+    # Fixtures of these tests are read, or written as a whole for each example.
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+settings.load_profile("same every time")
 
 
 @pytest.fixture(scope="session")

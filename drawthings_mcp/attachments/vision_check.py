@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import secrets
+from random import Random
 
-import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from drawthings_mcp.errors import InvalidInputError
@@ -15,11 +15,13 @@ LENGTH = 4
 """130,000 codes: enough that nobody guesses one."""
 
 _CELL = 160
+"""The width for each glyph; the widest, W, takes 141 of it when it is tilted."""
 _MARGIN = 32
 _GLYPH = 150
-_TILT = 9.0
+_TILT = 9
 """Degrees; upright enough to be read at any size."""
 _SHIFT = 10
+"""Pixels up or down."""
 _PAPER = (250, 248, 240)
 _INKS = ((20, 40, 120), (130, 20, 40), (10, 90, 60), (90, 40, 110))
 
@@ -39,12 +41,9 @@ def draw_code(code: str) -> Image.Image:
     """
     if not code or set(code) - set(ALPHABET):
         raise InvalidInputError(f"A code is made of {ALPHABET}, got {code!r}.")
-    random = np.random.default_rng(list(code.encode()))
-    picture = Image.new("RGB", (2 * _MARGIN + _CELL * len(code), 2 * _MARGIN + _CELL), _PAPER)
-    for index, glyph in enumerate(code):
-        tile = _draw_glyph(glyph).rotate(random.uniform(-_TILT, _TILT), Image.Resampling.BICUBIC)
-        x, y = random.integers(-_SHIFT, _SHIFT, 2, endpoint=True)
-        picture.paste(_INKS[index % len(_INKS)], (_MARGIN + index * _CELL + int(x), _MARGIN + int(y)), tile)
+    picture = Image.new("RGB", _get_size(code), _PAPER)
+    for index, (tile, place) in enumerate(_lay_out(code)):
+        picture.paste(_INKS[index % len(_INKS)], place, tile)
     return picture
 
 
@@ -54,7 +53,26 @@ def check_answer(code: str, answer: str) -> bool:
     return bool(code) and secrets.compare_digest(code.encode(), given.encode())
 
 
-def _draw_glyph(glyph: str) -> Image.Image:
+def _get_size(code: str) -> tuple[int, int]:
+    return 2 * _MARGIN + _CELL * len(code), 2 * _MARGIN + _CELL
+
+
+def _lay_out(code: str) -> list[tuple[Image.Image, tuple[int, int]]]:
+    """The tilted glyphs of a code and their left upper corners; between them, and to the edges, are equal gaps."""
+    dice = Random(code)
+    tiles = [_draw_glyph(glyph, dice.randint(-_TILT, _TILT)) for glyph in code]
+    width, height = _get_size(code)
+    gap = (width - sum(tile.width for tile in tiles)) // (len(tiles) + 1)
+    placed, x = [], gap
+    for tile in tiles:
+        placed.append((tile, (x, (height - tile.height) // 2 + dice.randint(-_SHIFT, _SHIFT))))
+        x += tile.width + gap
+    return placed
+
+
+def _draw_glyph(glyph: str, degrees: int) -> Image.Image:
+    """The ink of a tilted glyph, without paper around it; ``L``."""
     tile = Image.new("L", (_CELL, _CELL))
     ImageDraw.Draw(tile).text((_CELL / 2, _CELL / 2), glyph, 255, ImageFont.load_default(_GLYPH), anchor="mm")
-    return tile
+    turned = tile.rotate(degrees, Image.Resampling.BICUBIC)
+    return turned.crop(turned.getbbox())

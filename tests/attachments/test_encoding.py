@@ -91,7 +91,7 @@ def test_outputs_keep_their_size_longer_than_inputs(make_pixels: MakePixels) -> 
     assert max(sizes[2][:2]) < min(sizes[2][2:])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     input_looks=st.lists(st.sampled_from(["noise", "flat", "holes"]), max_size=3),
     output_looks=st.lists(st.sampled_from(["noise", "flat", "holes"]), max_size=6),

@@ -19,7 +19,7 @@ def doctor(invoke: Invoke, closed_port: str) -> Invoke:
     return lambda **variables: invoke("doctor", "--json", "--server", closed_port, **variables).findings
 
 
-def test_presets_of_the_user_are_counted_and_a_broken_file_is_told(doctor: Invoke, tmp_path: Path) -> None:
+def test_presets_of_the_user_are_counted_and_a_broken_file_is_reported(doctor: Invoke, tmp_path: Path) -> None:
     file = tmp_path / "custom_configs.json"
     file.write_text('[{"name": "edit.flux", "configuration": {"steps": 4}}]')
     found = doctor(DRAWTHINGS_CUSTOM_CONFIGS=str(file))["presets"]

@@ -44,7 +44,7 @@ def test_every_setting_is_shown_with_its_origin_and_no_secret(doctor: Invoke, tm
     assert "top-secret" not in outcome.stdout + outcome.stderr
 
 
-def test_a_misspelt_variable_is_told_with_the_nearest_name(doctor: Invoke) -> None:
+def test_a_misspelt_variable_is_reported_with_the_nearest_name(doctor: Invoke) -> None:
     settings = doctor("--json", DRAWTHINGS_SERVR="mac.local").findings["settings"]
     assert settings.status == "warning"
     assert "DRAWTHINGS_SERVR" in settings.detail

@@ -76,7 +76,7 @@ async def test_a_silent_listener_is_a_problem(examine: Examine, serve_tcp: Serve
         (b"<html>", "or another web server", "or correct the port"),
     ],
 )
-async def test_a_web_server_is_told_from_draw_things_in_http_mode(
+async def test_a_web_server_is_distinguished_from_draw_things_in_http_mode(
     examine: Examine, serve_tcp: Serve, body: bytes, detail: str, remedy: str
 ) -> None:
     async def answer(stream: ByteStream) -> None:
@@ -248,7 +248,7 @@ async def test_a_ca_file_without_a_certificate_is_a_problem(examine: Examine, tm
     assert "DRAWTHINGS_CA_FILE" in certificate.remedy
 
 
-async def test_settings_that_contradict_each_other_are_told(examine: Examine, tmp_path: Path) -> None:
+async def test_settings_that_contradict_each_other_are_reported(examine: Examine, tmp_path: Path) -> None:
     async with Simulator() as simulator:
         encryption = (await examine(simulator.address, tls="off", ca_file=str(tmp_path / "ca.pem")))["encryption"]
     assert encryption.status == "problem"
@@ -260,7 +260,7 @@ async def test_settings_that_contradict_each_other_are_told(examine: Examine, tm
     ("lifetime", "status", "detail"),
     [(timedelta(days=-1), "problem", "expired on"), (timedelta(days=3), "warning", "expires soon")],
 )
-async def test_the_end_of_a_certificate_is_told(
+async def test_the_end_of_a_certificate_is_reported(
     examine: Examine, issue: Issue, lifetime: timedelta, status: str, detail: str
 ) -> None:
     pair = issue(datetime.now(UTC) + lifetime)

@@ -61,7 +61,9 @@ async def test_a_dry_run_prints_settings_with_their_origins_and_renders_nothing(
         (("--format", "16x9"), "'16x9'"),
     ],
 )
-async def test_wrong_usage_is_told_before_a_server_is_asked(invoke: Any, options: tuple[str, ...], words: str) -> None:
+async def test_wrong_usage_is_reported_before_a_server_is_asked(
+    invoke: Any, options: tuple[str, ...], words: str
+) -> None:
     outcome = invoke("generate", "a fox", *options)
     assert outcome.code == 2
     assert words in outcome.stderr

@@ -62,7 +62,7 @@ async def test_without_browsing_stderr_says_which_switch_to_flip(run: Any) -> No
     assert "--model-browser" in outcome.stderr
 
 
-async def test_a_file_of_presets_that_cannot_be_used_is_told(run: Any, tmp_path: Path) -> None:
+async def test_a_file_of_presets_that_cannot_be_used_is_reported(run: Any, tmp_path: Path) -> None:
     presets = tmp_path / "custom_configs.json"
     presets.write_text('[{"name"')
     async with Simulator() as simulator:

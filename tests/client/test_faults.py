@@ -97,7 +97,7 @@ def test_the_table_tells_apart_what_calls_for_different_steps(code: grpc.StatusC
 
 
 @pytest.mark.parametrize("given", ["", "wrong"])
-async def test_a_refusal_for_a_wrong_secret_is_told_from_other_failures(
+async def test_a_refusal_for_a_wrong_secret_is_distinguished_from_other_failures(
     serve_grpc: Peer, small_request: GenerationRequest, given: str
 ) -> None:
     async def refuse(request: pb.ImageGenerationRequest, context: Any) -> Messages:
@@ -221,7 +221,7 @@ def answer_in_http(status: int) -> bytes:
 
 
 @pytest.mark.parametrize("status", [301, 400, 401, 403, 404, 405, 415, 429, 500])
-async def test_a_web_server_that_speaks_http2_is_told_from_draw_things(
+async def test_a_web_server_that_speaks_http2_is_distinguished_from_draw_things(
     serve_tcp: Peer, small_request: GenerationRequest, status: int
 ) -> None:
     async def answer(stream: ByteStream) -> None:
@@ -266,7 +266,7 @@ async def test_a_proxy_that_does_not_reach_draw_things_is_named_as_such(
         pytest.param(RESPONSE_HEADERS + b"\x00\x00\x09\x00", id="in a frame"),
     ],
 )
-async def test_a_server_that_dies_is_told_from_one_that_is_off(
+async def test_a_server_that_dies_is_distinguished_from_one_that_is_off(
     serve_tcp: Peer, small_request: GenerationRequest, frames: bytes
 ) -> None:
     async with serve_tcp(answer_with(frames)) as address:
@@ -306,7 +306,9 @@ async def test_a_client_finds_a_server_that_was_restarted(serve_grpc: Peer) -> N
                 assert (await client.echo()).identifier == 7
 
 
-async def test_a_peer_that_passes_the_probe_and_then_hangs_is_told_from_one_that_is_off(serve_tcp: Peer) -> None:
+async def test_a_peer_that_passes_the_probe_and_then_hangs_is_distinguished_from_one_that_is_off(
+    serve_tcp: Peer,
+) -> None:
     connections = 0
 
     async def greet_twice(stream: ByteStream) -> None:

@@ -123,7 +123,7 @@ async def test_a_grpc_server_with_tls_shows_its_certificate(serve_grpc: Peer, is
     assert (result.speaks, result.certificate) == (Speaks.TLS, certificate.der)
 
 
-async def test_a_web_server_behind_tls_is_told_from_grpc(serve_tcp: Peer, issue: Peer, tmp_path: Path) -> None:
+async def test_a_web_server_behind_tls_is_distinguished_from_grpc(serve_tcp: Peer, issue: Peer, tmp_path: Path) -> None:
     context = issue("localhost").build_context(tmp_path, ["http/1.1"])
     with anyio.fail_after(20):
         async with serve_tcp(answer_http1, context) as address:
@@ -147,7 +147,7 @@ async def test_a_port_where_nothing_listens_refuses() -> None:
     assert "refused" in str(result)
 
 
-async def test_a_name_that_nobody_knows_is_told_from_a_server_that_is_off() -> None:
+async def test_a_name_that_nobody_knows_is_distinguished_from_a_server_that_is_off() -> None:
     with anyio.fail_after(60):
         result = await probe(parse_address("drawthings.invalid"), timeout=50)
     assert result.speaks is Speaks.UNRESOLVED

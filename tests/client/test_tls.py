@@ -100,14 +100,14 @@ async def test_plaintext_over_a_network_is_never_chosen_automatically(tmp_path: 
 async def test_a_plaintext_server_at_an_address_of_the_network_is_used_only_when_asked_for(
     serve_grpc: Peer, tmp_path: Path, network_ip: str
 ) -> None:
-    told: list[str] = []
+    asked: list[str] = []
 
     async def note_call() -> None:
-        told.append("asked")
+        asked.append("asked")
 
     async with serve_grpc(host=network_ip, before_echo=note_call) as address:
         text = await refuse(WrongProtocolError, address, tmp_path, shared_secret="sesame")
-        assert told == [], "a server that is refused must not be told the secret"
+        assert asked == [], "a server that is refused must not be told the secret"
         security = await connect(address, tmp_path, tls="off")
     assert "pass tls='off' to the client" in text
     assert security == Security("plaintext", "not encrypted, readable on the network")

@@ -59,7 +59,7 @@ def test_two_processes_keep_two_hundred_pictures_each(
 ) -> None:
     ids = run_twice(TWO_HUNDRED, tmp_path)
     assert sorted(ids, key=lambda name: int(name[1:])) == [f"v{number}" for number in range(1, 401)]
-    check_consistency(tmp_path, told=set(ids))
+    check_consistency(tmp_path, reported=set(ids))
 
 
 KILLED = f"""{WORK}
@@ -98,17 +98,17 @@ def test_a_hundred_kills_cost_neither_a_picture_nor_an_id(tmp_path: Path) -> Non
     command = [sys.executable, "-c", f"import sys; folder = sys.argv[1]\n{KILLED}", str(tmp_path)]
     finished = subprocess.run(command, capture_output=True, text=True, timeout=100)
     assert finished.returncode == 0, finished.stderr
-    told = finished.stdout.split()
-    assert len(told) == len(set(told)) > 50  # how many calls a picture takes depends on the Python
-    check_consistency(tmp_path, told=set(told))
+    reported = finished.stdout.split()
+    assert len(reported) == len(set(reported)) > 50  # how many calls a picture takes depends on the Python
+    check_consistency(tmp_path, reported=set(reported))
 
 
-def check_consistency(folder: Path, told: set[str]) -> None:
-    """Every picture has one row with its bytes and its id, and what was told is there."""
+def check_consistency(folder: Path, reported: set[str]) -> None:
+    """Every picture has one row with its bytes and its id, and what was reported is there."""
     catalog = open_catalog(folder / "state", [folder / "output"]).catalog
     records = catalog.list_images()
     assert catalog.check() == len({record.id for record in records}) == len(records)
-    assert told <= {record.id for record in records}
+    assert reported <= {record.id for record in records}
     by_path = {record.path: record for record in records}
     pictures = list((folder / "output").glob("*.png"))
     assert {path for path in by_path if path is not None and path.parent == folder / "output"} == set(pictures)

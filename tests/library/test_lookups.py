@@ -54,9 +54,9 @@ def test_what_was_found_keeps_its_id_and_gets_its_file_later(catalog: ImageCatal
     with pytest.raises(InvalidImageError, match="p1 has no picture file of its own yet, only its origin project://"):
         open_original(found)
     path = _write(tmp_path / "node.png")
-    told = catalog.register_found(origin, path=path, sha256="cc", size_bytes=7, format="PNG", **FACTS)
-    assert (told.id, told.path, told.sha256, told.prompt) == ("p1", path, "cc", "fox")
-    assert catalog.find_by_origin(origin) == told
+    completed = catalog.register_found(origin, path=path, sha256="cc", size_bytes=7, format="PNG", **FACTS)
+    assert (completed.id, completed.path, completed.sha256, completed.prompt) == ("p1", path, "cc", "fox")
+    assert catalog.find_by_origin(origin) == completed
     assert catalog.find_by_origin("project:///other") is None
 
 
@@ -100,7 +100,7 @@ def test_a_preview_leads_to_its_original(catalog: ImageCatalog) -> None:
     assert catalog.find_by_preview("ee") is None
 
 
-def test_sight_is_remembered_by_client(catalog: ImageCatalog) -> None:
+def test_a_vision_check_is_remembered_by_client(catalog: ImageCatalog) -> None:
     assert catalog.find_sight("LM Studio 0.4.9") is None
     catalog.record_sight("LM Studio 0.4.9", False)
     assert catalog.find_sight("LM Studio 0.4.9") is False

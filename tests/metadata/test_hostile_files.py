@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -176,7 +176,7 @@ def test_a_file_may_end_anywhere(make_image: MakeImage) -> None:
             _read_or_refuse(data[:end])
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=150)
 @given(st.data())
 def test_a_file_may_be_damaged_anywhere(make_image: MakeImage, data: st.DataObject) -> None:
     damaged = bytearray(data.draw(st.sampled_from(_list_files(make_image))))
@@ -222,7 +222,7 @@ _NODE = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=150)
 @given(st.dictionaries(st.sampled_from(["1", "2", "3", "4"]), _NODE | _JSON, min_size=1))
 def test_a_graph_may_say_anything(make_png: MakePng, graph: dict[str, Any]) -> None:
     _read_or_refuse(make_png(_text("prompt", json.dumps(graph))).read_bytes())
@@ -238,7 +238,7 @@ _KEYS = st.sampled_from(
 )
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=150)
 @given(
     st.sampled_from(["parameters", "invokeai_metadata", "sd-metadata", "workflow", "XML:com.adobe.xmp"]),
     st.recursive(
@@ -253,7 +253,7 @@ def test_json_may_say_anything(make_png: MakePng, keyword: str, value: Any) -> N
     _read_or_refuse(make_png(chunk).read_bytes())
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=150)
 @given(
     st.lists(
         st.sampled_from([*'",:{}[]<> \\\n', "Steps: 1", "Seed: 2", "Size: 1x1", "lora", "Negative prompt:", "a"]),

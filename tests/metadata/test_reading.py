@@ -212,7 +212,7 @@ def test_fooocus_is_read_from_the_first_directory(tmp_path: Path) -> None:
     assert (metadata.dialect, metadata.prompt, metadata.seed) == ("fooocus", "Füchse 狐 лиса", 7)
 
 
-def test_the_graph_counts_before_a_text_beside_it(make_png: Callable[..., Path]) -> None:
+def test_the_graph_counts_before_a_text_next_to_it(make_png: Callable[..., Path]) -> None:
     path = make_png((b"tEXt", b"parameters\0" + TEXT.encode()), (b"tEXt", b"prompt\0" + GRAPH.encode()))
     assert read_image_metadata(path).dialect == "comfyui"
 

@@ -156,7 +156,7 @@ def test_a_mask_and_clear_parts_both_count(clear_left: Pixels) -> None:
     classes = mask(canvas=clear_left, mask=levels)
     assert np.unique(classes[:, :64]).tolist() == [GENERATE]
     assert np.unique(classes[:64, 64:]).tolist() == [REPAINT]
-    # Class 0 would be repainted beside class 1 alone, so what is kept says so.
+    # Class 0 would be repainted where only class 1 occurs as well, so what is kept says so.
     assert np.unique(classes[64:, 64:]).tolist() == [KEEP]
 
 
@@ -181,7 +181,7 @@ def test_clear_parts_become_grey_where_masks_do_nothing_for_them(config: dict[st
     assert "clear; they become grey" in composed.notes[0]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     width=st.integers(1, 300),
     height=st.integers(1, 300),
@@ -204,7 +204,7 @@ def test_any_picture_becomes_a_request_that_can_be_built(
     build_request(sent)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(alpha=st.integers(0, 255), level=st.integers(0, 255))
 def test_nothing_that_is_opaque_and_unmarked_is_ever_repainted(alpha: int, level: int) -> None:
     pixels = np.full((128, 128, 4), (10, 20, 30, 255), np.uint8)
@@ -215,5 +215,5 @@ def test_nothing_that_is_opaque_and_unmarked_is_ever_repainted(alpha: int, level
     classes = mask(canvas=pixels, mask=levels)
     kept = classes[32:, 64:] & 7
     present = {int(value) for value in np.unique(classes & 7)}
-    # Class 0 is kept beside class 2 unless 1 and 3 occur as well (protocol §4.2).
+    # Class 0 is kept next to class 2 unless 1 and 3 occur as well (protocol §4.2).
     assert (kept == KEEP).all() or ((kept == KEEP_UNLESS_MARKED).all() and present == {0, 2})

@@ -51,7 +51,7 @@ def test_each_pass_begins_with_the_seed_after_the_last_image_of_the_one_before()
     assert {(one.configuration.batch_count, one.prompt, one.negative_prompt) for one in sent} == {(1, "a fox", "fog")}
 
 
-def test_a_seed_of_minus_one_is_drawn_anew_each_time() -> None:
+def test_a_seed_of_minus_one_is_drawn_again_each_time() -> None:
     drawn = {list_passes(config(seed=-1))[0].seed for _ in range(5)}
     assert len(drawn) == 5
     assert all(0 <= seed <= MAX_SEED for seed in drawn)
@@ -102,7 +102,7 @@ def test_without_pictures_nothing_but_text_is_sent() -> None:
     assert (sent.canvas, sent.mask, sent.hints) == (None, None, ())
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(width=st.integers(1, 2000), height=st.integers(1, 2000))
 def test_no_moodboard_picture_is_larger_than_the_canvas(width: int, height: int) -> None:
     (tensor,) = references(np.zeros((height, width, 3), np.uint8))

@@ -65,7 +65,9 @@ def test_maps_that_have_no_name_of_their_own_travel_as_custom(kind: str, picture
 
 
 @pytest.mark.parametrize("kind", [ControlInputType.Blur, ControlInputType.Gray, ControlInputType.Lowquality])
-def test_a_union_control_reads_the_kind_that_it_is_told(kind: ControlInputType, picture: Callable[..., Pixels]) -> None:
+def test_a_union_control_reads_the_kind_that_it_is_given(
+    kind: ControlInputType, picture: Callable[..., Pixels]
+) -> None:
     union = [ControlNetConfig(file=UNION, input_override=kind)]
     ((hint,), _) = read(kind.name.lower(), picture(), union, model="sd_xl_base_1.0_f16.ckpt")
     assert hint.type is HintType.Custom
@@ -223,7 +225,7 @@ def test_a_control_of_weight_0_does_not_read_a_map(picture: Callable[..., Pixels
         read("canny", picture(), [ControlNetConfig(file=CONTROLS["canny"], weight=0)])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(npst.arrays(np.uint8, st.tuples(st.integers(1, 90), st.integers(1, 90), st.sampled_from([1, 3, 4]))))
 def test_every_map_stays_within_its_range(pixels: Pixels) -> None:
     for kind, low in (("canny", -1), ("pose", 0), ("scribble", 0)):

@@ -64,7 +64,7 @@ class Broken:
     ----------
     text
         Part of what is said about it.
-    mended
+    fixed
         What to change in the configuration or the pictures so that this is no longer said.
     missing
         Files that the server lacks.
@@ -74,131 +74,131 @@ class Broken:
     text: str
     config: Mapping[str, Any] = field(default_factory=dict)
     pictures: Mapping[str, Any] = field(default_factory=dict)
-    mended: Mapping[str, Any] = field(default_factory=dict)
+    fixed: Mapping[str, Any] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
 
 
 REFUSED = {
-    "no model": Broken(files.names_no_model, "name a checkpoint file", {"model": ""}, mended={"model": Z_IMAGE}),
+    "no model": Broken(files.names_no_model, "name a checkpoint file", {"model": ""}, fixed={"model": Z_IMAGE}),
     "a model that is not there": Broken(
         files.names_missing_file,
         "nearest: z_image_turbo_1.0_q8p.ckpt, z_image_turbo_1.0_q6p.ckpt, z_image_1.0_q8p.ckpt.",
         {"model": "z_image_turbo_q8p.ckpt"},
-        mended={"model": Z_IMAGE},
+        fixed={"model": Z_IMAGE},
     ),
     "a model's display name": Broken(
         files.names_missing_file,
         f"write {Z_IMAGE!r} instead",
         {"model": "Z Image Turbo 1.0"},
-        mended={"model": Z_IMAGE},
+        fixed={"model": Z_IMAGE},
     ),
     "a refiner that is not there": Broken(
         files.names_missing_file,
         "no refiner 'sd_xl_refiner_1.ckpt'",
         {"model": "sd_xl_base_1.0_f16.ckpt", "refiner_model": "sd_xl_refiner_1.ckpt"},
-        mended={"refiner_model": "sd_xl_refiner_1.0_f16.ckpt"},
+        fixed={"refiner_model": "sd_xl_refiner_1.0_f16.ckpt"},
     ),
     "a LoRA that is not there": Broken(
         files.names_missing_file,
         "no LoRA 'moxin.ckpt' on the server. Name one of the nearest: moxin_v1.0_lora_f16.ckpt",
         {"model": SD, **lora("moxin.ckpt")},
-        mended=lora("moxin_v1.0_lora_f16.ckpt"),
+        fixed=lora("moxin_v1.0_lora_f16.ckpt"),
     ),
     "a control that is not there": Broken(
         files.names_missing_file,
         "no control 'canny.ckpt'",
         {"model": SD, **control("canny.ckpt")},
-        mended={"controls": ()},
+        fixed={"controls": ()},
     ),
     "an upscaler that is not there": Broken(
         files.names_missing_file,
         "no upscaler 'remacri.ckpt' on the server. Name one of the nearest: remacri_4x_f16.ckpt",
         {"upscaler": "remacri.ckpt"},
-        mended={"upscaler": "remacri_4x_f16.ckpt"},
+        fixed={"upscaler": "remacri_4x_f16.ckpt"},
     ),
     "a face restoration that is not there": Broken(
         files.names_missing_face_restoration,
         "restoreformer_v1.0_f16.ckpt is not on the server",
         {"face_restoration": "restoreformer_v1.0_f16.ckpt"},
-        mended={"face_restoration": ""},
+        fixed={"face_restoration": ""},
     ),
     "a LoRA as the model": Broken(
         files.mistakes_kind,
         "papercut_sdxl_lora_f16.ckpt is a LoRA, not a model",
         {"model": "papercut_sdxl_lora_f16.ckpt"},
-        mended={"model": Z_IMAGE},
+        fixed={"model": Z_IMAGE},
     ),
     "a control as a LoRA": Broken(
         files.mistakes_kind,
         f"{CANNY} is a control, not a LoRA",
         {"model": SD, **lora(CANNY)},
-        mended={"loras": ()},
+        fixed={"loras": ()},
     ),
     "a text encoder as the model": Broken(
         files.names_unusable_file,
         "does not know it as model and would take it for a Stable Diffusion v1 model",
         {"model": "qwen_3_8b_q8p.ckpt"},
-        mended={"model": Z_IMAGE},
+        fixed={"model": Z_IMAGE},
     ),
     "a model that lacks its text encoder": Broken(
         files.names_unusable_file,
         "not all that belongs to it",
         {"model": Z_IMAGE},
-        mended={"model": FLUX},
+        fixed={"model": FLUX},
         missing=("qwen_3_vl_4b_instruct_q8p.ckpt",),
     ),
     "a model that the server does not know and that lacks its text encoder": Broken(
         files.lacks_dependency,
         "also needs qwen_3_8b_q8p.ckpt on the server",
         {"model": KLEIN},
-        mended={"model": Z_IMAGE},
+        fixed={"model": Z_IMAGE},
         missing=("qwen_3_8b_q8p.ckpt",),
     ),
     "a LoRA of another version": Broken(
         files.names_foreign_lora,
         "is for sdxl_base_v0.9, the model is v1. LoRAs that fit: moxin_v1.0_lora_f16.ckpt",
         {"model": SD, **lora("papercut_sdxl_lora_f16.ckpt")},
-        mended=lora("moxin_v1.0_lora_f16.ckpt"),
+        fixed=lora("moxin_v1.0_lora_f16.ckpt"),
     ),
     "a control of another version": Broken(
         files.names_foreign_control,
         f"{DEPTH} is for v1, the model is sdxl_base_v0.9. Controls that fit: controlnet_canny_sdxl",
         {"model": "sd_xl_base_1.0_f16.ckpt", **control(DEPTH)},
         {"canvas": CANVAS},
-        mended=control("controlnet_depth_sdxl_v1.0_mid_f16.ckpt"),
+        fixed=control("controlnet_depth_sdxl_v1.0_mid_f16.ckpt"),
     ),
     "an edit model without a picture": Broken(
         pictures.lacks_picture,
         "edits pictures: give input_image or moodboard",
         {"model": KONTEXT},
-        mended={"model": KLEIN},
+        fixed={"model": KLEIN},
     ),
     "an image-to-video model without its first frame": Broken(
         pictures.lacks_picture,
         "give input_image, the first frame",
         {"model": "wan_v2.1_14b_i2v_480p_q6p_svd.ckpt", "num_frames": 13},
-        mended={"canvas": CANVAS},
+        fixed={"canvas": CANVAS},
     ),
     "Stable Video Diffusion without a picture": Broken(
-        pictures.lacks_picture, "works from a picture: give input_image", {"model": SVD}, mended={"canvas": CANVAS}
+        pictures.lacks_picture, "works from a picture: give input_image", {"model": SVD}, fixed={"canvas": CANVAS}
     ),
     "a layered model without a picture": Broken(
         pictures.lacks_picture,
         "takes a picture apart: give input_image",
         {"model": "qwen_image_layered_1.0_bf16_q8p.ckpt"},
-        mended={"canvas": CANVAS},
+        fixed={"canvas": CANVAS},
     ),
     "a depth model without depth": Broken(
         pictures.lacks_picture,
         "works from depth: give input_image or a depth map",
         {"model": "flux_1_depth_dev_q8p.ckpt"},
-        mended={"hints": {"depth": CANVAS}},
+        fixed={"hints": {"depth": CANVAS}},
     ),
     "a LoRA that turns its model into one that wants edges": Broken(
         pictures.lacks_picture,
         "works from edges",
         {"model": FLUX, **lora("flux_1_canny_dev_lora_f16.ckpt", weight=1)},
-        mended={"hints": {"canny": CANVAS}},
+        fixed={"hints": {"canny": CANVAS}},
     ),
     "a moodboard for a model without references": Broken(
         pictures.has_idle_moodboard,
@@ -206,48 +206,48 @@ REFUSED = {
         "Image Edit (on the server: qwen_image_edit_2511_q8p.ckpt",
         {"model": Z_IMAGE},
         {"moodboard": [CANVAS]},
-        mended={"model": KLEIN},
+        fixed={"model": KLEIN},
     ),
     "a moodboard whose control could be added": Broken(
         pictures.has_idle_moodboard,
         "VACE (on the server: flux_1_redux_f16.ckpt, pulid_0.9.1_eva02_clip_l14_336_f16.ckpt)",
         {"model": FLUX},
         {"moodboard": [CANVAS]},
-        mended=control("flux_1_redux_f16.ckpt"),
+        fixed=control("flux_1_redux_f16.ckpt"),
     ),
     "an edge map that the input image keeps from being used": Broken(
         controls.has_idle_hint,
         f"{CANNY} (canny) makes a map of input_image and does not look at the custom map",
         {"model": SD, **control(CANNY)},
         {"hints": {"canny": CANVAS}, "canvas": CANVAS},
-        mended={"canvas": None},
+        fixed={"canvas": None},
     ),
     "a control with nothing to look at": Broken(
         controls.has_starved_control,
         "(canny) has nothing to look at. Give it input_image or a map in hint_images",
         {"model": SD, **control(CANNY)},
-        mended={"hints": {"canny": CANVAS}},
+        fixed={"hints": {"canny": CANVAS}},
     ),
-    "a union control that was not told what it reads": Broken(
+    "a union control that was not given what it reads": Broken(
         controls.has_starved_control,
         "(custom) has nothing to look at. Give it a map in hint_images",
         {"model": FLUX, **control("controlnet_union_pro_flux_1_dev_1.0_q8p.ckpt")},
         {"canvas": CANVAS},
-        mended=control("controlnet_union_pro_flux_1_dev_1.0_q8p.ckpt", input_override=ControlInputType.Tile),
+        fixed=control("controlnet_union_pro_flux_1_dev_1.0_q8p.ckpt", input_override=ControlInputType.Tile),
     ),
     "a depth control without an estimator on the server": Broken(
         controls.lacks_detector,
         "lacks depth_anything_v2.0_f16.ckpt",
         {"model": SD, **control(DEPTH)},
         {"canvas": CANVAS},
-        mended={"hints": {"depth": CANVAS}},
+        fixed={"hints": {"depth": CANVAS}},
         missing=("depth_anything_v2.0_f16.ckpt",),
     ),
     "one step with evenly spaced steps": Broken(
         sampling.yields_nan,
         "one step with DPM++ 2M Karras gives an empty result",
         {"model": SD, "steps": 1, "sampler": SamplerType.DPMPP2MKarras},
-        mended={"steps": 2},
+        fixed={"steps": 2},
     ),
 }
 
@@ -257,191 +257,191 @@ WARNED = {
         "an all-white one repaints everything",
         {"model": "flux_1_fill_dev_q8p.ckpt"},
         {"canvas": CANVAS},
-        mended={"mask": MASK},
+        fixed={"mask": MASK},
     ),
     "a LoRA of weight 0": Broken(
         files.has_idle_weight,
         "moxin_v1.0_lora_f16.ckpt has weight 0 and no effect",
         {"model": SD, **lora("moxin_v1.0_lora_f16.ckpt", weight=0)},
-        mended=lora("moxin_v1.0_lora_f16.ckpt", weight=0.5),
+        fixed=lora("moxin_v1.0_lora_f16.ckpt", weight=0.5),
     ),
     "a control of weight 0": Broken(
         files.has_idle_weight,
         f"{CANNY} has weight 0",
         {"model": SD, **control(CANNY, weight=0)},
-        mended={"controls": ()},
+        fixed={"controls": ()},
     ),
     "a LoRA for a refiner that is not named": Broken(
         files.assigns_lora_without_refiner,
         "is applied to the model",
         {"model": "sd_xl_base_1.0_f16.ckpt", **lora("papercut_sdxl_lora_f16.ckpt", mode=LoRAMode.Refiner)},
-        mended={"refiner_model": "sd_xl_refiner_1.0_f16.ckpt"},
+        fixed={"refiner_model": "sd_xl_refiner_1.0_f16.ckpt"},
     ),
     "an upscaler's factor without an upscaler": Broken(
         files.scales_oddly,
         "without an upscaler",
         {"upscaler_scale_factor": 2},
-        mended={"upscaler": "remacri_4x_f16.ckpt"},
+        fixed={"upscaler": "remacri_4x_f16.ckpt"},
     ),
     "an upscaler's factor of 3": Broken(
         files.scales_oddly,
         "upscaler_scale_factor 3 is replaced by the upscaler's own",
         {"upscaler": "remacri_4x_f16.ckpt", "upscaler_scale_factor": 3},
-        mended={"upscaler_scale_factor": 2},
+        fixed={"upscaler_scale_factor": 2},
     ),
     "several pictures for a text encoder that sees one": Broken(
         pictures.shows_too_many_pictures,
         "understands the prompt with one picture in view only",
         {"model": "qwen_image_edit_1.0_q6p.ckpt"},
         {"moodboard": [CANVAS, CANVAS]},
-        mended={"moodboard": [CANVAS]},
+        fixed={"moodboard": [CANVAS]},
     ),
     "an input image at strength 1": Broken(
         pictures.has_idle_canvas,
         "At strength 1 nothing of input_image is used",
         {"strength": 1},
         {"canvas": CANVAS},
-        mended={"strength": 0.6},
+        fixed={"strength": 0.6},
     ),
     "strength without an input image": Broken(
         pictures.has_idle_strength,
         "strength has no effect without input_image",
         {"strength": 0.5},
-        mended={"strength": 1},
+        fixed={"strength": 1},
     ),
     "strength 0": Broken(
         pictures.returns_canvas,
         "comes back as it is",
         {"strength": 0},
         {"canvas": CANVAS},
-        mended={"strength": 0.1},
+        fixed={"strength": 0.1},
     ),
     "an edit model at a lower strength": Broken(
         pictures.edits_weakly,
         "made for strength 1",
         {"model": KLEIN, "strength": 0.4},
         {"canvas": CANVAS},
-        mended={"strength": 1},
+        fixed={"strength": 1},
     ),
     "a mask for a video": Broken(
         pictures.has_unproven_mask,
         "What a mask does with svd_i2v is not known",
         {"model": SVD},
         {"canvas": CANVAS, "mask": MASK},
-        mended={"mask": None},
+        fixed={"mask": None},
     ),
     "colours calibrated on nothing": Broken(
         pictures.has_idle_calibration,
         "color_calibration has no effect without input_image",
         {"color_calibration": ColorCalibration.Lab},
-        mended={"canvas": CANVAS},
+        fixed={"canvas": CANVAS},
     ),
     "a control that shall ignore the prompt": Broken(
         controls.ignores_prompt_in_vain,
         f"no_prompt of {CANNY} has no effect",
         {"model": SD, **control(CANNY, no_prompt=True)},
         {"hints": {"canny": CANVAS}},
-        mended=control(CANNY),
+        fixed=control(CANNY),
     ),
     "evenly spaced steps with a flow-matching model": Broken(
         sampling.samples_flow_evenly,
         "DPM++ 2M Karras suits Z Image badly",
         {"sampler": SamplerType.DPMPP2MKarras},
-        mended={"sampler": SamplerType.DPMPP2MTrailing},
+        fixed={"sampler": SamplerType.DPMPP2MTrailing},
     ),
     "a shift that follows from the size": Broken(
         sampling.has_idle_shift,
         "shift 3 is not used: it follows from the size and is 3.16",
         {"width": 1024, "height": 1024, "shift": 3},
-        mended={"resolution_dependent_shift": False},
+        fixed={"resolution_dependent_shift": False},
     ),
     "an embedded guidance for a model without": Broken(
         sampling.has_idle_guidance_embed,
         f"guidance_embed has no effect on {Z_IMAGE}",
         {"guidance_embed": 2},
-        mended={"model": FLUX},
+        fixed={"model": FLUX},
     ),
     "an embedded guidance that is switched off": Broken(
         sampling.has_idle_guidance_embed,
         "while speed_up_with_guidance_embed is false",
         {"model": FLUX, "guidance_embed": 2, "speed_up_with_guidance_embed": False},
-        mended={"speed_up_with_guidance_embed": True},
+        fixed={"speed_up_with_guidance_embed": True},
     ),
     "a negative prompt for a distilled model": Broken(
         sampling.has_idle_negative_prompt,
         "whose guidance is built in",
         {"model": FLUX},
         {"negative_prompt": "fog"},
-        mended={"speed_up_with_guidance_embed": False},
+        fixed={"speed_up_with_guidance_embed": False},
     ),
     "a negative prompt with a LoRA of few steps": Broken(
         sampling.has_idle_negative_prompt,
         "no effect on the few steps",
         {"model": SD, **lora("lcm_sd_v1.5_lora_f16.ckpt")},
         {"negative_prompt": "fog"},
-        mended={"loras": ()},
+        fixed={"loras": ()},
     ),
     "a negative prompt at guidance 1": Broken(
         sampling.has_idle_negative_prompt,
         "at guidance_scale 1",
         {"guidance_scale": 1},
         {"negative_prompt": "fog"},
-        mended={"guidance_scale": 2},
+        fixed={"guidance_scale": 2},
     ),
     "image guidance for a model that does not know it": Broken(
         sampling.has_idle_image_guidance,
         "image_guidance_scale has no effect",
         {"image_guidance_scale": 2},
-        mended={"image_guidance_scale": 1.5},
+        fixed={"image_guidance_scale": 1.5},
     ),
     "a cache without coefficients": Broken(
         sampling.has_idle_tea_cache,
         f"tea_cache has no effect on {Z_IMAGE}",
         {"tea_cache": True},
-        mended={"model": FLUX},
+        fixed={"model": FLUX},
     ),
     "texts for single encoders that are not switched on": Broken(
         sampling.has_idle_texts,
         "clip_l_text, t5_text is not read. Set separate_clip_l, separate_t5 to true",
         {"model": FLUX, "clip_l_text": "a fox", "t5_text": "a fox"},
-        mended={"separate_clip_l": True, "separate_t5": True},
+        fixed={"separate_clip_l": True, "separate_t5": True},
     ),
     "a first pass that is not smaller": Broken(
         sampling.has_idle_hires_fix,
         "its first pass of 128x64 must be smaller than 128x128",
         {"hires_fix": True, "hires_fix_width": 128, "hires_fix_height": 64},
-        mended={"hires_fix_width": 64},
+        fixed={"hires_fix_width": 64},
     ),
     "two passes from an input image": Broken(
         sampling.has_idle_hires_fix,
         "no effect on a run that starts from input_image",
         {"hires_fix": True, "hires_fix_width": 64, "hires_fix_height": 64, "strength": 0.5},
         {"canvas": CANVAS},
-        mended={"hires_fix": False},
+        fixed={"hires_fix": False},
     ),
     "fields that only the app reads": Broken(
         sampling.sets_ignored_fields,
         "compression_artifacts, expand_prompt_to_json has no effect",
         {"compression_artifacts": CompressionMethod.Jpeg, "expand_prompt_to_json": True},
-        mended={"compression_artifacts": CompressionMethod.Disabled, "expand_prompt_to_json": False},
+        fixed={"compression_artifacts": CompressionMethod.Disabled, "expand_prompt_to_json": False},
     ),
     "several videos at once": Broken(
-        video.batches_videos, "batch_size 2 becomes 1", {"model": WAN, "batch_size": 2}, mended={"batch_size": 1}
+        video.batches_videos, "batch_size 2 becomes 1", {"model": WAN, "batch_size": 2}, fixed={"batch_size": 1}
     ),
     "frames of a picture": Broken(
-        video.counts_frames_of_picture, "Z Image makes pictures", {"num_frames": 81}, mended={"model": WAN}
+        video.counts_frames_of_picture, "Z Image makes pictures", {"num_frames": 81}, fixed={"model": WAN}
     ),
     "frames that do not come in whole groups": Broken(
         video.rounds_frames,
         "num_frames 80 gives 77 frames",
         {"model": WAN, "num_frames": 80},
-        mended={"num_frames": 81},
+        fixed={"num_frames": 81},
     ),
     "causal inference outside of Wan": Broken(
         video.infers_causally,
         "causal_inference has no effect",
         {"causal_inference_enabled": True},
-        mended={"model": WAN},
+        fixed={"model": WAN},
     ),
 }
 
@@ -467,9 +467,9 @@ def test_a_request_is_refused_for(broken: Broken, make_catalog: Callable[..., Ca
 
 
 @pytest.mark.parametrize("broken", [pytest.param(broken, id=name) for name, broken in REFUSED.items()])
-def test_a_request_is_taken_once_mended(broken: Broken, make_catalog: Callable[..., Catalog]) -> None:
-    assert broken.mended
-    compose(broken, make_catalog(*broken.missing), **broken.mended)
+def test_a_request_is_taken_once_fixed(broken: Broken, make_catalog: Callable[..., Catalog]) -> None:
+    assert broken.fixed
+    compose(broken, make_catalog(*broken.missing), **broken.fixed)
 
 
 @pytest.mark.parametrize("broken", [pytest.param(broken, id=name) for name, broken in WARNED.items()])
@@ -478,9 +478,9 @@ def test_a_request_is_warned_about_for(broken: Broken, catalog: Catalog) -> None
 
 
 @pytest.mark.parametrize("broken", [pytest.param(broken, id=name) for name, broken in WARNED.items()])
-def test_the_warning_goes_away_once_mended(broken: Broken, catalog: Catalog) -> None:
-    assert broken.mended
-    assert not [warning for warning in compose(broken, catalog, **broken.mended) if broken.text in warning]
+def test_the_warning_goes_away_once_fixed(broken: Broken, catalog: Catalog) -> None:
+    assert broken.fixed
+    assert not [warning for warning in compose(broken, catalog, **broken.fixed) if broken.text in warning]
 
 
 def request(model: str = Z_IMAGE, config: Mapping[str, Any] | None = None, **fields: Any) -> GenerationRequest:
@@ -710,7 +710,7 @@ def test_tiles_make_the_shift_follow_their_size() -> None:
     assert "it follows from the size and is 1.58" in warning
 
 
-def test_a_model_that_is_guided_by_its_picture_may_be_told_how_much() -> None:
+def test_a_model_that_is_guided_by_its_picture_takes_how_much() -> None:
     made = request("hidream_e1_full_f16.ckpt", {"image_guidance_scale": 3}, canvas=CANVAS)
     assert check_request(made) == ()
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from drawthings_mcp.catalog import Catalog, ServerInventory
@@ -116,7 +116,7 @@ def judge(config: ImageGenerationConfig, asked: dict[str, Any], catalog: Catalog
             assert any(told in warning for warning in composed.notes), note
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=400)
 @given(config=configurations(), asked=pictures())
 def test_a_composed_request_is_survived_and_answered_as_asked_or_warned_about(
     config: ImageGenerationConfig, asked: dict[str, Any], catalog: Catalog

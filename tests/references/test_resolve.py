@@ -326,7 +326,7 @@ async def test_nothing_personal_gets_into_pixels_or_previews(resolve: Resolve, f
             assert MARK not in preview.data
             with Image.open(io.BytesIO(preview.data)) as shown:
                 assert dict(shown.getexif()) == {}
-                assert shown.info.keys() <= {"jfif", "jfif_version", "jfif_unit", "jfif_density"}
+                assert shown.info.keys() <= {"jfif", "jfif_version", "jfif_unit", "jfif_density", "srgb"}
 
 
 @pytest.fixture
@@ -344,17 +344,17 @@ def attach(folder: Path, draw: Draw) -> Callable[[str, str, datetime], Path]:
 async def test_the_newest_attachment_of_lm_studio_is_a_guess_that_says_so(
     catalog: ImageCatalog, policy: ImportPolicy, folder: Path, attach: Callable[..., Path]
 ) -> None:
-    looking = ImportPolicy(policy.state_dir, policy.folders, attachments=folder)
+    with_attachments = ImportPolicy(policy.state_dir, policy.folders, attachments=folder)
     now = datetime.now(UTC)
     attach("1770514213626 - 1.png", "red", now - timedelta(hours=2))
     newest = attach("1770514213627 - 2.png", "green", now - timedelta(hours=1))
-    guess = await resolve_reference("latest:a", catalog, looking)
+    guess = await resolve_reference("latest:a", catalog, with_attachments)
     assert guess.record.path == newest
     assert guess.notes[0].startswith("latest:a is a guess: LM Studio's newest attachment, 1770514213627 - 2.png of ")
-    assert (await resolve_reference("latest:a", catalog, looking)).record == guess.record
+    assert (await resolve_reference("latest:a", catalog, with_attachments)).record == guess.record
     # A copy may keep the old time of its original; the name tells when it was attached.
     later = attach(f"{int((now + timedelta(hours=1)).timestamp() * 1000)} - 3.png", "blue", now - timedelta(days=9))
-    assert (await resolve_reference("latest:a", catalog, looking)).record.path == later
+    assert (await resolve_reference("latest:a", catalog, with_attachments)).record.path == later
 
 
 async def test_lm_studio_is_not_looked_at_unless_its_folder_was_named(
@@ -369,5 +369,5 @@ async def test_lm_studio_is_not_looked_at_unless_its_folder_was_named(
     with pytest.raises(UnknownNameError, match=f"add {studio}/user-files to DRAWTHINGS_INPUT_DIRS"):
         await resolve_reference("latest:a", catalog, at_home)
     for named in (studio, studio / "user-files"):
-        looking = build_policy(settings.model_copy(update={"input_dirs": (named,)}))
-        assert (await resolve_reference("latest:a", catalog, looking)).record.id == "a1"
+        with_attachments = build_policy(settings.model_copy(update={"input_dirs": (named,)}))
+        assert (await resolve_reference("latest:a", catalog, with_attachments)).record.id == "a1"

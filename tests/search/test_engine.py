@@ -77,7 +77,7 @@ async def test_a_search_tells_how_far_indexing_is(desk: Desk) -> None:
     ]
 
 
-async def test_a_query_without_words_is_told(desk: Desk) -> None:
+async def test_a_query_without_words_is_reported(desk: Desk) -> None:
     Picture("a gnu").write(desk.pictures / "1.png")
     assert (await desk.search("🦊")).notes == ("The query has no letter and no digit; these are the newest.",)
     assert (await desk.search("")).notes == (await desk.search("-gnu")).notes == ()
@@ -169,7 +169,7 @@ async def test_an_argument_that_cannot_be_used_is_refused_with_what_can(
         await desk.search(**arguments)  # type: ignore[arg-type]
 
 
-async def test_a_range_of_time_that_ends_before_it_begins_is_told(desk: Desk) -> None:
+async def test_a_range_of_time_that_ends_before_it_begins_is_reported(desk: Desk) -> None:
     Picture("a gnu").write(desk.pictures / "1.png")
     for arguments in ({"since": "2026", "until": "2025"}, {"query": "gnu since:2026 until:2025"}):
         result = await desk.search(**arguments)

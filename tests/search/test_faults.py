@@ -158,7 +158,7 @@ async def test_a_disk_that_is_nearly_full_can_still_be_searched(desk: Desk, star
 
 
 @pytest.mark.parametrize("damage", ["beginning", "middle", "not a database"])
-async def test_a_damaged_index_is_made_anew(desk: Desk, damage: str) -> None:
+async def test_a_damaged_index_is_made_again(desk: Desk, damage: str) -> None:
     _write_many(desk, 60)
     await desk.search()
     data = bytearray(_take_index(desk).read_bytes())
@@ -189,7 +189,7 @@ async def test_the_index_of_a_newer_version_is_left_alone(desk: Desk) -> None:
         await desk.search()
 
 
-async def test_damaged_tags_are_told_and_never_thrown_away(desk: Desk) -> None:
+async def test_damaged_tags_are_reported_and_never_thrown_away(desk: Desk) -> None:
     Picture("a gnu").write(desk.pictures / "gnu.png")
     await desk.engine().change_tags(str(desk.pictures / "gnu.png"), add=["mine"])
     tags = desk.state / TAGS_NAME
@@ -234,7 +234,7 @@ async def test_nothing_to_search_is_an_empty_answer(desk: Desk) -> None:
     assert result.notes == (f"{desk.pictures} is not there; its pictures are left out until it is.",)
 
 
-async def test_a_thousand_corrupt_files_are_told_in_one_sentence_and_once(desk: Desk) -> None:
+async def test_a_thousand_corrupt_files_are_reported_in_one_sentence_and_once(desk: Desk) -> None:
     dice = random.Random(5)
     whole = paint(desk.pictures / "whole.png", draw_scene(1, RED, 64), prompt="a whole gnu").read_bytes()
     for number in range(1000):
@@ -257,7 +257,7 @@ async def test_a_thousand_corrupt_files_are_told_in_one_sentence_and_once(desk: 
     assert len(first.notes) == 1
     assert "files cannot be read, the first:" in first.notes[0]
     assert (await desk.search("gnu")).notes == ()
-    (desk.pictures / "corrupt 1.jpg").write_bytes(whole + b"mended")
+    (desk.pictures / "corrupt 1.jpg").write_bytes(whole + b"fixed")
     assert (await desk.search("gnu", limit=25)).total == 2
 
 

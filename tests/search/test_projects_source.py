@@ -85,7 +85,7 @@ async def test_other_databases_are_passed_over_in_silence(desk: Desk) -> None:
     assert (result.total, result.pending, result.notes) == (0, 0, ())
 
 
-async def test_a_locked_project_is_told_once_and_read_when_it_is_free(desk: Desk, project: Builder) -> None:
+async def test_a_locked_project_is_reported_once_and_read_when_it_is_free(desk: Desk, project: Builder) -> None:
     project.add_node(0, 1, slot_98=("str", "an okapi"))
     project.close()
     Picture("a fox").write(desk.pictures / "fox.png")
@@ -116,7 +116,7 @@ async def test_a_project_that_is_locked_later_keeps_its_pictures(desk: Desk, pro
     assert (await desk.search("okapi")).total == 2
 
 
-async def test_looking_at_projects_leaves_them_as_they_were(desk: Desk, project: Builder) -> None:
+async def test_reading_projects_leaves_them_as_they_were(desk: Desk, project: Builder) -> None:
     project.add_node(0, 1)
     project.close()
     before = {path.name: path.read_bytes() for path in desk.pictures.iterdir()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta, timezone
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from drawthings_mcp.databases import Database
@@ -107,7 +107,7 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Database:
     return index
 
 
-@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=200)
 @given(text=st.one_of(st.text(), st.text("fox \"-:*()^{}'\\ANDORNTmdelsizctag,"), st.text("model:tag-\"' \0")))
 def test_no_text_breaks_a_search(index: Database, text: str) -> None:
     with index.open() as connection:

@@ -264,7 +264,7 @@ async def test_a_filter_alone_lists_the_newest(engine: SearchEngine) -> None:
     assert (result.total, result.is_exact) == (1000, False)
 
 
-async def test_a_value_that_is_not_understood_is_told(engine: SearchEngine) -> None:
+async def test_a_value_that_is_not_understood_is_reported(engine: SearchEngine) -> None:
     result = await engine.search(SearchArguments("giraffe size:banana"))
     assert [row.match for row in result.hits] == ["some words"]
     assert "1024x768" in result.notes[0]

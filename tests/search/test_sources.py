@@ -201,7 +201,7 @@ async def test_a_folder_that_becomes_a_source_of_its_own_changes_hands(desk: Des
     assert (await engine.search(SearchArguments(source="folders"))).total == 0
 
 
-async def test_a_folder_that_is_no_longer_searched_is_out_of_sight(desk: Desk, tmp_path: Path) -> None:
+async def test_a_folder_that_is_no_longer_searched_is_not_found(desk: Desk, tmp_path: Path) -> None:
     Picture("a stork").write(desk.pictures / "stork.png")
     Picture("a swan").write(tmp_path / "more" / "swan.png")
     desk.more.append(tmp_path / "more")
@@ -248,7 +248,7 @@ async def test_what_is_gone_is_no_part_of_the_time_that_listing_took(desk: Desk)
     assert report.listing_seconds < 60
 
 
-async def test_outputs_of_comfyui_are_told_from_its_other_folders(desk: Desk, tmp_path: Path) -> None:
+async def test_outputs_of_comfyui_are_distinguished_from_its_other_folders(desk: Desk, tmp_path: Path) -> None:
     home = tmp_path / "ComfyUI"
     for part in ("custom_nodes", "models", "input"):
         Picture("not an output").write(home / part / "example.png")
@@ -299,7 +299,7 @@ async def test_a_video_is_one_hit_and_not_its_frames(desk: Desk) -> None:
     ]
 
 
-async def test_who_looks_for_projects_is_told_where_they_are(desk: Desk) -> None:
+async def test_who_looks_for_projects_learns_where_they_are(desk: Desk) -> None:
     assert "com.liuliu.draw-things" in (await desk.search(source="projects")).notes[0]
     desk.pictures.rmdir()
     desk.output.rmdir()

@@ -167,7 +167,7 @@ async def test_a_picture_that_comes_back_is_one_hit(gallery: Desk) -> None:
     assert [row.place for row in (await engine.search(arguments)).hits].count(str(path)) == 1
 
 
-async def test_looking_stops_after_any_picture(gallery: Desk) -> None:
+async def test_visual_indexing_stops_after_any_picture(gallery: Desk) -> None:
     await gallery.search()
     sources = choose_sources(gallery.output, [gallery.pictures], lambda file, path: read_image_metadata_from(file))
     asked = iter([False, False, False])

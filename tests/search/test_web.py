@@ -220,7 +220,7 @@ async def test_documents_without_pictures_are_no_hits(
 
 
 @pytest.mark.parametrize("document", [b"<html>", b"[" * 100_000, b"\xff"])
-async def test_an_answer_that_is_no_document_is_told(
+async def test_an_answer_that_is_no_document_is_reported(
     ask: Callable[..., Any], speak: Speak, plain_web: WebServer, document: bytes
 ) -> None:
     speak("/v1/images/", (200, document))
@@ -228,7 +228,7 @@ async def test_an_answer_that_is_no_document_is_told(
         await ask(Openverse(plain_web.url("")))
 
 
-async def test_a_provider_that_is_not_there_is_told(ask: Callable[..., Any]) -> None:
+async def test_a_provider_that_is_not_there_is_reported(ask: Callable[..., Any]) -> None:
     with pytest.raises(WebError, match="cannot be reached"):
         await ask(SearXNG("http://127.0.0.1:9"))
 

@@ -265,7 +265,7 @@ async def test_when_no_server_can_be_used_each_one_is_named_with_its_reason(in_p
     assert "secret" in text
 
 
-async def test_the_seed_is_told_when_a_run_fails(in_process: Any) -> None:
+async def test_the_seed_is_reported_when_a_run_fails(in_process: Any) -> None:
     async with faulty_server(sends_half) as address, in_process(server=address, tls="off") as client:
         _, text = await call(client)
     assert re.search(r"The seed was \d+\.", text)

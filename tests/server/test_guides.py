@@ -200,8 +200,8 @@ def test_the_figures_of_a_family_are_those_of_its_recipes(family: str) -> None:
     for key, pattern in NUMBERS.items():
         side = {recipe.native_side for recipe in recipes} if key in {"width", "height"} else set()
         known = {recipe.configuration[key] for recipe in recipes if key in recipe.configuration} | side
-        told = {float(number) for number in pattern.findall(text)}
-        assert told <= known, f"{key}: {told - known} of {known}"
+        stated = {float(number) for number in pattern.findall(text)}
+        assert stated <= known, f"{key}: {stated - known} of {known}"
 
 
 @pytest.mark.parametrize("family", sorted(MODEL_CHOICES - {"auto", "custom"}))

@@ -59,14 +59,14 @@ async def test_a_cancelled_job_stops_the_server_so_that_the_next_one_is_served(o
     async with Simulator(step_seconds=0.2) as simulator, over_stdio("--server", simulator.address) as client:
         await call(client, "generate_image", **SMALL, steps=150)  # 30 s
         ended = await call(client, "cancel_job", job="j1")
-        told = await call(client, "get_job", job="j1")
+        answer = await call(client, "get_job", job="j1")
         twice = await call(client, "cancel_job", job="j1")
         await call(client, "generate_image", **SMALL, steps=1)
         with anyio.fail_after(20):
             after = await client.call_tool("get_job", {"job": "j2"})
     assert text_of(ended) == "j1 was cancelled. What it had finished is saved."
-    assert told.is_error
-    assert "j1 was cancelled" in text_of(told)
+    assert answer.is_error
+    assert "j1 was cancelled" in text_of(answer)
     assert "has ended already" in text_of(twice)
     assert text_of(after).startswith("v1: ")
 

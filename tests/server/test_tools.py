@@ -1,4 +1,4 @@
-"""What a client is told about the tools, and what ``list_models`` answers."""
+"""What a client learns about the tools, and what ``list_models`` answers."""
 
 from __future__ import annotations
 

@@ -6,7 +6,6 @@ import base64
 import io
 import sys
 import threading
-from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 from functools import partial
@@ -15,19 +14,17 @@ from typing import Any
 
 import anyio
 import anyio.to_thread
-import numpy as np
 import pytest
 from mcp import Client, StdioServerParameters
 from mcp.types import CallToolResult, ImageContent, Implementation, TextContent
-from numpy.typing import NDArray
 from PIL import Image
 
-from drawthings_mcp.attachments.vision_check import _INKS, ALPHABET, _draw_glyph
 from drawthings_mcp.library.records import ImageRecord
 from drawthings_mcp.server.viewer import ChatClient, Viewer
 from drawthings_mcp.settings import load_settings
 from drawthings_mcp.simulator import Simulator
 from drawthings_mcp.studio.studio import open_studio
+from tests.sign_reader import read_signs
 from tests.web_servers import HttpService
 
 pytestmark = pytest.mark.anyio
@@ -40,31 +37,6 @@ def texts_of(result: CallToolResult) -> list[str]:
 def image_of(result: CallToolResult) -> Image.Image:
     (block,) = [block for block in result.content if isinstance(block, ImageContent)]
     return Image.open(io.BytesIO(base64.b64decode(block.data))).convert("RGB")
-
-
-def read_signs(picture: Image.Image) -> str:
-    """What somebody who knows letters reads in a picture: each sign, in its own ink, by the letter that covers it."""
-    colours = np.array([(250, 248, 240), *_INKS])
-    distances = np.abs(np.asarray(picture).astype(int)[:, :, None] - colours).sum(axis=-1)
-    nearest = distances.argmin(axis=-1)
-    cells = [np.s_[:, 32 + 160 * place - 20 : 32 + 160 * place + 180] for place in range(len(_INKS))]
-    signs = [
-        normalise(((nearest == ink) & (distances[..., ink] < 60))[cell]) for ink, cell in enumerate(cells, start=1)
-    ]
-    known = {letter: list(turn(letter)) for letter in ALPHABET}
-    return "".join(max(known, key=lambda letter: max((sign == t).mean() for t in known[letter])) for sign in signs)
-
-
-def turn(letter: str) -> Iterator[NDArray[np.bool_]]:
-    for angle in range(-10, 11, 2):
-        yield normalise(np.asarray(_draw_glyph(letter).rotate(angle)) > 128)
-
-
-def normalise(ink: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    # Single pixels are what JPEG adds between two colours.
-    rows, columns = np.flatnonzero(ink.sum(axis=1) > 3), np.flatnonzero(ink.sum(axis=0) > 3)
-    cut = Image.fromarray(ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])
-    return np.asarray(cut.convert("L").resize((48, 48))) > 128
 
 
 def chat_as(name: str, environment: dict[str, str]) -> AbstractAsyncContextManager[Client]:
@@ -137,7 +109,7 @@ async def test_a_client_that_dropped_pictures_gets_them_once_its_model_proved_th
     assert "shown: outputs v1 (1/3); sight proven" in texts_of(result)[0]
 
 
-async def test_the_test_of_sight_comes_alone_and_its_outcome_with_what_is_asked_for(
+async def test_the_vision_check_comes_alone_and_its_outcome_with_what_is_asked_for(
     server_environment: dict[str, str],
 ) -> None:
     async with chat_as("Seer", server_environment) as client:
@@ -160,7 +132,7 @@ async def test_pictures_that_the_user_never_wants_to_be_sent_are_not(server_envi
     assert "shown: none; previews are off; the user can open the files" in texts_of(again)[0]
 
 
-async def test_an_outcome_that_cannot_be_remembered_is_told_all_the_same(
+async def test_an_outcome_that_cannot_be_remembered_is_reported_all_the_same(
     server_environment: dict[str, str], tmp_path: Path
 ) -> None:
     (tmp_path / "state").write_text("a file where the folder should be")

@@ -139,7 +139,7 @@ async def test_large_images_are_cut_only_when_the_client_can_join_them(wire: Wir
     assert announced == [6_291_524]
 
 
-async def test_small_images_stay_whole_beside_others(wire: Wire) -> None:
+async def test_small_images_stay_whole_among_others(wire: Wire) -> None:
     # Four images of 512 x 512 are 6.3 MB together, each is below the size of a piece.
     async with Simulator(response_compression=False) as simulator:
         answer = await wire.run(simulator, startWidth=8, startHeight=8, batchSize=4, steps=1)

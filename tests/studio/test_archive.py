@@ -1,4 +1,4 @@
-"""What the studio leaves in the catalog and in the files, and what it mends when it starts."""
+"""What the studio leaves in the catalog and in the files, and what it repairs when it starts."""
 
 from __future__ import annotations
 
@@ -58,21 +58,21 @@ async def test_a_catalog_that_is_lost_or_damaged_meanwhile_gives_no_id_twice(
         await studio.generate(arguments)
         for path in (tmp_path / "state").glob(f"{FILE_NAME}*"):
             path.unlink() if damage == "remove" else path.write_bytes(b"no database" * 500)
-        mended, next_one = await studio.generate(arguments), await studio.generate(arguments)
-    assert [variant.id for variant in (*mended.variants, *next_one.variants)] == ["v2", "v3"]
-    assert any(f"{said} and was rebuilt with 1 pictures" in note for note in mended.notes)
+        repaired, next_one = await studio.generate(arguments), await studio.generate(arguments)
+    assert [variant.id for variant in (*repaired.variants, *next_one.variants)] == ["v2", "v3"]
+    assert any(f"{said} and was rebuilt with 1 pictures" in note for note in repaired.notes)
     assert not any("catalog" in note for note in next_one.notes)
 
 
-async def test_a_studio_with_a_damaged_catalog_mends_it_and_says_so_once(tmp_path: Path) -> None:
+async def test_a_studio_repairs_a_damaged_catalog_and_says_so_once(tmp_path: Path) -> None:
     arguments = GenerateParams(prompt="fox", width=128, height=128)
     async with Simulator() as simulator:
         await generate(simulator, tmp_path, arguments)
         (tmp_path / "state" / FILE_NAME).write_bytes(bytes(5000))
         async with open_studio(build_settings(simulator, tmp_path)) as studio:
-            mended, next_one = await studio.generate(arguments), await studio.generate(arguments)
-    assert [variant.id for variant in (*mended.variants, *next_one.variants)] == ["v2", "v3"]
-    assert any("was damaged and was rebuilt with 1 pictures" in note for note in mended.notes)
+            repaired, next_one = await studio.generate(arguments), await studio.generate(arguments)
+    assert [variant.id for variant in (*repaired.variants, *next_one.variants)] == ["v2", "v3"]
+    assert any("was damaged and was rebuilt with 1 pictures" in note for note in repaired.notes)
     assert not any("catalog" in note for note in next_one.notes)
     assert ImageCatalog(tmp_path / "state").get("v1").prompt == "fox"
 

@@ -52,7 +52,7 @@ async def test_controls_of_the_configuration_are_taken_as_they_are(tmp_path: Pat
     assert (control.file, control.weight, control.guidance_end) == (CANNY, 0.5, pytest.approx(0.8))
 
 
-async def test_without_a_fitting_control_the_kinds_that_there_are_are_told(tmp_path: Path) -> None:
+async def test_without_a_fitting_control_the_kinds_that_there_are_are_listed(tmp_path: Path) -> None:
     async with Simulator(missing_files=[CANNY]) as simulator:
         with pytest.raises(InvalidInputError, match="no control for canny maps"):
             await render(simulator, tmp_path)

@@ -183,7 +183,7 @@ async def test_loras_in_place_of_those_of_a_recipe_have_the_steps_that_go_with_t
     assert run.notes == ()
 
 
-async def test_a_family_beside_a_preset_for_another_is_refused(studio_at: Any, save_presets: Any) -> None:
+async def test_a_family_together_with_a_preset_for_another_is_refused(studio_at: Any, save_presets: Any) -> None:
     save_presets({"name": "Mine", "configuration": {"model": "z_image_turbo_1.0_q8p.ckpt"}})
     async with Simulator() as simulator, studio_at(simulator.address) as studio:
         with pytest.raises(InvalidInputError, match=r"model flux and preset 'Mine' do not go together.*\(z-image\)"):
@@ -196,7 +196,7 @@ async def test_a_family_beside_a_preset_for_another_is_refused(studio_at: Any, s
 @pytest.mark.parametrize(
     ("name", "mode", "family"), [("Edit.Flux", "edit", "flux"), ("image2image.flux", "image2image", "flux")]
 )
-async def test_the_name_of_a_cell_stands_for_its_mode_and_family(
+async def test_the_name_of_a_mode_and_family_stands_for_both(
     studio_at: Any, save_presets: Any, name: str, mode: str, family: str, is_saved: bool
 ) -> None:
     save_presets(*([{"name": name, "configuration": {"model": "flux_2_klein_9b_q6p.ckpt"}}] if is_saved else []))
@@ -207,7 +207,7 @@ async def test_the_name_of_a_cell_stands_for_its_mode_and_family(
     assert (run.mode, run.family, run.preset) == (mode, family, name if is_saved else "FLUX.2 [klein] 9B")
 
 
-async def test_a_preset_that_is_named_for_a_cell_stands_for_its_family_whatever_its_model(
+async def test_a_preset_that_is_named_for_a_mode_and_family_stands_for_them_whatever_its_model(
     studio_at: Any, save_presets: Any
 ) -> None:
     save_presets(
@@ -278,7 +278,7 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
 
 
 @pytest.mark.parametrize("kind", BROKEN)
-async def test_a_file_that_cannot_be_used_is_told_in_one_sentence_and_the_rest_works(
+async def test_a_file_that_cannot_be_used_is_reported_in_one_sentence_and_the_rest_works(
     studio_at: Any, preset_file: Path, kind: str
 ) -> None:
     spoil, words = BROKEN[kind]
@@ -325,7 +325,7 @@ async def test_a_malformed_preset_spoils_neither_its_neighbours_nor_the_listing(
     assert {"Bad", "Good"} <= {row.name for row in rows}
 
 
-async def test_a_preset_for_another_mode_is_told_as_such(studio_at: Any) -> None:
+async def test_a_preset_for_another_mode_is_reported_as_such(studio_at: Any) -> None:
     async with Simulator() as simulator, studio_at(simulator.address, custom_configs="none") as studio:
         with pytest.raises(InvalidInputError, match=r"'Qwen Image Edit 2511' is not for text2image: .* Name another"):
             await resolve(studio, preset="Qwen Image Edit 2511")
@@ -349,7 +349,7 @@ async def test_a_preset_whose_model_is_missing_says_what_to_download(studio_at: 
     ],
 )
 @pytest.mark.parametrize("browsing", [True, False])
-async def test_a_file_that_the_server_lacks_is_told_with_the_preset_that_names_it(
+async def test_a_file_that_the_server_lacks_is_reported_with_the_preset_that_names_it(
     studio_at: Any, save_presets: Any, configuration: dict[str, Any], browsing: bool
 ) -> None:
     save_presets({"name": "Mine", "configuration": configuration})
@@ -361,7 +361,7 @@ async def test_a_file_that_the_server_lacks_is_told_with_the_preset_that_names_i
             await resolve(studio, preset="Mine")
 
 
-async def test_the_size_of_a_preset_counts_and_what_it_cuts_off_is_told(studio_at: Any, save_presets: Any) -> None:
+async def test_the_size_of_a_preset_counts_and_what_it_cuts_off_is_reported(studio_at: Any, save_presets: Any) -> None:
     save_presets({"name": "edit.flux", "configuration": {"width": 1000, "height": 640}})
     async with Simulator() as simulator, studio_at(simulator.address) as studio:
         run = await studio.plan(GenerateParams(prompt="a fox", mode="edit", model="flux", canvas=PICTURE))
@@ -416,7 +416,7 @@ async def test_a_batch_in_the_configuration_of_the_call_is_that_many_variants(
             await resolve(studio, configuration={"batchCount": 10})
 
 
-async def test_weights_are_told_as_somebody_would_write_them(studio_at: Any) -> None:
+async def test_weights_are_reported_as_somebody_would_write_them(studio_at: Any) -> None:
     async with Simulator() as simulator, studio_at(simulator.address, custom_configs="none") as studio:
         loras, _ = (await resolve(studio, model="sd15", loras=[("moxin_v1.0_lora_f16", 0.7)]))["loras"]
     assert loras[0]["weight"] == 0.7

@@ -28,7 +28,7 @@ def header(dims: tuple[int, ...], datatype: DataType = DataType.F16) -> TensorHe
 
 
 @given(st.tuples(sides, sides, sides, sides), st.integers(0, 32), st.booleans())
-@settings(derandomize=True, deadline=None, max_examples=300)
+@settings(max_examples=300)
 def test_the_header_says_what_the_library_wrote(shape: Any, precision: int, is_double: bool) -> None:
     if precision == 1:
         precision = 2
@@ -38,7 +38,7 @@ def test_the_header_says_what_the_library_wrote(shape: Any, precision: int, is_d
 
 
 @given(long_sides, st.permutations(range(4)))
-@settings(derandomize=True, deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_long_axes_are_read(side: int, order: list[int]) -> None:
     sizes = (side, 2, 1, 1)
     shape = tuple(sizes[place] for place in order)
@@ -46,7 +46,7 @@ def test_long_axes_are_read(side: int, order: list[int]) -> None:
 
 
 @given(st.binary(max_size=64), st.integers(0, 40))
-@settings(derandomize=True, deadline=None, max_examples=500)
+@settings(max_examples=500)
 def test_any_bytes_give_a_header_or_a_tensor_error(noise: bytes, kept: int) -> None:
     try:
         stream = parse_stream(memoryview(compress((1, 4, 4, 3), np.float32, 19)[:kept] + noise))

@@ -38,7 +38,6 @@ def patch(offset: int, value: int) -> bytes:
 
 
 @given(headers)
-@settings(derandomize=True, deadline=None)
 def test_a_header_comes_back_as_it_was_written(header: TensorHeader) -> None:
     data = build_header(header)
     assert len(data) == HEADER_SIZE
@@ -46,7 +45,7 @@ def test_a_header_comes_back_as_it_was_written(header: TensorHeader) -> None:
 
 
 @given(st.binary(max_size=100))
-@settings(derandomize=True, deadline=None, max_examples=300)
+@settings(max_examples=300)
 def test_any_bytes_give_a_header_or_a_tensor_error(data: bytes) -> None:
     try:
         parse_header(data)

@@ -42,7 +42,7 @@ def test_every_half_has_the_byte_of_the_formula() -> None:
 
 
 @given(any_floats)
-@settings(derandomize=True, deadline=None, max_examples=200)
+@settings(max_examples=200)
 def test_every_float_has_the_byte_of_the_formula(values: NDArray[np.float32]) -> None:
     np.testing.assert_array_equal(tensor_to_pixels(values), expected_pixels(values))
 

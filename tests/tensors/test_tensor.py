@@ -30,7 +30,7 @@ shapes = hnp.array_shapes(min_dims=1, max_dims=6, max_side=6)
 
 
 @given(hnp.arrays(st.sampled_from([*FLOATS, np.uint8, np.int32, np.int64]), shapes), st.sampled_from(Codec))
-@settings(derandomize=True, deadline=None, max_examples=300)
+@settings(max_examples=300)
 def test_an_array_comes_back_from_every_codec(array: NDArray[Any], codec: Codec) -> None:
     if codec is Codec.FPZIP and array.dtype.kind != "f":
         codec = Codec.DEFLATE

@@ -1,4 +1,4 @@
-"""Projects that the app has open, left behind or locked: the newest state is read, and nothing beside them changes."""
+"""Projects that the app has open, left behind or locked: the newest state is read, and nothing next to them changes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _look(folder: Path) -> Snapshot:
 
 
 def _list(path: Path) -> list[str]:
-    """The prompts of a project, after which nothing beside it has changed."""
+    """The prompts of a project, after which nothing next to it has changed."""
     before = _look(path.parent)
     with ProjectFile(path, timeout=0.1) as file:
         prompts = [entry.metadata.prompt for entry in file.list_entries()]

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -222,7 +222,7 @@ def test_a_picture_that_cannot_be_decoded_is_one_sentence(project: Builder, chan
         file.read_image(1)
 
 
-def test_a_picture_that_was_thrown_away_is_told(project: Builder) -> None:
+def test_a_picture_that_was_thrown_away_is_reported(project: Builder) -> None:
     project.add_node(0, 0, slot_9=("i64", 100_000_000))
     with ProjectFile(project.path) as file:
         assert [entry.has_image for entry in file.list_entries()] == [False]
@@ -382,7 +382,7 @@ def test_a_damaged_project_is_one_sentence(project: Builder) -> None:
         list(file.list_entries())
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=150)
 @given(data=st.data())
 def test_a_row_may_be_damaged_anywhere(project: Builder, data: st.DataObject) -> None:
     with project.database:

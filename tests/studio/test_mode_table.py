@@ -36,7 +36,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     QWEN_2511: {"steps": 4, "guidance_scale": 1.0, "sampler": 17, "shift": 3.0, "mask_blur": 1.5, "clip_skip": 1},
     FLUX: {"steps": 4, "guidance_scale": 1.0, "sampler": 16, "shift": 3.0, "mask_blur": 2.5, "clip_skip": 2},
 }
-CELLS = {
+MODE_TABLE = {
     ("text2image", "auto"): Z_IMAGE,
     ("text2image", "z-image"): Z_IMAGE,
     ("text2image", "qwen-image"): QWEN,
@@ -114,15 +114,15 @@ def call(mode: str, family: str, **more: Any) -> GenerateParams:
 
 
 @pytest.mark.parametrize("peer", ["simulator", "strict"])
-async def test_each_cell_of_the_table_sends_its_recipe(studio_at: Any, peer: str) -> None:
+async def test_each_mode_and_family_sends_its_recipe(studio_at: Any, peer: str) -> None:
     with anyio.fail_after(110):
         async with open_peer(peer) as (address, list_seen), studio_at(address, custom_configs="none") as studio:
-            results = [await studio.generate(call(*cell)) for cell in CELLS]
+            results = [await studio.generate(call(*cell)) for cell in MODE_TABLE]
             seen = list_seen()
-    assert [result.plan.model.file for result in results] == list(CELLS.values())
-    assert [(result.plan.mode, result.notes) for result in results] == [(mode, ()) for mode, _ in CELLS]
-    for (mode, family), sent in zip(CELLS, seen, strict=True):
-        model = CELLS[mode, family]
+    assert [result.plan.model.file for result in results] == list(MODE_TABLE.values())
+    assert [(result.plan.mode, result.notes) for result in results] == [(mode, ()) for mode, _ in MODE_TABLE]
+    for (mode, family), sent in zip(MODE_TABLE, seen, strict=True):
+        model = MODE_TABLE[mode, family]
         lora = [(LIGHTNING[model], 1.0, 0)] if model in LIGHTNING else []
         expected = {
             **RECIPES[model],
@@ -146,8 +146,8 @@ async def test_each_cell_of_the_table_sends_its_recipe(studio_at: Any, peer: str
 
 
 @pytest.mark.parametrize("peer", ["simulator", "strict"])
-async def test_a_preset_of_the_user_replaces_each_cell(studio_at: Any, save_presets: Any, peer: str) -> None:
-    models = {**CELLS, **{(mode, family): FLUX for mode, family in NAMED if (mode, family) not in CELLS}}
+async def test_a_preset_of_the_user_replaces_each_recipe(studio_at: Any, save_presets: Any, peer: str) -> None:
+    models = {**MODE_TABLE, **{(mode, family): FLUX for mode, family in NAMED if (mode, family) not in MODE_TABLE}}
     presets = {
         cell: {
             "model": models[cell],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from drawthings_mcp.params import GenerateParams
 from drawthings_mcp.presets.preset import list_checkpoints
 from drawthings_mcp.server.face import MCP
 from drawthings_mcp.simulator import Simulator
+from drawthings_mcp.tensors import decode_image
 from tests.slots import read_slots
 from tests.strict_server import StrictServer
 
@@ -62,7 +64,7 @@ async def test_another_precision_of_the_same_model_is_said_too(studio_at: Any) -
 
 
 @pytest.mark.parametrize("browsing", [True, False])
-async def test_when_none_is_there_the_names_and_files_to_download_are_told(studio_at: Any, browsing: bool) -> None:
+async def test_when_none_is_there_the_names_and_files_to_download_are_listed(studio_at: Any, browsing: bool) -> None:
     files = [*Z_IMAGE, *list_checkpoints()["z_image_1.0"].files]
     async with without(files, browsing) as simulator, studio_at(simulator.address, custom_configs="none") as studio:
         with pytest.raises(InvalidInputError, match=r"no model of z-image .* \(z_image_turbo_1\.0_q8p"):
@@ -130,18 +132,21 @@ async def test_a_family_is_understood_however_it_is_spelt(studio_at: Any, name: 
     assert {row.family for row in listing.rows} == {family}
 
 
-async def test_references_are_sent_in_order(studio_at: Any) -> None:
-    greys = [np.full((64, 64, 3), level, np.uint8) for level in (0, 255)]
+async def test_references_are_sent_in_the_order_given(studio_at: Any) -> None:
+    levels = [255, 0, 128]  # neither the smallest nor the largest first
+    greys = [np.full((64, 64, 3), level, np.uint8) for level in levels]
     async with Simulator() as simulator, studio_at(simulator.address, custom_configs="none") as studio:
         await studio.generate(
             GenerateParams(prompt="a fox", mode="edit", canvas=PICTURE, moodboard=greys, width=128, height=128)
         )
     (message,) = [seen.message for seen in simulator.requests]
-    ((hint),) = message.hints
-    contents = {len(data): data for data in message.contents}
-    assert (hint.hintType, len(hint.tensors)) == ("shuffle", 2)
+    (hint,) = message.hints
+    payloads = {hashlib.sha256(payload).digest(): payload for payload in message.contents}
+    sent = [decode_image(payloads[tensor.tensor]) for tensor in hint.tensors]
+    assert hint.hintType == "shuffle"
+    assert [picture.tolist() for picture in sent] == [grey.tolist() for grey in greys]
+    assert decode_image(payloads[message.image]).shape == (128, 128, 3)
     assert read_slots(message.configuration)["strength"] == 1.0
-    assert contents
 
 
 async def test_a_draft_becomes_final_at_a_larger_size_with_its_seed(studio_at: Any) -> None:
@@ -168,7 +173,7 @@ async def test_a_draft_becomes_final_at_a_larger_size_with_its_seed(studio_at: A
 @pytest.mark.parametrize(
     ("size", "rendered"), [((128, 128), (128, 128)), ((129, 700), (192, 704)), ((1000, 1000), (1024, 1024))]
 )
-async def test_any_size_is_rendered_at_the_next_multiple_and_both_are_told(
+async def test_any_size_is_rendered_at_the_next_multiple_and_both_are_reported(
     studio_at: Any, size: tuple[int, int], rendered: tuple[int, int]
 ) -> None:
     async with Simulator() as simulator, studio_at(simulator.address, custom_configs="none") as studio:

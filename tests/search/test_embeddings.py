@@ -120,7 +120,7 @@ async def test_each_text_is_sent_once(pictures: Desk, brain: Brain) -> None:
     assert [body["input"] for _, _, _, body in brain.requests] == [["a vixen"]]
 
 
-async def test_another_model_begins_anew(pictures: Desk, brain: Brain) -> None:
+async def test_another_model_starts_over(pictures: Desk, brain: Brain) -> None:
     await _build(pictures, brain).index()
     other = _build(pictures, brain, model="other")
     assert await _find(other, "stronghold") == []
@@ -128,7 +128,7 @@ async def test_another_model_begins_anew(pictures: Desk, brain: Brain) -> None:
     assert (await _find(other, "stronghold"))[0] == ("castle", "meaning")
 
 
-async def test_another_model_under_the_same_name_begins_anew(pictures: Desk, brain: Brain) -> None:
+async def test_another_model_under_the_same_name_starts_over(pictures: Desk, brain: Brain) -> None:
     engine = _build(pictures, brain, model="")
     await engine.index()
     assert (await _find(engine, "stronghold"))[0] == ("castle", "meaning")
@@ -185,7 +185,7 @@ async def test_an_endpoint_that_went_away_leaves_search_by_words(pictures: Desk,
     assert await _find(engine, "fox autumn") == [("fox", "words")]
 
 
-async def test_meanings_are_asked_for_in_the_background(pictures: Desk, brain: Brain) -> None:
+async def test_embeddings_are_asked_for_in_the_background(pictures: Desk, brain: Brain) -> None:
     async with anyio.create_task_group() as background:
         await _build(pictures, brain, background=background).search(SearchArguments("stronghold"))
     assert (await _find(_build(pictures, brain), "stronghold"))[0] == ("castle", "meaning")
