@@ -290,6 +290,16 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
     assert {module: sorted(targets & left.keys()) for module, targets in left.items()} == {}
 
 
+def test_nothing_is_imported_by_a_string() -> None:
+    for module, tree in MODULES.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call):
+                called = ast.unparse(node.func).rpartition(".")[2]
+                assert called not in {"import_module", "__import__"}, f"{module}:{node.lineno}"
+            if isinstance(node, ast.FunctionDef) and node.name == "__getattr__":
+                assert module == "drawthings_mcp" or node.args.args[0].arg == "self", f"{module}:{node.lineno}"
+
+
 def test_rooms_and_modules_are_named_by_their_subject() -> None:
     names = {part for module in MODULES for part in module.split(".")}
     assert names & {"utils", "helpers", "common", "managers", "core", "model", "models", "misc"} <= {"models"}
