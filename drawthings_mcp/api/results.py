@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -23,6 +22,7 @@ from drawthings_mcp.generation import (
     SeedMode,
     list_batch_seeds,
 )
+from drawthings_mcp.tasks import raised_alone
 from drawthings_mcp.tensors.image import decode_image
 
 EventCallback: TypeAlias = Callable[[Event], Any]
@@ -70,21 +70,6 @@ async def report(on_event: EventCallback | None, event: Event) -> None:
     answer = on_event(event) if on_event is not None else None
     if inspect.isawaitable(answer):
         await answer
-
-
-@contextmanager
-def raised_alone() -> Iterator[None]:
-    """Raises the first error of a task group by itself, so that callers can catch it by its class."""
-    try:
-        yield
-    except BaseExceptionGroup as group:
-        error = _find_first(group)
-        raise error from error.__cause__
-
-
-def _find_first(group: BaseExceptionGroup) -> BaseException:
-    first = group.exceptions[0]
-    return _find_first(first) if isinstance(first, BaseExceptionGroup) else first
 
 
 def list_result_configurations(configuration: ImageGenerationConfig, count: int) -> list[ImageGenerationConfig]:

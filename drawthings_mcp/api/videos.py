@@ -15,7 +15,7 @@ import anyio
 import anyio.to_thread
 from anyio.streams.memory import MemoryObjectReceiveStream
 
-from drawthings_mcp.api.results import EventCallback, raised_alone, report, warn_about_size
+from drawthings_mcp.api.results import EventCallback, report, warn_about_size
 from drawthings_mcp.catalog import Model
 from drawthings_mcp.errors import DrawThingsWarning, InvalidInputError
 from drawthings_mcp.events import AudioReceived, Event, ImageReceived
@@ -27,6 +27,7 @@ from drawthings_mcp.library.frames import FrameSet
 from drawthings_mcp.metadata.draw_things_keys import ModelKind
 from drawthings_mcp.planning.compose import Plan
 from drawthings_mcp.planning.known import load_known
+from drawthings_mcp.tasks import raised_alone
 from drawthings_mcp.tensors.audio import decode_audio
 from drawthings_mcp.tensors.image import decode_image
 from drawthings_mcp.tensors.pixels import ensure_pixels
