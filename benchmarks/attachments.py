@@ -38,8 +38,8 @@ def run() -> Iterator[Measurement]:
     arrays = _make_variations(photo)
     yield from _measure_result("full result from arrays", arrays, photo, None)
     soft, hard = (_cut_out(photo, edge) for edge in (16, 1e9))
-    yield from _measure_cut_outs("five cut-outs with soft edges", _make_variations(soft))
-    yield from _measure_cut_outs("five cut-outs with hard edges", _make_variations(hard))
+    yield from _measure_cut_outs("five cut-outs with soft edges", _make_variations(soft), _CUT_OUTS_MS)
+    yield from _measure_cut_outs("five cut-outs with hard edges", _make_variations(hard), None)
 
 
 def _measure_preview(
@@ -59,11 +59,13 @@ def _measure_result(
     yield _measure_size(name, _show(pictures))
 
 
-def _measure_cut_outs(name: str, pictures: Mapping[str, NDArray[np.uint8]]) -> Iterator[Measurement]:
+def _measure_cut_outs(
+    name: str, pictures: Mapping[str, NDArray[np.uint8]], goal: float | None
+) -> Iterator[Measurement]:
     previews = _show(pictures)
     assert all(preview.mime_type == "image/png" for preview in previews.values())
     seconds = min(time_once(lambda: _show(pictures), time.thread_time) for _ in range(_ROUNDS))
-    yield Measurement(f"{name}, time", seconds * 1e3, "ms", _CUT_OUTS_MS, "PNG, sizes chosen until they fit")
+    yield Measurement(f"{name}, time", seconds * 1e3, "ms", goal, "PNG, sizes chosen until they fit")
     yield _measure_size(name, previews)
 
 
