@@ -1,7 +1,4 @@
-"""The one open client of a studio, made at the first call that needs it.
-
-Owns the choice among several addresses and the embedded simulator; the studio's task group keeps both alive.
-"""
+"""The one open client of a studio: the first of its servers that answers, connected at the first call that needs it."""
 
 from __future__ import annotations
 
@@ -13,7 +10,7 @@ import anyio
 from anyio.abc import TaskGroup, TaskStatus
 
 from drawthings_mcp.errors import ServerError, ServerUnreachableError
-from drawthings_mcp.faces import Text
+from drawthings_mcp.faces import Text, join_texts
 from drawthings_mcp.settings import DEMO_SERVER, Settings
 
 if TYPE_CHECKING:
@@ -45,7 +42,7 @@ class Connection:
 
 
 class ServerConnection:
-    """Gives the connection, opening it when there is none yet."""
+    """Opens the connection when there is none yet; the client and the simulator live in ``tasks``."""
 
     def __init__(self, settings: Settings, tasks: TaskGroup) -> None:
         self._settings = settings
@@ -60,7 +57,7 @@ class ServerConnection:
         ----------
         fresh
             Ask again. A server may hold its reply back until its current run is done (protocol §8.1), so that asking
-            beside a run of our own would only wait for it.
+            during a run of our own would only wait for it.
 
         Raises
         ------
@@ -98,15 +95,8 @@ class ServerConnection:
                 failures[address] = error
         if len(failures) == 1:
             raise next(iter(failures.values()))
-        lines = [Text("{address}: {error}", address=address, error=error) for address, error in failures.items()]
-        template = "".join(f"\n{{line{number}}}" for number in range(len(lines)))
-        raise ServerUnreachableError(
-            Text(
-                "None of {count} servers can be used." + template,
-                count=len(lines),
-                **{f"line{number}": line for number, line in enumerate(lines)},
-            )
-        )
+        lines = (Text("{address}: {error}", address=address, error=error) for address, error in failures.items())
+        raise ServerUnreachableError(join_texts(f"None of {len(failures)} servers can be used.", *lines, by="\n"))
 
     async def _open(self, address: str) -> Connection:
         scope = anyio.CancelScope()

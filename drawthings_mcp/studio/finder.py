@@ -1,4 +1,4 @@
-"""Searching, and what users record about pictures for searching: from a question to hits that can be used at once."""
+"""Searching and tagging pictures: from a question to hits that can be used at once."""
 
 from __future__ import annotations
 
@@ -37,21 +37,14 @@ class Finder:
         self._engine: SearchEngine | None = None
 
     async def search(self, *, like: str = "", report: ReportProgress | None = None, **wanted: Any) -> HitPage:
-        """One page of hits, each with an id under which it can be used at once.
+        """One page of hits, each with an id under which it can be used at once; see ``SearchEngine.search``.
 
         Parameters
         ----------
         like
             A reference to a picture that hits should look like.
-        report
-            Called with how far indexing is; see ``SearchEngine.search``.
         **wanted
             The other fields of ``SearchArguments``.
-
-        Raises
-        ------
-        DrawThingsError
-            An argument cannot be used, or the web that was asked for does not answer; says what to do.
         """
         from drawthings_mcp.search.query import SearchArguments
 
@@ -80,19 +73,13 @@ class Finder:
         return await (await self._open()).index(folders, report)
 
     async def forget(self, folders: Sequence[Path]) -> None:
-        """Searches folders no more that were indexed; see ``SearchEngine.forget``."""
+        """Stops searching folders, and removes them from the index; see ``SearchEngine.forget``."""
         await (await self._open()).forget(folders)
 
     async def change_tags(
         self, references: Sequence[str], add: Sequence[str], remove: Sequence[str]
     ) -> dict[str, list[str]]:
-        """Adds and removes tags of pictures; the tags that each has then, by id.
-
-        Raises
-        ------
-        DrawThingsError
-            A reference leads nowhere, or a tag cannot be used.
-        """
+        """Adds and removes tags of pictures; the tags that each has then, by id."""
         engine = await self._open()
         found = await self._gallery.find(references)
         return {

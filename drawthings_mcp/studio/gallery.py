@@ -1,7 +1,8 @@
-"""The library's pictures by reference: found, opened, worked on without a server."""
+"""The library's catalog, kept sound, and its pictures by reference: found, read, worked on without a server."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -9,16 +10,17 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import anyio
 import anyio.to_thread
 
 from drawthings_mcp.errors import DrawThingsError, InvalidImageError, StorageError
 from drawthings_mcp.settings import Settings
-from drawthings_mcp.studio.archive import Archive
 from drawthings_mcp.studio.results import FoundPictures, MadePicture, Original
 
 if TYPE_CHECKING:
     from drawthings_mcp.library.catalog import ImageCatalog
     from drawthings_mcp.library.records import ImageRecord
+    from drawthings_mcp.library.recovery import OpenedCatalog
     from drawthings_mcp.references.policy import ImportPolicy
     from drawthings_mcp.studio.transform import TransformParams
 
@@ -35,14 +37,37 @@ class Gallery:
         Whether paths may lead out of the input folders: for a person at a shell.
     """
 
-    def __init__(self, settings: Settings, archive: Archive, *, reads_anywhere: bool) -> None:
+    def __init__(self, settings: Settings, *, reads_anywhere: bool) -> None:
         self._settings = settings
-        self._archive = archive
         self._reads_anywhere = reads_anywhere
+        self._opening = anyio.Lock()
+        self._catalog: ImageCatalog | None = None
+
+    async def open(self) -> OpenedCatalog:
+        """The catalog, checked and repaired at the first call; what was repaired is reported once.
+
+        A catalog that cannot be used is no reason not to make pictures: it is given as it is and tried again at the
+        next call. One that was lost or damaged since is rebuilt: numbered from 1 again, ids would be given twice.
+        """
+        from drawthings_mcp.library.catalog import ImageCatalog
+        from drawthings_mcp.library.recovery import OpenedCatalog, open_catalog
+
+        async with self._opening:
+            if self._catalog is not None and not await anyio.to_thread.run_sync(self._catalog.is_lost):
+                return OpenedCatalog(self._catalog)
+            try:
+                opened = await anyio.to_thread.run_sync(
+                    open_catalog, self._settings.state_dir, [self._settings.output_dir]
+                )
+            except StorageError:
+                # Said with each picture that gets no id.
+                return OpenedCatalog(ImageCatalog(self._settings.state_dir))
+            self._catalog = opened.catalog
+            return opened
 
     async def open_catalog(self) -> ImageCatalog:
-        """The catalog, made sound."""
-        return (await self._archive.open()).catalog
+        """The catalog alone."""
+        return (await self.open()).catalog
 
     async def build_policy(self) -> ImportPolicy:
         """What may come in, and from where."""
@@ -52,13 +77,7 @@ class Gallery:
         return replace(policy, folders=(Path("/"),)) if self._reads_anywhere else policy
 
     async def find(self, references: Iterable[str]) -> FoundPictures:
-        """The pictures that references lead to; those from outside get ids.
-
-        Raises
-        ------
-        DrawThingsError
-            A reference leads nowhere, or to what cannot be shown.
-        """
+        """The pictures that references lead to; those from outside get ids."""
         from drawthings_mcp.references.resolve import resolve_reference
 
         catalog, policy = await self.open_catalog(), await self.build_policy()
@@ -79,17 +98,7 @@ class Gallery:
         return replace(record, width=pixels.shape[1], height=pixels.shape[0])
 
     async def read_original(self, image_id: str, max_bytes: int) -> Original:
-        """The file of a picture as it was recorded.
-
-        Raises
-        ------
-        UnknownNameError
-            There is no such picture; names the nearest.
-        MissingFileError
-            Its file is gone.
-        InvalidImageError
-            It changed since, or has more than ``max_bytes``.
-        """
+        """The file of a picture as it was recorded; refused when it changed since or has more than ``max_bytes``."""
         from drawthings_mcp.library.originals import open_unchanged
 
         record = await anyio.to_thread.run_sync((await self.open_catalog()).get, image_id)
@@ -116,13 +125,7 @@ class Gallery:
         return [record.id for record in records]
 
     async def transform(self, params: TransformParams) -> MadePicture:
-        """Makes a picture from others without a server, and keeps it as ``iN``.
-
-        Raises
-        ------
-        DrawThingsError
-            A reference leads nowhere, or the operation cannot be done; says what can.
-        """
+        """Makes a picture from others without a server, and keeps it as ``iN``."""
         from drawthings_mcp.studio.transform import make
 
         found = await self.find(params.images)
@@ -130,31 +133,29 @@ class Gallery:
         return MadePicture(await anyio.to_thread.run_sync(work), found.notes)
 
     async def remember_previews(self, previews: Sequence[tuple[str, bytes]]) -> None:
-        """Notes what a preview shows, to know it again when a client gives it back as a file of its own."""
-        if previews:
-            await anyio.to_thread.run_sync(self._remember, await self.open_catalog(), previews)
-
-    def _remember(self, catalog: ImageCatalog, previews: Sequence[tuple[str, bytes]]) -> None:
+        """Records what a preview shows, to recognise it when a client gives it back as a file of its own."""
         from drawthings_mcp.library.originals import hash_pixels
         from drawthings_mcp.library.records import parse_id
         from drawthings_mcp.tensors.pixels import ensure_pixels
 
-        try:
+        catalog = await self.open_catalog()
+
+        def remember() -> None:
             for image_id, data in previews:
-                if parse_id(image_id) is None:
-                    continue  # saved, but not in the catalog
-                catalog.record_preview(hash_pixels(ensure_pixels(data)), image_id)
-        except DrawThingsError:
-            # The picture was shown all the same.
-            return
+                if parse_id(image_id) is not None:  # saved, but not in the catalog otherwise
+                    catalog.record_preview(hash_pixels(ensure_pixels(data)), image_id)
+
+        # When that fails, the picture was shown all the same.
+        with contextlib.suppress(DrawThingsError):
+            await anyio.to_thread.run_sync(remember)
 
     async def find_sight(self, client: str) -> bool | None:
-        """Whether the model behind a client proved that it sees; None when it was never asked."""
+        """Whether the model behind a client proved that it sees pictures; None when it was never asked."""
         try:
             return await anyio.to_thread.run_sync((await self.open_catalog()).find_sight, client)
         except StorageError:
             return None
 
     async def record_sight(self, client: str, seen: bool) -> None:
-        """Keeps whether it did."""
+        """Records whether it did."""
         await anyio.to_thread.run_sync((await self.open_catalog()).record_sight, client, seen)

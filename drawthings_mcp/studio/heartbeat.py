@@ -13,45 +13,35 @@ Report = Callable[[float, str], Awaitable[None]]
 """Takes the share of the whole call that is done, 0 to 1, and a message."""
 
 
-class Heartbeat:
-    """Passes reports on and repeats the last one, with the time that it stands, while nothing new comes."""
-
-    def __init__(self, report: Report, interval: float) -> None:
-        self._report = report
-        self._interval = interval
-        self._fraction = 0.0
-        self._message = "Connecting to the server"
-        self._changed = anyio.Event()
-
-    async def __call__(self, fraction: float, message: str) -> None:
-        """Reports something new."""
-        self._fraction, self._message = fraction, message
-        self._changed.set()
-        await self._report(fraction, message)
-
-    async def beat(self) -> None:
-        """Repeats until cancelled."""
-        while True:
-            self._changed = anyio.Event()
-            waited = 0.0
-            while not self._changed.is_set():
-                with anyio.move_on_after(self._interval):
-                    await self._changed.wait()
-                    break
-                waited += self._interval
-                await self._report(self._fraction, f"{self._message} ({waited:.0f} s)")
-
-
 @asynccontextmanager
-async def keep_alive(report: Report, interval: float) -> AsyncIterator[Heartbeat]:
-    """A heartbeat around a piece of work.
+async def keep_alive(report: Report, interval: float) -> AsyncIterator[Report]:
+    """Passes reports on and repeats the last one, with the time that it stands, after each interval of silence.
 
     Parameters
     ----------
     interval
-        Seconds of silence after which the last message is repeated.
+        Seconds.
     """
-    heartbeat = Heartbeat(report, interval)
+    last, changed = (0.0, "Connecting to the server"), anyio.Event()
+
+    async def pass_on(fraction: float, message: str) -> None:
+        nonlocal last
+        last = fraction, message
+        changed.set()
+        await report(fraction, message)
+
+    async def repeat() -> None:
+        nonlocal changed
+        while True:
+            changed = anyio.Event()
+            waited = 0.0
+            while not changed.is_set():
+                with anyio.move_on_after(interval):
+                    await changed.wait()
+                    break
+                waited += interval
+                await report(last[0], f"{last[1]} ({waited:.0f} s)")
+
     async with background_tasks() as tasks:
-        tasks.start_soon(heartbeat.beat)
-        yield heartbeat
+        tasks.start_soon(repeat)
+        yield pass_on

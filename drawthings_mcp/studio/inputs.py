@@ -25,7 +25,7 @@ class Inputs:
     pictures
         The library's pictures, each once, by id, in the order of the call: canvas, moodboard, mask, maps.
     parents
-        Which picture was what; pictures that were given as pixels have no id and are left out.
+        The role of each; pictures that were given as pixels have no id and are left out.
     notes
         Sentences about what the caller might not expect.
     """
@@ -38,13 +38,7 @@ class Inputs:
 async def resolve_inputs(
     params: GenerateParams, catalog: ImageCatalog, policy: ImportPolicy
 ) -> tuple[GenerateParams, Inputs]:
-    """The call with pixels in place of references, and what they are; pictures that are given as such are left.
-
-    Raises
-    ------
-    DrawThingsError
-        A reference leads nowhere, or to what cannot be used; names the parameter.
-    """
+    """The call with pixels in place of references, and what they are. Errors name the parameter."""
     inputs = Inputs()
 
     async def read(role: ParentRole, picture: Any) -> Any:

@@ -1,7 +1,4 @@
-"""Work that outlasts the patience of who asked for it: it goes on, and is asked for again.
-
-Owns which jobs there are and how they end. Knows nothing of what they do.
-"""
+"""Work that goes on when its caller stops waiting, and whose result is asked for later."""
 
 from __future__ import annotations
 
@@ -18,7 +15,7 @@ from drawthings_mcp.studio.heartbeat import Report
 ResultT = TypeVar("ResultT")
 
 _KEPT = 50
-"""Finished jobs that can still be asked for; their pictures are found by other ways too."""
+"""Finished jobs that can still be asked for; their pictures are found in other ways too."""
 
 
 class JobCancelledError(DrawThingsError):
@@ -35,7 +32,7 @@ class Job(Generic[ResultT]):
     fraction, message
         How far it is, 0 to 1, and what it does.
     listener
-        Told of every step while somebody waits.
+        Gets every step while somebody waits.
     """
 
     def __init__(self, job_id: str) -> None:
@@ -60,7 +57,7 @@ class Job(Generic[ResultT]):
         return anyio.current_time() - self._started
 
     async def run(self, work: Callable[[Report], Awaitable[ResultT]]) -> None:
-        """Does the work; never raises but when it is cancelled from outside."""
+        """Does the work; raises only when it is cancelled from outside."""
         try:
             with self._scope:
                 self._result = await work(self._report)
@@ -72,7 +69,7 @@ class Job(Generic[ResultT]):
             self._done.set()
 
     async def wait(self, seconds: float) -> bool:
-        """Waits for the end, at most so long; whether it came."""
+        """Waits for the end, at most some seconds; whether it came."""
         with anyio.move_on_after(seconds):
             await self._done.wait()
         return self.is_done
@@ -84,20 +81,14 @@ class Job(Generic[ResultT]):
             await self._done.wait()
 
     def get_result(self) -> ResultT:
-        """What came of it.
-
-        Raises
-        ------
-        Exception
-            What it ended with.
-        """
+        """What it made; raises what it ended with instead."""
         if self._error is not None:
             raise self._error
         assert self._result is not None
         return self._result
 
     def keep(self, result: ResultT) -> None:
-        """Keeps this in place of the result, once that was shown."""
+        """Replaces the result, once that was shown, by what is to be kept of it."""
         self._result = result
 
     async def _report(self, fraction: float, message: str) -> None:
@@ -107,13 +98,7 @@ class Job(Generic[ResultT]):
 
 
 class Jobs(Generic[ResultT]):
-    """The jobs of one server.
-
-    Parameters
-    ----------
-    tasks
-        Where they run; they end with it.
-    """
+    """The jobs of one server; they run in ``tasks`` and end with it."""
 
     def __init__(self, tasks: TaskGroup) -> None:
         self._tasks = tasks
@@ -121,7 +106,7 @@ class Jobs(Generic[ResultT]):
         self._count = 0
 
     def start(self, work: Callable[[Report], Awaitable[ResultT]]) -> Job[ResultT]:
-        """Begins a piece of work, which is told where to report its progress."""
+        """Begins a piece of work, which gets a function to report its progress with."""
         self._count += 1
         job: Job[ResultT] = Job(f"j{self._count}")
         finished = [known.id for known in self._jobs.values() if known.is_done]
@@ -132,13 +117,7 @@ class Jobs(Generic[ResultT]):
         return job
 
     def get(self, job_id: str) -> Job[ResultT]:
-        """The job with an id, in any case.
-
-        Raises
-        ------
-        UnknownNameError
-            There is none; says which there are.
-        """
+        """The job with an id, in upper or lower case."""
         job = self._jobs.get(job_id.strip().lower())
         if job is None:
             running = [known.id for known in self._jobs.values() if not known.is_done]

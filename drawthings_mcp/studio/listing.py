@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
+from itertools import chain
 
 import anyio.to_thread
 
@@ -87,14 +88,12 @@ async def list_catalog(
     offset: int = 0,
     limit: int = 25,
 ) -> CatalogListing:
-    """A page of rows.
+    """A page of rows. Of a server that cannot be browsed, those models of the presets that it turns out to have.
 
     Parameters
     ----------
-    connection
-        When its server does not let its models be browsed, those of the presets are listed that it turns out to have.
     kind
-        ``models``, ``loras``, ``controls``, ``upscalers``, ``embeddings``, ``presets`` or ``all``.
+        One of ``KINDS``.
     query
         Words that must all occur in a row's name, file or family.
     family, mode
@@ -106,8 +105,8 @@ async def list_catalog(
     if known is None:
         known = await connection.client.work_out(inventory, partial(_describe_known, inventory, presets))
     family = match_family(family) or family
-    sections = _SECTIONS.values() if kind == "all" else [_SECTIONS[kind]]
-    rows = [row for section in sections for row in section(known, presets) if _matches(row, query, family, mode)]
+    listed = chain(_list_entries(known, kind), _list_presets(known, presets) if kind in {"presets", "all"} else ())
+    rows = [row for row in listed if _matches(row, query, family, mode)]
     return CatalogListing(
         rows=tuple(rows[offset : offset + limit]),
         total=len(rows),
@@ -119,7 +118,7 @@ async def list_catalog(
 
 
 def _describe_known(inventory: ServerInventory, presets: PresetCollection) -> Catalog:
-    """A catalog of those files of recipes and presets that a server turns out to have."""
+    """A catalog of those files of recipes and presets that the server turns out to have."""
     variants = {file for recipe in list_recipes() for file in recipe.checkpoint.files}
     files = frozenset(inventory.list_existing(sorted(variants.union(*(preset.files for preset in presets.presets)))))
     models = {model.file: model for recipe in list_recipes() for model in _list_known_models(recipe, files)}
@@ -143,35 +142,35 @@ def _matches(row: CatalogRow, query: str, family: str, mode: str) -> bool:
     )
 
 
-def _row(kind: str, entry: CatalogEntry, detail: str) -> CatalogRow:
-    modes = list_modes(entry) if isinstance(entry, Model) else frozenset()
-    return CatalogRow(kind, entry.name, entry.file, find_family(entry.version), detail, modes=frozenset(modes))
+def _list_entries(catalog: Catalog, section: str) -> Iterator[CatalogRow]:
+    for entry in catalog:
+        listed_in, kind = _SECTIONS[type(entry)]
+        if section in {listed_in, "all"}:
+            modes = list_modes(entry) if isinstance(entry, Model) else frozenset()
+            family = find_family(entry.version)
+            yield CatalogRow(kind, entry.name, entry.file, family, _describe(entry), modes=frozenset(modes))
 
 
-def _describe_model(model: Model) -> str:
-    where = "; runs in the vendor's cloud" if model.remote else ""
-    return f"{model.native_side} px; {describe_abilities(model)}{where}"
+def _describe(entry: CatalogEntry) -> str:
+    match entry:
+        case Model():
+            where = "; runs in the vendor's cloud" if entry.remote else ""
+            return f"{entry.native_side} px; {describe_abilities(entry)}{where}"
+        case LoRA():
+            weight = f"; weight {entry.default_weight:g}" if entry.default_weight is not None else ""
+            trigger = f"; trigger words: {entry.prefix.strip()}" if entry.prefix.strip() else ""
+            return f"for {entry.version}{weight}{trigger}"
+        case Control():
+            return f"for {entry.version}; {entry.modifier or entry.type}"
+        case Upscaler():
+            return f"{entry.scale_factor}×"
+        case Embedding():
+            return f"for {entry.version}; keyword {entry.keyword}"
+        case _:
+            return ""
 
 
-def _describe_lora(lora: LoRA) -> str:
-    weight = f"; weight {lora.default_weight:g}" if lora.default_weight is not None else ""
-    trigger = f"; trigger words: {lora.prefix.strip()}" if lora.prefix.strip() else ""
-    return f"for {lora.version}{weight}{trigger}"
-
-
-def _describe_control(control: Control) -> str:
-    return f"for {control.version}; {control.modifier or control.type}"
-
-
-def _describe_upscaler(upscaler: Upscaler) -> str:
-    return f"{upscaler.scale_factor}×"
-
-
-def _describe_embedding(embedding: Embedding) -> str:
-    return f"for {embedding.version}; keyword {embedding.keyword}"
-
-
-def _preset_rows(catalog: Catalog, presets: PresetCollection) -> Iterator[CatalogRow]:
+def _list_presets(catalog: Catalog, presets: PresetCollection) -> Iterator[CatalogRow]:
     for preset in presets.presets:
         found = _find_model(preset, catalog)
         files = [file for file in preset.files if file != preset.model or found is None]
@@ -205,22 +204,20 @@ _ORIGINS: Mapping[PresetSource, str] = {
 
 
 def _list_preset_modes(preset: Preset, model: Model | None) -> frozenset[str]:
-    """The mode that the name of a preset of the user stands for, or else what its model does."""
+    """The mode that the name of a user's preset stands for, or else the modes of its model."""
     mode, _ = parse_mode_name(preset.name)
     if preset.is_own and mode:
         return frozenset({mode})
     return frozenset(list_modes(model)) if model else frozenset()
 
 
-_SECTIONS: Mapping[str, Callable[[Catalog, PresetCollection], Iterable[CatalogRow]]] = {
-    "models": lambda catalog, _: (_row("model", entry, _describe_model(entry)) for entry in catalog.models),
-    "loras": lambda catalog, _: (_row("LoRA", entry, _describe_lora(entry)) for entry in catalog.loras),
-    "controls": lambda catalog, _: (_row("control", entry, _describe_control(entry)) for entry in catalog.controls),
-    "upscalers": lambda catalog, _: (_row("upscaler", entry, _describe_upscaler(entry)) for entry in catalog.upscalers),
-    "embeddings": lambda catalog, _: (
-        _row("embedding", entry, _describe_embedding(entry)) for entry in catalog.embeddings
-    ),
-    "presets": _preset_rows,
+_SECTIONS: Mapping[type[CatalogEntry], tuple[str, str]] = {
+    Model: ("models", "model"),
+    LoRA: ("loras", "LoRA"),
+    Control: ("controls", "control"),
+    Upscaler: ("upscalers", "upscaler"),
+    Embedding: ("embeddings", "embedding"),
 }
+"""What can be listed, and what a row of it is called."""
 
-KINDS = (*_SECTIONS, "all")
+KINDS = (*(section for section, _ in _SECTIONS.values()), "presets", "all")

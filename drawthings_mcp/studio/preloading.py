@@ -8,10 +8,7 @@ from drawthings_mcp.settings import DEMO_SERVER, Settings
 
 
 def list_loads(settings: Settings) -> tuple[Callable[[], object], ...]:
-    """Functions that load one part each, the slowest in a fifth of a second; to be called in this order.
-
-    They connect to nothing and write nothing.
-    """
+    """Functions to be called in this order, each for at most a fifth of a second; they connect to and write nothing."""
     loads = (_load_tensors, _load_client, _load_library, _load_planning, _load_saving, _load_recipes)
     return (*loads, _load_simulator) if DEMO_SERVER in settings.servers else loads
 

@@ -24,13 +24,7 @@ _MAX_PROMPT = 60
 
 @dataclass(frozen=True, slots=True)
 class FoundPictures:
-    """What references lead to, each picture once.
-
-    Attributes
-    ----------
-    notes
-        Sentences about what the caller might not expect.
-    """
+    """The pictures that references lead to, each once, and notes about what the caller might not expect."""
 
     pictures: tuple[ImageRecord, ...]
     notes: tuple[str, ...] = ()
@@ -98,20 +92,16 @@ class SavedImage:
 
 @dataclass(frozen=True, slots=True)
 class GenerationResult:
-    """What came of one call.
+    """What one call made.
 
     Attributes
     ----------
-    plan
-        What was sent.
-    inputs
-        The library's pictures that it started from.
-    parents
-        What they were to it.
+    inputs, parents
+        The library's pictures that it started from, and the role of each.
     simulated
         Whether the simulator drew the pictures.
     notes
-        Sentences about what was decided for the caller and what went wrong on the side.
+        Sentences about what was decided for the caller and what did not go as planned.
     """
 
     plan: Plan
@@ -125,11 +115,11 @@ class GenerationResult:
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """``canvas a1``, ``moodboard a2 v3``: each role once."""
+        """See ``list_sources``."""
         return list_sources(self.parents)
 
     def without_pixels(self) -> GenerationResult:
-        """The same for keeping: pictures are in memory only until they are shown."""
+        """The same to be kept: pixels stay in memory only until they are shown."""
         return replace(self, variants=tuple(replace(image, pixels=None) for image in self.variants))
 
 

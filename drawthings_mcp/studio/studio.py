@@ -1,27 +1,24 @@
-"""The studio: the front that tools and commands talk to.
-
-Importing it loads no picture library and opens nothing; the rooms that do are loaded by the first call.
-"""
+"""The studio: the front that tools and commands talk to. Importing it is cheap; the first call imports the rest."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections import deque
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import anyio
 import anyio.to_thread
 
 from drawthings_mcp.settings import Settings
-from drawthings_mcp.studio.archive import Archive
 from drawthings_mcp.studio.connection import Connection, ServerConnection
 from drawthings_mcp.studio.finder import Finder
 from drawthings_mcp.studio.gallery import Gallery
 from drawthings_mcp.studio.heartbeat import Report, keep_alive
-from drawthings_mcp.studio.queue import Queue
 from drawthings_mcp.studio.results import GenerationResult
 from drawthings_mcp.tasks import background_tasks
 
@@ -32,7 +29,7 @@ if TYPE_CHECKING:
     from drawthings_mcp.studio.listing import CatalogListing
 
 HEARTBEAT_SECONDS = 5.0
-"""Silence after which a caller is told that the work goes on: well under the 60 s that clients wait."""
+"""Silence after which the last progress is reported again: well under the 60 s that clients wait."""
 
 
 async def say_nothing(fraction: float, message: str) -> None:
@@ -56,11 +53,34 @@ async def open_studio(
     keeps_indexing
         Whether indexing goes on after the answer to a search, as long as the studio is open.
     """
-    archive = Archive(settings)
     async with background_tasks() as tasks:
-        gallery = Gallery(settings, archive, reads_anywhere=reads_anywhere)
+        gallery = Gallery(settings, reads_anywhere=reads_anywhere)
         finder = Finder(settings, gallery, tasks if keeps_indexing else None)
-        yield Studio(settings, ServerConnection(settings, tasks), archive, gallery, finder, heartbeat_seconds)
+        yield Studio(settings, ServerConnection(settings, tasks), gallery, finder, heartbeat_seconds)
+
+
+class _Queue:
+    """First come, first served: Draw Things renders one request at a time, and calls keep the order they came in."""
+
+    def __init__(self) -> None:
+        self._places: deque[anyio.Event] = deque()
+
+    @property
+    def is_empty(self) -> bool:
+        return not self._places
+
+    @contextmanager
+    def enter(self) -> Iterator[anyio.Event]:
+        """Takes the last place, which is set once it is the first; given up in the end."""
+        place = anyio.Event()
+        self._places.append(place)
+        self._places[0].set()
+        try:
+            yield place
+        finally:
+            self._places.remove(place)
+            if self._places:
+                self._places[0].set()
 
 
 class Studio:
@@ -78,7 +98,6 @@ class Studio:
         self,
         settings: Settings,
         server: ServerConnection,
-        archive: Archive,
         gallery: Gallery,
         finder: Finder,
         heartbeat_seconds: float,
@@ -87,26 +106,20 @@ class Studio:
         self.gallery = gallery
         self.finder = finder
         self._server = server
-        self._archive = archive
         self._heartbeat_seconds = heartbeat_seconds
-        self._queue = Queue()
+        self._queue = _Queue()
 
     async def generate(
         self, params: GenerateParams, report: Report = say_nothing, *, output: Path | None = None
     ) -> GenerationResult:
-        """Makes and saves the pictures of one call.
+        """Makes and saves the pictures of one call; when it fails, what had been rendered before is saved.
 
         Parameters
         ----------
         report
-            Gets the progress, step by step, and at least every few seconds that the work goes on.
+            Gets the progress step by step, and at least every few seconds that the work goes on.
         output
             File to write instead of one in the output folder; when it exists, a number is added to its name.
-
-        Raises
-        ------
-        DrawThingsError
-            With a text that says what to do next; what had been rendered before is saved all the same.
         """
         from drawthings_mcp.studio.render import run_plan
         from drawthings_mcp.studio.saver import Saver
@@ -114,33 +127,27 @@ class Studio:
         async with keep_alive(report, self._heartbeat_seconds) as heartbeat:
             is_idle = self._queue.is_empty
             with self._queue.enter() as place:
-                opened = await self._archive.open()
+                opened = await self.gallery.open()
                 connection, inputs, plan = await self._prepare(params, fresh=is_idle)
                 saver = Saver(plan, self.settings, connection, opened.catalog, output, parents=inputs.parents)
                 await saver.prepare()
-                await heartbeat(0.0, "Sending the request" if place.is_first else "Waiting for an earlier call")
-                async with place.turn():
-                    started = time.monotonic()
-                    await run_plan(plan, connection.client, saver, heartbeat)
-                    return GenerationResult(
-                        plan=plan,
-                        variants=tuple(saver.images),
-                        seconds=time.monotonic() - started,
-                        server=connection.address,
-                        simulated=connection.client.simulated,
-                        inputs=tuple(inputs.pictures.values()),
-                        parents=tuple(inputs.parents),
-                        notes=(*plan.notes, *opened.notes, *inputs.notes, *saver.notes),
-                    )
+                await heartbeat(0.0, "Sending the request" if place.is_set() else "Waiting for an earlier call")
+                await place.wait()
+                started = time.monotonic()
+                await run_plan(plan, connection.client, saver, heartbeat)
+                return GenerationResult(
+                    plan=plan,
+                    variants=tuple(saver.images),
+                    seconds=time.monotonic() - started,
+                    server=connection.address,
+                    simulated=connection.client.simulated,
+                    inputs=tuple(inputs.pictures.values()),
+                    parents=tuple(inputs.parents),
+                    notes=(*plan.notes, *opened.notes, *inputs.notes, *saver.notes),
+                )
 
     async def plan(self, params: GenerateParams) -> Plan:
-        """What ``generate`` would do, without doing it.
-
-        Raises
-        ------
-        DrawThingsError
-            As ``generate`` before anything is rendered.
-        """
+        """What ``generate`` would do, without rendering anything."""
         _, inputs, plan = await self._prepare(params, fresh=self._queue.is_empty)
         return replace(plan, notes=(*inputs.notes, *plan.notes))
 
@@ -154,11 +161,8 @@ class Studio:
         connection = await self._server.greet(fresh=fresh)
         presets = await anyio.to_thread.run_sync(read_presets, self.settings.custom_configs, self.settings.state_dir)
         inventory = connection.inventory
-        return (
-            connection,
-            inputs,
-            await connection.client.work_out(inventory, partial(plan, params, inventory, presets)),
-        )
+        made = await connection.client.work_out(inventory, partial(plan, params, inventory, presets))
+        return connection, inputs, made
 
     async def list_catalog(
         self, kind: str, *, query: str = "", family: str = "", mode: str = "", offset: int = 0, limit: int = 25

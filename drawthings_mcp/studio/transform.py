@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from drawthings_mcp.attachments.sheet import compose_sheet
 from drawthings_mcp.errors import InvalidImageError, InvalidInputError
+from drawthings_mcp.faces import Text
 from drawthings_mcp.library.catalog import ImageCatalog
 from drawthings_mcp.library.originals import save_made
 from drawthings_mcp.library.records import ImageRecord, Parent
@@ -63,18 +64,7 @@ class TransformParams:
 
 
 def crop(picture: ImageLike, box: Box) -> Pixels:
-    """The part of a picture inside a box.
-
-    Returns
-    -------
-    Pixels
-        ``(h, w, 3 or 4)``.
-
-    Raises
-    ------
-    InvalidInputError
-        The box is empty or not inside the picture.
-    """
+    """The part of a picture inside a box, which must lie inside the picture; ``(h, w, 3 or 4)``."""
     pixels = ensure_pixels(picture)
     left, top, right, bottom = _find_box(box, _measure(pixels))
     return np.ascontiguousarray(pixels[top:bottom, left:right])
@@ -83,15 +73,7 @@ def crop(picture: ImageLike, box: Box) -> Pixels:
 def resize(
     picture: ImageLike, *, long_edge: int | None = None, width: int | None = None, height: int | None = None
 ) -> Pixels:
-    """A picture in another size: by its longer side, by one side, or by both.
-
-    Proportions are kept unless both ``width`` and ``height`` are given.
-
-    Raises
-    ------
-    InvalidInputError
-        No size is given, two that contradict, or a side would not be 1 to 8192.
-    """
+    """A picture in another size; proportions are kept unless both ``width`` and ``height`` are given."""
     pixels = ensure_pixels(picture)
     size = _find_size(_measure(pixels), long_edge, width, height)
     for name, side in zip(("width", "height"), size, strict=True):
@@ -101,18 +83,7 @@ def resize(
 
 
 def mask_rectangle(picture: ImageLike, boxes: Sequence[Box]) -> Pixels:
-    """A mask of the size of a picture: white inside the boxes, which is repainted, black elsewhere.
-
-    Returns
-    -------
-    Pixels
-        ``(H, W, 3)`` of 0 and 255.
-
-    Raises
-    ------
-    InvalidInputError
-        There is no box or too many, or one is empty or not inside the picture.
-    """
+    """A mask of the size of a picture, ``(H, W, 3)``: 255 inside the boxes, which is repainted, 0 elsewhere."""
     size = _measure(ensure_pixels(picture))
     if not 1 <= len(boxes) <= MAX_BOXES:
         raise InvalidInputError(f"from 1 to {MAX_BOXES} rectangles make a mask, got {len(boxes)}.", parameter="boxes")
@@ -124,18 +95,7 @@ def mask_rectangle(picture: ImageLike, boxes: Sequence[Box]) -> Pixels:
 
 
 def mask_from_alpha(picture: ImageLike) -> Pixels:
-    """A mask from transparency: white where a picture is more clear than opaque, black elsewhere.
-
-    Returns
-    -------
-    Pixels
-        ``(H, W, 3)`` of 0 and 255.
-
-    Raises
-    ------
-    InvalidImageError
-        No part of the picture is clear.
-    """
+    """A mask from transparency, ``(H, W, 3)``: 255 where a picture is more clear than opaque, 0 elsewhere."""
     pixels = ensure_pixels(picture)
     clear = pixels[..., 3] < 128 if pixels.shape[2] == 4 else np.zeros(pixels.shape[:2], np.bool_)
     if not clear.any():
@@ -147,7 +107,7 @@ def mask_from_alpha(picture: ImageLike) -> Pixels:
 
 
 def invert_mask(mask: ImageLike) -> Pixels:
-    """A mask that repaints what another one keeps; ``(H, W, 3)``, greys are inverted as they are."""
+    """A mask that repaints what another one keeps; ``(H, W, 3)``, greys included."""
     pixels = ensure_pixels(mask)[..., :3]
     return np.ascontiguousarray(255 - pixels)
 
@@ -158,13 +118,7 @@ def side_by_side(left: Labelled, right: Labelled) -> Pixels:
 
 
 def contact_sheet(pictures: Sequence[Labelled]) -> Pixels:
-    """Several labelled pictures in reading order; ``(h, w, 3)``, at most 1024 wide and high.
-
-    Raises
-    ------
-    InvalidInputError
-        There are fewer than 2 or more than 25.
-    """
+    """2 to 25 labelled pictures in reading order; ``(h, w, 3)``, at most 1024 wide and high."""
     if not 2 <= len(pictures) <= MAX_PICTURES:
         raise InvalidInputError(
             f"a contact sheet shows 2 to {MAX_PICTURES} pictures, got {len(pictures)}.", parameter="images"
@@ -196,7 +150,9 @@ def _find_box(box: Box, size: tuple[int, int]) -> tuple[int, int, int, int]:
 
 def _find_size(size: tuple[int, int], long_edge: int | None, width: int | None, height: int | None) -> tuple[int, int]:
     if (long_edge is None) == (width is None and height is None):
-        raise InvalidInputError("resize takes long_edge, or width, or height, or width and height together.")
+        raise InvalidInputError(
+            Text("resize takes {long_edge}, or {width}, or {height}, or {width} and {height} together.")
+        )
     if width is not None and height is not None:
         return width, height
     choices = ((long_edge, max(size)), (width, size[0]), (height, size[1]))
@@ -219,14 +175,8 @@ Make: TypeAlias = Callable[[TransformParams, Sequence[ImageRecord]], Pixels]
 def make(
     params: TransformParams, pictures: Sequence[ImageRecord], catalog: ImageCatalog, state_dir: Path
 ) -> ImageRecord:
-    """Makes and keeps the picture. Blocks.
-
-    Raises
-    ------
-    InvalidInputError
-        The operation wants other params; says which.
-    """
-    least, most = _COUNTS.get(params.operation, (1, 1))
+    """Makes and keeps the picture. Blocks."""
+    least, most = {"side_by_side": (2, 2), "contact_sheet": (2, MAX_PICTURES)}.get(params.operation, (1, 1))
     if not least <= len(pictures) <= most:
         wanted = f"{least}" if least == most else f"{least} to {most}"
         raise InvalidInputError(
@@ -272,13 +222,8 @@ def _crop_one(params: TransformParams, pictures: Sequence[ImageRecord]) -> Pixel
     return crop(_get_path(pictures[0]), params.boxes[0])
 
 
-def _resize_one(params: TransformParams, pictures: Sequence[ImageRecord]) -> Pixels:
-    return resize(_get_path(pictures[0]), long_edge=params.long_edge, width=params.width, height=params.height)
-
-
-def _compare(_: TransformParams, pictures: Sequence[ImageRecord]) -> Pixels:
-    left, right = pictures
-    return side_by_side((left.id, _get_path(left)), (right.id, _get_path(right)))
+def _label(pictures: Sequence[ImageRecord]) -> list[Labelled]:
+    return [(picture.id, _get_path(picture)) for picture in pictures]
 
 
 def _get_path(picture: ImageRecord) -> Path:
@@ -287,18 +232,14 @@ def _get_path(picture: ImageRecord) -> Path:
     return picture.path
 
 
-_COUNTS: Mapping[Operation, tuple[int, int]] = {
-    "side_by_side": (2, 2),
-    "contact_sheet": (2, MAX_PICTURES),
-}
-"""Pictures that an operation takes; one when it is not listed."""
-
 _OPERATIONS: Mapping[Operation, Make] = {
     "crop": _crop_one,
-    "resize": _resize_one,
+    "resize": lambda params, pictures: resize(
+        _get_path(pictures[0]), long_edge=params.long_edge, width=params.width, height=params.height
+    ),
     "mask_rectangle": lambda params, pictures: mask_rectangle(_get_path(pictures[0]), params.boxes),
     "mask_from_alpha": lambda _, pictures: mask_from_alpha(_get_path(pictures[0])),
     "invert_mask": lambda _, pictures: invert_mask(_get_path(pictures[0])),
-    "side_by_side": _compare,
-    "contact_sheet": lambda _, pictures: contact_sheet([(image.id, _get_path(image)) for image in pictures]),
+    "side_by_side": lambda _, pictures: side_by_side(*_label(pictures)),
+    "contact_sheet": lambda _, pictures: contact_sheet(_label(pictures)),
 }
