@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
+import os
+import sys
+
 import click
 
 from drawthings_mcp.cli.options import with_settings
@@ -17,3 +21,7 @@ def serve(settings: Settings) -> None:
     from drawthings_mcp.server.stdio import serve_stdio
 
     anyio.run(serve_stdio, settings)
+    # All is saved and closed. Some clients kill a process that takes longer than the interpreter needs to end itself.
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    os._exit(0)

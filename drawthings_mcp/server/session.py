@@ -21,6 +21,10 @@ from drawthings_mcp.studio.studio import Studio
 if TYPE_CHECKING:
     from drawthings_mcp.params import PreviewMode
 
+_TIMED_OUT = ("timed out", "timeout", "time out")
+_ABOUT = 2.0
+"""Seconds around a client's known patience in which a cancellation is its own limit, whatever it says."""
+
 _TOTAL = 100.0
 _CREEP = 0.02
 """Part of the way to the next percent that a message without progress moves the bar: the protocol wants every
@@ -48,6 +52,8 @@ class Session:
         Shows pictures.
     vision_code
         What the last test picture showed; empty when it was answered.
+    cancelled
+        Why requests were cancelled, by their ids.
     """
 
     def __init__(self, studio: Studio, tasks: TaskGroup) -> None:
@@ -56,6 +62,21 @@ class Session:
         self.jobs: Jobs[Render] = Jobs(tasks)
         self.viewer = Viewer(studio)
         self.vision_code = ""
+        self.cancelled: dict[str, str] = {}
+
+    def has_timed_out(self, ctx: Context[Session, Any], client: ChatClient, seconds: float) -> bool:
+        """Whether a cancelled call was not cancelled by a person: its client says that it waited too long, or did.
+
+        Parameters
+        ----------
+        seconds
+            Since the call came.
+        """
+        from drawthings_mcp.attachments.policy import find_policy
+
+        reason = self.cancelled.pop(ctx.request_id, "").lower()
+        patience = find_policy(client.name, client.version).timeout
+        return any(word in reason for word in _TIMED_OUT) or abs(seconds - patience) <= _ABOUT
 
 
 def get_session(ctx: Context[Session, Any]) -> Session:

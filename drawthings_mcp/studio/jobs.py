@@ -117,8 +117,9 @@ class Jobs(Generic[ResultT]):
         return job
 
     def get(self, job_id: str) -> Job[ResultT]:
-        """The job with an id, in upper or lower case."""
-        job = self._jobs.get(job_id.strip().lower())
+        """The job with an id, in upper or lower case; the newest one for the empty text."""
+        job_id = job_id.strip().lower() or next(reversed(self._jobs), "")
+        job = self._jobs.get(job_id)
         if job is None:
             running = [known.id for known in self._jobs.values() if not known.is_done]
             there = f"Running: {', '.join(running)}." if running else "None is running."

@@ -19,6 +19,7 @@ import pytest
 from drawthings_mcp.attachments.encoding import count_result
 from drawthings_mcp.attachments.preview import Preview
 
+TOKEN = {"progressToken": "p"}
 END_WITHIN = 2.0
 """Seconds that a process may take to end."""
 
@@ -59,7 +60,7 @@ class Process:
 
     def start_rendering(self, steps: int) -> None:
         arguments = {"prompt": "a fox", "width": 128, "height": 128, "steps": steps}
-        params = {"name": "generate_image", "arguments": arguments, "_meta": {"progressToken": "p"}}
+        params = {"name": "generate_image", "arguments": arguments, "_meta": TOKEN}
         self.send(id=2, method="tools/call", params=params)
 
     def close(self) -> None:
@@ -125,15 +126,95 @@ def test_the_characters_of_a_result_are_counted_as_they_are_on_the_wire(server: 
     assert len(previews) == 3
 
 
-@pytest.mark.parametrize("line", [b"{not json", b"[]", b'"text"', b"\xff\xfe", b"[" * 100_000])
-def test_a_line_that_is_no_message_is_answered_and_the_next_one_served(server: Process, line: bytes) -> None:
+@pytest.mark.parametrize(
+    ("line", "request_id", "code"),
+    [
+        (b"{not json", None, -32700),
+        (b"\xff\xfe", None, -32700),
+        (b"[]", None, -32600),
+        (b'"text"', None, -32600),
+        (b'{"jsonrpc":"2.0","id":null,"method":"ping"}', None, -32600),
+        (b'{"jsonrpc":"2.0","id":[1],"method":"ping"}', None, -32600),
+        (b'{"jsonrpc":"1.0","id":7,"method":"ping"}', 7, -32600),
+        (b'{"id":"a","method":"ping"}', "a", -32600),
+        (b'{"jsonrpc":"2.0","id":7,"method":8}', 7, -32600),
+        (b'{"jsonrpc":"2.0","id":7,"method":"tools/call","params":[1]}', 7, -32602),
+        (b'{"jsonrpc":"2.0","id":7,"method":"tools/call","params":"x"}', 7, -32602),
+        (b'{"jsonrpc":"2.0","id":7,"method":"tools/call","params":3}', 7, -32602),
+        (b'{"jsonrpc":"2.0","id":"\\"7","method":"ping","params":' + b'{"id":' * 200 + b"1" + b"}" * 201, '"7', -32602),
+        (b'{"params":' + b"[" * 100_000 + b"]" * 100_000 + b',"id":7,"method":"ping","jsonrpc":"2.0"}', 7, -32602),
+        (b"[" * 100_000, None, -32602),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_a_line_that_is_no_message_is_answered_and_the_next_one_served(
+    server: Process, line: bytes, request_id: str | int | None, code: int
+) -> None:
     assert server.process.stdin is not None
     server.process.stdin.write(line + b"\n")
     server.send(id=5, method="tools/list")
     refusal, answer = server.read(), server.read()
-    assert (refusal["id"], refusal["error"]["code"]) == (None, -32700)
+    assert (refusal["id"], refusal["error"]["code"]) == (request_id, code)
     assert answer["id"] == 5
     assert answer["result"]["tools"]
+
+
+def test_a_client_that_discovers_and_then_initializes_is_served(server_environment: dict[str, str]) -> None:
+    process = Process(server_environment)
+    prefix = "io.modelcontextprotocol/"
+    about = {"protocolVersion": "2026-07-28", "clientInfo": {"name": "test", "version": "1"}, "clientCapabilities": {}}
+    envelope = {prefix + name: value for name, value in about.items()}
+    try:
+        for number in (10, 11):
+            process.send(id=number, method="server/discover", params={"_meta": envelope})
+            assert "capabilities" in process.read()["result"]
+        process.initialize()
+        process.send(id=2, method="tools/list")
+        assert process.read()["result"]["tools"]
+    finally:
+        process.close()
+
+
+def test_a_client_that_discovers_and_goes_on_without_a_handshake_is_served(server_environment: dict[str, str]) -> None:
+    process = Process(server_environment)
+    prefix = "io.modelcontextprotocol/"
+    about = {"protocolVersion": "2026-07-28", "clientInfo": {"name": "test", "version": "1"}, "clientCapabilities": {}}
+    envelope = {prefix + name: value for name, value in about.items()}
+    try:
+        process.send(id=1, method="server/discover", params={"_meta": envelope})
+        process.read()
+        process.send(id=2, method="tools/list", params={"_meta": envelope})
+        assert process.read()["result"]["tools"]
+    finally:
+        process.close()
+
+
+def test_further_signals_do_not_disturb_the_end(server: Process, server_environment: dict[str, str]) -> None:
+    arguments = {"prompt": "a fox", "width": 128, "height": 128, "steps": 2, "variants": 4}
+    server.send(id=2, method="tools/call", params={"name": "generate_image", "arguments": arguments, "_meta": TOKEN})
+    while "Received" not in server.read().get("params", {}).get("message", ""):
+        pass
+    for number in [signal.SIGINT, signal.SIGTERM, signal.SIGINT, signal.SIGTERM]:
+        with contextlib.suppress(ProcessLookupError):
+            server.process.send_signal(number)
+    assert server.process.wait(END_WITHIN) == 0
+    saved = list(Path(server_environment["DRAWTHINGS_OUTPUT_DIR"]).rglob("*.png"))
+    assert saved, "the picture that had arrived was not saved"
+    assert not list(Path(server_environment["DRAWTHINGS_OUTPUT_DIR"]).rglob("*.part"))
+
+
+@pytest.mark.parametrize(("reason", "goes_on"), [("Request timed out", True), ("the user pressed stop", False)])
+def test_a_cancellation_because_time_is_up_leaves_the_render_as_a_job(
+    server: Process, reason: str, goes_on: bool
+) -> None:
+    server.start_rendering(steps=40)
+    wait_for_step(server, 2)
+    server.send(method="notifications/cancelled", params={"requestId": 2, "reason": reason})
+    server.send(id=3, method="tools/call", params={"name": "get_job", "arguments": {}})
+    while (answer := server.read()).get("id") != 3:
+        pass
+    assert answer["result"].get("isError", False) is not goes_on
+    assert ("v1: " in answer["result"]["content"][0]["text"]) is goes_on
 
 
 def test_half_of_an_emoji_in_an_argument_is_answered(server: Process) -> None:

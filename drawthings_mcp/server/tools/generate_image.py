@@ -67,10 +67,12 @@ async def _generate(ctx: Context[Session, None], params: GenerateParams) -> Call
     async def render(report: Report) -> Render:
         return Render(await session.studio.generate(params, report), params.preview)
 
+    started = anyio.current_time()
     job = session.jobs.start(render)
     try:
         return await answer_render(session.viewer, client, job, ProgressNotifier(ctx), session.studio.settings.max_wait)
     except anyio.get_cancelled_exc_class():
-        # Who cancels the call does not want the picture.
-        await job.cancel()
+        # Who cancels the call does not want the picture; whose time is up asks for it later.
+        if not session.has_timed_out(ctx, client, anyio.current_time() - started):
+            await job.cancel()
         raise

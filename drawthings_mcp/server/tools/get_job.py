@@ -19,7 +19,7 @@ _DESCRIPTION = (
 
 async def get_job(
     ctx: Context[Session, None],
-    job: Annotated[str, Field(description="The job's id, e.g. j1.")],
+    job: Annotated[str, Field(description="The job's id, e.g. j1; left out: your newest.")] = "",
     wait: Annotated[int, Field(ge=0, le=45, description="Seconds to wait at most.")] = 45,
 ) -> CallToolResult:
     session = get_session(ctx)
