@@ -31,8 +31,8 @@ _NARROWEST = 60
 """Columns below which lines are left to the terminal to break."""
 
 _NOTE = (
-    "A chat client starts the server with the options and variables of its own configuration file. "
-    "To test those, give the same here."
+    "A chat client starts the server with the options and variables of its own configuration file. To test those, "
+    "give the same here."
 )
 
 

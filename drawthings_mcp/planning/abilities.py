@@ -13,8 +13,7 @@ from drawthings_mcp.planning.known import load_known
 from drawthings_mcp.presets.mode_table import CUSTOM, list_families
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+    from drawthings_mcp.tensors.pixels import Pixels
 
 REFERENCE_MODIFIERS = frozenset({"kontext", "kontext_kv", "qwenimage_edit_plus", "qwenimage_edit_2511"})
 REFERENCE_VERSIONS = frozenset({"flux1", "qwen_image", "flux2", "flux2_9b", "flux2_4b"})
@@ -34,6 +33,8 @@ LAYERED = "qwenimage_layered"
 _CONDITION_MODIFIERS = frozenset({"editing", "inpainting", "double", "depth", "canny", "kontext", LAYERED})
 """Modifiers under which the canvas is a condition, whatever the strength."""
 
+_OPAQUE = 255
+
 MODEL_HINTS: Mapping[str, str] = {"depth": "depth", "canny": "custom"}
 """Hint that a model with this modifier reads without any control (protocol §5.2)."""
 
@@ -50,12 +51,7 @@ def needs_references(version: str, modifier: str) -> bool:
 
 def reads_canvas(version: str, modifier: str) -> bool:
     """Whether the canvas counts at strength 1 without a mask and without controls (protocol §5.4, §5.5)."""
-    return (
-        version in STARTING_VERSIONS or modifier in _CONDITION_MODIFIERS or reads_references(version, modifier)
-    )  # fmt: skip
-
-
-_OPAQUE = 255
+    return version in STARTING_VERSIONS or modifier in _CONDITION_MODIFIERS or reads_references(version, modifier)
 
 
 def list_modes(model: Model) -> frozenset[GenerationMode]:
@@ -74,18 +70,7 @@ def list_modes(model: Model) -> frozenset[GenerationMode]:
 
 
 def check_mode(model: Model, mode: str, preset: str = "") -> None:
-    """Refuses a mode that a model does not serve.
-
-    Parameters
-    ----------
-    preset
-        Name of the preset that names the model; empty when the call does, or nobody.
-
-    Raises
-    ------
-    InvalidInputError
-        Says what the model does.
-    """
+    """Refuses a mode that a model does not serve; ``preset`` is the one that names the model, empty when none does."""
     if mode not in list_modes(model):
         done = f"{model.file} does not do {mode} (it does: {describe_abilities(model)})."
         if preset:
@@ -100,30 +85,13 @@ def check_mode(model: Model, mode: str, preset: str = "") -> None:
 
 
 def check_picture(mode: str, *, has_picture: bool) -> None:
-    """Refuses a mode that lacks its picture.
-
-    Raises
-    ------
-    InvalidInputError
-        Says how to give one.
-    """
+    """Refuses a mode that lacks its picture."""
     if mode != "text2image" and not has_picture:
         raise InvalidInputError(Text("{mode} needs a picture: give {canvas}.", mode=mode))
 
 
 def check_text_only(mode: str, *, has_picture: bool, has_controls: bool) -> None:
-    """Refuses pictures where nothing would look at them.
-
-    Parameters
-    ----------
-    has_controls
-        Whether there are controls, which may look at them.
-
-    Raises
-    ------
-    InvalidInputError
-        Says which modes do.
-    """
+    """Refuses pictures where nothing would look at them; controls may."""
     if mode == "text2image" and has_picture and not has_controls:
         raise InvalidInputError(
             Text(
@@ -133,50 +101,25 @@ def check_text_only(mode: str, *, has_picture: bool, has_controls: bool) -> None
         )
 
 
-def check_mask(mode: str, canvas: NDArray[np.uint8] | None, *, has_mask: bool) -> None:
-    """Refuses to repaint when nothing says what: neither a mask nor clear parts of the canvas.
-
-    Parameters
-    ----------
-    canvas
-        ``(H, W, 3 or 4)`` uint8.
-
-    Raises
-    ------
-    InvalidInputError
-        Says how to mark it.
-    """
+def check_mask(mode: str, canvas: Pixels | None, *, has_mask: bool) -> None:
+    """Refuses to repaint when nothing says what: neither a mask nor clear parts of the canvas, ``(H, W, 3 or 4)``."""
     is_clear_somewhere = canvas is not None and canvas.shape[2] == 4 and bool((canvas[..., 3] < _OPAQUE).any())
     if mode == "inpaint" and not has_mask and not is_clear_somewhere:
         raise InvalidInputError(
             Text(
                 "inpaint needs a {mask}: a picture of the canvas's size, white where it is to be repainted. To change "
-                "the "
-                "picture without one use mode edit."
+                "the picture without one use mode edit."
             )
         )
 
 
 def check_references(model: Model, count: int, *, has_controls: bool) -> None:
-    """Refuses moodboard pictures that nothing would look at.
-
-    Parameters
-    ----------
-    count
-        Pictures on the moodboard.
-    has_controls
-        Whether there are controls, which may look at them too.
-
-    Raises
-    ------
-    InvalidInputError
-        Says which families look at several pictures.
-    """
+    """Refuses moodboard pictures that nothing would look at; controls may."""
     if count and not has_controls and not reads_references(model.version, model.modifier):
         families = [name for name in list_families("edit") if name not in {"auto", CUSTOM}]
         raise InvalidInputError(
             f"{model.file} looks at the canvas only. For several pictures use model {' or '.join(families)}, in mode "
-            f"edit.",
+            "edit.",
             parameter="moodboard",
         )
 

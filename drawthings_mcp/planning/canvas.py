@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,81 +13,51 @@ from drawthings_mcp.tensors.mask import KEEP, REPAINT, mask_classes
 from drawthings_mcp.tensors.pixels import ImageLike, Pixels, ensure_pixels
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class FittedCanvas:
-    """What the pictures of a call come to.
-
-    Attributes
-    ----------
-    pixels
-        ``(H, W, 3)`` uint8, or None.
-    classes
-        ``(H, W)`` uint8 mask classes (protocol §4.2), or None.
-    warnings
-        Plain sentences about what was made of the pictures.
-    """
-
-    pixels: Pixels | None = None
-    classes: Pixels | None = None
-    warnings: tuple[str, ...] = ()
-
-
 def read_canvas(
-    canvas: ImageLike | None,
-    mask: ImageLike | None,
-    size: tuple[int, int],
-    fit: Fit,
-    *,
-    paints_clear_parts: bool,
-) -> FittedCanvas:
+    canvas: ImageLike | None, mask: ImageLike | None, size: tuple[int, int], fit: Fit, *, paints_clear_parts: bool
+) -> tuple[Pixels | None, Pixels | None, tuple[str, ...]]:
     """Reads and fits the canvas and its mask.
 
     Parameters
     ----------
     mask
-        White is repainted, black is kept. Of the size of the canvas: both are fitted alike. Otherwise of exactly
-        the size of the canvas. Needs an canvas.
+        White is repainted, black is kept. Either of the size of the given canvas, and fitted like it, or of ``size``.
     size
-        Width and height of the canvas.
+        Width and height of the configuration.
     fit
-        How a picture of other proportions is brought there. What ``pad`` adds is grey and kept, but painted beside a
+        How a picture of other proportions is brought there. What ``pad`` adds is grey and kept, but painted next to a
         picture that is clear in places.
     paints_clear_parts
         Whether clear parts of the canvas are to be painted (protocol §4.3); they are grey otherwise.
 
+    Returns
+    -------
+    tuple
+        Canvas ``(H, W, 3)`` uint8, mask classes ``(H, W)`` uint8 (protocol §4.2), and warnings about the pictures.
+
     Raises
     ------
     InvalidImageError
-        One of them is no picture, the canvas is clear all over, or the mask has another size, no white or nothing
-        to mask.
+        One of them is no picture, the canvas is clear all over, or the mask has another size, no white or nothing to
+        mask.
     """
     if canvas is None:
         if mask is not None:
             raise InvalidImageError(
                 Text("masks a canvas, of which there is none. Give {canvas} as well."), parameter="mask"
             )
-        return FittedCanvas()
+        return None, None, ()
     original = ensure_pixels(canvas)
     pixels, alpha = _flatten(fit_pixels(original, size, fit))
     marked = None if mask is None else _read_mask(mask, original.shape[:2], size, fit)
     if alpha is None:
-        return FittedCanvas(pixels, marked)
+        return pixels, marked, ()
     if not paints_clear_parts:
-        return FittedCanvas(
-            pixels, marked, (Text("Parts of {canvas} are clear; they become grey. Fill them beforehand."),)
-        )
+        return pixels, marked, (Text("Parts of {canvas} are clear; they become grey. Fill them beforehand."),)
     if marked is not None:
-        return FittedCanvas(pixels, _merge(marked, alpha))
-    return FittedCanvas(
-        pixels,
-        alpha,
-        (
-            Text(
-                "Parts of {canvas} are clear: they are painted, all else is kept. Fill them to change the whole "
-                "picture."
-            ),
-        ),
-    )
+        return pixels, _merge(marked, alpha), ()
+    warning = "Parts of {canvas} are clear: they are painted, all else is kept. Fill them to change the whole picture."
+    return pixels, alpha, (Text(warning),)
 
 
 def _flatten(pixels: Pixels) -> tuple[Pixels, Pixels | None]:
@@ -112,8 +80,7 @@ def _read_mask(mask: ImageLike, original: tuple[int, ...], size: tuple[int, int]
         raise InvalidImageError(
             Text(
                 "is {given}; it must have the size of {canvas}, {original}, or the size that is rendered, {rendered}. "
-                "Make "
-                "it again from that picture, or resize it.",
+                "Make it again from that picture, or resize it.",
                 given=f"{width}x{height}",
                 original=f"{original[1]}x{original[0]}",
                 rendered=f"{size[0]}x{size[1]}",
@@ -133,8 +100,7 @@ def _fit_mask(is_white: NDArray[np.bool_], size: tuple[int, int], fit: Fit) -> P
     except InvalidImageError as exc:
         raise InvalidImageError(
             f"nothing white is left of it once the picture is fitted by {fit!r}. Choose another fit, or the "
-            f"proportions "
-            "of the picture for width and height.",
+            "proportions of the picture for width and height.",
             parameter="mask",
         ) from exc
 

@@ -1,6 +1,6 @@
 """A prompt, a configuration and pictures → the requests of all passes, ready to be sent.
 
-What a server would not survive or would silently do otherwise is refused or noted. Blocks, since pictures are read.
+What a server would not survive or would silently do in another way is refused or noted.
 """
 
 from __future__ import annotations
@@ -8,9 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from drawthings_mcp.catalog import Model, ServerInventory
 from drawthings_mcp.generation import (
@@ -26,16 +23,16 @@ from drawthings_mcp.generation.app_json import shorten_float32
 from drawthings_mcp.generation.configuration import list_app_keys
 from drawthings_mcp.limits import Fit
 from drawthings_mcp.planning.canvas import read_canvas
-from drawthings_mcp.planning.context import Context, look_up
+from drawthings_mcp.planning.context import look_up
 from drawthings_mcp.planning.guard import check_content, check_files
 from drawthings_mcp.planning.hints import HintImages, list_references, read_hints
-from drawthings_mcp.planning.overrides import build_override
+from drawthings_mcp.planning.known import build_override
 from drawthings_mcp.planning.sizes import Size
 from drawthings_mcp.presets.layers import DEFAULT
 from drawthings_mcp.presets.preset import find_family
 from drawthings_mcp.tensors.fitting import fit_pixels, flatten_transparent
 from drawthings_mcp.tensors.layout import pixels_to_tensor
-from drawthings_mcp.tensors.pixels import ImageLike, ensure_pixels
+from drawthings_mcp.tensors.pixels import ImageLike, Pixels, ensure_pixels
 
 DRAWN = "drawn for each picture"
 """Origin of a seed that nobody gave."""
@@ -112,7 +109,7 @@ def compose(
     hints: HintImages | None = None,
     fit: Fit = "crop",
 ) -> Plan:
-    """The requests of all passes.
+    """The requests of all passes. Blocks, since pictures are read.
 
     Parameters
     ----------
@@ -121,10 +118,9 @@ def compose(
     inventory
         What the server has; without it names cannot be checked.
     canvas
-        Upright and fitted to the size of the configuration. Its clear parts are painted, unless a mask says otherwise.
+        Its clear parts are painted, unless a mask says otherwise.
     mask
-        White is repainted, black is kept. Of the size of the canvas's picture, and then fitted along with it, or of
-        exactly the size of the configuration.
+        White is repainted, black is kept. Of the size of the canvas, and fitted like it, or of the configuration.
     moodboard
         Further pictures, in order, for models that edit and for controls that look at pictures.
     hints
@@ -136,31 +132,24 @@ def compose(
     ------
     UnansweredError
         The server has to be asked about files first.
-    UnknownNameError
-        A file that the configuration names is not on the server; has the nearest three.
-    InvalidImageError
-        A picture cannot be used.
     InvalidInputError
-        As ``guard.check_request``.
+        As ``guard.check_request``, or a picture cannot be used.
     """
     inventory = inventory or ServerInventory()
     override = build_override(config, inventory)
     context = look_up(GenerationRequest(prompt, config, negative_prompt, override=override), inventory)
     file_notes = check_files(context)  # no picture changes these, so none is read before
     size = (config.width, config.height)
-    fitted = read_canvas(canvas, mask, size, fit, paints_clear_parts=_paints_clear_parts(context))
-    context = context.with_request(canvas=fitted.pixels, mask=fitted.classes)
+    # What masks do to videos is not known, and transparent decoders leave clear parts alone (protocol §4.2, §4.4).
+    paints_clear_parts = not (context.makes_video or context.has_alpha_decoder)
+    pixels, classes, warnings = read_canvas(canvas, mask, size, fit, paints_clear_parts=paints_clear_parts)
+    context = context.with_request(canvas=pixels, mask=classes)
     references = read_references((*moodboard, *list_references(hints)), size)
     maps, map_notes = read_hints(hints, context, fit)
     context = context.with_request(hints=(*references, *maps))
-    notes = (*fitted.warnings, *map_notes, *file_notes, *check_content(context))
+    notes = (*warnings, *map_notes, *file_notes, *check_content(context))
     requests = tuple(replace(context.request, configuration=one) for one in list_passes(config))
     return Plan(requests, notes, context.model or Model(config.model, config.model), Size(*size))
-
-
-def _paints_clear_parts(context: Context) -> bool:
-    """What masks do to videos is not known, and transparent decoders leave clear parts alone (protocol §4.2, §4.4)."""
-    return not (context.makes_video or context.has_alpha_decoder)
 
 
 def list_passes(configuration: ImageGenerationConfig) -> list[ImageGenerationConfig]:
@@ -176,26 +165,16 @@ def list_passes(configuration: ImageGenerationConfig) -> list[ImageGenerationCon
 
 
 def read_references(moodboard: Sequence[ImageLike], size: tuple[int, int]) -> tuple[Hint, ...]:
-    """The hint with all moodboard pictures in order; none without pictures.
+    """The hint with all moodboard pictures in order; none without pictures. ``size`` is that of the canvas.
 
     A server scales them to what the model wants and keeps their proportions, so they are left as they are, but for
     those with more pixels than the canvas: a server would throw away what is beyond. Clear parts become grey.
-
-    Parameters
-    ----------
-    size
-        Width and height of the canvas.
-
-    Raises
-    ------
-    InvalidImageError
-        One of them is no picture.
     """
     tensors = tuple(HintTensor(pixels_to_tensor(_read_reference(image, size))) for image in moodboard)
     return (Hint(HintType.Shuffle, tensors),) if tensors else ()
 
 
-def _read_reference(image: ImageLike, size: tuple[int, int]) -> NDArray[np.uint8]:
+def _read_reference(image: ImageLike, size: tuple[int, int]) -> Pixels:
     pixels = ensure_pixels(image)
     height, width = pixels.shape[:2]
     scale = (size[0] * size[1] / (width * height)) ** 0.5

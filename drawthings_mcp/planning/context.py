@@ -1,8 +1,8 @@
-"""A request together with everything that is known of the files it names: what rules look at."""
+"""A request together with everything that is known of the files it names: what rules judge."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
@@ -16,8 +16,7 @@ from drawthings_mcp.generation import (
     LoRAConfig,
 )
 from drawthings_mcp.planning.abilities import CASCADE, LAYERED, MODEL_HINTS, STARTING_VERSIONS, reads_references
-from drawthings_mcp.planning.known import KnownFiles, VersionFacts, load_known
-from drawthings_mcp.planning.overrides import REQUIRED_KEYS, is_whole
+from drawthings_mcp.planning.known import KnownFiles, VersionFacts, is_whole, load_known
 from drawthings_mcp.wire.catalog import parse_control, parse_lora, parse_model
 
 SettingT = TypeVar("SettingT")
@@ -58,23 +57,6 @@ REFERENCE_TYPES = frozenset(
 
 _COLOUR_TYPE = "t2iadapter"
 """The only type of control that reads colours."""
-
-
-def find_kind(control: Control, configuration: ControlNetConfig) -> str:
-    """What a control reads: its own modifier, and only without one what the configuration says (protocol §2.3)."""
-    if control.type in REFERENCE_TYPES:
-        return "shuffle"
-    if control.modifier not in {"", "none"}:
-        return control.modifier
-    override = configuration.input_override
-    return "custom" if override is ControlInputType.Unspecified else override.name.lower()
-
-
-def list_sources(control: Control, kind: str) -> tuple[Source, ...]:
-    """What a control of a kind looks at, in order."""
-    if kind == "color" and control.type != _COLOUR_TYPE:
-        return ()
-    return SOURCES.get(kind, ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,16 +130,6 @@ class Context:
         return self.modifier == LAYERED or "transparent" in versions
 
     @property
-    def knows_all_of_model(self) -> bool:
-        """Whether all that a server knows of the model is known here."""
-        return self.model is not None and is_whole("models", self.model.specification)
-
-    @property
-    def overridden_files(self) -> frozenset[str]:
-        """Files for which the request carries a specification that a server can use."""
-        return frozenset(_list_overriding(self.request.override, *REQUIRED_KEYS))
-
-    @property
     def starts_from_canvas(self) -> bool:
         """Whether the run begins with the canvas rather than with noise (protocol §6.2)."""
         return self.request.canvas is not None and (
@@ -176,7 +148,11 @@ class Context:
     @property
     def active_controls(self) -> list[NamedFile[ControlNetConfig, Control]]:
         """Controls that a server does not skip, as far as is known (protocol §2.3)."""
-        return [chosen for chosen in self.controls if chosen.setting.weight > 0 and self._fits(chosen.entry)]
+        return [
+            chosen
+            for chosen in self.controls
+            if chosen.setting.weight > 0 and (chosen.entry is None or self.version in {"", chosen.entry.version})
+        ]
 
     @property
     def has_unknown_control(self) -> bool:
@@ -201,12 +177,22 @@ class Context:
         return catalog.compatible_controls(self.model) if catalog and self.model else ()
 
     def find_kind(self, chosen: NamedFile[ControlNetConfig, Control]) -> str:
-        """What a control reads; empty when nothing is known of it."""
-        return find_kind(chosen.entry, chosen.setting) if chosen.entry else ""
+        """What a control reads: its own modifier, or else what the configuration says (protocol §2.3)."""
+        if chosen.entry is None:
+            return ""
+        if chosen.entry.type in REFERENCE_TYPES:
+            return "shuffle"
+        if chosen.entry.modifier not in {"", "none"}:
+            return chosen.entry.modifier
+        override = chosen.setting.input_override
+        return "custom" if override is ControlInputType.Unspecified else override.name.lower()
 
     def list_sources(self, chosen: NamedFile[ControlNetConfig, Control]) -> tuple[Source, ...]:
         """What a control looks at, in order."""
-        return list_sources(chosen.entry, self.find_kind(chosen)) if chosen.entry else ()
+        kind = self.find_kind(chosen)
+        if chosen.entry is None or (kind == "color" and chosen.entry.type != _COLOUR_TYPE):
+            return ()
+        return SOURCES.get(kind, ())
 
     def find_source(self, chosen: NamedFile[ControlNetConfig, Control]) -> Source | None:
         """What a control will take its input from; None when there is nothing for it."""
@@ -216,56 +202,35 @@ class Context:
     def sources_in_use(self) -> frozenset[Source]:
         """The sources that some control or the model itself takes its input from."""
         used = {self.find_source(chosen) for chosen in self.active_controls}
-        used |= {HintType.Shuffle} if self.reads_references else set()
-        used |= {HintType(MODEL_HINTS[self.modifier])} if self._model_reads_hint() else set()
-        return frozenset(source for source in used if source in self.sources)
-
-    def _model_reads_hint(self) -> bool:
+        if self.reads_references:
+            used.add(HintType.Shuffle)
         # A canny model looks at the canvas first, a depth model at its hint (protocol §5.5).
-        return self.modifier == "depth" or (self.modifier == "canny" and IMAGE not in self.sources)
-
-    def _fits(self, entry: CatalogEntry | None) -> bool:
-        return entry is None or not self.version or entry.version == self.version
+        if self.modifier == "depth" or (self.modifier == "canny" and IMAGE not in self.sources):
+            used.add(HintType(MODEL_HINTS[self.modifier]))
+        return frozenset(source for source in used if source in self.sources)
 
 
 def look_up(request: GenerationRequest, inventory: ServerInventory) -> Context:
     """Looks up every file that a request names: in its override, then in the catalog, then among the known files."""
-    known = load_known()
-    configuration = request.configuration
-    models = _LookUp(request, "models", parse_model, inventory.models, known.models)
-    loras = _LookUp(request, "loras", parse_lora, inventory.loras, known.loras)
-    controls = _LookUp(request, "controlNets", parse_control, inventory.controls, known.controls)
+    known, configuration = load_known(), request.configuration
+    models = {**known.models, **_index(inventory.models), **_parse(request, "models", parse_model)}
+    loras = {**known.loras, **_index(inventory.loras), **_parse(request, "loras", parse_lora)}
+    controls = {**known.controls, **_index(inventory.controls), **_parse(request, "controlNets", parse_control)}
     return Context(
         request=request,
         inventory=inventory,
         known=known,
-        model=models.find(configuration.model),
-        refiner=models.find(configuration.refiner_model),
-        loras=tuple(NamedFile(lora, loras.find(lora.file)) for lora in configuration.loras),
-        controls=tuple(NamedFile(control, controls.find(control.file)) for control in configuration.controls),
+        model=models.get(configuration.model),
+        refiner=models.get(configuration.refiner_model),
+        loras=tuple(NamedFile(lora, loras.get(lora.file)) for lora in configuration.loras),
+        controls=tuple(NamedFile(control, controls.get(control.file)) for control in configuration.controls),
     )
 
 
-class _LookUp(Generic[FoundT]):
-    """All that is known of one kind of file."""
-
-    def __init__(
-        self,
-        request: GenerationRequest,
-        kind: str,
-        parse: Callable[[Mapping[str, Any]], FoundT],
-        listed: Sequence[FoundT],
-        known: Mapping[str, FoundT],
-    ) -> None:
-        self._overriding = {file: parse(spec) for file, spec in _list_overriding(request.override, kind).items()}
-        self._listed = {entry.file: entry for entry in listed}
-        self._known = known
-
-    def find(self, file: str) -> FoundT | None:
-        return self._overriding.get(file) or self._listed.get(file) or self._known.get(file)
+def _index(entries: Iterable[FoundT]) -> dict[str, FoundT]:
+    return {entry.file: entry for entry in entries}
 
 
-def _list_overriding(override: Mapping[str, list[dict[str, Any]]], *kinds: str) -> dict[str, dict[str, Any]]:
+def _parse(request: GenerationRequest, kind: str, parse: Callable[[Mapping[str, Any]], FoundT]) -> dict[str, FoundT]:
     # Of two entries for one file the first counts (protocol §6.3).
-    entries = [(kind, spec) for kind in kinds for spec in reversed(override.get(kind, ()))]
-    return {spec["file"]: spec for kind, spec in entries if is_whole(kind, spec)}
+    return _index(parse(spec) for spec in reversed(request.override.get(kind, ())) if is_whole(kind, spec))

@@ -1,4 +1,4 @@
-"""Is a request one that a server survives and answers as it was asked?"""
+"""Checks that a server survives a request and answers it as it was asked."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ RULES = (*FILE_RULES, *_CONTENT_RULES)
 
 
 def check_request(request: GenerationRequest, inventory: ServerInventory | None = None) -> tuple[str, ...]:
-    """What a server would silently do otherwise than the request asks for.
+    """What a server would silently do in another way than the request asks for, and how to change that.
 
     Parameters
     ----------
@@ -30,11 +30,6 @@ def check_request(request: GenerationRequest, inventory: ServerInventory | None 
         Of one pass; its seed may still have to be drawn.
     inventory
         What the server has. Without it names cannot be checked.
-
-    Returns
-    -------
-    tuple[str, ...]
-        Plain sentences: what will happen, and how to change it. Often none.
 
     Raises
     ------
@@ -60,10 +55,7 @@ def check_content(context: Context) -> tuple[str, ...]:
 
 
 def list_warnings(request: GenerationRequest, inventory: ServerInventory | None = None) -> tuple[str, ...]:
-    """What ``check_request`` would warn about, also for a request that it would refuse.
-
-    To compare two configurations: of which the warnings are new, which come with a preset.
-    """
+    """What ``check_request`` would warn about, also for a request that it would refuse."""
     return apply_rules((rule for rule in RULES if not rule.refuses), look_up(request, inventory or ServerInventory()))
 
 

@@ -1,7 +1,7 @@
-"""Ready maps for controls → hints in the form that a server reads (protocol §5.1 to §5.3).
+"""Ready maps for controls → hints of the polarity, range and size that a server reads (protocol §5.1 to §5.3).
 
-Owns the polarity, range and size of each kind of map. That some control looks at them is checked here by the kind that
-the caller names; what a control prefers to look at is a rule's concern.
+That some control looks at a map is checked here by the kind that the caller names; what a control prefers to look at is
+a rule's concern.
 """
 
 from __future__ import annotations
@@ -42,17 +42,17 @@ class _Form:
 
     Attributes
     ----------
-    hint
-        Under which type.
-    background
-        Level of what is not drawn, which fills clear parts and what padding adds.
     build
         Pixels ``(H, W, 3)`` → tensor.
+    background
+        Level of what is not drawn, which fills clear parts and what padding adds.
+    hint
+        Under which type. A server reads all but a few as ``custom``: under their own names nothing looks at them.
     """
 
-    hint: HintType
-    background: int
-    build: Callable[[Pixels], Tensor]
+    build: Callable[[Pixels], Tensor] = pixels_to_tensor
+    background: int = 128
+    hint: HintType = HintType.Custom
 
 
 def _measure_light(pixels: Pixels) -> NDArray[np.float32]:
@@ -77,29 +77,24 @@ def _build_lines(pixels: Pixels) -> Tensor:
     return np.repeat(light[..., np.newaxis], 3, axis=2)
 
 
-def _build_shares(pixels: Pixels) -> Tensor:
-    """Colours from 0 to 1."""
-    return pixels_to_tensor(pixels, ALPHA)
-
-
 _FORMS: Mapping[ControlInputType, _Form] = {
-    ControlInputType.Custom: _Form(HintType.Custom, _MIDDLE, pixels_to_tensor),
-    ControlInputType.Canny: _Form(HintType.Custom, 0, pixels_to_tensor),
-    ControlInputType.Mlsd: _Form(HintType.Custom, 0, pixels_to_tensor),
-    ControlInputType.Softedge: _Form(HintType.Custom, 0, pixels_to_tensor),
-    ControlInputType.Lineart: _Form(HintType.Custom, 255, pixels_to_tensor),
-    ControlInputType.Seg: _Form(HintType.Custom, 0, pixels_to_tensor),
-    ControlInputType.Normalbae: _Form(HintType.Custom, _MIDDLE, pixels_to_tensor),
-    ControlInputType.Tile: _Form(HintType.Custom, _MIDDLE, pixels_to_tensor),
-    ControlInputType.Blur: _Form(HintType.Custom, _MIDDLE, pixels_to_tensor),
-    ControlInputType.Gray: _Form(HintType.Custom, _MIDDLE, pixels_to_tensor),
-    ControlInputType.Lowquality: _Form(HintType.Custom, _MIDDLE, pixels_to_tensor),
-    ControlInputType.Depth: _Form(HintType.Depth, 0, _build_depth),
-    ControlInputType.Pose: _Form(HintType.Pose, 0, _build_shares),
-    ControlInputType.Scribble: _Form(HintType.Scribble, 0, _build_lines),
-    ControlInputType.Color: _Form(HintType.Color, _MIDDLE, pixels_to_tensor),
+    ControlInputType.Custom: _Form(),
+    ControlInputType.Canny: _Form(background=0),
+    ControlInputType.Mlsd: _Form(background=0),
+    ControlInputType.Softedge: _Form(background=0),
+    ControlInputType.Lineart: _Form(background=255),
+    ControlInputType.Seg: _Form(background=0),
+    ControlInputType.Normalbae: _Form(),
+    ControlInputType.Tile: _Form(),
+    ControlInputType.Blur: _Form(),
+    ControlInputType.Gray: _Form(),
+    ControlInputType.Lowquality: _Form(),
+    ControlInputType.Depth: _Form(_build_depth, 0, HintType.Depth),
+    ControlInputType.Pose: _Form(lambda pixels: pixels_to_tensor(pixels, ALPHA), 0, HintType.Pose),
+    ControlInputType.Scribble: _Form(_build_lines, 0, HintType.Scribble),
+    ControlInputType.Color: _Form(hint=HintType.Color),
 }
-"""The kinds of maps. A server reads all but a few as ``custom``: under their own names nothing would look at them."""
+"""The kinds of maps."""
 
 _IMAGE_KINDS = frozenset({ControlInputType.Inpaint, ControlInputType.Ip2p})
 """Kinds of controls that look at the canvas only."""
@@ -111,8 +106,7 @@ _DRAWN_WHITE = frozenset(
 
 def list_references(hints: HintImages | None) -> list[ImageLike]:
     """The pictures that are given as ``shuffle``, which is another name of the moodboard."""
-    given = _by_kind(hints or {})
-    return given.get(ControlInputType.Shuffle, [])
+    return _by_kind(hints or {}).get(ControlInputType.Shuffle, [])
 
 
 def read_hints(hints: HintImages | None, context: Context, fit: Fit) -> tuple[tuple[Hint, ...], tuple[str, ...]]:
@@ -127,14 +121,13 @@ def read_hints(hints: HintImages | None, context: Context, fit: Fit) -> tuple[tu
     context
         The request so far, with its canvas and mask.
     fit
-        As for the input image, so that maps of it stay in place.
+        As for the canvas, so that maps of it stay in place.
 
     Raises
     ------
-    InvalidImageError
-        A map is no picture, or a depth map says nothing.
     InvalidInputError
-        A kind is not known, has several maps or nothing that would look at it, or two maps would travel as one.
+        A kind is not known, has several maps or nothing that would look at it, two maps would travel as one, or one
+        is no picture or has one level only.
     """
     given = _by_kind(hints or {})
     given.pop(ControlInputType.Shuffle, None)
@@ -183,15 +176,12 @@ def _check_kind(kind: ControlInputType, images: Sequence[ImageLike], context: Co
         )
     if context.facts is None or context.has_unknown_reader or _is_read(kind, context):
         return
-    raise InvalidInputError(
-        Text(
-            "no control reads {name} maps{kinds}. {advice}",
-            name=name,
-            kinds=_list_kinds(context),
-            advice=_suggest(name, context),
-        ),
-        parameter="hints",
+    read = dict.fromkeys(
+        f"{chosen.setting.file} reads {context.find_kind(chosen)}" for chosen in context.active_controls
     )
+    kinds = f"; {', '.join(read)}" if read else ""
+    text = Text("no control reads {name} maps{kinds}. {advice}", name=name, kinds=kinds, advice=_suggest(name, context))
+    raise InvalidInputError(text, parameter="hints")
 
 
 def _is_read(kind: ControlInputType, context: Context) -> bool:
@@ -201,13 +191,6 @@ def _is_read(kind: ControlInputType, context: Context) -> bool:
     if kind is ControlInputType.Custom:
         return any(HintType.Custom in context.list_sources(chosen) for chosen in context.active_controls)
     return any(context.find_kind(chosen) == name for chosen in context.active_controls)
-
-
-def _list_kinds(context: Context) -> str:
-    kinds = dict.fromkeys(
-        f"{chosen.setting.file} reads {context.find_kind(chosen)}" for chosen in context.active_controls
-    )
-    return f"; {', '.join(kinds)}" if kinds else ""
 
 
 def _suggest(name: str, context: Context) -> str:
@@ -226,8 +209,7 @@ def _check_custom(maps: Mapping[ControlInputType, ImageLike]) -> None:
     if len(custom) > 1:
         raise InvalidInputError(
             f"{' and '.join(custom)} travel as one map, of which a server reads a single one for all controls. Keep "
-            f"one "
-            "of them.",
+            "one of them.",
             parameter="hints",
         )
 

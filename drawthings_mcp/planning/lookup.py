@@ -1,7 +1,4 @@
-"""What a server has, by the names that callers use: models, recipes, LoRAs, controls.
-
-Works with and without browsing: what the server does not list is described from the facts about known files.
-"""
+"""What a server has, by the names that callers use: models, recipes, LoRAs, controls; also without browsing."""
 
 from __future__ import annotations
 
@@ -30,17 +27,12 @@ _DEFAULT_NATIVE_SIDE = 1024
 _SUGGESTED = 3
 
 _UNION = "controlnetunion"
-"""Type of controls that read several kinds of maps and are told which (protocol §5.3)."""
+"""Type of controls that read several kinds of maps, which an override chooses (protocol §5.3)."""
+_MAP_KINDS = {member.name.lower(): member for member in ControlInputType if member is not ControlInputType.Unspecified}
 
 
 def get_model(inventory: ServerInventory, name: str) -> Model:
-    """The model of a file or display name.
-
-    Raises
-    ------
-    UnknownNameError
-        The server has none; names the nearest three.
-    """
+    """The model of a file or display name."""
     if inventory.catalog is not None and inventory.models:
         return inventory.catalog.get_model(name)
     file = _complete(name)
@@ -66,13 +58,6 @@ def find_model_recipe(
     ----------
     within
         LoRAs that will be applied in place of a recipe's, which may hence have no others; None when there are none.
-
-    Raises
-    ------
-    InvalidInputError
-        It has none of them; says what to download.
-    UnknownNameError
-        The family does not serve the mode.
     """
     models, loras = _list_candidates(inventory, family, mode)
     chosen = choose_recipe(models, loras if within is None else loras & within, family, mode)
@@ -81,8 +66,7 @@ def find_model_recipe(
         raise InvalidInputError(
             Text(
                 "The server has no model{of_family} that is known to work well for {wanted_mode}. {download:C} "
-                "(Settings → "
-                "Model → Manage), or {list} and name an installed model.",
+                "(Settings → Model → Manage), or {list} and name an installed model.",
                 of_family="" if family == "auto" else f" of {family}",
                 wanted_mode=mode,
                 download=Step("download", what=f"one of {wanted}"),
@@ -120,39 +104,33 @@ def _list_candidates(inventory: ServerInventory, family: str, mode: str) -> tupl
 
 
 def build_lora(inventory: ServerInventory, name: str, weight: float | None) -> LoRAConfig:
-    """The setting of a LoRA that was asked for by file or display name; its own weight when none is given."""
+    """The setting of a LoRA by file or display name; with its own weight when none is given."""
     entry = inventory.catalog.get_lora(name) if inventory.catalog is not None else None
     default = entry.default_weight if entry and entry.default_weight is not None else 1.0
     return LoRAConfig(file=entry.file if entry else _complete(name), weight=default if weight is None else weight)
 
 
 def build_control(inventory: ServerInventory, kind: str, weight: float | None, model: Model) -> ControlNetConfig:
-    """The setting of the control that reads a kind of map and fits a model.
-
-    Raises
-    ------
-    InvalidInputError
-        The server has none; says which kinds it has for the model.
-    """
+    """The setting of the control that reads a kind of map and fits a model."""
     wanted = kind.strip().lower()
     fitting = _list_controls(inventory, model)
-    chosen = _find_control(fitting, wanted)
+    named = (control for control in fitting if control.modifier == wanted)
+    unions = (control for control in fitting if control.type == _UNION and wanted in _MAP_KINDS)
+    chosen = next(chain(named, unions), None)
     if chosen is None:
         kinds = sorted({control.modifier for control in fitting if control.modifier} or {"none"})
         raise InvalidInputError(
             Text(
                 "The server has no control for {kind} maps that fits {file}; for this model it has: {kinds}. "
-                "{download:C}, "
-                "or name a control's file, with its {input_override}, in the configuration's controls.",
+                "{download:C}, or name a control's file, with its {input_override}, in the configuration's controls.",
                 kind=wanted,
                 file=model.file,
                 kinds=", ".join(kinds),
                 download=Step("download", what="one"),
             )
         )
-    override = ControlInputType.Unspecified
-    if chosen.type == _UNION:
-        override = {member.name.lower(): member for member in ControlInputType}[wanted]
+    unspecified = ControlInputType.Unspecified
+    override = _MAP_KINDS.get(wanted, unspecified) if chosen.type == _UNION else unspecified
     return ControlNetConfig(file=chosen.file, weight=1.0 if weight is None else weight, input_override=override)
 
 
@@ -162,15 +140,6 @@ def _list_controls(inventory: ServerInventory, model: Model) -> Sequence[Control
     known = [control for control in load_known().controls.values() if control.version == model.version]
     there = set(inventory.list_existing(control.file for control in known))
     return [control for control in known if control.file in there]
-
-
-def _find_control(fitting: Sequence[Control], kind: str) -> Control | None:
-    named = (control for control in fitting if control.modifier == kind)
-    unions = (control for control in fitting if control.type == _UNION and kind in _MAP_KINDS)
-    return next(chain(named, unions), None)
-
-
-_MAP_KINDS = frozenset(member.name.lower() for member in ControlInputType if member is not ControlInputType.Unspecified)
 
 
 def label_file(file: str) -> str:

@@ -24,26 +24,20 @@ _SAME_SHAPE = 0.95
 
 
 def plan(params: GenerateParams, inventory: ServerInventory, presets: PresetCollection) -> Plan:
-    """Decides everything about a call. Blocks, since pictures are fitted.
-
-    Parameters
-    ----------
-    params
-        Its pictures are pixels or files, no references.
+    """Decides everything about a call, whose pictures are pixels or files, not ids. Blocks, since pictures are fitted.
 
     Raises
     ------
     UnansweredError
         The server has to be asked about files first.
-    UnknownNameError
-        The server lacks something that was named; has the nearest three.
     InvalidInputError
-        Nothing suits the call, or a server would not survive it or silently do otherwise; says what would do.
+        Nothing suits the call, or a server would not survive it or silently do something else; says what would do.
     """
     if not params.prompt.strip():
         raise InvalidInputError("is empty; say what to make.", parameter="prompt")
     selection = select_model(params, inventory, presets)
-    has_controls = _may_have_controls(params, selection)
+    preset_settings = selection.preset.configuration if selection.preset else {}
+    has_controls = bool(params.hints or params.configuration.get("controls") or preset_settings.get("controls"))
     has_mask = is_given(params.mask)
     check_text_only(selection.mode, has_picture=params.has_picture or has_mask, has_controls=has_controls)
     check_references(selection.model, len(params.moodboard), has_controls=has_controls)
@@ -84,18 +78,13 @@ def plan(params: GenerateParams, inventory: ServerInventory, presets: PresetColl
     )
 
 
-def _may_have_controls(params: GenerateParams, selection: ModelSelection) -> bool:
-    settings = selection.preset.configuration if selection.preset else {}
-    return bool(params.hints or params.configuration.get("controls") or settings.get("controls"))
-
-
 def _add_controls(
     params: GenerateParams,
     inventory: ServerInventory,
     selection: ModelSelection,
     configuration: ImageGenerationConfig,
 ) -> ImageGenerationConfig:
-    """The controls that read the maps of the call; a configuration that names its controls says so itself."""
+    """The configuration with controls for the maps of the call, unless the call's own configuration names controls."""
     if not params.hints or "controls" in params.configuration:
         return configuration
     controls = [build_control(inventory, kind, weight, selection.model) for kind, _, weight in params.hints]
@@ -138,18 +127,14 @@ def _explain_crop(canvas_size: tuple[int, int] | None, settings: MergedSettings,
 
 
 def _explain_strength(selection: ModelSelection, settings: MergedSettings, *, has_controls: bool) -> tuple[str, ...]:
-    """That a preset's strength leaves nothing of the canvas; one that the call gives is warned of as any other."""
+    """That a preset's strength leaves nothing of the canvas; about one of the call there is a rule."""
     origin = settings.origins.get("strength", "")
     if selection.mode != "image2image" or settings.configuration.strength < 1 or not origin.startswith("preset"):
         return ()
     if has_controls or reads_canvas(selection.model.version, selection.model.modifier):
         return ()
-    return (
-        Text(
-            "strength is 1 in {origin}, so that nothing of the canvas is used; give {strength}, about 0.6",
-            origin=origin,
-        ),
-    )
+    text = "strength is 1 in {origin}, so that nothing of the canvas is used; give {strength}, about 0.6"
+    return (Text(text, origin=origin),)
 
 
 def _drop_inherited(
@@ -157,10 +142,7 @@ def _drop_inherited(
 ) -> tuple[str, ...]:
     """The warnings that the caller can do something about: not those that preset, mode or recipe bring along.
 
-    Parameters
-    ----------
-    inherited
-        The configuration had the call given nothing but prompt and pictures.
+    ``inherited`` is the configuration had the call given nothing but prompt and pictures.
     """
     if not composed.notes:
         return ()

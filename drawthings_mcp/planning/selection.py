@@ -1,7 +1,8 @@
-"""What a call means: its mode, the model, and the settings that go with them."""
+"""Which mode, model and presets a call gets."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from drawthings_mcp.catalog import Model, ServerInventory
@@ -51,7 +52,7 @@ class ModelSelection:
     recommended
         What goes with the model in general.
     notes
-        Sentences for the caller about what was decided otherwise than usual.
+        Sentences for the caller about unusual decisions.
     """
 
     mode: GenerationMode
@@ -93,27 +94,16 @@ class ModelSelection:
 
 
 def select_model(params: GenerateParams, inventory: ServerInventory, presets: PresetCollection) -> ModelSelection:
-    """Decides mode, model and settings of a call.
-
-    Raises
-    ------
-    UnknownNameError
-        The preset or the model is not known, or the server lacks it.
-    InvalidInputError
-        Nothing suits the call; says what would do.
-    """
+    """Decides mode, model and settings of a call."""
     named, params = _read_preset(params, presets)
     asked = _find_asked_model(params)
     family = match_family(asked)
     if not family:
         model = _get_asked_model(asked, inventory)
-        mode = _choose_mode(params, model)
-        selection = ModelSelection(mode, model, "call", named)
+        selection = ModelSelection(_choose_mode(params, model), model, "call", named)
     elif named is not None and named.model:
-        model, notes = _get_model_of(named, inventory)
-        _check_family(family, named, model)
-        mode = _choose_mode(params, model)
-        selection = ModelSelection(mode, model, f"preset {named.name}", named, notes=notes)
+        selection = _follow_preset(named, inventory, params)
+        _check_family(family, named, selection.model)
     else:
         selection = _choose_by_family(params, family, named, inventory, presets)
     check_mode(selection.model, selection.mode, selection.model_preset)
@@ -126,7 +116,7 @@ def select_model(params: GenerateParams, inventory: ServerInventory, presets: Pr
 def _read_preset(params: GenerateParams, presets: PresetCollection) -> tuple[Preset | None, GenerateParams]:
     """The preset that is named, and the call with what its name says: ``edit.flux`` is for edits with that family.
 
-    When none of the user's has the name of a cell, ours is meant.
+    When none of the user's has the name of a mode and family, ours is meant.
     """
     if not params.preset.strip():
         return None, params
@@ -153,7 +143,7 @@ def _get_asked_model(asked: str, inventory: ServerInventory) -> Model:
 
 
 def _check_family(family: str, preset: Preset, model: Model) -> None:
-    """Refuses a family beside a preset for another one: whichever was followed, the other would be lost."""
+    """Refuses a family together with a preset for another one: whichever was followed, the other would be lost."""
     other = find_family(model.version)
     _, replaced = parse_mode_name(preset.name)
     if family not in {"auto", CUSTOM, replaced} and other and other != family:
@@ -173,11 +163,13 @@ def _find_asked_model(params: GenerateParams) -> str:
 def _choose_by_family(
     params: GenerateParams, family: str, named: Preset | None, inventory: ServerInventory, presets: PresetCollection
 ) -> ModelSelection:
-    mode = _choose_mode_of_family(params, family, presets)
+    def serves(mode: GenerationMode) -> bool:
+        return bool(list_recipes_for(mode, family)) or presets.find(f"{mode}.{family}", own=True) is not None
+
+    mode = _choose_served(params, serves)
     preset = named or presets.find(f"{mode}.{family}", own=True)
     if preset is not None and preset.model:
-        model, notes = _get_model_of(preset, inventory)
-        return ModelSelection(mode, model, f"preset {preset.name}", preset, notes=notes)
+        return _follow_preset(preset, inventory, params, mode)
     if family == CUSTOM:
         raise InvalidInputError(_explain_custom(mode, preset, presets))
     if not list_recipes_for(mode, family):
@@ -191,43 +183,45 @@ def _choose_by_family(
 
 
 def _choose_mode(params: GenerateParams, model: Model) -> GenerationMode:
+    return _choose_served(params, lambda mode: mode in list_modes(model))
+
+
+def _choose_served(params: GenerateParams, serves: Callable[[GenerationMode], bool]) -> GenerationMode:
+    """The mode of a call; of those that ``auto`` can mean with a picture, the first that is served."""
     mode = params.resolved_mode
     if params.mode == "auto" and mode in _FROM_A_PICTURE:
-        return next((mode for mode in _FROM_A_PICTURE if mode in list_modes(model)), mode)
+        return next(filter(serves, _FROM_A_PICTURE), mode)
     return mode
 
 
-def _choose_mode_of_family(params: GenerateParams, family: str, presets: PresetCollection) -> GenerationMode:
-    mode = params.resolved_mode
-    if params.mode == "auto" and mode in _FROM_A_PICTURE:
-        served = (mode for mode in _FROM_A_PICTURE if _serves(family, mode, presets))
-        return next(served, mode)
-    return mode
-
-
-def _serves(family: str, mode: GenerationMode, presets: PresetCollection) -> bool:
-    return bool(list_recipes_for(mode, family)) or presets.find(f"{mode}.{family}", own=True) is not None
-
-
-def _get_model_of(preset: Preset, inventory: ServerInventory) -> tuple[Model, tuple[str, ...]]:
+def _follow_preset(
+    preset: Preset, inventory: ServerInventory, params: GenerateParams, mode: GenerationMode | None = None
+) -> ModelSelection:
     """The model that a preset names; for ours another precision will do, the user's own are taken at their word."""
+    notes: tuple[str, ...] = ()
     try:
-        return get_model(inventory, preset.model), ()
+        model = get_model(inventory, preset.model)
     except UnknownNameError as error:
         variant = None if preset.is_own else find_variant(inventory, preset.model)
-        if variant is not None:
-            return describe_model(inventory, variant), (f"{preset.model} is not on the server; {variant} was used",)
-        raise UnknownNameError(
-            Text(
-                "The preset {preset!r} needs {file}, which the server does not have. {download:C} (Settings → Model → "
-                "Manage), or name an installed model in addition to the preset.",
-                preset=preset.name,
-                file=label_file(preset.model),
-                download=Step("download"),
-            ),
-            name=preset.model,
-            nearest=error.nearest,
-        ) from error
+        if variant is None:
+            raise _explain_missing(preset, error) from error
+        model = describe_model(inventory, variant)
+        notes = (f"{preset.model} is not on the server; {variant} was used",)
+    return ModelSelection(mode or _choose_mode(params, model), model, f"preset {preset.name}", preset, notes=notes)
+
+
+def _explain_missing(preset: Preset, error: UnknownNameError) -> UnknownNameError:
+    return UnknownNameError(
+        Text(
+            "The preset {preset!r} needs {file}, which the server does not have. {download:C} (Settings → Model → "
+            "Manage), or name an installed model in addition to the preset.",
+            preset=preset.name,
+            file=label_file(preset.model),
+            download=Step("download"),
+        ),
+        name=preset.model,
+        nearest=error.nearest,
+    )
 
 
 def _explain_custom(mode: str, preset: Preset | None, presets: PresetCollection) -> str:
@@ -261,13 +255,13 @@ def _explain_start(model: Model) -> str:
     """That a prompt for an edit was not understood as one."""
     families = " or ".join(family for family in list_families("edit") if family not in {"auto", CUSTOM})
     return (
-        f"{model.name} does not edit, so the picture was drawn anew along the canvas: the prompt describes the whole "
+        f"{model.name} does not edit, so a new picture was drawn along the canvas: the prompt describes the whole "
         f"picture. To change a part only, use model {families}"
     )
 
 
 def _explain_fallback(chosen: UsableRecipe, best: Preset) -> tuple[str, ...]:
-    """That something else than usual was taken, because files are missing on the server."""
+    """That the usual choice was replaced, because files are missing on the server."""
     wanted = best.checkpoint.files[0]
     if chosen.recipe is not best:
         return (f"{best.name} lacks files on this server; {chosen.recipe.name} was used",)

@@ -15,7 +15,7 @@ from drawthings_mcp.params import GenerateParams
 from drawthings_mcp.planning.compose import DRAWN
 from drawthings_mcp.planning.selection import ModelSelection
 from drawthings_mcp.planning.sizes import Size, fit_to_area, resolve_size
-from drawthings_mcp.presets.layers import DEFAULT, Layer, Merged, join_loras, merge
+from drawthings_mcp.presets.layers import DEFAULT, Layer, join_loras, merge
 from drawthings_mcp.presets.mode_table import find_strength
 from drawthings_mcp.presets.preset import Preset
 
@@ -53,14 +53,9 @@ def merge_settings(
     Parameters
     ----------
     canvas_size
-        Width and height of the canvas in pixels; None without one.
+        Width and height in pixels; None without a canvas.
     loras
         Those that the call adds.
-
-    Raises
-    ------
-    InvalidInputError
-        A value is not allowed; says whose it is.
     """
     call, given = _read_call(params)
     below = _list_layers(selection, has_negative_prompt=bool(params.negative_prompt or selection.own_negative_prompt))
@@ -70,7 +65,8 @@ def merge_settings(
     inherited = ImageGenerationConfig(**{**merge(below).fields, **fixed})
     if loras:
         merged.fields["loras"] = join_loras(merged.fields.get("loras", ()), loras)
-        merged.origins["loras"] = _join_origins(merged, "loras")
+        below_loras = merged.origins.get("loras")
+        merged.origins["loras"] = f"{below_loras} + call" if below_loras and below_loras != "call" else "call"
     # Presets often carry the seed they were saved with, which would make every picture the same.
     seed = params.seed if params.seed >= 0 else given.seed
     variants = _count_variants(params, given)
@@ -126,11 +122,6 @@ def _read_layer(origin: str, preset: Preset | None) -> Layer:
     return Layer(f"{origin} {preset.name}", preset.parse()) if preset is not None else Layer(origin, {})
 
 
-def _join_origins(merged: Merged, name: str) -> str:
-    below = merged.origins.get(name)
-    return f"{below} + call" if below and below != "call" else "call"
-
-
 def _count_variants(params: GenerateParams, given: ImageGenerationConfig) -> int:
     """Those of the call. Presets often carry the batch they were saved with, which nobody asked for here."""
     if params.variants != 1:
@@ -149,20 +140,15 @@ def _resolve_size(
 ) -> tuple[Size, dict[str, str]]:
     """The size, and where each side came from."""
     side = selection.model.native_side
+    # As it was written in the configuration of the call: it need not be a multiple of 64.
     width, height = (
-        params.width or _read_side(params, "width"),
-        params.height or _read_side(params, "height"),
+        getattr(params, name) or int(float(params.configuration.get(name) or 0)) or None for name in _SIDES
     )
     below = merge(_list_sizes(selection, canvas_size))
     default = (below.fields["width"], below.fields["height"])
     size = resolve_size(default, side, params.image_format, width, height)
     is_given = params.image_format or width or height
     return size, dict.fromkeys(_SIDES, "call") if is_given else below.origins
-
-
-def _read_side(params: GenerateParams, name: str) -> int | None:
-    """A side in the configuration of the call as it was written: it need not be a multiple of 64."""
-    return int(float(params.configuration.get(name) or 0)) or None
 
 
 def _list_sizes(selection: ModelSelection, canvas_size: tuple[int, int] | None) -> list[Layer]:

@@ -50,7 +50,7 @@ def resolve_size(
     width: int | None = None,
     height: int | None = None,
 ) -> Size:
-    """The size of a picture.
+    """The size of a picture; a side that is not given follows from the other one and the shape.
 
     Parameters
     ----------
@@ -58,13 +58,8 @@ def resolve_size(
         Width and height when nothing else is said.
     native_side
         Side of the square whose area a format keeps.
-
-    Raises
-    ------
-    InvalidInputError
-        The side that follows from the given one and the shape is out of range.
     """
-    base = _format_size(image_format, native_side) if image_format else default
+    base = fit_to_area(*_RATIOS[image_format], native_side) if image_format else default
     if width is None and height is None:
         return Size(*base)
     width = width or round((height or 0) * base[0] / base[1])
@@ -88,10 +83,6 @@ def fit_to_area(width: int, height: int, native_side: int) -> tuple[int, int]:
     """The multiples of 64 that keep a picture's shape at the area of the native square."""
     scale = native_side / (width * height) ** 0.5
     return _round(width * scale), _round(height * scale)
-
-
-def _format_size(image_format: ImageFormat, native_side: int) -> tuple[int, int]:
-    return fit_to_area(*_RATIOS[image_format], native_side)
 
 
 def _round(side: float) -> int:

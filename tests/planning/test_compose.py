@@ -25,7 +25,7 @@ from drawthings_mcp.limits import MAX_SEED
 from drawthings_mcp.planning.compose import compose as compose_plan
 from drawthings_mcp.planning.compose import list_passes
 from drawthings_mcp.planning.guard import list_files
-from drawthings_mcp.planning.overrides import build_override
+from drawthings_mcp.planning.known import build_override
 from drawthings_mcp.tensors.layout import pixels_to_tensor
 
 Pixels = NDArray[np.uint8]

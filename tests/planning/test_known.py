@@ -6,8 +6,7 @@ import json
 
 from drawthings_mcp.catalog import Catalog
 from drawthings_mcp.packaged import find_configs
-from drawthings_mcp.planning.known import load_known
-from drawthings_mcp.planning.overrides import is_whole
+from drawthings_mcp.planning.known import is_whole, load_known
 from drawthings_mcp.presets.mode_table import list_recipes
 from drawthings_mcp.simulator.catalog import parse_override
 

@@ -20,12 +20,10 @@ def has_idle_hint(context: Context) -> str | None:
     """A hint that nothing looks at is dropped silently."""
     if context.facts is None or context.has_unknown_reader:
         return None
-    idle = [hint.type for hint in context.request.hints if hint.type not in context.sources_in_use]
-    for kind in idle:
-        if kind is HintType.Audio and context.version == _AUDIO_VERSION:
-            continue
-        return _explain_idle_hint(context, kind)
-    return None
+    heard = {HintType.Audio} if context.version == _AUDIO_VERSION else set()
+    used = context.sources_in_use | heard
+    idle = next((hint.type for hint in context.request.hints if hint.type not in used), None)
+    return None if idle is None else _explain_idle_hint(context, idle)
 
 
 def _explain_idle_hint(context: Context, kind: HintType) -> str:
@@ -53,11 +51,8 @@ def has_starved_control(context: Context) -> str | None:
             if not sources:
                 return f"{chosen.entry.file} reads colours, which only T2I adapters do. Leave it out."
             wanted = " or ".join(_WANTED[source] for source in sources)
-            return Text(
-                "{file} ({kind}) has nothing to look at. Give it " + wanted + ", or leave it out.",
-                file=chosen.entry.file,
-                kind=context.find_kind(chosen),
-            )
+            text = "{file} ({kind}) has nothing to look at. Give it " + wanted + ", or leave it out."
+            return Text(text, file=chosen.entry.file, kind=context.find_kind(chosen))
     return None
 
 
@@ -80,8 +75,7 @@ def lacks_detector(context: Context) -> str | None:
         if file and context.find_source(chosen) == IMAGE and context.inventory.has(file) is False:
             return Text(
                 "the server lacks {file}, without which it cannot make a {kind} map of {canvas}. {download:C}, or "
-                "give a "
-                "{kind} map in {hints} and no {canvas}.",
+                "give a {kind} map in {hints} and no {canvas}.",
                 file=file,
                 kind=kind,
                 download=Step("download"),

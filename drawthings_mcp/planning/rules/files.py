@@ -10,7 +10,7 @@ from drawthings_mcp.errors import UnknownNameError
 from drawthings_mcp.faces import Step, Text
 from drawthings_mcp.generation import ControlNetConfig, LoRAConfig, LoRAMode
 from drawthings_mcp.planning.context import Context
-from drawthings_mcp.planning.overrides import REQUIRED_KEYS, list_dependencies
+from drawthings_mcp.planning.known import REQUIRED_KEYS, is_whole, list_dependencies
 from drawthings_mcp.planning.rules.rule import Rule, refuse, warn
 from drawthings_mcp.validation import find_nearest
 
@@ -22,15 +22,7 @@ _NATIVE_FACTORS = (0, 2, 4)
 
 @dataclass(frozen=True, slots=True)
 class _Named:
-    """A file that a configuration names.
-
-    Attributes
-    ----------
-    what
-        For people: ``model``, ``LoRA`` …
-    listed, known
-        What the server lists, and what is known, of this kind.
-    """
+    """A file that a configuration names; what kind it is, and all of that kind that are listed and known."""
 
     what: str
     file: str
@@ -50,9 +42,8 @@ def _list_named(context: Context) -> Iterator[_Named]:
 
 def names_no_model(context: Context) -> str | None:
     """Without a model a server takes any."""
-    if context.configuration.model:
-        return None
-    return "name a checkpoint file; without one a server takes any model it has."
+    text = "name a checkpoint file; without one a server takes any model it has."
+    return None if context.configuration.model else text
 
 
 def names_missing_file(context: Context) -> str | None:
@@ -92,30 +83,21 @@ def _explain_missing(context: Context, named: _Named) -> str:
 
 
 def _explain_display_name(named: _Named, meant: CatalogEntry) -> str:
-    return Text(
-        "{what}: a server goes by file names; write {meant!r} instead of {file!r}.",
-        what=named.what,
-        meant=meant.file,
-        file=named.file,
-    )
+    text = "{what}: a server goes by file names; write {meant!r} instead of {file!r}."
+    return Text(text, what=named.what, meant=meant.file, file=named.file)
 
 
 def mistakes_kind(context: Context) -> str | None:
     """A file of another kind is taken for a model of the first version, or left out."""
     known = context.known
-    kinds: Mapping[str, Mapping[str, CatalogEntry]] = {
-        "model": known.models,
-        "LoRA": known.loras,
-        "control": known.controls,
-    }
+    kinds = {"model": known.models, "LoRA": known.loras, "control": known.controls}
     for named in _list_named(context):
         wanted = "model" if named.what == "refiner" else named.what
         if wanted in kinds and named.file not in kinds[wanted]:
             found = next((kind for kind, entries in kinds.items() if named.file in entries), None)
             if found:
-                return Text(
-                    "{file} is a {found}, not a {wanted}. Name it as that.", file=named.file, found=found, wanted=wanted
-                )
+                text = "{file} is a {found}, not a {wanted}. Name it as that."
+                return Text(text, file=named.file, found=found, wanted=wanted)
     return None
 
 
@@ -123,17 +105,18 @@ def names_remote_model(context: Context) -> str | None:
     """Models that run in the vendor's cloud need an account, which this package does not handle."""
     for model in (context.model, context.refiner):
         if model and model.remote:
-            return Text(
-                "{file} runs in the vendor's cloud, not on the server. Name a model with a file.", file=model.file
-            )
+            text = "{file} runs in the vendor's cloud, not on the server. Name a model with a file."
+            return Text(text, file=model.file)
     return None
 
 
 def names_unusable_file(context: Context) -> str | None:
     """A server that lists what it can use has the file, but no specification, or not all that belongs to it."""
+    override = context.request.override
+    sent = {spec["file"] for kind in REQUIRED_KEYS for spec in override.get(kind, ()) if is_whole(kind, spec)}
     for named in _list_named(context):
         # Some servers name their files only, or leave out a kind (protocol §8.1, §11).
-        usable = {entry.file for entry in named.listed} | context.overridden_files
+        usable = {entry.file for entry in named.listed} | sent
         if named.file and named.listed and named.file not in usable:
             return _explain_unusable(named)
     return None
@@ -186,41 +169,35 @@ def names_unknown_model(context: Context) -> str | None:
 
 def names_foreign_lora(context: Context) -> str | None:
     """LoRAs of another version are skipped silently."""
+    if context.model is None:
+        return None
     hosts = [model.version for model in (context.model, context.refiner) if model]
-    for chosen in context.loras if context.model else ():
+    for chosen in context.loras:
         entry = chosen.entry
         if entry and not any(accepts_lora(host, entry.version) for host in hosts):
-            return _explain_misfit(entry, context, _suggest_loras(context))
+            catalog = context.inventory.catalog
+            fitting = catalog.compatible_loras(context.model) if catalog else ()
+            return _explain_misfit(entry, context, "LoRAs", fitting)
     return None
-
-
-def _suggest_loras(context: Context) -> str:
-    catalog = context.inventory.catalog
-    fitting = [lora.file for lora in catalog.compatible_loras(context.model)] if catalog and context.model else []
-    return f"LoRAs that fit: {', '.join(fitting[:_SHOWN])}." if fitting else "Leave it out."
 
 
 def names_foreign_control(context: Context) -> str | None:
     """Controls of another version are skipped silently."""
     for chosen in context.controls if context.model else ():
         if chosen.entry and chosen.entry.version != context.version:
-            return _explain_misfit(chosen.entry, context, _suggest_controls(context))
+            return _explain_misfit(chosen.entry, context, "Controls", context.list_fitting_controls())
     return None
 
 
-def _explain_misfit(entry: CatalogEntry, context: Context, advice: str) -> str:
+def _explain_misfit(entry: CatalogEntry, context: Context, what: str, fitting: Sequence[CatalogEntry]) -> str:
+    files = ", ".join(other.file for other in fitting[:_SHOWN])
     return Text(
         "{file} is for {own}, the model is {version}. {advice}",
         file=entry.file,
         own=entry.version,
         version=context.version,
-        advice=advice,
+        advice=f"{what} that fit: {files}." if files else "Leave it out.",
     )
-
-
-def _suggest_controls(context: Context) -> str:
-    fitting = [entry.file for entry in context.list_fitting_controls()]
-    return f"Controls that fit: {', '.join(fitting[:_SHOWN])}." if fitting else "Leave it out."
 
 
 def misfits_modifier(context: Context) -> str | None:
@@ -268,9 +245,8 @@ def assigns_lora_without_refiner(context: Context) -> str | None:
 
 def restores_faces(context: Context) -> str | None:
     """Only the app restores faces."""
-    if not context.configuration.face_restoration:
-        return None
-    return Text("{face_restoration} has no effect on servers that run on Linux. There, leave it out.")
+    text = Text("{face_restoration} has no effect on servers that run on Linux. There, leave it out.")
+    return text if context.configuration.face_restoration else None
 
 
 def names_missing_face_restoration(context: Context) -> str | None:
@@ -288,10 +264,8 @@ def scales_oddly(context: Context) -> str | None:
         return Text("{upscaler_scale_factor} has no effect without an upscaler. Name one, or leave the factor out.")
     if c.upscaler_scale_factor in _NATIVE_FACTORS:
         return None
-    return Text(
-        "{upscaler_scale_factor} {factor} is replaced by the upscaler's own. Use 2 or 4.",
-        factor=c.upscaler_scale_factor,
-    )
+    text = "{upscaler_scale_factor} {factor} is replaced by the upscaler's own. Use 2 or 4."
+    return Text(text, factor=c.upscaler_scale_factor)
 
 
 FILE_RULES: tuple[Rule, ...] = (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -17,7 +16,7 @@ from drawthings_mcp.planning.abilities import (
     reads_canvas,
     reads_references,
 )
-from drawthings_mcp.planning.context import IMAGE, Context
+from drawthings_mcp.planning.context import IMAGE, Context, Source
 from drawthings_mcp.planning.rules.rule import Rule, refuse, warn
 from drawthings_mcp.tensors.mask import GENERATE, REPAINT
 
@@ -25,61 +24,46 @@ _CLASS_BITS = 0x07
 """The part of a mask's byte that is its class (protocol §4.2)."""
 _REPAINT_CLASSES = (REPAINT, 4)
 _UNPROVEN_MASK_VERSIONS = frozenset({"hidream_o1"})
-"""Beside videos, versions whose cells do not have the size that masks are reduced by (protocol §4.4)."""
+"""Besides videos, versions whose cells do not have the size that masks are reduced by (protocol §4.4)."""
 _SHOWN = 3
 
 
-@dataclass(frozen=True, slots=True)
-class _Need:
-    """What a modifier needs: sources of which one must be there, and whether a mask must."""
-
-    sources: frozenset[str]
-    text: str
-
-
-_NEEDS: Mapping[str, _Need] = {
-    "editing": _Need(frozenset({IMAGE}), "edits pictures: give {canvas}"),
-    LAYERED: _Need(frozenset({IMAGE}), "takes a picture apart: give {canvas}"),
-    "double": _Need(frozenset({IMAGE}), "works from a picture: give {canvas}"),
-    "depth": _Need(frozenset({IMAGE, HintType.Depth}), "works from depth: give {canvas} or a depth map"),
-    "canny": _Need(frozenset({IMAGE, HintType.Custom}), "works from edges: give {canvas} or a canny map"),
-    "inpainting": _Need(frozenset({IMAGE}), "repaints pictures: give {canvas} and {mask}"),
-}  # fmt: skip
+_NEEDS: Mapping[str, tuple[frozenset[Source], str]] = {
+    "editing": (frozenset({IMAGE}), "edits pictures: give {canvas}"),
+    LAYERED: (frozenset({IMAGE}), "takes a picture apart: give {canvas}"),
+    "double": (frozenset({IMAGE}), "works from a picture: give {canvas}"),
+    "depth": (frozenset({IMAGE, HintType.Depth}), "works from depth: give {canvas} or a depth map"),
+    "canny": (frozenset({IMAGE, HintType.Custom}), "works from edges: give {canvas} or a canny map"),
+    "inpainting": (frozenset({IMAGE}), "repaints pictures: give {canvas} and {mask}"),
+}
+"""What models with a modifier need: sources of which one must be there, and how to say that."""
 
 
 def lacks_picture(context: Context) -> str | None:
     """The model makes nothing, or anything, without the pictures that it was trained to work from."""
     if context.facts is None:
         return None
-    file = context.configuration.model
-    if needs_references(context.version, context.modifier):
-        is_met = context.sources & {IMAGE, HintType.Shuffle}
-        return None if is_met else Text("{file} edits pictures: give {canvas} or {moodboard}.", file=file)
-    if context.version == "svd_i2v" or context.version in RESTORATION_VERSIONS:
-        is_met = context.sources & {IMAGE}
-        return None if is_met else Text("{file} works from a picture: give {canvas}.", file=file)
-    return _explain_need(context, file)
-
-
-def _explain_need(context: Context, file: str) -> str | None:
-    need = _NEEDS.get(context.modifier)
-    if need is None:
+    sources, need = _find_need(context)
+    if not need or context.sources & sources:
         return None
-    if context.makes_video:
-        is_met = IMAGE in context.sources
-        return None if is_met else Text("{file} begins with a picture: give {canvas}, the first frame.", file=file)
-    is_met = bool(context.sources & need.sources)
-    return None if is_met else Text("{file} " + need.text + ".", file=file)
+    return Text("{file} " + need + ".", file=context.configuration.model)
+
+
+def _find_need(context: Context) -> tuple[frozenset[Source], str]:
+    """Sources of which one must be there, and what to say when none is; empty when none need be there."""
+    if needs_references(context.version, context.modifier):
+        return frozenset({IMAGE, HintType.Shuffle}), "edits pictures: give {canvas} or {moodboard}"
+    if context.version == "svd_i2v" or context.version in RESTORATION_VERSIONS:
+        return frozenset({IMAGE}), "works from a picture: give {canvas}"
+    if context.makes_video and context.modifier in _NEEDS:
+        return frozenset({IMAGE}), "begins with a picture: give {canvas}, the first frame"
+    return _NEEDS.get(context.modifier, (frozenset(), ""))
 
 
 def lacks_mask(context: Context) -> str | None:
     """An inpainting model gets the picture with the marked part cut out; without a mask nothing is."""
-    if (
-        context.modifier != "inpainting"
-        or context.makes_video
-        or context.request.canvas is None
-        or context.request.mask is not None
-    ):
+    is_unmarked = context.request.canvas is not None and context.request.mask is None
+    if context.modifier != "inpainting" or context.makes_video or not is_unmarked:
         return None
     return Text(
         "{file} repaints what a mask marks, and there is none. Give {mask}; an all-white one repaints everything.",
@@ -97,21 +81,16 @@ def has_idle_moodboard(context: Context) -> str | None:
         return None
     return Text(
         "{file} does not look at further pictures. Take a model that edits, such as FLUX.1 Kontext, FLUX.2 or Qwen "
-        "Image "
-        "Edit{editors}, or add a control that looks at pictures, such as IP-Adapter, Redux, PuLID or VACE{readers}.",
+        "Image Edit{editors}, or add a control that looks at pictures, such as IP-Adapter, Redux, PuLID or "
+        "VACE{readers}.",
         file=context.configuration.model,
-        editors=_list_examples(_list_editors(context)),
-        readers=_list_examples(_list_readers(context)),
+        editors=_list_examples(
+            [model.file for model in context.inventory.models if reads_references(model.version, model.modifier)]
+        ),
+        readers=_list_examples(
+            [control.file for control in context.list_fitting_controls() if control.modifier == "shuffle"]
+        ),
     )
-
-
-def _list_editors(context: Context) -> list[str]:
-    models = context.inventory.models
-    return [model.file for model in models if reads_references(model.version, model.modifier)]
-
-
-def _list_readers(context: Context) -> list[str]:
-    return [control.file for control in context.list_fitting_controls() if control.modifier == "shuffle"]
 
 
 def _list_examples(files: list[str]) -> str:
@@ -126,8 +105,8 @@ def shows_too_many_pictures(context: Context) -> str | None:
     if shuffles + (context.request.canvas is not None) < 2:
         return None
     return (
-        "The first Qwen Image Edit understands the prompt with one picture in view only. "
-        "Qwen Image Edit 2509 and 2511 see them all."
+        "The first Qwen Image Edit understands the prompt with one picture in view only. Qwen Image Edit 2509 and "
+        "2511 see them all."
     )
 
 
@@ -181,11 +160,8 @@ def marks_nothing(context: Context) -> str | None:
 
 def keeps_nothing(context: Context) -> str | None:
     """A mask that says everywhere that nothing is there makes text-to-image of the run."""
-    if (
-        context.request.mask is None
-        or context.has_alpha_decoder
-        or not (context.request.mask & _CLASS_BITS == GENERATE).all()
-    ):
+    mask = context.request.mask
+    if mask is None or context.has_alpha_decoder or not (mask & _CLASS_BITS == GENERATE).all():
         return None
     return Text("The mask says that nothing is there anywhere, so nothing of {canvas} is used. Leave both out.")
 

@@ -11,7 +11,7 @@ from drawthings_mcp.planning.context import Context
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One thing that a server does not survive, or does otherwise than it was asked.
+    """One thing that a server does not survive, or does in another way than it was asked.
 
     Attributes
     ----------
@@ -42,13 +42,7 @@ def warn(section: str, find: Callable[[Context], str | None]) -> Rule:
 
 
 def apply_rules(rules: Iterable[Rule], context: Context) -> tuple[str, ...]:
-    """The warnings about a request.
-
-    Raises
-    ------
-    InvalidInputError
-        The first problem that keeps it from being sent.
-    """
+    """The warnings about a request; the first problem that keeps it from being sent is raised."""
     warnings = []
     for rule in rules:
         problem = rule.find(context)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 
+from drawthings_mcp.catalog import CatalogEntry, Model
 from drawthings_mcp.faces import Text
 from drawthings_mcp.generation import CompressionMethod, ImageGenerationConfig, SamplerType
 from drawthings_mcp.limits import UNIT
 from drawthings_mcp.planning.abilities import CASCADE
 from drawthings_mcp.planning.context import Context
+from drawthings_mcp.planning.known import is_whole
 from drawthings_mcp.planning.rules.rule import Rule, refuse, warn
 
 _FIRST_TRAILING = SamplerType.EulerATrailing
@@ -22,8 +24,8 @@ def yields_nan(context: Context) -> str | None:
     if c.steps > 1 or c.sampler >= _FIRST_TRAILING:
         return None
     return (
-        f"one step with {c.sampler.display_name} gives an empty result. Use 2 steps or more, or a Trailing or "
-        f"AYS sampler such as {SamplerType.EulerATrailing.display_name}."
+        f"one step with {c.sampler.display_name} gives an empty result. Use 2 steps or more, or a Trailing or AYS "
+        f"sampler such as {SamplerType.EulerATrailing.display_name}."
     )
 
 
@@ -43,12 +45,11 @@ def has_idle_shift(context: Context) -> str | None:
     c = context.configuration
     if context.facts is None or not context.facts.shifts_by_resolution or not c.resolution_dependent_shift:
         return None
-    if c.shift == _DEFAULTS.shift or _is_consistency_model(context):
+    if c.shift == _DEFAULTS.shift or _is_consistency(context.model):
         return None
     return Text(
         "{shift} {given:g} is not used: it follows from the size and is {found:.2f}. Set {resolution_dependent_shift} "
-        "to "
-        "false to make yours count.",
+        "to false to make yours count.",
         given=c.shift,
         found=_find_shift(c),
     )
@@ -65,7 +66,7 @@ def _find_shift(c: ImageGenerationConfig) -> float:
 def has_idle_guidance_embed(context: Context) -> str | None:
     """Only guidance-distilled models have an embedded guidance, and only with the speed-up."""
     c = context.configuration
-    if not context.knows_all_of_model or context.model is None or c.guidance_embed == _DEFAULTS.guidance_embed:
+    if context.model is None or not _knows_all_of(context.model) or c.guidance_embed == _DEFAULTS.guidance_embed:
         return None
     if not context.model.guidance_embed:
         return Text("{guidance_embed} has no effect on {file}. Use {guidance_scale}.", file=context.model.file)
@@ -85,7 +86,7 @@ def has_idle_negative_prompt(context: Context) -> str | None:
             "instead, or set {speed_up_with_guidance_embed} to false.",
             file=file,
         )
-    if _is_consistency_model(context) or any(_is_consistency(chosen.entry) for chosen in context.loras):
+    if _is_consistency(context.model) or any(_is_consistency(chosen.entry) for chosen in context.loras):
         return Text(
             "{negative_prompt} has no effect on the few steps of {file}. Say in the prompt what you want.", file=file
         )
@@ -97,12 +98,13 @@ def has_idle_negative_prompt(context: Context) -> str | None:
     return None
 
 
-def _is_consistency_model(context: Context) -> bool:
-    return _is_consistency(context.model)
+def _knows_all_of(model: Model) -> bool:
+    """Whether all that a server knows of a model is known here."""
+    return is_whole("models", model.specification)
 
 
-def _is_consistency(entry: object) -> bool:
-    return bool(getattr(entry, "specification", {}).get("is_consistency_model"))
+def _is_consistency(entry: CatalogEntry | None) -> bool:
+    return entry is not None and bool(entry.specification.get("is_consistency_model"))
 
 
 def has_idle_image_guidance(context: Context) -> str | None:
@@ -116,18 +118,12 @@ def has_idle_image_guidance(context: Context) -> str | None:
 
 def has_idle_tea_cache(context: Context) -> str | None:
     """The cache needs coefficients for the model."""
-    if (
-        not context.configuration.tea_cache
-        or context.model is None
-        or context.facts is None
-        or context.facts.has_tea_cache
-    ):
+    model, facts = context.model, context.facts
+    if not context.configuration.tea_cache or model is None or facts is None or facts.has_tea_cache:
         return None
-    if not context.knows_all_of_model or context.model.specification.get("tea_cache_coefficients"):
+    if not _knows_all_of(model) or model.specification.get("tea_cache_coefficients"):
         return None
-    return Text(
-        "{tea_cache} has no effect on {file}, for which no coefficients exist. Leave it out.", file=context.model.file
-    )
+    return Text("{tea_cache} has no effect on {file}, for which no coefficients exist. Leave it out.", file=model.file)
 
 
 def has_idle_texts(context: Context) -> str | None:
@@ -167,13 +163,9 @@ def has_idle_hires_fix(context: Context) -> str | None:
 def sets_ignored_fields(context: Context) -> str | None:
     """The open server does not read these."""
     c = context.configuration
-    fields = (
-        ("compression_artifacts", c.compression_artifacts is not CompressionMethod.Disabled),
-        ("expand_prompt_to_json", c.expand_prompt_to_json),
-    )
-    idle = [name for name, is_set in fields if is_set]
-    names = ", ".join(f"{{{name}}}" for name in idle)
-    return Text(f"{names} has no effect on a stand-alone server. Leave it out.") if idle else None
+    idle = ["{compression_artifacts}"] if c.compression_artifacts is not CompressionMethod.Disabled else []
+    idle += ["{expand_prompt_to_json}"] if c.expand_prompt_to_json else []
+    return Text(f"{', '.join(idle)} has no effect on a stand-alone server. Leave it out.") if idle else None
 
 
 SAMPLING_RULES: tuple[Rule, ...] = (

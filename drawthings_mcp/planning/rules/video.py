@@ -18,11 +18,8 @@ def batches_videos(context: Context) -> str | None:
     size = context.configuration.batch_size
     if size == 1 or not (context.makes_video or context.version in RESTORATION_VERSIONS):
         return None
-    return Text(
-        "{batch_size} {size} becomes 1 with {version}. Use {batch_count} for more than one.",
-        size=size,
-        version=context.version,
-    )
+    text = "{batch_size} {size} becomes 1 with {version}. Use {batch_count} for more than one."
+    return Text(text, size=size, version=context.version)
 
 
 def counts_frames_of_picture(context: Context) -> str | None:
@@ -40,14 +37,8 @@ def rounds_frames(context: Context) -> str | None:
     count = context.facts.count_frames(wanted)
     if count == wanted:
         return None
-    group = context.facts.frame_group
-    return Text(
-        "{num_frames} {wanted} gives {count} frames; {name} makes 1 more than a multiple of {group}.",
-        wanted=wanted,
-        count=count,
-        name=context.facts.name,
-        group=group,
-    )
+    text = "{num_frames} {wanted} gives {count} frames; {name} makes 1 more than a multiple of {group}."
+    return Text(text, wanted=wanted, count=count, name=context.facts.name, group=context.facts.frame_group)
 
 
 def infers_causally(context: Context) -> str | None:
