@@ -1,28 +1,46 @@
-"""The text ``parameters`` of AUTOMATIC1111's WebUI, Forge, SD.Next and all that imitate it (formats §4.3)."""
+"""The text ``parameters`` of AUTOMATIC1111's WebUI, Forge, SD.Next, Civitai and all that imitate it (formats §4.3)."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import Any
 
-from drawthings_mcp.metadata.dialect import ImageMetadata, ImageTags, Weights, check_values, find_float, find_int
+from drawthings_mcp.metadata.dialect import (
+    ImageMetadata,
+    ImageTags,
+    Weights,
+    check_values,
+    find_float,
+    find_int,
+    find_list,
+    find_moment,
+    find_text,
+    parse_json,
+    parse_object,
+)
 
-_STEPS = re.compile(r"(?:^|,)\s*Steps:\s*\d")
-_COMPANIONS = re.compile(r"(?:^|,)\s*(Sampler|CFG scale|Seed|Size):")
+_STEPS = re.compile(r"(?:^|,)\s*Steps:\s*\d", re.IGNORECASE)
+_COMPANIONS = re.compile(r"(?:^|,)\s*(Sampler|CFG scale|Seed|Size):", re.IGNORECASE)
 _MIN_COMPANIONS = 2
-_NEGATIVE = "Negative prompt:"
+_NEGATIVE = re.compile(r"\s*Negative prompt:", re.IGNORECASE)
 _KEY = re.compile(r"\s*([\w][\w \-/]{0,63}):\s*")
 _JSON_STARTS = ('"', "{", "[")
 _TAG = re.compile(r"(?:,\s*)?<(?:lora|lyco|locon):([^<>:]{1,200})((?::[^<>:]{0,40}){0,4})>")
 _JSON = json.JSONDecoder(strict=False)
 _MAX_PAIRS = 1000
+_HASHED = "lora:"
+"""Before the name of a LoRA in the list of all hashes."""
+_LORA_KINDS = frozenset(("lora", "locon", "lycoris", "dora"))
+_COMFYUI = "ComfyUI"
+"""The version that nodes of ComfyUI write which imitate this text."""
 
 
 def parse_a1111(tags: ImageTags) -> ImageMetadata | None:
     """What a text of this grammar says; None for any other text."""
     text = tags.parameters
-    return None if "Steps:" not in text or text.lstrip().startswith("{") else parse_parameters(text)
+    return None if "steps:" not in text.lower() or text.lstrip().startswith("{") else parse_parameters(text)
 
 
 def parse_parameters(text: str) -> ImageMetadata | None:
@@ -32,21 +50,23 @@ def parse_parameters(text: str) -> ImageMetadata | None:
     place = _find_parameters(lines)
     if place is None:
         return None
-    before = next((number for number, line in enumerate(lines[:place]) if line.startswith(_NEGATIVE)), place)
+    before = next((number for number, line in enumerate(lines[:place]) if _NEGATIVE.match(line)), place)
     values = parse_pairs(lines[place])
     prompt, loras = take_loras("\n".join(lines[:before]))
-    has_hires = any(key.startswith("Hires") for key in values)
+    has_hires = any(key.startswith("hires") for key in values)
+    model, resources = parse_resources(_parse_list(values.get("civitai resources", "")))
     return ImageMetadata(
         dialect="a1111",
         prompt=prompt,
-        negative_prompt="\n".join(lines[before:place]).removeprefix(_NEGATIVE).strip(),
-        model=values.get("Model", ""),
-        loras=_add_hashed(loras, values),
-        seed=find_int(values.get("Seed")),
-        steps=find_int(values.get("Steps")),
+        negative_prompt=_NEGATIVE.sub("", "\n".join(lines[before:place]), count=1).strip(),
+        model=values.get("model", "") or model,
+        loras=_add_missing(loras, values, resources),
+        seed=find_int(values.get("seed")),
+        steps=find_int(values.get("steps")),
         guidance_scale=_find_guidance(values),
-        sampler=join_sampler(values.get("Sampler", ""), values.get("Schedule type", "")),
-        strength=None if has_hires else find_float(values.get("Denoising strength")),
+        sampler=_name_sampler(values),
+        strength=None if has_hires else find_float(values.get("denoising strength")),
+        created=find_moment(values.get("created date")),
         software=_name_software(values),
     )
 
@@ -61,7 +81,7 @@ def _find_parameters(lines: list[str]) -> int | None:
 
 
 def parse_pairs(line: str) -> dict[str, str]:
-    """Keys and values of a line of parameters; of a key that is there twice, the first counts."""
+    """Keys, in lower case, and values of a line of parameters; of a key that is there twice, the first counts."""
     values: dict[str, str] = {}
     place = 0
     for _ in range(_MAX_PAIRS):
@@ -73,7 +93,7 @@ def parse_pairs(line: str) -> dict[str, str]:
             place = following + 1
             continue
         value, end = _read_value(line, key.end())
-        values.setdefault(key[1].strip(), value)
+        values.setdefault(key[1].strip().lower(), value)
         place = end + 1
     return values
 
@@ -104,12 +124,22 @@ def _find_weight(text: str) -> float | None:
     return next((weight for weight in weights if weight is not None), None)
 
 
-def _add_hashed(loras: Weights, values: Mapping[str, str]) -> Weights:
-    """Those that only stand in the list of weights, or of hashes."""
-    weights = dict(_split_pairs(values.get("Lora weights", "")))
-    names = [*weights, *(name for name, _ in _split_pairs(values.get("Lora hashes", "")))]
+def _add_missing(loras: Weights, values: Mapping[str, str], resources: Weights) -> Weights:
+    """Those that only stand in the list of weights, of resources or of hashes; the last two name the same files."""
+    weights = dict(_split_pairs(values.get("lora weights", "")))
     known = {name for name, _ in loras}
-    return (*loras, *((name, find_float(weights.get(name))) for name in dict.fromkeys(names) if name not in known))
+    weighted = (*loras, *((name, find_float(weight)) for name, weight in weights.items() if name not in known))
+    if not weighted and resources:
+        return resources
+    known |= weights.keys()
+    hashed = dict.fromkeys(name for name in _list_hashed(values) if name not in known)
+    return (*weighted, *hashed.items())
+
+
+def _list_hashed(values: Mapping[str, str]) -> Iterator[str]:
+    yield from (name for name, _ in _split_pairs(values.get("lora hashes", "")))
+    hashes = parse_object(values.get("hashes", "")) or {}
+    yield from (name[len(_HASHED) :] for name in hashes if name.lower().startswith(_HASHED))
 
 
 def _split_pairs(text: str) -> list[tuple[str, str]]:
@@ -118,8 +148,33 @@ def _split_pairs(text: str) -> list[tuple[str, str]]:
 
 
 def _find_guidance(values: Mapping[str, str]) -> float | None:
-    guidance = find_float(values.get("CFG scale"))
-    return find_float(values.get("Distilled CFG Scale")) if guidance is None else guidance
+    guidance = find_float(values.get("cfg scale"))
+    return find_float(values.get("distilled cfg scale")) if guidance is None else guidance
+
+
+def _name_sampler(values: Mapping[str, str]) -> str:
+    sampler = values.get("sampler", "")
+    # Civitai's word for a sampler that it did not keep.
+    return "" if sampler == "Undefined" else join_sampler(sampler, values.get("schedule type", ""))
+
+
+def _parse_list(text: str) -> Any:
+    return parse_json(text) if text.startswith("[") else None
+
+
+def parse_resources(items: Any) -> tuple[str, Weights]:
+    """Checkpoint and LoRAs of a list of Civitai's resources, by their names there."""
+    found = [item for item in find_list(items) if isinstance(item, dict)]
+    named = [(_find_kind(item), find_text(item.get("modelName") or item.get("name")), item) for item in found]
+    model = next((name for kind, name, _ in named if kind in ("checkpoint", "model") and name), "")
+    loras = ((name, find_float(item.get("weight"))) for kind, name, item in named if kind in _LORA_KINDS and name)
+    return model, tuple(loras)
+
+
+def _find_kind(item: Mapping[str, Any]) -> str:
+    """The type of a resource, which its address also has: ``urn:air:sdxl:lora:civitai:1@2``."""
+    address = find_text(item.get("air")).split(":")
+    return find_text(item.get("type")).lower() or (address[3].lower() if len(address) > 3 else "")
 
 
 def join_sampler(sampler: str, schedule: str) -> str:
@@ -129,7 +184,11 @@ def join_sampler(sampler: str, schedule: str) -> str:
 
 
 def _name_software(values: Mapping[str, str]) -> str:
-    version, program = values.get("Version", ""), values.get("App", "")
+    version, program = values.get("version", ""), values.get("app", "")
+    if not program and version == _COMFYUI:
+        return _COMFYUI
+    if not program and not version and "civitai resources" in values:
+        return "Civitai"
     if not program:
         # Forge counts its versions with an f before the number.
         program = "Forge" if version.startswith("f") else "Stable Diffusion WebUI"

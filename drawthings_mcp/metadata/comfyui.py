@@ -6,13 +6,30 @@ Anybody can write nodes, so inputs are known by their names rather than nodes by
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
-from drawthings_mcp.metadata.a1111 import join_sampler
-from drawthings_mcp.metadata.comfyui_graph import Graph, GraphNode, Link, parse_prompt, parse_workflow, walk_up
-from drawthings_mcp.metadata.dialect import ImageMetadata, ImageTags, Weights, find_float, find_int, find_text
+from drawthings_mcp.metadata.a1111 import join_sampler, parse_a1111
+from drawthings_mcp.metadata.comfyui_graph import Graph, GraphNode, Link, parse_graph, walk_up
+from drawthings_mcp.metadata.dialect import (
+    ImageMetadata,
+    ImageTags,
+    Weights,
+    complete_metadata,
+    find_float,
+    find_int,
+    find_text,
+    parse_object,
+)
+
+_MARKS = ('"class_type"', '"nodes"', '"prompt"', '"workflow"')
+"""One of which every comment with a graph has."""
+_NOT_GIVEN = "unknown"
+"""What the Image Saver node writes for a prompt that it was not given."""
+_MAX_SAMPLERS = 20
+"""Whose prompts are kept."""
 
 _SAMPLERS = frozenset(("SamplerCustom", "SamplerCustomAdvanced", "WanVideoSampler", "DrawThingsSampler"))
 _AGAIN = ("detailer", "upscale")
@@ -55,29 +72,51 @@ _MAX_NODES = 150
 
 
 def parse_comfyui(tags: ImageTags) -> ImageMetadata | None:
-    """What the graph that was executed says, else the one that was drawn; None when there is neither."""
-    graph = parse_prompt(tags.texts.get("prompt", "")) or parse_workflow(tags.texts.get("workflow", ""))
-    return None if graph is None else _build_metadata(graph)
+    """What the graph that was executed says, else the one that was drawn; None when there is neither.
+
+    Nodes that write a text of parameters besides the graph say there what they were given, which counts first.
+    """
+    graph = parse_graph(tags.texts.get("prompt"), tags.texts.get("workflow")) or _parse_comment(tags.comment)
+    if graph is None:
+        return None
+    found, text = _build_metadata(graph), parse_a1111(tags)
+    return found if text is None else _prefer_text(text, found)
+
+
+def _parse_comment(text: str) -> Graph | None:
+    """The graph of an object with both graphs in a comment, or of one that is a graph itself."""
+    data = (parse_object(text) or {}) if any(mark in text for mark in _MARKS) else {}
+    return parse_graph(data.get("prompt"), data.get("workflow")) or parse_graph(data, data)
+
+
+def _prefer_text(text: ImageMetadata, graph: ImageMetadata) -> ImageMetadata:
+    found = replace(
+        text,
+        dialect=graph.dialect,
+        prompt="" if text.prompt == _NOT_GIVEN else text.prompt,
+        negative_prompt="" if text.negative_prompt == _NOT_GIVEN else text.negative_prompt,
+        loras=graph.loras or text.loras,  # the graph has files, the text what somebody calls them
+        software=graph.software,
+    )
+    return complete_metadata(found, graph)
 
 
 def _build_metadata(graph: Graph) -> ImageMetadata:
-    sampler = _find_sampler(graph)
+    samplers = _list_samplers(graph)
+    sampler = _find_sampler(graph, samplers)
     if sampler is None:
         return _build_roughly(graph)
-    guided = _find_guided(graph, sampler)
-    inputs, guide = sampler.inputs, guided.inputs
-    positive = next(
-        (guide[name] for name in ("positive", "conditioning", "cond1", "text_embeds") if name in guide), None
-    )
+    guide = _find_guided(graph, sampler).inputs
+    inputs, positive = sampler.inputs, _find_positive(guide)
+    prompted = [node for node in reversed(samplers) if node is sampler or _is_guided(node)][:_MAX_SAMPLERS]
     model, loras = _find_model(graph, inputs.get("model", guide.get("model")))
     schedule = inputs.get("sigmas")
     guidance = _find_number(graph, inputs, "cfg")
     guidance = _find_number(graph, guide, "cfg", "cfg_conds") if guidance is None else guidance
     return ImageMetadata(
         dialect="comfyui",
-        prompt=_PromptReader(graph, "positive").read(Link("") if positive is None else positive)
-        or _read_own(graph, sampler),
-        negative_prompt=_PromptReader(graph, "negative").read(guide.get("negative", guide.get("text_embeds"))),
+        prompt=_join(_read_prompt(graph, node) for node in prompted),
+        negative_prompt=_join(_read_negative(graph, node) for node in prompted),
         model=model,
         loras=loras,
         seed=_find_seed(graph, inputs),
@@ -106,30 +145,58 @@ def _build_roughly(graph: Graph) -> ImageMetadata:
     )
 
 
-def _read_own(graph: Graph, sampler: GraphNode) -> str:
-    """The prompt of a node that takes it as a text of its own."""
-    return _PromptReader(graph, "positive").resolve(sampler.inputs.get("prompt", ""))
+def _join(texts: Iterable[str]) -> str:
+    return "\n".join(dict.fromkeys(filter(None, texts)))
 
 
-def _find_sampler(graph: Graph) -> GraphNode | None:
-    """The sampler that is nearest to what was saved; of one run in several passes the one that began it."""
+def _find_positive(guide: Mapping[str, Any]) -> Any:
+    return next((guide[name] for name in ("positive", "conditioning", "cond1", "text_embeds") if name in guide), None)
+
+
+def _read_prompt(graph: Graph, sampler: GraphNode) -> str:
+    """The prompt that reaches a sampler, or the text of its own that it takes in place of one."""
+    reader, positive = _PromptReader(graph, "positive"), _find_positive(_find_guided(graph, sampler).inputs)
+    found = reader.read(Link("") if positive is None else positive)
+    return found or _PromptReader(graph, "positive").resolve(sampler.inputs.get("prompt", ""))
+
+
+def _read_negative(graph: Graph, sampler: GraphNode) -> str:
+    guide = _find_guided(graph, sampler).inputs
+    return _PromptReader(graph, "negative").read(guide.get("negative", guide.get("text_embeds")))
+
+
+def _list_samplers(graph: Graph) -> list[GraphNode]:
+    """Every sampler, the nearest to what was saved first; of several that were saved the last."""
     used = {source.node for node in graph.values() for source in node.inputs.values() if isinstance(source, Link)}
-    ends = [key for key in graph if key not in used]
+    ends = [key for key in reversed(list(graph)) if key not in used]
     ends.sort(key=lambda key: "save" not in graph[key].kind.lower())
     seen: set[str] = set()
     order = [node for end in ends for node in walk_up(graph, Link(end), seen=seen)]
     # In a graph that runs in circles nothing is an end.
-    candidates = [node for node in (*order, *graph.values()) if _samples(node)]
-    first = next((node for node in candidates if not _repairs(node)), next(iter(candidates), None))
+    left = (node for key, node in graph.items() if key not in seen)
+    return [node for node in (*order, *left) if _samples(node)]
+
+
+def _find_sampler(graph: Graph, samplers: Sequence[GraphNode]) -> GraphNode | None:
+    """The first that does not only repair; of one run in several passes the one that began it."""
+    first = next((node for node in samplers if not _repairs(node)), next(iter(samplers), None))
     return first and _find_beginning(graph, first)
 
 
 def _samples(node: GraphNode) -> bool:
+    return _is_guided(node) or ("prompt" in node.inputs and _has_seed(node))
+
+
+def _is_guided(node: GraphNode) -> bool:
+    """Whether a sampler gets its prompts from other nodes, as all do that are not one node for everything."""
     names = node.inputs.keys()
     if node.kind in _SAMPLERS or names >= {"sampler_name", "steps", "cfg"}:
         return True
-    has_seed = not names.isdisjoint(_SEEDS)
-    return has_seed and ("prompt" in names or ("steps" in names and not names.isdisjoint(("positive", "guider"))))
+    return _has_seed(node) and "steps" in names and not names.isdisjoint(("positive", "guider"))
+
+
+def _has_seed(node: GraphNode) -> bool:
+    return not node.inputs.keys().isdisjoint(_SEEDS)
 
 
 def _repairs(node: GraphNode) -> bool:

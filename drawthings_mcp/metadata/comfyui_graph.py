@@ -80,15 +80,27 @@ _WIDGETS: Mapping[str, tuple[str, ...]] = {
 """Order of a drawn node's values, for files from before nodes stated it themselves."""
 
 
-def parse_prompt(text: str) -> Graph | None:
-    """The graph that was executed; None for any other text.
+def parse_graph(prompt: Any, workflow: Any) -> Graph | None:
+    """The graph that was executed, else the one that was drawn; None when there is neither.
+
+    Parameters
+    ----------
+    prompt, workflow
+        A text, or its object.
 
     Raises
     ------
     InvalidImageError
-        The text has more values than are read.
+        A text has more values than are read.
     """
-    data = parse_object(text) or {}
+    return _parse_prompt(_open(prompt)) or _parse_workflow(_open(workflow))
+
+
+def _open(value: Any) -> dict[str, Any]:
+    return (parse_object(value) or {}) if isinstance(value, str) else find_object(value)
+
+
+def _parse_prompt(data: Mapping[str, Any]) -> Graph | None:
     nodes = {key: node for key, node in data.items() if isinstance(node, dict) and "class_type" in node}
     graph = {
         key: GraphNode(
@@ -105,9 +117,9 @@ def _read(value: Any, nodes: Mapping[str, Any]) -> Any:
     return value
 
 
-def parse_workflow(text: str) -> Graph | None:
-    """The graph that was drawn, without what is switched off; otherwise as ``parse_prompt``."""
-    data = parse_object(text) or {}
+def _parse_workflow(data: Mapping[str, Any]) -> Graph | None:
+    """The graph that was drawn, without what is switched off; some programs wrap it once more."""
+    data = find_object(data.get("workflow")) or data
     drawn = [node for node in find_list(data.get("nodes")) if isinstance(node, dict) and "type" in node]
     graph = _Drawing(drawn, find_list(data.get("links"))).build() if drawn else {}
     return graph or None

@@ -9,21 +9,21 @@ import json
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, TypeAlias
 
 from drawthings_mcp.errors import InvalidImageError
-from drawthings_mcp.metadata.containers.bounded import COMMENT_KEYWORD, RawMetadata
-from drawthings_mcp.metadata.exif import MAKER_NOTE, SOFTWARE, ExifTags, find_user_comment, parse_exif
+from drawthings_mcp.metadata.containers.bounded import CAPTION_KEYWORD, COMMENT_KEYWORD, RawMetadata
+from drawthings_mcp.metadata.exif import DESCRIPTION, MAKER_NOTE, SOFTWARE, ExifTags, find_user_comment, parse_exif
 from drawthings_mcp.metadata.xmp import XMP_KEYWORD, Packet, parse_packet
 
 FOOOCUS_SCHEME = "fooocus_scheme"
 PARAMETERS = "parameters"
 
-_GRAPHS = ("prompt", "workflow")
+_GRAPH = re.compile(r"\s*(prompt|workflow)\s*:\s*(?=\{)", re.IGNORECASE)
 _GRAPH_TAGS = range(0x0110, 0x0100, -1)
-"""ComfyUI counts down from Model in WebP; each text begins with its keyword and a colon."""
+"""ComfyUI counts down from Model in WebP, nodes of others use any of these; each text begins with its keyword."""
 
 
 MAX_VALUES = 50_000
@@ -63,7 +63,18 @@ class ImageTags:
     @property
     def parameters(self) -> str:
         """The text that half of all programs call ``parameters`` in PNG, and put into a comment elsewhere."""
-        return self.texts.get(PARAMETERS) or self.user_comment or self.texts.get(COMMENT_KEYWORD, "")
+        return self.texts.get(PARAMETERS) or self.comment
+
+    @property
+    def comment(self) -> str:
+        """EXIF's comment, else that of the file."""
+        return self.user_comment or self.texts.get(COMMENT_KEYWORD, "")
+
+    @property
+    def descriptions(self) -> tuple[str, ...]:
+        """The texts for people: of XMP, IPTC and EXIF."""
+        texts = (self.packet.description, self.texts.get(CAPTION_KEYWORD, ""), self.exif.get_text(DESCRIPTION))
+        return tuple(filter(None, texts))
 
 
 def collect_tags(raw: RawMetadata) -> ImageTags:
@@ -85,8 +96,13 @@ def collect_tags(raw: RawMetadata) -> ImageTags:
 
 def _list_graphs(exif: ExifTags) -> dict[str, str]:
     texts = (exif.get_text(number) for number in _GRAPH_TAGS if number in exif.picture)
-    parts = (text.partition(":") for text in texts)
-    return {keyword: rest for keyword, _, rest in parts if keyword in _GRAPHS}
+    found = ((match, text) for text in texts if (match := _GRAPH.match(text)))
+    return {match[1].lower(): text[match.end() :] for match, text in found}
+
+
+def is_graph(text: str) -> bool:
+    """Whether a text of EXIF is a graph of ComfyUI, whatever the tag is meant for."""
+    return _GRAPH.match(text) is not None
 
 
 def _list_scheme(exif: ExifTags) -> dict[str, str]:
@@ -108,8 +124,9 @@ class ImageMetadata:
     Attributes
     ----------
     dialect
-        ``draw-things``, ``comfyui``, ``a1111``, ``invokeai``, ``swarmui``, ``fooocus``; ``exif`` for photos, ``plain``
-        for files that have nothing but a size.
+        ``draw-things``, ``comfyui``, ``a1111``, ``invokeai``, ``swarmui``, ``fooocus``, ``ruined-fooocus``,
+        ``novelai``, ``stability-matrix``, ``civitai``; ``exif`` for photos, ``plain`` for files that have nothing but
+        a size.
     width, height
         Pixels of the file as it is shown, 0 when unknown.
     model
@@ -153,6 +170,18 @@ class ImageMetadata:
     software: str = ""
     media_id: str = ""
     configuration: Mapping[str, Any] = field(default_factory=dict)
+
+
+_COMPLETED = (
+    *("prompt", "negative_prompt", "model", "loras", "seed", "steps", "guidance_scale"),
+    *("sampler", "strength", "created"),
+)
+
+
+def complete_metadata(found: ImageMetadata, other: ImageMetadata | None) -> ImageMetadata:
+    """Metadata with what they lack taken from others of the same picture; dialect and software stay."""
+    lacking = [name for name in _COMPLETED if getattr(found, name) in (None, "", ())]
+    return found if other is None else replace(found, **{name: getattr(other, name) for name in lacking})
 
 
 def parse_json(text: str) -> Any:

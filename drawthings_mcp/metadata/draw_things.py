@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -44,6 +44,7 @@ OWN_SOFTWARE = "drawthings-mcp"
 RECORD_KEY = "drawthings_mcp"
 """Key of this package's own record; the app ignores keys that it does not know."""
 
+_LOST = re.compile(r"[?\u0080-\U0010ffff]+")
 _MEDIA_ID = re.compile(r"[avpi][1-9]\d{0,15}")
 _NOT_XML = re.compile("[\ufffe\uffff]")
 """What JSON does not escape by itself and XML cannot contain."""
@@ -240,19 +241,23 @@ def parse_xmp_comment(tags: ImageTags) -> ImageMetadata | None:
 
 
 def parse_exif_comment(tags: ImageTags) -> ImageMetadata | None:
-    """The same from EXIF's UserComment, where other programs put it."""
+    """The same from EXIF's UserComment, where other programs and the app's JPEGs have it."""
     return _parse_comment(tags.user_comment, tags)
 
 
 def parse_description(tags: ImageTags) -> ImageMetadata | None:
     """What the text for people says, the last resort."""
-    found = parse_text(tags.packet.description)
+    found = _parse_descriptions(tags)
     return None if found is None else _build_metadata(found, tags)
+
+
+def _parse_descriptions(tags: ImageTags) -> dict[str, Any] | None:
+    return next(filter(None, map(parse_text, tags.descriptions)), None)
 
 
 def _parse_comment(text: str, tags: ImageTags) -> ImageMetadata | None:
     found = _parse_own_object(text)
-    return None if found is None else _build_metadata(found, tags)
+    return None if found is None else _build_metadata(_restore(found, tags), tags)
 
 
 def _parse_own_object(text: str) -> dict[str, Any] | None:
@@ -266,8 +271,37 @@ def find_own_object(tags: ImageTags) -> dict[str, Any] | None:
     for text in (tags.packet.comment, tags.user_comment):
         with suppress(InvalidImageError):
             if found := _parse_own_object(text):
-                return found
-    return parse_text(tags.packet.description)
+                return _restore(found, tags)
+    return _parse_descriptions(tags)
+
+
+def _restore(found: dict[str, Any], tags: ImageTags) -> dict[str, Any]:
+    """The object with the texts that EXIF's comment, which is ASCII in the app's JPEGs, has as question marks."""
+    if "?" not in tags.user_comment:
+        return found
+    described = [parse_text(text) or {"c": text} for text in tags.descriptions]
+    whole = {_mask(text): text for values in described for text in _list_texts(values)}
+    return {key: _replace_texts(value, whole) for key, value in found.items()}
+
+
+def _mask(text: str) -> str:
+    """A text with one ``?`` for what may have been any run of others than ASCII, however they were counted."""
+    return _LOST.sub("?", text.strip())
+
+
+def _list_texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str) and _mask(value) != value.strip():
+        yield value
+    for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from _list_texts(item)
+
+
+def _replace_texts(value: Any, whole: Mapping[str, str]) -> Any:
+    if isinstance(value, str):
+        return whole.get(_mask(value), value) if "?" in value else value
+    if isinstance(value, dict):
+        return {key: _replace_texts(item, whole) for key, item in value.items()}
+    return [_replace_texts(item, whole) for item in value] if isinstance(value, list) else value
 
 
 def _build_metadata(raw: Mapping[str, Any], tags: ImageTags) -> ImageMetadata:

@@ -322,7 +322,7 @@ def parse_text(text: str) -> dict[str, Any] | None:
     if not found:
         return None
     values = dict(part.split(": ", 1) for part in _PART.split(_PARAMETERS + parameters) if ": " in part)
-    if not {"Sampler", "Seed", "Size", "Model"} <= values.keys():
+    if not {"Sampler", "Guidance Scale", "Seed", "Size", "Model"} <= values.keys():
         return None
     prompt, negative, negative_prompt = f"\n{before}".rpartition("\n-")
     keys = {_KEYS[label]: _parse_value(value) for label, value in values.items() if label in _KEYS}

@@ -40,9 +40,9 @@ def _parse_a1111(text: str) -> ImageMetadata | None:
     return replace(
         found,
         dialect="fooocus",
-        prompt=values.get("Raw prompt", found.prompt),
-        negative_prompt=values.get("Raw negative prompt", found.negative_prompt),
-        software=values.get("Version", "Fooocus"),
+        prompt=values.get("raw prompt", found.prompt),
+        negative_prompt=values.get("raw negative prompt", found.negative_prompt),
+        software=values.get("version", "Fooocus"),
     )
 
 

@@ -13,10 +13,11 @@ from typing import Any, BinaryIO, TypeAlias
 from drawthings_mcp.errors import InvalidImageError
 from drawthings_mcp.faces import Text
 from drawthings_mcp.metadata.a1111 import parse_a1111
+from drawthings_mcp.metadata.civitai import parse_civitai
 from drawthings_mcp.metadata.comfyui import parse_comfyui
 from drawthings_mcp.metadata.containers.bounded import RawMetadata
 from drawthings_mcp.metadata.containers.reading import read_raw_metadata, read_raw_metadata_from
-from drawthings_mcp.metadata.dialect import ImageMetadata, ImageTags, clean_text, collect_tags
+from drawthings_mcp.metadata.dialect import ImageMetadata, ImageTags, clean_text, collect_tags, is_graph
 from drawthings_mcp.metadata.draw_things import (
     DrawThingsMetadata,
     find_own_object,
@@ -28,6 +29,9 @@ from drawthings_mcp.metadata.draw_things import (
 from drawthings_mcp.metadata.exif import MAKE, MODEL, SOFTWARE, ExifTags, find_position, find_time, is_turned
 from drawthings_mcp.metadata.fooocus import parse_fooocus
 from drawthings_mcp.metadata.invokeai import parse_invokeai
+from drawthings_mcp.metadata.novelai import parse_novelai
+from drawthings_mcp.metadata.ruined_fooocus import parse_ruined_fooocus
+from drawthings_mcp.metadata.stability_matrix import parse_stability_matrix
 from drawthings_mcp.metadata.swarmui import parse_swarmui
 
 MAX_TAG_TEXT = 2 * 1024 * 1024
@@ -38,10 +42,14 @@ _Dialect: TypeAlias = Callable[[ImageTags], ImageMetadata | None]
 
 _DIALECTS: tuple[_Dialect, ...] = (
     parse_xmp_comment,
+    parse_stability_matrix,
+    parse_civitai,
     parse_comfyui,
     parse_invokeai,
     parse_swarmui,
+    parse_ruined_fooocus,
     parse_fooocus,
+    parse_novelai,
     parse_a1111,
     parse_exif_comment,
     parse_description,
@@ -115,7 +123,7 @@ def _parse(raw: RawMetadata, name: str, with_position: bool) -> ImageMetadata:
 
 def _parse_photo(tags: ExifTags, with_position: bool) -> ImageMetadata | None:
     """The metadata of a photo; None when nothing names a camera, a time or a place."""
-    make, model = tags.get_text(MAKE), tags.get_text(MODEL)
+    make, model = ("" if is_graph(text) else text for text in (tags.get_text(MAKE), tags.get_text(MODEL)))
     camera = model if model.lower().startswith(make.lower()) else f"{make} {model}".strip()
     created = find_time(tags)
     if not (camera or created or tags.place):

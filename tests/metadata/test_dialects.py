@@ -47,4 +47,5 @@ def test_a_picture_tells_what_its_golden_texts_say(make_png: MakePng, sample: Pa
 def test_every_dialect_has_samples() -> None:
     assert {path.parent.name for path in SAMPLES} == {
         *("draw-things", "comfyui", "a1111", "invokeai", "swarmui", "fooocus", "plain"),
+        *("novelai", "stability-matrix", "ruined-fooocus", "civitai"),
     }

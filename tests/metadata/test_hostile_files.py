@@ -55,6 +55,15 @@ HOSTILE: dict[str, list[tuple[bytes, bytes]]] = {
     "deep JSON": [_comment(DEEP)],
     "deeper JSON": [_comment(DEEPER)],
     "deep JSON in a graph": [_text("prompt", DEEP)],
+    "many values in Civitai's resources": [
+        _text("parameters", TEXT + ", Civitai resources: [" + ",".join(["{}"] * 60_000) + "]")
+    ],
+    "deep JSON in Civitai's settings": [_text("extraMetadata", DEEP)],
+    "deep JSON of NovelAI": [_text("Software", "NovelAI"), _text("Comment", DEEP)],
+    "many values of NovelAI": [_text("Software", "NovelAI"), _text("Comment", MANY)],
+    "deep JSON of Stability Matrix": [_text("parameters-json", DEEP)],
+    "many values in a project": [_text("smproj", MANY)],
+    "many values of RuinedFooocus": [_text("parameters", MANY.replace("c", "RuinedFooocus", 1))],
     "deep XML": [_text("XML:com.adobe.xmp", TANGLED)],
     "entities": [_text("XML:com.adobe.xmp", "<!DOCTYPE x [<!ENTITY a 'a'>]>" + build_packet(Packet()))],
     "broken deflate": [(b"zTXt", b"parameters\0\0" + b"\x78\x9c\xff\xff")],
@@ -83,6 +92,15 @@ def test_a_hostile_picture_is_one_sentence_and_takes_little_memory(make_png: Mak
         ("prompt", '{"1":{"class_type":7,"inputs":[]},"2":null}', {}),
         ("parameters", '{"sui_image_params":{"prompt":"a\\ud83d","seed":"1e400","steps":{}}}', {"prompt": "a\ufffd"}),
         ("parameters", '{"base_model":3,"loras":[[1,2],["a"],null,["b","x"]]}', {"loras": (("b", None),)}),
+        ("parameters-json", '{"PositivePrompt":[],"Steps":"x","Seed":{},"CfgScale":1e999,"ModelName":7}', {}),
+        ("smproj", '{"State":{"Prompt":[],"Sampler":{"SelectedSampler":3},"Seed":null}}', {}),
+        ("extraMetadata", '{"prompt":{},"resources":[3,{"type":7,"air":"a:b"}],"civitaiResources":{},"seed":[]}', {}),
+        (
+            "parameters",
+            TEXT + ', Civitai resources: [{"type":"lora","modelName":[]},7,{"air":"urn:"}]',
+            {"prompt": "fox"},
+        ),
+        ("parameters", '{"software":"RuinedFooocus","Prompt":{},"loras":{"a":1},"scheduler":[]}', {}),
         ("invokeai_metadata", '{"positive_prompt":["x"],"model":[],"loras":{"a":1},"seed":true}', {}),
         ("sd-metadata", '{"image":{"prompt":[{"prompt":"a"},3]}}', {"prompt": "a"}),
         ("Dream", '"a \\\\ [b" -s x -S 1 -', {"prompt": "a \\ [b", "seed": 1}),
@@ -233,21 +251,31 @@ _KEYS = st.sampled_from(
         *("c", "uc", "v2", "seed", "steps", "lora", "loras", "model", "sampler", "size", "drawthings_mcp", "created"),
         *("id", "sui_image_params", "sui_extra_data", "date", "prompt", "negativeprompt", "loraweights", "base_model"),
         *("lora_combined_1", "full_prompt", "image", "positive_prompt", "nodes", "links", "widgets_values", "inputs"),
-        *("link", "id", "type", "mode", "outputs", "weight", "name"),
+        *("link", "id", "type", "mode", "outputs", "weight", "name", "State", "Prompt", "NegativePrompt", "Sampler"),
+        *("v4_prompt", "caption", "char_captions", "char_caption", "extraMetadata", "resources", "air", "modelName"),
     ]
 )
 
 
 @settings(max_examples=150)
 @given(
-    st.sampled_from(["parameters", "invokeai_metadata", "sd-metadata", "workflow", "XML:com.adobe.xmp"]),
+    st.sampled_from(
+        [
+            *("parameters", "invokeai_metadata", "sd-metadata", "workflow", "XML:com.adobe.xmp"),
+            *("Comment", "parameters-json", "smproj", "extraMetadata"),
+        ]
+    ),
     st.recursive(
         _JSON, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_KEYS, inner, max_size=6), max_leaves=12
     ),
 )
 def test_json_may_say_anything(make_png: MakePng, keyword: str, value: Any) -> None:
     text = json.dumps(
-        {"c": "x", "sui_image_params": {}, "base_model": "", "nodes": [value], "v2": value, "loras": value}
+        {
+            **{"c": "x", "sui_image_params": {}, "base_model": "", "nodes": [value], "v2": value, "loras": value},
+            **{"Software": "NovelAI", "software": "RuinedFooocus", "v4_prompt": value, "State": value},
+            **{"extraMetadata": value, "civitaiResources": value},
+        }
     )
     chunk = _comment(text) if "xmp" in keyword else _text(keyword, text)
     _read_or_refuse(make_png(chunk).read_bytes())

@@ -18,7 +18,8 @@ from drawthings_mcp.errors import StorageError
 from drawthings_mcp.generation import GeneratedImage
 from drawthings_mcp.metadata.dialect import ImageMetadata
 from drawthings_mcp.metadata.draw_things import build_metadata
-from drawthings_mcp.metadata.reading import read_image_metadata, read_image_metadata_from
+from drawthings_mcp.metadata.reading import read_image_metadata, read_image_metadata_from, read_metadata
+from drawthings_mcp.metadata.xmp import Packet, build_packet
 from drawthings_mcp.tensors.png import encode_png
 from tests.metadata.heif import build_heic
 
@@ -243,3 +244,154 @@ def _make_unreadable(path: Path) -> Path:
     """A link to itself: not even root can open it."""
     path.symlink_to(path)
     return path
+
+
+def _list_comments(graph: str) -> dict[str, dict[int, Any]]:
+    workflow = json.dumps({"nodes": [], "links": []})
+    both = f'{{"prompt": {graph}, "workflow": {workflow}}}'
+    return {
+        "Make and Model": {0x010F: f"Prompt: {graph}", 0x0110: f"Workflow: {workflow}"},
+        "Make and ImageDescription": {0x010F: f"Prompt:{graph}", 0x010E: f"Workflow:{workflow}"},
+        "UserComment in the first directory": {0x9286: both},
+        "UserComment with its prefix": {0x9286: b"UNICODE\0" + both.encode("utf-16-be")},
+        "UserComment with texts": {0x9286: json.dumps({"prompt": graph, "workflow": workflow})},
+        "UserComment that is the graph": {0x9286: b"ASCII\0\0\0" + graph.encode()},
+    }
+
+
+PROMPTED = json.dumps(
+    {
+        "1": {"class_type": "CLIPTextEncode", "inputs": {"text": "Füchse 狐"}},
+        "2": {
+            "class_type": "KSampler",
+            "inputs": {"seed": 5, "steps": 3, "cfg": 1, "sampler_name": "euler", "positive": ["1", 0]},
+        },
+    }
+)
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "webp"])
+@pytest.mark.parametrize("place", _list_comments(""))
+def test_comfyui_is_read_from_exif_wherever_nodes_write_it(tmp_path: Path, suffix: str, place: str) -> None:
+    metadata = read_image_metadata(_save(tmp_path / f"a.{suffix}", exif=_exif(_list_comments(PROMPTED)[place])))
+    assert metadata == ImageMetadata(
+        *("comfyui", 8, 6, "Füchse 狐"), seed=5, steps=3, guidance_scale=1.0, sampler="euler", software="ComfyUI"
+    )
+
+
+@pytest.mark.parametrize("place", _list_comments(""))
+def test_a_damaged_graph_is_no_camera(tmp_path: Path, place: str) -> None:
+    path = _save(tmp_path / "a.jpg", exif=_exif(_list_comments(PROMPTED[:-9])[place]))
+    assert read_image_metadata(path) in (ImageMetadata("plain", 8, 6), ImageMetadata("comfyui", 8, 6))
+
+
+def test_the_image_savers_text_counts_before_the_graph_beside_it(tmp_path: Path) -> None:
+    text = "a pier\nNegative prompt: unknown\nSteps: 9, Sampler: Euler a, CFG scale: 2.5, Seed: 7, Size: 8x6, Model: m"
+    exif = _exif({0x010F: f"prompt:{PROMPTED}"}, {0x9286: b"UNICODE\0" + text.encode("utf-16-be")})
+    assert read_image_metadata(_save(tmp_path / "a.jpg", exif=exif)) == ImageMetadata(
+        *("comfyui", 8, 6, "a pier", "", "m"),
+        seed=7,
+        steps=9,
+        guidance_scale=2.5,
+        sampler="Euler a",
+        software="ComfyUI",
+    )
+
+
+NOVELAI = {
+    "Comment": json.dumps({"prompt": "fox, 狐", "uc": "fog", "steps": 28, "scale": 5, "seed": 3, "sampler": "k_euler"}),
+    "Description": "fox, ç\u008b\u0090",
+    "Software": "NovelAI",
+    "Source": "NovelAI Diffusion V4 37C2B166",
+}
+
+
+@pytest.mark.parametrize("comment", [json.dumps(NOVELAI, ensure_ascii=False), NOVELAI["Comment"]], ids=["texts", "one"])
+def test_novelai_is_read_from_exif(tmp_path: Path, comment: str) -> None:
+    exif = _exif({0x0131: "NovelAI", 0x010E: "\0\0\0\0fox"}, {0x9286: b"UNICODE\0" + comment.encode("utf-16-le")})
+    metadata = read_image_metadata(_save(tmp_path / "a.webp", exif=exif))
+    assert (metadata.dialect, metadata.prompt, metadata.negative_prompt) == ("novelai", "fox, 狐", "fog")
+    assert (metadata.seed, metadata.steps, metadata.sampler) == (3, 28, "k_euler")
+
+
+CIVITAI = {
+    "resource-stack": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "urn:air:sd1:1@2"}},
+    "11": {
+        "class_type": "KSampler",
+        "inputs": {"seed": 5, "steps": 3, "cfg": 1, "sampler_name": "euler", "model": ["resource-stack", 0]},
+    },
+    "extra": {"airs": ["urn:air:sd1:1@2"]},
+}
+SETTINGS = {"prompt": "fox, 狐", "negativePrompt": "fog", "cfgScale": 5, "steps": 28, "seed": 3, "sampler": "Euler a"}
+
+
+@pytest.mark.parametrize(
+    "comment",
+    [
+        {**CIVITAI, "extraMetadata": json.dumps(SETTINGS, ensure_ascii=False)},
+        {**CIVITAI, "extraMetadata": SETTINGS},
+        SETTINGS,
+    ],
+    ids=["settings as text", "settings as object", "settings alone"],
+)
+def test_civitai_is_read_from_exif(tmp_path: Path, comment: dict[str, Any]) -> None:
+    data = b"UNICODE\0" + json.dumps(comment, ensure_ascii=False).encode("utf-16-le")
+    metadata = read_image_metadata(_save(tmp_path / "a.jpg", exif=_exif({}, {0x9286: data})))
+    assert (metadata.dialect, metadata.prompt, metadata.negative_prompt) == ("civitai", "fox, 狐", "fog")
+    assert (metadata.seed, metadata.steps, metadata.guidance_scale, metadata.sampler) == (3, 28, 5.0, "Euler a")
+    assert metadata.model == ("" if comment is SETTINGS else "urn:air:sd1:1@2")
+
+
+def test_civitais_graph_without_settings_is_read(tmp_path: Path) -> None:
+    data = b"ASCII\0\0\0" + json.dumps({**CIVITAI, "extraMetadata": "{damaged"}).encode()
+    metadata = read_image_metadata(_save(tmp_path / "a.jpg", exif=_exif({}, {0x9286: data})))
+    assert (metadata.dialect, metadata.seed, metadata.model) == ("civitai", 5, "urn:air:sd1:1@2")
+
+
+def _caption(text: str) -> bytes:
+    data = text.encode()
+    iptc = b"\x1c\x01\x5a\x00\x03\x1b%G\x1c\x02\x78" + len(data).to_bytes(2) + data
+    named = b"8BIM\x03\xed\x03abc\x00\x00\x00\x01x\x00"
+    return b"Photoshop 3.0\0" + named + b"8BIM\x04\x04\x00\x00" + len(iptc).to_bytes(4) + iptc
+
+
+def _add_segment(path: Path, marker: int, content: bytes) -> Path:
+    data = path.read_bytes()
+    segment = bytes([0xFF, marker]) + (len(content) + 2).to_bytes(2) + content
+    path.write_bytes(data[:2] + segment + data[2:])
+    return path
+
+
+MASKED = '{"c":"Wer ist das? F?chse, ?? und ???","lora":[{"model":"T?sche.ckpt","weight":0.5}],"seed":12'
+MASKED += ',"uc":"Nebel ?"}'
+FULL = "Wer ist das? Füchse, 狐狸 und 🦊\n-Nebel …\nSteps: 8, Sampler: UniPC Trailing, Guidance Scale: 1.0, Seed: 12"
+FULL += ", Size: 64x64, Model: m.ckpt, Strength: 1.0, Seed Mode: Scale Alike, LoRA Model: Tüsche.ckpt, LoRA Weight: 0.5"
+
+
+@pytest.mark.parametrize("place", ["ImageDescription", "IPTC", "XMP"])
+def test_question_marks_in_a_jpeg_of_draw_things_are_what_they_were(tmp_path: Path, place: str) -> None:
+    exif = _exif(
+        {0x010E: FULL.encode()} if place == "ImageDescription" else {}, {0x9286: b"ASCII\0\0\0" + MASKED.encode()}
+    )
+    xmp: dict[str, Any] = {"xmp": build_packet(Packet(description=FULL)).encode()} if place == "XMP" else {}
+    path = _save(tmp_path / "a.jpg", exif=exif, **xmp)
+    if place == "IPTC":
+        _add_segment(path, 0xED, _caption(FULL))
+    metadata = read_image_metadata(path)
+    assert (metadata.dialect, metadata.prompt) == ("draw-things", "Wer ist das? Füchse, 狐狸 und 🦊")
+    assert (metadata.negative_prompt, metadata.loras) == ("Nebel …", (("Tüsche.ckpt", 0.5),))
+    found = read_metadata(path)
+    assert found is not None
+    assert (found.prompt, found.negative_prompt, found.seed) == (metadata.prompt, "Nebel …", 12)
+
+
+@pytest.mark.parametrize("caption", ["another picture: Füchse", "Wer ist das?", ""])
+def test_question_marks_that_nothing_explains_stay(tmp_path: Path, caption: str) -> None:
+    exif = _exif({0x010E: caption.encode()}, {0x9286: b"ASCII\0\0\0" + MASKED.encode()})
+    assert read_image_metadata(_save(tmp_path / "a.jpg", exif=exif)).prompt == "Wer ist das? F?chse, ?? und ???"
+
+
+@pytest.mark.parametrize("cut", range(0, 120, 7))
+def test_half_a_caption_is_none_or_half(tmp_path: Path, cut: int) -> None:
+    path = _add_segment(_save(tmp_path / "a.jpg"), 0xED, _caption(FULL)[:cut])
+    assert read_image_metadata(path) == ImageMetadata("plain", 8, 6)

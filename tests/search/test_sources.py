@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image, PngImagePlugin
 
 from drawthings_mcp.metadata.dialect import ImageMetadata
 from drawthings_mcp.metadata.reading import read_image_metadata_from
@@ -304,3 +305,34 @@ async def test_who_looks_for_projects_learns_where_they_are(desk: Desk) -> None:
     desk.pictures.rmdir()
     desk.output.rmdir()
     assert "com.liuliu.draw-things" in " ".join((await desk.search(source="projects")).notes)
+
+
+async def test_pictures_of_other_programs_are_found_by_their_prompts_and_models(desk: Desk) -> None:
+    graph = {
+        "1": {"class_type": "CLIPTextEncode", "inputs": {"text": "a heron"}},
+        "2": {
+            "class_type": "KSampler",
+            "inputs": {"seed": 1, "steps": 2, "cfg": 1, "sampler_name": "euler", "positive": ["1", 0]},
+        },
+    }
+    texts = {
+        "novelai": {"Software": "NovelAI", "Comment": json.dumps({"prompt": "an otter", "seed": 3})},
+        "matrix": {"parameters-json": json.dumps({"PositivePrompt": "a badger", "ModelName": "ember_xl"})},
+        "ruined": {"parameters": json.dumps({"Prompt": "a lynx", "software": "RuinedFooocus"})},
+    }
+    desk.pictures.mkdir(exist_ok=True)
+    for name, pairs in texts.items():
+        info = PngImagePlugin.PngInfo()
+        for key, text in pairs.items():
+            info.add_itxt(key, text)
+        Image.new("RGB", (8, len(name))).save(desk.pictures / f"{name}.png", pnginfo=info)
+    exif = Image.Exif()
+    exif[0x9286] = json.dumps({"prompt": graph, "workflow": {}})
+    Image.new("RGB", (8, 8)).save(desk.pictures / "comfy.jpg", exif=exif)
+    queries = ("otter", "badger model:ember_xl", "lynx", "heron")
+    assert [await desk.names(query) for query in queries] == [
+        ["novelai.png"],
+        ["matrix.png"],
+        ["ruined.png"],
+        ["comfy.jpg"],
+    ]

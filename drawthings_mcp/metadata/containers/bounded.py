@@ -25,6 +25,8 @@ _FARTHEST = 2**62
 
 COMMENT_KEYWORD = "Comment"
 """Under which the comments of JPEG and others stand."""
+CAPTION_KEYWORD = "Caption"
+"""Under which the caption of IPTC stands."""
 
 
 class BoundedFile:
