@@ -57,7 +57,7 @@ _VERSIONS = (
 )
 """Versions by the number of their parameters, the smallest first."""
 
-_PRECISIONS = ("_q5p", "_q6p", "_i6x", "_q8p", "_i8x")
+_PRECISIONS = ("_i4x", "_q5p", "_q6p", "_i6x", "_q8p", "_i8x")
 """Parts of a file's name that tell bits per parameter, the fewest first; without one there are sixteen."""
 
 

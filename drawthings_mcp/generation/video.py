@@ -16,6 +16,7 @@ FRAME_RATES: Mapping[str, int] = MappingProxyType(
         "wan_v2.2_5b": 24,
         "ltx2": 25,
         "ltx2.3": 25,
+        "minimax_h3": 24,
     }
 )
 """Frames per second by the version of the model."""
@@ -23,7 +24,7 @@ FRAME_RATES: Mapping[str, int] = MappingProxyType(
 OTHER_FRAME_RATE = 30
 """Frames per second of all other versions."""
 
-AUDIO_RATES: Mapping[str, int] = MappingProxyType({"ltx2": 24_000, "ltx2.3": 48_000})
+AUDIO_RATES: Mapping[str, int] = MappingProxyType({"ltx2": 24_000, "ltx2.3": 48_000, "minimax_h3": 32_000})
 """Samples per second by the version of the model; no other makes sound."""
 
 _NO_SPECIFICATION: Mapping[str, Any] = MappingProxyType({})

@@ -1,4 +1,4 @@
-"""What models do with pictures, by version and modifier (protocol §5.4, §5.5; formats §6.4, §6.5)."""
+"""What models do with pictures, by version and modifier (protocol §2.8, §5.4, §5.5; formats §6.4, §6.5)."""
 
 from __future__ import annotations
 
@@ -16,11 +16,19 @@ if TYPE_CHECKING:
     from drawthings_mcp.tensors.pixels import Pixels
 
 REFERENCE_MODIFIERS = frozenset({"kontext", "kontext_kv", "qwenimage_edit_plus", "qwenimage_edit_2511"})
-REFERENCE_VERSIONS = frozenset({"flux1", "qwen_image", "flux2", "flux2_9b", "flux2_4b"})
+REFERENCE_VERSIONS = frozenset({"flux1", "qwen_image", "qwen_image_2.1", "flux2", "flux2_9b", "flux2_4b"})
 """Under a reference modifier these read the canvas and all moodboard pictures; others read nothing, or one frame."""
 
-_OPTIONAL_REFERENCE_VERSIONS = frozenset({"flux2", "flux2_9b", "flux2_4b"})
+_OPTIONAL_REFERENCE_VERSIONS = frozenset({"qwen_image_2.1", "flux2", "flux2_9b", "flux2_4b"})
 """Versions whose models edit when they are given pictures, and make pictures from text alone as well."""
+
+FIRST_AND_LAST = "fl2va"
+"""Modifier of models that make a video from its first frame, the canvas, to its last, the moodboard (protocol §2.8)."""
+FROM_REFERENCES = "ref2va"
+"""Modifier of models that make a video with what the moodboard shows (protocol §2.8)."""
+
+MOST_REFERENCES: Mapping[str, int] = {FIRST_AND_LAST: 1, FROM_REFERENCES: 4}
+"""Moodboard pictures that a model with this modifier takes."""
 
 RESTORATION_VERSIONS = frozenset({"seedvr2_3b", "seedvr2_7b"})
 STARTING_VERSIONS = frozenset({"svd_i2v", *RESTORATION_VERSIONS})
@@ -30,7 +38,9 @@ CASCADE = "wurstchen_v3.0_stage_c"
 LAYERED = "qwenimage_layered"
 """Modifier of models that take a picture apart; the batch size is the number of layers."""
 
-_CONDITION_MODIFIERS = frozenset({"editing", "inpainting", "double", "depth", "canny", "kontext", LAYERED})
+_CONDITION_MODIFIERS = frozenset(
+    {"editing", "inpainting", "double", "depth", "canny", "kontext", LAYERED, FIRST_AND_LAST, FROM_REFERENCES}
+)
 """Modifiers under which the canvas is a condition, whatever the strength."""
 
 _OPAQUE = 255
@@ -39,14 +49,22 @@ MODEL_HINTS: Mapping[str, str] = {"depth": "depth", "canny": "custom"}
 """Hint that a model with this modifier reads without any control (protocol §5.2)."""
 
 
+def is_new(version: str) -> bool:
+    """Whether a server names a version of which nothing is known here: its specification is all there is to go by."""
+    return bool(version) and version not in load_known().versions
+
+
 def reads_references(version: str, modifier: str) -> bool:
-    """Whether canvas and moodboard are given to the model as pictures to work from (protocol §5.4)."""
-    return modifier in REFERENCE_MODIFIERS and version in REFERENCE_VERSIONS
+    """Whether canvas and moodboard are given to the model as pictures to work from (protocol §2.8, §5.4)."""
+    if modifier in MOST_REFERENCES:
+        return True
+    return modifier in REFERENCE_MODIFIERS and (version in REFERENCE_VERSIONS or is_new(version))
 
 
 def needs_references(version: str, modifier: str) -> bool:
     """Whether the model does nothing but edit."""
-    return reads_references(version, modifier) and version not in _OPTIONAL_REFERENCE_VERSIONS
+    has_choice = version in _OPTIONAL_REFERENCE_VERSIONS or modifier in MOST_REFERENCES or is_new(version)
+    return reads_references(version, modifier) and not has_choice
 
 
 def reads_canvas(version: str, modifier: str) -> bool:
@@ -66,6 +84,8 @@ def list_modes(model: Model) -> frozenset[GenerationMode]:
         return frozenset({"inpaint"})
     if model.modifier in {"", "none"}:
         return frozenset({"text2image", "image2image", "inpaint"})
+    if is_new(model.version) and model.modifier not in _CONDITION_MODIFIERS:
+        return frozenset({"text2image", "image2image", "edit", "inpaint"})
     return frozenset({"image2image"})
 
 
@@ -125,9 +145,21 @@ def check_references(model: Model, count: int, *, has_controls: bool) -> None:
 
 
 def makes_video(model: Model) -> bool:
-    """Whether a run returns frames."""
+    """Whether a run returns frames; a model of a version that is new says so by its frames per second."""
     facts = load_known().versions.get(model.version)
-    return facts is not None and facts.makes_video
+    return facts.makes_video if facts is not None else bool(model.specification.get("frames_per_second"))
+
+
+def describe_new_version(model: Model) -> Text | None:
+    """That a model's version is new here, and what that means; None when it is not."""
+    if not is_new(model.version):
+        return None
+    return Text(
+        "{file} is of the version {version}, which is new to this program: what the server says of it is trusted, and "
+        "little can be checked.",
+        file=model.file,
+        version=model.version,
+    )
 
 
 def describe_abilities(model: Model) -> str:

@@ -23,7 +23,7 @@ from drawthings_mcp.generation.app_json import shorten_float32
 from drawthings_mcp.generation.configuration import list_app_keys
 from drawthings_mcp.limits import Fit
 from drawthings_mcp.planning.canvas import read_canvas
-from drawthings_mcp.planning.context import look_up
+from drawthings_mcp.planning.context import Context, look_up
 from drawthings_mcp.planning.guard import check_content, check_files
 from drawthings_mcp.planning.hints import HintImages, list_references, read_hints
 from drawthings_mcp.planning.known import build_override
@@ -31,8 +31,11 @@ from drawthings_mcp.planning.sizes import Size
 from drawthings_mcp.presets.layers import DEFAULT
 from drawthings_mcp.presets.preset import find_family
 from drawthings_mcp.tensors.fitting import fit_pixels, flatten_transparent
-from drawthings_mcp.tensors.layout import pixels_to_tensor
+from drawthings_mcp.tensors.layout import build_tensor, pixels_to_tensor
 from drawthings_mcp.tensors.pixels import ImageLike, Pixels, ensure_pixels
+
+_RGBA = 4
+_OPAQUE = 255
 
 DRAWN = "drawn for each picture"
 """Origin of a seed that nobody gave."""
@@ -140,16 +143,35 @@ def compose(
     context = look_up(GenerationRequest(prompt, config, negative_prompt, override=override), inventory)
     file_notes = check_files(context)  # no picture changes these, so none is read before
     size = (config.width, config.height)
+    shown = [*moodboard, *list_references(hints)]
+    first = _take_as_reference(canvas, mask, context, fit)
+    if first is not None:
+        canvas, shown = None, [first, *shown]
     # What masks do to videos is not known, and transparent decoders leave clear parts alone (protocol §4.2, §4.4).
     paints_clear_parts = not (context.makes_video or context.has_alpha_decoder)
     pixels, classes, warnings = read_canvas(canvas, mask, size, fit, paints_clear_parts=paints_clear_parts)
     context = context.with_request(canvas=pixels, mask=classes)
-    references = read_references((*moodboard, *list_references(hints)), size)
+    multiple = context.facts.reference_multiple if context.facts else 0
+    references = read_references(shown, size, keeps_alpha=context.makes_alpha, multiple=multiple)
     maps, map_notes = read_hints(hints, context, fit)
     context = context.with_request(hints=(*references, *maps))
     notes = (*warnings, *map_notes, *file_notes, *check_content(context))
     requests = tuple(replace(context.request, configuration=one) for one in list_passes(config))
     return Plan(requests, notes, context.model or Model(config.model, config.model), Size(*size))
+
+
+def _take_as_reference(canvas: ImageLike | None, mask: ImageLike | None, context: Context, fit: Fit) -> Pixels | None:
+    """The canvas as the first reference where only that keeps its alpha, or makes it count; None where it stays.
+
+    Models that look at references take them in this order whether the first is the canvas or not (protocol §5.4), but
+    the canvas itself has no alpha on the wire (protocol §4.3).
+    """
+    c = context.configuration
+    if canvas is None or mask is not None or c.strength < 1 or not context.wants_canvas_among_references:
+        return None
+    pixels = fit_pixels(ensure_pixels(canvas), (c.width, c.height), fit)
+    is_clear_somewhere = pixels.shape[2] == _RGBA and bool((pixels[..., 3] < _OPAQUE).any())
+    return pixels if is_clear_somewhere or not context.makes_alpha else None
 
 
 def list_passes(configuration: ImageGenerationConfig) -> list[ImageGenerationConfig]:
@@ -164,21 +186,31 @@ def list_passes(configuration: ImageGenerationConfig) -> list[ImageGenerationCon
     return [configuration.replace(seed=seed, batch_count=1) for seed in seeds]
 
 
-def read_references(moodboard: Sequence[ImageLike], size: tuple[int, int]) -> tuple[Hint, ...]:
+def read_references(
+    moodboard: Sequence[ImageLike], size: tuple[int, int], *, keeps_alpha: bool = False, multiple: int = 0
+) -> tuple[Hint, ...]:
     """The hint with all moodboard pictures in order; none without pictures. ``size`` is that of the canvas.
 
     A server scales them to what the model wants and keeps their proportions, so they are left as they are, but for
-    those with more pixels than the canvas: a server would throw away what is beyond. Clear parts become grey.
+    those with more pixels than the canvas: a server would throw away what is beyond. Clear parts become grey unless
+    ``keeps_alpha``; sides become multiples of ``multiple`` pixels, 0 for any.
     """
-    tensors = tuple(HintTensor(pixels_to_tensor(_read_reference(image, size))) for image in moodboard)
+    pictures = [_scale_reference(ensure_pixels(image), size, multiple) for image in moodboard]
+    tensors = tuple(_build_reference(pixels, keeps_alpha=keeps_alpha) for pixels in pictures)
     return (Hint(HintType.Shuffle, tensors),) if tensors else ()
 
 
-def _read_reference(image: ImageLike, size: tuple[int, int]) -> Pixels:
-    pixels = ensure_pixels(image)
+def _scale_reference(pixels: Pixels, size: tuple[int, int], multiple: int) -> Pixels:
     height, width = pixels.shape[:2]
-    scale = (size[0] * size[1] / (width * height)) ** 0.5
-    if scale < 1:
-        smaller = max(1, int(width * scale)), max(1, int(height * scale))
-        pixels = fit_pixels(pixels, smaller, "stretch")
-    return flatten_transparent(pixels)[0] if pixels.shape[2] == 4 else pixels
+    scale = min(1.0, (size[0] * size[1] / (width * height)) ** 0.5)
+    wanted = max(1, int(width * scale)), max(1, int(height * scale))
+    if multiple:
+        wanted = max(multiple, wanted[0] // multiple * multiple), max(multiple, wanted[1] // multiple * multiple)
+    return fit_pixels(pixels, wanted, "stretch")
+
+
+def _build_reference(pixels: Pixels, *, keeps_alpha: bool) -> HintTensor:
+    """Three channels, or alpha and three where a picture is clear in places and may stay so."""
+    if pixels.shape[2] == _RGBA and keeps_alpha and (pixels[..., 3] < _OPAQUE).any():
+        return HintTensor(build_tensor(pixels)[0])
+    return HintTensor(pixels_to_tensor(flatten_transparent(pixels)[0] if pixels.shape[2] == _RGBA else pixels))

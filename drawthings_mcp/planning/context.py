@@ -15,7 +15,15 @@ from drawthings_mcp.generation import (
     ImageGenerationConfig,
     LoRAConfig,
 )
-from drawthings_mcp.planning.abilities import CASCADE, LAYERED, MODEL_HINTS, STARTING_VERSIONS, reads_references
+from drawthings_mcp.planning.abilities import (
+    CASCADE,
+    FROM_REFERENCES,
+    LAYERED,
+    MODEL_HINTS,
+    STARTING_VERSIONS,
+    makes_video,
+    reads_references,
+)
 from drawthings_mcp.planning.known import KnownFiles, VersionFacts, is_whole, load_known
 from drawthings_mcp.wire.catalog import parse_control, parse_lora, parse_model
 
@@ -109,7 +117,7 @@ class Context:
     @property
     def makes_video(self) -> bool:
         """Whether a run is known to return frames."""
-        return self.facts is not None and self.facts.makes_video
+        return self.model is not None and makes_video(self.model)
 
     @property
     def modifier(self) -> str:
@@ -127,7 +135,17 @@ class Context:
         """Whether results are transparent, which changes what a mask means (protocol §4.2)."""
         entries = [chosen.entry for chosen in self.loras if chosen.entry]
         versions = [entry.specification.get("alternative_decoder_version") for entry in entries]
-        return self.modifier == LAYERED or "transparent" in versions
+        return self.makes_alpha or self.modifier == LAYERED or "transparent" in versions
+
+    @property
+    def makes_alpha(self) -> bool:
+        """Whether the model itself makes an alpha channel and looks at that of references (protocol §2.8)."""
+        return self.facts is not None and self.facts.makes_alpha
+
+    @property
+    def wants_canvas_among_references(self) -> bool:
+        """Whether the canvas is best sent as the first reference: only there it keeps its alpha, or counts at all."""
+        return self.makes_alpha or self.modifier == FROM_REFERENCES
 
     @property
     def starts_from_canvas(self) -> bool:

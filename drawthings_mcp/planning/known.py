@@ -10,6 +10,7 @@ here, unless they are ``built_in``.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
@@ -55,7 +56,7 @@ _UNCURATED_KEYS = ("file", "name", "version", "default_scale", "modifier")
 
 @dataclass(frozen=True, slots=True)
 class VersionFacts:
-    """What all models of a version have in common (protocol §2.2, §2.4, §2.5, §3.6).
+    """What all models of a version have in common (protocol §2.2, §2.4, §2.5, §2.8, §3.6).
 
     Attributes
     ----------
@@ -65,17 +66,30 @@ class VersionFacts:
         Trained on flow matching: wants a Trailing or AYS sampler.
     shifts_by_resolution
         ``resolution_dependent_shift`` applies.
+    shift_rise, shift_span
+        The logarithm of that shift rises by ``shift_rise`` over ``shift_span`` tokens.
     has_tea_cache
         Has coefficients for ``tea_cache`` built in.
     frame_group
-        Frames per latent frame of a video; 0 for pictures.
+        Frames per latent frame of a video, or per the fewest latent frames that can be added; 0 for pictures.
+    first_group
+        Frames of the shortest video; a single frame is always possible.
+    makes_alpha
+        Results have an alpha channel, and references keep theirs.
+    reference_multiple
+        Sides of references are multiples of this; 0 where a server sees to that itself.
     """
 
     name: str
     is_flow: bool = False
     shifts_by_resolution: bool = False
+    shift_rise: float = 0.65
+    shift_span: int = 3840
     has_tea_cache: bool = False
     frame_group: int = 0
+    first_group: int = 1
+    makes_alpha: bool = False
+    reference_multiple: int = 0
 
     @property
     def makes_video(self) -> bool:
@@ -83,8 +97,14 @@ class VersionFacts:
         return self.frame_group > 0
 
     def count_frames(self, wanted: int) -> int:
-        """How many frames a video has for ``num_frames`` (protocol §3.6)."""
-        return wanted if self.frame_group == 1 else (wanted - 1) // self.frame_group * self.frame_group + 1
+        """The length of a video that is nearest to ``num_frames`` and not above it (protocol §2.8, §3.6)."""
+        if self.frame_group == 1 or wanted < self.first_group:
+            return wanted if self.frame_group == 1 else 1
+        return (wanted - self.first_group) // self.frame_group * self.frame_group + self.first_group
+
+    def find_shift(self, tokens: int) -> float:
+        """The shift that follows from the size of a picture, of which a token is 16 × 16 pixels (protocol §2.5)."""
+        return math.exp(0.5 + (tokens - 256) * self.shift_rise / self.shift_span)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
+
 from drawthings_mcp.catalog import ServerInventory
 from drawthings_mcp.errors import InvalidInputError
 from drawthings_mcp.faces import Text
@@ -13,11 +15,15 @@ from drawthings_mcp.params import GenerateParams, is_given
 from drawthings_mcp.planning.abilities import check_mask, check_references, check_text_only, reads_canvas
 from drawthings_mcp.planning.compose import Plan, compose
 from drawthings_mcp.planning.guard import list_warnings
+from drawthings_mcp.planning.known import load_known
 from drawthings_mcp.planning.lookup import build_control, build_lora
 from drawthings_mcp.planning.selection import ModelSelection, select_model
 from drawthings_mcp.planning.settings_merge import MergedSettings, merge_settings
 from drawthings_mcp.presets.collection import PresetCollection
-from drawthings_mcp.tensors.pixels import ensure_pixels
+from drawthings_mcp.tensors.pixels import Pixels, ensure_pixels
+
+_RGB = 3
+_OPAQUE = 255
 
 _SAME_SHAPE = 0.95
 """Proportions that differ by less are the same to the eye; rounding to multiples of 64 makes that much."""
@@ -54,7 +60,7 @@ def plan(params: GenerateParams, inventory: ServerInventory, presets: PresetColl
             inventory,
             negative_prompt=params.negative_prompt or selection.negative_prompt,
             canvas=canvas,
-            mask=params.mask if has_mask else None,
+            mask=params.mask if has_mask else _mark_clear_parts(canvas, selection),
             moodboard=params.moodboard,
             hints={kind: picture for kind, picture, _ in params.hints},
             fit=params.fit,
@@ -76,6 +82,14 @@ def plan(params: GenerateParams, inventory: ServerInventory, presets: PresetColl
         model=selection.model,
         origins=settings.origins,
     )
+
+
+def _mark_clear_parts(canvas: Pixels | None, selection: ModelSelection) -> Pixels | None:
+    """The mask for what is clear, where a model would look at the alpha instead; None where none is needed."""
+    facts = load_known().versions.get(selection.model.version)
+    if canvas is None or canvas.shape[2] == _RGB or selection.mode != "inpaint" or facts is None:
+        return None
+    return np.where(canvas[..., 3] < _OPAQUE, np.uint8(255), np.uint8(0)) if facts.makes_alpha else None
 
 
 def _add_controls(

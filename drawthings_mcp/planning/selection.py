@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from drawthings_mcp.catalog import Model, ServerInventory
 from drawthings_mcp.errors import InvalidInputError, UnknownNameError
 from drawthings_mcp.faces import Step, Text
 from drawthings_mcp.params import GenerateParams, GenerationMode
-from drawthings_mcp.planning.abilities import check_mode, check_picture, list_modes
+from drawthings_mcp.planning.abilities import check_mode, check_picture, describe_new_version, list_modes
 from drawthings_mcp.planning.lookup import (
     build_lora,
     describe_model,
@@ -275,6 +275,22 @@ def _add_recommended(selection: ModelSelection, inventory: ServerInventory, para
         fixed = selection.recipe.loras if selection.recipe else frozenset()
     recommended = find_recipe(selection.model.file, selection.model.version, fixed | added)
     notes = selection.notes
+    news = describe_new_version(selection.model)
+    if news is not None:
+        recommended, notes = _read_settings_of_server(selection.model), (*notes, news)
     if recommended is None and selection.settings is None:
         notes = (*notes, f"no recommended settings are known for {selection.model.file}; the app's defaults were used")
     return replace(selection, recommended=recommended, notes=notes)
+
+
+def _read_settings_of_server(model: Model) -> Preset | None:
+    """The settings that a server lists with a model, in the app's form; None when it lists none that can be used."""
+    settings = model.specification.get("settings")
+    if not isinstance(settings, Mapping) or not settings:
+        return None
+    preset = Preset(f"of the server for {model.name}", {**settings, "model": model.file})
+    try:
+        preset.parse()
+    except InvalidInputError:
+        return None
+    return preset

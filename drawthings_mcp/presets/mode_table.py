@@ -47,9 +47,14 @@ def find_recipe(model_file: str, version: str = "", loras: Collection[str] = ())
     """
     requested = frozenset(loras)
     for matches in _list_rules(model_file, version):
-        if candidates := [recipe for recipe in list_recipes() if matches(recipe)]:
+        if candidates := [recipe for recipe in list_recipes() if matches(recipe) and _suits(recipe, version)]:
             return max(candidates, key=lambda recipe: _rate(recipe, requested))
     return None
+
+
+def _suits(recipe: Preset, version: str) -> bool:
+    """Whether a recipe is for a version: a name alone may mislead, and the settings of another version would harm."""
+    return not version or version in {recipe.version, recipe.checkpoint.version}
 
 
 def _list_rules(model_file: str, version: str) -> tuple[Callable[[Preset], bool], ...]:

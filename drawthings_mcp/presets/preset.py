@@ -18,7 +18,7 @@ from drawthings_mcp.validation import make_encodable
 
 FAMILIES_FILE = "families.json"
 
-_VARIANT_SUFFIXES = ("_f16", "_bf16", "_svd", "_q5p", "_q6p", "_q8p", "_i6x", "_i8x")
+_VARIANT_SUFFIXES = ("_f16", "_bf16", "_svd", "_q5p", "_q6p", "_q8p", "_i4x", "_i6x", "_i8x")
 """Ends of a model's file name that stand for precision, not the model (formats §2)."""
 
 

@@ -52,6 +52,7 @@ FAMILIES: Mapping[str, str] = {
     "ltx": "LTX (video)",
     "hunyuan-video": "Hunyuan Video",
     "svd": "Stable Video Diffusion",
+    "minimax": "MiniMax H3 (video)",
 }
 """Families of models that have a guide, and how people write their names."""
 

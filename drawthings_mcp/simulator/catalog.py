@@ -38,8 +38,12 @@ _DEPENDENCIES = (
 _DEPENDENCY_LISTS = ("additional_clip_encoders", "stage_models")
 
 _REFERENCE_MODIFIERS = frozenset({"kontext", "kontext_kv", "qwenimage_edit_plus", "qwenimage_edit_2511"})
-_REFERENCE_VERSIONS = frozenset({"flux1", "qwen_image", "flux2", "flux2_9b", "flux2_4b"})
-_FIRST_FRAME_MODIFIERS = frozenset({"inpainting", "kontext"})
+_REFERENCE_VERSIONS = frozenset({"flux1", "qwen_image", "qwen_image_2.1", "flux2", "flux2_9b", "flux2_4b"})
+_MOST_REFERENCES = {"fl2va": 1, "ref2va": 4}
+"""How many pictures of a moodboard a video is made from, by modifier."""
+_FIRST_FRAME_MODIFIERS = frozenset({"inpainting", "kontext", "fl2va"})
+_H3_FIRST, _H3_FRAMES = 5, 17
+"""Frames of two latent ones, and of each five that follow them (protocol §2.8)."""
 _FRAME_GROUPS: Mapping[str | None, int] = {"wan": 4, "ltx": 8, "svd": 1, None: 1}
 
 
@@ -146,11 +150,15 @@ class VersionFacts:
     auto_shift
         ``resolution_dependent_shift`` applies.
     video
-        How frames are counted: ``wan``, ``ltx``, ``svd``, or None for pictures.
+        How frames are counted: ``wan``, ``ltx``, ``svd``, ``h3``, or None for pictures.
     audio_hz
         Sample rate of the sound, 0 for none.
     fps
         Frames per second of a video whose model does not say.
+    alpha
+        Pictures have an alpha channel, and so may references.
+    shift_rise, shift_span
+        The logarithm of the shift by resolution rises by ``shift_rise`` over ``shift_span`` tokens.
     """
 
     name: str
@@ -162,14 +170,21 @@ class VersionFacts:
     video: str | None = None
     audio_hz: int = 0
     fps: int = 30
+    alpha: bool = False
+    shift_rise: float = 0.65
+    shift_span: int = 3840
 
     def count_frames(self, wanted: int) -> int:
-        """How many frames are returned for ``num_frames`` (protocol §3.6)."""
+        """How many frames are returned for ``num_frames`` (protocol §2.8, §3.6)."""
+        if self.video == "h3":
+            return 1 if wanted < _H3_FIRST else (wanted - _H3_FIRST) // _H3_FRAMES * _H3_FRAMES + _H3_FIRST
         group = _FRAME_GROUPS[self.video]
         return max(1, wanted) if group == 1 else group * ((max(1, wanted) - 1) // group) + 1
 
     def count_latent_frames(self, frames: int) -> int:
         """How many frames a latent of ``frames`` frames has."""
+        if self.video == "h3":
+            return 1 if frames == 1 else (frames - _H3_FIRST) // _H3_FRAMES * 5 + 2
         return (frames - 1) // _FRAME_GROUPS[self.video] + 1
 
 
@@ -187,8 +202,13 @@ def fits_modifier(version: str, modifier: str) -> bool:
 
 
 def reads_references(version: str, modifier: str) -> bool:
-    """Whether the model gets canvas and moodboard as pictures (protocol §5.4)."""
-    return modifier in _REFERENCE_MODIFIERS and version in _REFERENCE_VERSIONS
+    """Whether the model gets canvas and moodboard as pictures (protocol §2.8, §5.4)."""
+    return count_references(modifier) > 0 or (modifier in _REFERENCE_MODIFIERS and version in _REFERENCE_VERSIONS)
+
+
+def count_references(modifier: str) -> int:
+    """How many pictures of a moodboard make a video at most; 0 for modifiers that make none from them."""
+    return _MOST_REFERENCES.get(modifier, 0)
 
 
 def starts_from_canvas(version: VersionFacts, modifier: str) -> bool:

@@ -75,15 +75,17 @@ def check_mask(request: ParsedRequest) -> None:
         raise CrashError(f"the mask has the dims {list(request.mask.shape)}, the image needs {list(wanted)}")
 
 
-def check_hints(request: ParsedRequest, passes: list[tuple[int, int]]) -> None:
+def check_hints(request: ParsedRequest, passes: list[tuple[int, int]], *, takes_alpha: bool) -> None:
     """Check channels and datatypes of every hint that is read.
 
-    ``passes`` are width and height of each pass in pixels, which a pose has to match.
+    ``passes`` are width and height of each pass in pixels, which a pose has to match. With ``takes_alpha`` references
+    may have four channels.
     """
     for hint in request.hints.values():
         for tensor in hint.tensors:
             channels = _CHANNELS.get(hint.kind)
-            if channels and (len(tensor.shape) != 4 or tensor.shape[3] != channels):
+            allowed = {channels, 4} if takes_alpha and hint.kind == "shuffle" else {channels}
+            if channels and (len(tensor.shape) != 4 or tensor.shape[3] not in allowed):
                 raise CrashError(f"a {hint.kind} hint has the dims {list(tensor.shape)}, not {channels} channels")
             if hint.kind == "scribble" and tensor.datatype != "16F":
                 raise CrashError(f"a scribble hint has datatype {tensor.datatype}, not 16F")

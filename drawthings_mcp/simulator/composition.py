@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from drawthings_mcp._generated import generation_configuration as fbs
-from drawthings_mcp.simulator.catalog import reads_references, starts_from_canvas
+from drawthings_mcp.simulator.catalog import count_references, reads_references, starts_from_canvas
 from drawthings_mcp.simulator.controls import list_control_marks, reads_moodboard, show
 from drawthings_mcp.simulator.journal import Journal
 from drawthings_mcp.simulator.painting.picture import Drawing, Form
@@ -31,6 +32,8 @@ _SAMPLERS = (
     "DPM++ SDE AYS", "DPM++ 2M Trailing", "DDIM Trailing", "UniPC Trailing", "UniPC AYS", "TCD Trailing",
 )  # fmt: skip
 """Names of the samplers as the app shows them (protocol §2.2)."""
+_TRANSPARENCY = re.compile(r"\btransparen(t|cy)\b|\balpha\b", re.IGNORECASE)
+"""What in a prompt asks for clear parts."""
 _NEGATIVE_CHARACTERS = 40
 _SEED_FOR_ZERO = 0x0BAD_5EED
 _SEED_MASK = 0xFFFF_FFFF
@@ -52,13 +55,15 @@ class Outline:
 
 def compose(request: ParsedRequest, selection: Selection, outline: Outline, journal: Journal) -> Drawing:
     """Compose the drawing of a run that makes pictures."""
-    form = _find_form(selection)
+    form = _find_form(selection, request.message.prompt)
     image = None if request.image is None else _show_image(request.image, outline.size)
-    is_edit = reads_references(selection.version.name, selection.modifier) or selection.modifier == "editing"
+    is_edit = not selection.version.video and (
+        reads_references(selection.version.name, selection.modifier) or selection.modifier == "editing"
+    )
     canvas = image if outline.from_image or is_edit or _needs_canvas(selection) else None
     if image is not None and canvas is None and selection.modifier == "none" and not selection.controls:
         journal.degrade("at strength 1 nothing of the image is left in the result")
-    if outline.mask is not None and form is not Form.PICTURES:
+    if outline.mask is not None and form not in (Form.PICTURES, Form.OPAQUE):
         journal.degrade(f"the simulator does not apply masks to {form.value}: ignored")
     return Drawing(
         scenes=tuple(_list_scenes(request, selection, outline.size, form)),
@@ -76,11 +81,13 @@ def compose(request: ParsedRequest, selection: Selection, outline: Outline, jour
     )
 
 
-def _find_form(selection: Selection) -> Form:
+def _find_form(selection: Selection, prompt: str) -> Form:
     if selection.version.video:
         return Form.FRAMES
     if selection.modifier == LAYERED:
         return Form.LAYERS
+    if selection.version.alpha:
+        return Form.CUTOUT if _TRANSPARENCY.search(prompt) else Form.OPAQUE
     return Form.CUTOUT if selection.has_transparent_decoder else Form.PICTURES
 
 
@@ -122,6 +129,10 @@ def _list_references(request: ParsedRequest, selection: Selection, journal: Jour
     kept = [tensor for tensor, weight in zip(hint.tensors, hint.weights, strict=True) if weight > 0]
     if len(kept) < len(hint.tensors):
         journal.degrade("references of weight 0 are left out")
+    most = count_references(selection.modifier)
+    if 0 < most < len(kept):
+        journal.degrade(f"{version} looks at {most} references under {selection.modifier}: the others are left out")
+        kept = kept[:most]
     return [show(tensor, hint.kind) for tensor in kept]
 
 

@@ -82,8 +82,11 @@ def reads_moodboard(selection: Selection) -> bool:
 
 
 def show(tensor: Tensor, kind: str) -> Pixels:
-    """A hint's tensor as pixels ``(h, w, 3)``."""
+    """A hint's tensor as pixels ``(h, w, 3)``; grey shows through where a reference is clear."""
     values = tensor.values[0].astype(np.float32)
+    if kind == "shuffle" and values.shape[2] == 4:
+        share = values[..., :1].clip(0, 1)
+        values = values[..., 1:] * share
     if kind in _ZERO_TO_ONE:
         values = values * 2 - 1
     return np.broadcast_to(tensor_to_pixels(values), (*values.shape[:2], 3)).copy()

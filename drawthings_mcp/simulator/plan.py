@@ -73,7 +73,7 @@ def plan_run(message: pb.ImageGenerationRequest, inventory: Inventory, journal: 
         from_image, mask = False, None
     size = _find_size(request, journal, from_image=from_image)
     hires = _find_hires(request, selection, journal, from_image=from_image)
-    check_hints(request, [hires, size] if hires else [size])
+    check_hints(request, [hires, size] if hires else [size], takes_alpha=selection.version.alpha)
     failure = _explain_failure(request, selection)
     if failure:
         journal.degrade(f"{failure}: the run ends without a picture")

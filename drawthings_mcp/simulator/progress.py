@@ -119,7 +119,7 @@ def find_shift(configuration: fbs.GenerationConfigurationT, version: VersionFact
     width, height = configuration.startWidth, configuration.startHeight
     if configuration.tiledDiffusion:
         width, height = min(width, configuration.diffusionTileWidth), min(height, configuration.diffusionTileHeight)
-    return math.exp((16 * height * width - 256) * 0.65 / 3840 + 0.5)
+    return math.exp((16 * height * width - 256) * version.shift_rise / version.shift_span + 0.5)
 
 
 def count_steps(strength: float, *, steps: int, shift: float, sampler: int) -> int:

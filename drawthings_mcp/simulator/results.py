@@ -22,6 +22,8 @@ CHUNK_SIZE = 4_194_304
 _PATCH = 32
 """Pixels per side of a cell that holds pixels instead of latents."""
 _AUDIO_GROUP = 8
+_H3_SOUND = 32
+"""Values of one step of sound, of which there are 40 a second in each of two channels (protocol §2.8)."""
 _ROOTS_HZ = (196.0, 220.0, 246.94, 261.63, 293.66)
 _INTERVALS = (1.0, 5 / 4, 3 / 2)
 _LEVEL = 0.12
@@ -126,5 +128,15 @@ def _build_noise(pictures: Sequence[Pixels], version: VersionFacts, rng: np.rand
     """Latents that no map turns into pictures, with the extra rows that carry sound."""
     height, width = pictures[0].shape[0] // version.cell, pictures[0].shape[1] // version.cell
     count = len(pictures)
-    sound = math.ceil(((count - 1) * _AUDIO_GROUP + 1) / (width * count)) if version.audio_hz else 0
+    sound = _count_sound_rows(version, count, width) if version.audio_hz else 0
     return rng.standard_normal((count, height + sound, width, version.channels)).astype(np.float16)
+
+
+def _count_sound_rows(version: VersionFacts, count: int, width: int) -> int:
+    """Rows of cells below a latent of ``count`` frames that carry its sound."""
+    if version.video != "h3":
+        return math.ceil(((count - 1) * _AUDIO_GROUP + 1) / (width * count))
+    frames = 1 if count == 1 else (count - 2) // 5 * 17 + 5
+    cells = count * width * version.channels
+    least = math.ceil(2 * round(frames / 24 * 40) * _H3_SOUND / cells)
+    return next(rows for rows in range(least, least + _H3_SOUND) if rows * cells % _H3_SOUND == 0)

@@ -63,7 +63,7 @@ class Selection:
     @property
     def has_alpha_decoder(self) -> bool:
         """Whether the result has an alpha channel, which also changes what a mask means (protocol §4.2)."""
-        return self.has_transparent_decoder or self.modifier == LAYERED
+        return self.version.alpha or self.has_transparent_decoder or self.modifier == LAYERED
 
 
 class Selector:

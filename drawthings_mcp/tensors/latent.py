@@ -30,6 +30,8 @@ _LEVELS: Mapping[Output, tuple[float, float]] = {
     "oklab": (1.0, 0.0),
 }
 """``level = colour * factor + offset``; OKLab has a way of its own after that."""
+_LTX_VERSIONS = frozenset({"ltx2", "ltx2.3"})
+_H3_VERSION = "minimax_h3"
 _LAB_TO_LMS = np.array(
     [
         [1.0, 0.3963377774, 0.2158037573],
@@ -171,7 +173,41 @@ def preview_pixels(latent: Payload | NDArray[np.floating[Any]], version: str = "
     latent_map = find_latent_map(version, channels)
     if latent_map is None:
         return None
-    return _apply(latent_map, latent if isinstance(latent, np.ndarray) else decode_latent(latent))
+    values = latent if isinstance(latent, np.ndarray) else decode_latent(latent)
+    return _apply(latent_map, cut_sound(values, version))
+
+
+def cut_sound(latent: NDArray[np.floating[Any]], version: str) -> NDArray[np.floating[Any]]:
+    """The latent without the rows below the picture into which some versions pack their sound (protocol §2.8, §7.4).
+
+    Parameters
+    ----------
+    latent
+        ``(N, h, w, C)``, with N latent frames.
+    version
+        Of the model; all but ``ltx2``, ``ltx2.3`` and ``minimax_h3`` pack none.
+
+    Returns
+    -------
+    NDArray[np.floating[Any]]
+        ``(N, h - rows, w, C)``, a view.
+    """
+    count, height, width, channels = latent.shape
+    rows = 0
+    if version in _LTX_VERSIONS:
+        rows = -(-((count - 1) * 8 + 1) // (width * count))
+    elif version == _H3_VERSION:
+        rows = _count_h3_rows(count, count * width * channels)
+    return latent[:, : max(1, height - rows)]
+
+
+def _count_h3_rows(count: int, row: int) -> int:
+    """Rows of ``row`` values for the sound of 24 frames a second: 40 steps a second, two channels, 32 values each."""
+    frames = 1 if count == 1 else (count - 2) // 5 * 17 + 5
+    rows = -(-2 * round(frames / 24 * 40) * 32 // row)
+    while rows * row % 32:
+        rows += 1
+    return rows
 
 
 def _check_latent(latent: NDArray[Any]) -> None:

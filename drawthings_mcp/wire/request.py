@@ -23,15 +23,16 @@ from drawthings_mcp.tensors.mask import encode_mask
 from drawthings_mcp.tensors.tensor import encode_tensor
 from drawthings_mcp.wire.configuration import build_configuration
 
-_CHANNELS: Mapping[HintType, int] = {
-    HintType.Custom: 3,
-    HintType.Depth: 1,
-    HintType.Scribble: 3,
-    HintType.Pose: 3,
-    HintType.Color: 3,
-    HintType.Shuffle: 3,
+_CHANNELS: Mapping[HintType, tuple[int, ...]] = {
+    HintType.Custom: (3,),
+    HintType.Depth: (1,),
+    HintType.Scribble: (3,),
+    HintType.Pose: (3,),
+    HintType.Color: (3,),
+    HintType.Shuffle: (3, 4),
 }
-"""Channels of a hint's tensors; any other number takes a server down (protocol §5.2). Audio has its own form."""
+"""Channels of a hint's tensors; any other number takes a server down (protocol §5.2). Only few models take references
+with alpha, which comes first (protocol §2.8). Audio has its own form."""
 
 _EXACT_SIZE = frozenset({HintType.Depth, HintType.Pose})
 """Hints that a server does not resize, or not correctly (protocol §5.2)."""
@@ -164,9 +165,9 @@ def _check_hint_tensor(hint_type: HintType, tensor: NDArray[Any], request: Gener
     channels = _CHANNELS.get(hint_type)
     if channels is None:
         return
-    if tensor.ndim != 3 or tensor.shape[2] != channels or not np.issubdtype(tensor.dtype, np.floating):
+    if tensor.ndim != 3 or tensor.shape[2] not in channels or not np.issubdtype(tensor.dtype, np.floating):
         raise InvalidInputError(
-            f"{hint_type} takes float tensors of shape (H, W, {channels}), got {tensor.dtype} {tensor.shape}.",
+            f"{hint_type} takes float tensors of shape (H, W, {channels[0]}), got {tensor.dtype} {tensor.shape}.",
             parameter="hints",
         )
     if hint_type in _EXACT_SIZE and tensor.shape[:2] not in _pass_sizes(request):

@@ -41,6 +41,7 @@ def test_a_rate_that_is_none_does_not_count(stated: Any) -> None:
 def test_only_some_versions_make_sound() -> None:
     assert find_audio_rate("ltx2") == 24_000
     assert find_audio_rate("ltx2.3") == 48_000
+    assert find_audio_rate("minimax_h3") == 32_000
     assert find_audio_rate("wan_v2.2_5b") is None
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from drawthings_mcp.catalog import Catalog
 from drawthings_mcp.packaged import find_configs
 from drawthings_mcp.planning.known import is_whole, load_known
@@ -90,6 +92,28 @@ def test_known_facts_agree_with_what_a_server_lists(catalog: Catalog) -> None:
 def test_nearly_every_recommended_model_is_known() -> None:
     unknown = {recipe.model for recipe in list_recipes()} - KNOWN.models.keys()
     assert unknown == {"hidream_o1_dev_2604_f16.ckpt"}
+
+
+@pytest.mark.parametrize(("wanted", "count"), [(1, 1), (4, 1), (5, 5), (21, 5), (22, 22), (124, 124), (140, 124)])
+def test_frames_of_a_video_with_a_first_group_of_its_own(wanted: int, count: int) -> None:
+    assert KNOWN.versions["minimax_h3"].count_frames(wanted) == count
+
+
+@pytest.mark.parametrize(
+    ("version", "side", "shift"),
+    [
+        *(("z_image", 512, 1.8776), ("z_image", 1024, 3.1582), ("z_image", 1536, 7.5132)),
+        *(("qwen_image_2.1", 256, 1.6487), ("qwen_image_2.1", 1024, 2.0008), ("qwen_image_2.1", 1536, 2.5899)),
+    ],
+)
+def test_the_shift_follows_from_the_size_by_the_rule_of_the_version(version: str, side: int, shift: float) -> None:
+    assert KNOWN.versions[version].find_shift((side // 16) ** 2) == pytest.approx(shift, abs=1e-4)
+
+
+def test_what_is_not_known_in_full_of_a_newer_model_is_never_sent() -> None:
+    newer = {model.file for model in KNOWN.models.values() if model.version in {"qwen_image_2.1", "minimax_h3"}}
+    assert len(newer) == 14
+    assert not newer & KNOWN.complete
 
 
 def test_frames_of_a_video_come_in_groups() -> None:

@@ -36,6 +36,9 @@ KLEIN = "flux_2_klein_9b_q8p.ckpt"
 SD = "sd_v1.5_f16.ckpt"
 KANDINSKY = "kandinsky_f16.ckpt"
 SVD = "svd_i2v_xt_1.1_q6p_q8p.ckpt"
+QWEN_21 = "qwen_image_2.1_q8p.ckpt"
+FL2VA = "minimax_h3_fl2va_q8p.ckpt"
+REF2VA = "minimax_h3_ref2va_q8p.ckpt"
 WAN = "wan_v2.1_1.3b_480p_q8p.ckpt"
 CANNY = "controlnet_canny_1.x_v1.1_f16.ckpt"
 DEPTH = "controlnet_depth_1.x_v1.1_f16.ckpt"
@@ -82,7 +85,7 @@ REFUSED = {
     "no model": Broken(files.names_no_model, "name a checkpoint file", {"model": ""}, fixed={"model": Z_IMAGE}),
     "a model that is not there": Broken(
         files.names_missing_file,
-        "nearest: z_image_turbo_1.0_q8p.ckpt, z_image_turbo_1.0_q6p.ckpt, z_image_1.0_q8p.ckpt.",
+        "nearest: z_image_turbo_1.0_q8p.ckpt, z_image_turbo_1.0_q6p.ckpt, ",
         {"model": "z_image_turbo_q8p.ckpt"},
         fixed={"model": Z_IMAGE},
     ),
@@ -227,6 +230,20 @@ REFUSED = {
         "(canny) has nothing to look at. Give it input_image or a map in hint_images",
         {"model": SD, **control(CANNY)},
         fixed={"hints": {"canny": CANVAS}},
+    ),
+    "two last frames": Broken(
+        pictures.has_surplus_references,
+        "takes one picture, the last frame; 2 were given",
+        {"model": FL2VA, "num_frames": 22},
+        {"canvas": CANVAS, "moodboard": [CANVAS, CANVAS]},
+        fixed={"moodboard": [CANVAS]},
+    ),
+    "more references than a video takes, the canvas among them": Broken(
+        pictures.has_surplus_references,
+        "takes 4 pictures, the canvas included; 5 were given",
+        {"model": REF2VA, "num_frames": 22},
+        {"canvas": CANVAS, "moodboard": [CANVAS] * 4},
+        fixed={"canvas": None},
     ),
     "a union control that was not given what it reads": Broken(
         controls.has_starved_control,
@@ -437,6 +454,31 @@ WARNED = {
         {"model": WAN, "num_frames": 80},
         fixed={"num_frames": 81},
     ),
+    "a video from references that the prompt does not name": Broken(
+        pictures.misnames_references,
+        "follows a prompt best that names its references: <Picture 1> to <Picture 2>",
+        {"model": REF2VA, "num_frames": 22},
+        {"moodboard": [CANVAS, CANVAS]},
+        fixed={"moodboard": ()},
+    ),
+    "a length that a video with groups of its own cannot have": Broken(
+        video.rounds_frames,
+        "num_frames 100 is no length of a video by MiniMax H3, which is 5 and a multiple of 17. Use 90 or 107.",
+        {"model": FL2VA, "num_frames": 100},
+        fixed={"num_frames": 107},
+    ),
+    "a length that is too short for a video": Broken(
+        video.rounds_frames,
+        "Use 1 or 5.",
+        {"model": FL2VA, "num_frames": 3},
+        fixed={"num_frames": 1},
+    ),
+    "a shift that another rule replaces": Broken(
+        sampling.has_idle_shift,
+        "it follows from the size and is 1.63",
+        {"model": QWEN_21, "shift": 4},
+        fixed={"resolution_dependent_shift": False},
+    ),
     "causal inference outside of Wan": Broken(
         video.infers_causally,
         "causal_inference has no effect",
@@ -577,6 +619,16 @@ MADE: Mapping[str, tuple[Callable[..., str | None] | None, GenerationRequest, st
         request(KLEIN, hints=hint(HintType.Shuffle, 64, 64, 1)),
         "shuffle takes float tensors of shape (H, W, 3)",
     ),
+    "a reference with alpha for a model that takes none": (
+        pictures.has_alpha_reference,
+        request(KLEIN, hints=hint(HintType.Shuffle, 64, 64, 4)),
+        f"{KLEIN} takes references without alpha",
+    ),
+    "a sound that ends within a block": (
+        controls.has_uneven_sound,
+        request(REF2VA, {"num_frames": 22}, hints=hint(HintType.Audio, 1, 1000)),
+        "a sound of 1000 samples is no multiple of 800. Pad it with 600 zeros.",
+    ),
     "a hint without a tensor": (
         None,
         request(SD, control("controlnet_openpose_1.x_v1.1_f16.ckpt"), hints=(Hint(HintType.Pose, ()),)),
@@ -676,6 +728,7 @@ def test_a_plain_request_is_answered_without_a_warning(catalog: Catalog) -> None
 def test_every_rule_has_a_request_that_breaks_it() -> None:
     tested = {broken.rule for broken in (*REFUSED.values(), *WARNED.values())} | {rule for rule, _, _ in MADE.values()}
     alone = {pictures.keeps_nothing, files.names_remote_model, files.restores_faces, files.names_unknown_model}
+    alone |= {files.names_new_version}
     assert {rule.find for rule in RULES} == (tested | alone) - {None}
 
 
@@ -701,7 +754,21 @@ def test_nothing_is_held_against_a_version_that_came_later() -> None:
     listed = Catalog(models=(Model("new.ckpt", "New", "new_version_1"),), files=frozenset({"new.ckpt"}))
     config = {"num_frames": 80, "sampler": SamplerType.DPMPP2MKarras, "causal_inference_enabled": True, "shift": 3}
     made = request("new.ckpt", config, canvas=CANVAS, hints=hint(HintType.Shuffle, 64, 64, 3))
-    assert check_request(made, ServerInventory(listed)) == ()
+    (warning,) = check_request(made, ServerInventory(listed))
+    assert warning == (
+        "new.ckpt is of the version new_version_1, which is new to this program: what the server says of it is "
+        "trusted, and little can be checked."
+    )
+
+
+def test_a_prompt_may_not_name_a_reference_that_is_not_there(catalog: Catalog) -> None:
+    config = ImageGenerationConfig(model=REF2VA, width=128, height=128, num_frames=22)
+    for prompt, wanted in (
+        ("<Picture 1> dances", ()),
+        ("<Picture 1> meets <Picture 3>", ("<Picture 3>, but there are 2",)),
+    ):
+        notes = compose_plan(prompt, config, ServerInventory(catalog), moodboard=[CANVAS, CANVAS]).notes
+        assert [text in note for text, note in zip(wanted, notes, strict=True)] == [True] * len(wanted)
 
 
 def test_tiles_make_the_shift_follow_their_size() -> None:
@@ -726,6 +793,13 @@ def test_only_avatars_listen() -> None:
     assert not [warning for warning in check_request(made, ServerInventory(listening)) if "audio" in warning]
     with pytest.raises(InvalidInputError, match="nothing looks at the audio map"):
         check_request(request(hints=sound))
+
+
+def test_a_video_from_references_listens_to_whole_blocks(catalog: Catalog) -> None:
+    made = request(REF2VA, {"num_frames": 22}, hints=hint(HintType.Audio, 2, 1600))
+    assert check_request(made, ServerInventory(catalog)) == ()
+    with pytest.raises(InvalidInputError, match="nothing looks at the audio map"):
+        check_request(request(FL2VA, {"num_frames": 22}, hints=hint(HintType.Audio, 2, 1600)), ServerInventory(catalog))
 
 
 def test_warnings_are_listed_also_of_what_would_be_refused(catalog: Catalog) -> None:

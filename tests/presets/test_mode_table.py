@@ -62,7 +62,11 @@ def test_the_first_of_the_preferred_files_are_different_models() -> None:
 
 
 @pytest.mark.parametrize(
-    ("version", "family"), [("flux2_9b", "flux"), ("z_image", "z-image"), ("v1", "sd15"), ("unheard_of", ""), ("", "")]
+    ("version", "family"),
+    [
+        *(("flux2_9b", "flux"), ("z_image", "z-image"), ("v1", "sd15"), ("unheard_of", ""), ("", "")),
+        *(("qwen_image_2.1", "qwen-image"), ("minimax_h3", "minimax"), ("krea_2", "krea")),
+    ],
 )
 def test_a_version_belongs_to_a_family(version: str, family: str) -> None:
     assert find_family(version) == family
@@ -73,7 +77,7 @@ def test_the_facts_about_a_model_agree_with_each_other(base: str) -> None:
     checkpoint = list_checkpoints()[base]
     assert find_family(checkpoint.version)
     assert {strip_variant(file) for file in checkpoint.files} == {base}
-    assert checkpoint.native_side in (512, 768, 1024)
+    assert checkpoint.native_side in (512, 768, 1024, 1536)
 
 
 def test_every_recipe_is_for_a_known_model() -> None:

@@ -32,8 +32,8 @@ def test_every_recipe_is_a_valid_configuration_of_known_keys_only(recipe: Preset
 
 def test_recipes_have_names_of_their_own_and_no_seed() -> None:
     recipes = list_recipes()
-    assert len(recipes) == 57
-    assert len({recipe.name for recipe in recipes}) == 57
+    assert len(recipes) == 61
+    assert len({recipe.name for recipe in recipes}) == 61
     assert not any("seed" in recipe.configuration for recipe in recipes)
 
 
@@ -53,6 +53,7 @@ def test_a_recipe_cannot_be_changed() -> None:
         ("sd_xl_base_1.0_q6p_q8p.ckpt", "sd_xl_base_1.0"),
         ("wan_v2.1_14b_720p_q6p_svd.ckpt", "wan_v2.1_14b_720p"),
         ("krea_2_turbo_i6x.ckpt", "krea_2_turbo"),
+        ("qwen_image_2.1_i4x.ckpt", "qwen_image_2.1"),
         ("my_model.ckpt", "my_model"),
     ],
 )
@@ -89,6 +90,12 @@ def test_a_model_finds_its_nearest_recipe(model: str, name: str | None) -> None:
 )
 def test_an_unknown_model_gets_what_is_recommended_for_its_version(version: str, name: str | None) -> None:
     assert _name("my_finetune_q8p.ckpt", version) == name
+
+
+def test_a_recipe_of_another_version_is_not_taken_for_its_name() -> None:
+    assert _name("z_image_turbo_1.0_q8p.ckpt", "z_image_2") is None
+    assert _name("qwen_image_2.1_tuned_q8p.ckpt", "qwen_image_2.1") == "Qwen Image 2.1"
+    assert _name("my_finetune_q8p.ckpt", "minimax_h3") == "MiniMax H3 FL2VA"
 
 
 def test_a_models_own_recipe_counts_before_its_version() -> None:

@@ -48,5 +48,5 @@ def test_the_wheel_carries_the_folder_inside_the_package(tmp_path: Path) -> None
         "print(find_configs(), len(mode_table.list_recipes()), mode_table.choose_model(['sd_v1.5_f16.ckpt']))"
     )
     assert _run(sys.executable, "-P", "-c", script, PYTHONPATH=str(installed)) == (
-        f"{installed / 'drawthings_mcp' / 'configs'} 57 sd_v1.5_f16.ckpt\n"
+        f"{installed / 'drawthings_mcp' / 'configs'} 61 sd_v1.5_f16.ckpt\n"
     )

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from drawthings_mcp.faces import Step, Text
 from drawthings_mcp.generation import HintType
+from drawthings_mcp.planning.abilities import FROM_REFERENCES
 from drawthings_mcp.planning.context import IMAGE, Context
 from drawthings_mcp.planning.known import DEPTH_ESTIMATOR, EDGE_DETECTOR
 from drawthings_mcp.planning.rules.rule import Rule, refuse, warn
@@ -13,17 +14,35 @@ from drawthings_mcp.planning.rules.rule import Rule, refuse, warn
 _DETECTORS: Mapping[str, str] = {"depth": DEPTH_ESTIMATOR, "scribble": EDGE_DETECTOR, "softedge": EDGE_DETECTOR}
 """What a server needs to make the map of a control from the canvas, by kind; the others need nothing."""
 _AUDIO_VERSION = "longcat_video_avatar_v1.5"
-"""The only models that listen (protocol §5.6)."""
+"""Its models listen, and so do those that make videos from references (protocol §2.8, §5.6)."""
+_SOUND_BLOCK = 800
+"""Samples of which a reference of sound has a multiple (protocol §2.8)."""
 
 
 def has_idle_hint(context: Context) -> str | None:
     """A hint that nothing looks at is dropped silently."""
     if context.facts is None or context.has_unknown_reader:
         return None
-    heard = {HintType.Audio} if context.version == _AUDIO_VERSION else set()
+    heard = {HintType.Audio} if _listens(context) else set()
     used = context.sources_in_use | heard
     idle = next((hint.type for hint in context.request.hints if hint.type not in used), None)
     return None if idle is None else _explain_idle_hint(context, idle)
+
+
+def _listens(context: Context) -> bool:
+    return context.version == _AUDIO_VERSION or context.modifier == FROM_REFERENCES
+
+
+def has_uneven_sound(context: Context) -> str | None:
+    """A reference of sound comes in whole blocks of samples."""
+    if context.modifier != FROM_REFERENCES:
+        return None
+    hints = (hint for hint in context.request.hints if hint.type is HintType.Audio)
+    lengths = [max(item.tensor.shape) for hint in hints for item in hint.tensors]
+    uneven = next((length for length in lengths if length % _SOUND_BLOCK), None)
+    if uneven is None:
+        return None
+    return f"a sound of {uneven} samples is no multiple of {_SOUND_BLOCK}. Pad it with {-uneven % _SOUND_BLOCK} zeros."
 
 
 def _explain_idle_hint(context: Context, kind: HintType) -> str:
@@ -107,6 +126,7 @@ def ignores_prompt_in_vain(context: Context) -> str | None:
 CONTROL_RULES: tuple[Rule, ...] = (
     refuse("§5.2, §6.5", has_misfit_pose, "hints"),
     refuse("§5.2, §5.3", has_idle_hint, "hints"),
+    refuse("§2.8", has_uneven_sound, "hints"),
     refuse("§5.3", has_starved_control, "controls"),
     refuse("§5.3", lacks_detector, "controls"),
     warn("§2.4", ignores_prompt_in_vain),

@@ -9,6 +9,7 @@ from drawthings_mcp.catalog import CatalogEntry, accepts_lora, find_entry, get_e
 from drawthings_mcp.errors import UnknownNameError
 from drawthings_mcp.faces import Step, Text
 from drawthings_mcp.generation import ControlNetConfig, LoRAConfig, LoRAMode
+from drawthings_mcp.planning.abilities import describe_new_version, is_new
 from drawthings_mcp.planning.context import Context
 from drawthings_mcp.planning.known import REQUIRED_KEYS, is_whole, list_dependencies
 from drawthings_mcp.planning.rules.rule import Rule, refuse, warn
@@ -167,6 +168,11 @@ def names_unknown_model(context: Context) -> str | None:
     )
 
 
+def names_new_version(context: Context) -> str | None:
+    """Nothing is known of what a server does with a version that is newer than this program."""
+    return describe_new_version(context.model) if context.model else None
+
+
 def names_foreign_lora(context: Context) -> str | None:
     """LoRAs of another version are skipped silently."""
     if context.model is None:
@@ -205,7 +211,7 @@ def misfits_modifier(context: Context) -> str | None:
     for specification in context.request.override.get("models", ()):
         modifier, version = specification.get("modifier", "none"), specification.get("version")
         fitting = context.known.modifier_versions.get(modifier)
-        if fitting is not None and version not in fitting:
+        if fitting is not None and version not in fitting and not is_new(str(version)):
             return (
                 f"no {version} model has the modifier {modifier!r}, a server crashes on that. It fits "
                 f"{', '.join(sorted(fitting))}."
@@ -281,6 +287,7 @@ FILE_RULES: tuple[Rule, ...] = (
     refuse("§2.3", names_foreign_control, "controls"),
     refuse("§2.1", names_missing_face_restoration, "face_restoration"),
     warn("§6.3", names_unknown_model),
+    warn("§2.8", names_new_version),
     warn("§2.3", has_idle_weight),
     warn("§2.3", assigns_lora_without_refiner),
     warn("§2.1", restores_faces),

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 import numpy as np
 
 from drawthings_mcp.faces import Text
-from drawthings_mcp.generation import ColorCalibration, HintType
+from drawthings_mcp.generation import ColorCalibration, Hint, HintType
 from drawthings_mcp.planning.abilities import (
+    FROM_REFERENCES,
     LAYERED,
+    MOST_REFERENCES,
     REFERENCE_VERSIONS,
     RESTORATION_VERSIONS,
     needs_references,
@@ -26,6 +29,9 @@ _REPAINT_CLASSES = (REPAINT, 4)
 _UNPROVEN_MASK_VERSIONS = frozenset({"hidream_o1"})
 """Besides videos, versions whose cells do not have the size that masks are reduced by (protocol §4.4)."""
 _SHOWN = 3
+_RGBA = 4
+_REFERENCE_NAME = re.compile(r"<Picture (\d+)>", re.IGNORECASE)
+"""How a prompt speaks of a reference (protocol §2.8)."""
 
 
 _NEEDS: Mapping[str, tuple[frozenset[Source], str]] = {
@@ -97,11 +103,50 @@ def _list_examples(files: list[str]) -> str:
     return f" (on the server: {', '.join(files[:_SHOWN])})" if files else ""
 
 
+def has_alpha_reference(context: Context) -> str | None:
+    """A fourth channel takes a server down where the model does not look at alpha."""
+    shapes = [item.tensor.shape for hint in _list_shuffles(context) for item in hint.tensors]
+    if context.facts is None or context.makes_alpha or all(shape[2] != _RGBA for shape in shapes):
+        return None
+    return f"{context.configuration.model} takes references without alpha. Give them three channels."
+
+
+def has_surplus_references(context: Context) -> str | None:
+    """Models that make videos from references take only so many."""
+    most = MOST_REFERENCES.get(context.modifier)
+    count = sum(len(hint.tensors) for hint in _list_shuffles(context))
+    if most is None or count <= most:
+        return None
+    what = "one picture, the last frame" if most == 1 else f"{most} pictures, the canvas included"
+    return f"{context.configuration.model} takes {what}; {count} were given. Leave out the rest."
+
+
+def misnames_references(context: Context) -> str | None:
+    """A prompt for a video from references calls each by its number."""
+    count = sum(len(hint.tensors) for hint in _list_shuffles(context))
+    if context.modifier != FROM_REFERENCES or not count:
+        return None
+    named = {int(number) for number in _REFERENCE_NAME.findall(context.request.prompt)}
+    beyond = sorted(number for number in named if not 1 <= number <= count)
+    if beyond:
+        return f"The prompt names <Picture {beyond[0]}>, but there are {count}. Give it, or change the prompt."
+    if named:
+        return None
+    return (
+        f"{context.configuration.model} follows a prompt best that names its references: <Picture 1>"
+        f"{f' to <Picture {count}>' if count > 1 else ''}."
+    )
+
+
+def _list_shuffles(context: Context) -> list[Hint]:
+    return [hint for hint in context.request.hints if hint.type is HintType.Shuffle]
+
+
 def shows_too_many_pictures(context: Context) -> str | None:
     """The first Qwen Image Edit shows its text encoder one picture only."""
     if (context.version, context.modifier) != ("qwen_image", "kontext"):
         return None
-    shuffles = sum(len(hint.tensors) for hint in context.request.hints if hint.type is HintType.Shuffle)
+    shuffles = sum(len(hint.tensors) for hint in _list_shuffles(context))
     if shuffles + (context.request.canvas is not None) < 2:
         return None
     return (
@@ -183,8 +228,11 @@ def has_idle_calibration(context: Context) -> str | None:
 PICTURE_RULES: tuple[Rule, ...] = (
     refuse("§5.4, §5.5", lacks_picture),
     refuse("§5.3, §5.4", has_idle_moodboard, "moodboard"),
+    refuse("§2.8, §5.2", has_alpha_reference, "moodboard"),
+    refuse("§2.8", has_surplus_references, "moodboard"),
     refuse("§4.2, §4.3", marks_nothing, "mask"),
     warn("§5.4", shows_too_many_pictures),
+    warn("§2.8", misnames_references),
     warn("§5.5", lacks_mask),
     warn("§2.4, §6.1", has_idle_canvas),
     warn("§2.4", has_idle_strength),

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import math
-
 from drawthings_mcp.catalog import CatalogEntry, Model
 from drawthings_mcp.faces import Text
 from drawthings_mcp.generation import CompressionMethod, ImageGenerationConfig, SamplerType
-from drawthings_mcp.limits import UNIT
 from drawthings_mcp.planning.abilities import CASCADE
 from drawthings_mcp.planning.context import Context
 from drawthings_mcp.planning.known import is_whole
@@ -15,6 +12,8 @@ from drawthings_mcp.planning.rules.rule import Rule, refuse, warn
 
 _FIRST_TRAILING = SamplerType.EulerATrailing
 """Samplers from here on are Trailing or AYS; those before space their steps from end to end (protocol §2.2)."""
+_TOKEN = 16
+"""Pixels per side of a token."""
 _DEFAULTS = ImageGenerationConfig()
 
 
@@ -51,16 +50,16 @@ def has_idle_shift(context: Context) -> str | None:
         "{shift} {given:g} is not used: it follows from the size and is {found:.2f}. Set {resolution_dependent_shift} "
         "to false to make yours count.",
         given=c.shift,
-        found=_find_shift(c),
+        found=context.facts.find_shift(_count_tokens(c)),
     )
 
 
-def _find_shift(c: ImageGenerationConfig) -> float:
-    """Protocol §2.5."""
+def _count_tokens(c: ImageGenerationConfig) -> int:
+    """Tokens of a picture, or of a tile of it (protocol §2.5)."""
     width, height = c.width, c.height
     if c.tiled_diffusion:
         width, height = min(width, c.diffusion_tile_width), min(height, c.diffusion_tile_height)
-    return math.exp((16 * width * height / UNIT**2 - 256) * 0.65 / 3840 + 0.5)
+    return width * height // _TOKEN**2
 
 
 def has_idle_guidance_embed(context: Context) -> str | None:

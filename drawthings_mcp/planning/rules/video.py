@@ -37,8 +37,16 @@ def rounds_frames(context: Context) -> str | None:
     count = context.facts.count_frames(wanted)
     if count == wanted:
         return None
-    text = "{num_frames} {wanted} gives {count} frames; {name} makes 1 more than a multiple of {group}."
-    return Text(text, wanted=wanted, count=count, name=context.facts.name, group=context.facts.frame_group)
+    group, first = context.facts.frame_group, context.facts.first_group
+    if first > 1:
+        text = (
+            "{num_frames} {wanted} is no length of a video by {name}, which is {first} and a multiple of {group}. Use "
+            "{count} or {next}."
+        )
+    else:
+        text = "{num_frames} {wanted} gives {count} frames; {name} makes 1 more than a multiple of {group}."
+    following = count + group if count >= first else first
+    return Text(text, wanted=wanted, count=count, next=following, name=context.facts.name, group=group, first=first)
 
 
 def infers_causally(context: Context) -> str | None:
@@ -54,6 +62,6 @@ def infers_causally(context: Context) -> str | None:
 VIDEO_RULES: tuple[Rule, ...] = (
     warn("§2.4", batches_videos),
     warn("§2.1", counts_frames_of_picture),
-    warn("§3.6", rounds_frames),
+    warn("§2.8, §3.6", rounds_frames),
     warn("§2.1", infers_causally),
 )

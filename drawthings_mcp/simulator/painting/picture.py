@@ -43,6 +43,7 @@ class Form(Enum):
     FRAMES = "frames"
     LAYERS = "layers"
     CUTOUT = "cutout"
+    OPAQUE = "opaque"
 
 
 @dataclass(frozen=True)
@@ -218,6 +219,11 @@ def _draw_layers(drawing: Drawing) -> Iterator[Pixels]:
         yield stamp(layers[index] if index < len(layers) else clear)
 
 
+def _draw_opaque(drawing: Drawing) -> Iterator[Pixels]:
+    """Pictures of a model whose decoder makes an alpha channel that nobody asked for."""
+    return map(_opaque, _draw_pictures(drawing))
+
+
 def _draw_cutout(drawing: Drawing) -> Iterator[Pixels]:
     """Figures and lettering on nothing, as a decoder for transparent pictures gives them; over a canvas, opaque."""
     for scene in drawing.scenes:
@@ -251,4 +257,5 @@ _FORMS: Mapping[Form, Callable[[Drawing], Iterator[Pixels]]] = {
     Form.FRAMES: _draw_frames,
     Form.LAYERS: _draw_layers,
     Form.CUTOUT: _draw_cutout,
+    Form.OPAQUE: _draw_opaque,
 }
