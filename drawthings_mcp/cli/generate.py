@@ -21,7 +21,7 @@ from drawthings_mcp.settings import Settings
     help="File with one prompt per line. The pictures are numbered; those that exist already are not made again.",
 )
 @click.option(
-    "--prefix", default="image", show_default=True, metavar="NAME", help="Start of the names, with --prompt-file."
+    "--prefix", default="image", show_default=True, metavar="NAME", help="Start of the file names, with --prompt-file."
 )
 @click.option(
     "--output-dir",

@@ -19,7 +19,7 @@ _SERVER_OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "server": {"metavar": "HOST:PORT", "help": "Draw Things server, or 'demo' for the built-in simulator."},
     "tls": {
         "type": click.Choice(["auto", "on", "off"]),
-        "help": "Encryption; auto, the default, does without only on this machine.",
+        "help": "Whether to use TLS. Default: auto, which tries plaintext only on this machine.",
     },
     "ca-file": {"metavar": "FILE", "help": "PEM file with the certificate that the server must have or be signed by."},
     "shared-secret": {"metavar": "TEXT", "help": "The server's shared secret."},

@@ -1,4 +1,4 @@
-"""What the server offers, as rows that can be searched and paged."""
+"""What the server has, as rows that can be searched and paged."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class CatalogRow:
 
 @dataclass(frozen=True, slots=True)
 class CatalogListing:
-    """A page of what the server offers.
+    """A page of what the server has.
 
     Attributes
     ----------

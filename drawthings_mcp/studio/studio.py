@@ -167,7 +167,7 @@ class Studio:
     async def list_catalog(
         self, kind: str, *, query: str = "", family: str = "", mode: str = "", offset: int = 0, limit: int = 25
     ) -> CatalogListing:
-        """A page of what the server offers; see ``studio.listing``."""
+        """A page of what the server has; see ``studio.listing``."""
         from drawthings_mcp.studio.listing import list_catalog
 
         connection = await self._server.greet(fresh=self._queue.is_empty)

@@ -1,1 +1,1 @@
-"""What a server does not survive or silently does otherwise: one small function for each, by subject."""
+"""What a server does not survive or silently does in another way: one small function for each, by subject."""
