@@ -17,7 +17,7 @@ from drawthings_mcp.library.new_files import number_stems, write_named_file, wri
 from drawthings_mcp.library.records import ImageRecord
 from drawthings_mcp.metadata.draw_things import build_made_metadata, build_metadata
 from drawthings_mcp.metadata.draw_things_keys import ModelKind
-from drawthings_mcp.tensors.picture_files import open_regular_file
+from drawthings_mcp.tensors.picture_files import hash_file, open_regular_file
 from drawthings_mcp.tensors.pixels import ensure_pixels
 from drawthings_mcp.tensors.pixels import read_pixels as read_stream
 from drawthings_mcp.tensors.png import encode_png
@@ -25,7 +25,6 @@ from drawthings_mcp.tensors.png import encode_png
 INPUTS_FOLDER = "inputs"
 _ENDINGS = {"JPEG": "jpg", "TIFF": "tif", "HEIF": "heic"}
 _MAX_PROMPT = 200
-_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -178,15 +177,6 @@ def open_unchanged(record: ImageRecord) -> BinaryIO:
         file.close()
         raise
     return file
-
-
-def hash_file(file: BinaryIO) -> str:
-    """SHA-256 of a stream, in hexadecimal digits; it is at its beginning afterwards."""
-    digest = hashlib.sha256()
-    while chunk := file.read(_CHUNK):
-        digest.update(chunk)
-    file.seek(0)
-    return digest.hexdigest()
 
 
 def _describe_remedy(record: ImageRecord) -> str:

@@ -8,7 +8,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Required, TypeAlias, TypedDict, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Required, TypeAlias, TypedDict, get_args
+
+if TYPE_CHECKING:
+    from drawthings_mcp.tensors.picture_files import PictureFile
 
 MediaKind: TypeAlias = Literal["a", "v", "p", "i"]
 """Brought in, generated variant, found by a search, made from others."""
@@ -111,10 +114,12 @@ class ImageRecord:
         return self.width, self.height
 
     @property
-    def source(self) -> Path:
-        """What shows it: its file."""
+    def source(self) -> PictureFile:
+        """What shows it: its file, as long as that has the bytes that were recorded."""
+        from drawthings_mcp.tensors.picture_files import PictureFile
+
         assert self.path is not None, f"{self.id} has no file of its own"
-        return self.path
+        return PictureFile(self.path, self.sha256)
 
 
 COLUMNS = tuple(field.name for field in fields(ImageRecord) if field.name not in {"id", "parents"})

@@ -12,13 +12,12 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, BinaryIO, get_args
 
 from drawthings_mcp.databases import COMPANIONS, hold_lock
 from drawthings_mcp.errors import CatalogDamagedError, InvalidImageError, StorageError
-from drawthings_mcp.library.catalog import LOCK_NAME, ImageCatalog
+from drawthings_mcp.library.catalog import LOCK_NAME, ImageCatalog, is_in_place
 from drawthings_mcp.library.database import FILE_NAME, build_database
-from drawthings_mcp.library.originals import hash_file
 from drawthings_mcp.library.records import (
     JOURNAL_NAME,
     ImageRecord,
@@ -30,8 +29,8 @@ from drawthings_mcp.library.records import (
 )
 from drawthings_mcp.metadata.draw_things import DrawThingsMetadata
 from drawthings_mcp.metadata.draw_things_keys import parse_size
-from drawthings_mcp.metadata.reading import read_metadata
-from drawthings_mcp.tensors.picture_files import open_regular_file
+from drawthings_mcp.metadata.reading import read_metadata_from
+from drawthings_mcp.tensors.picture_files import hash_file, open_regular_file
 
 _SUFFIX = ".png"
 _PATIENCE = timedelta(days=1)
@@ -72,27 +71,45 @@ def recover_files(
 ) -> list[ImageRecord]:
     """Record those of some files that are ours and not recorded; see ``recover_file``."""
     known = catalog.list_paths()
-    candidates = ((path, read_own(path)) for path in paths if path.absolute() not in known)
-    ours = [(path, metadata) for path, metadata in candidates if metadata is not None]
+    ours = [own for path in paths if path.absolute() not in known and (own := _open_own(path)) is not None]
     # Files that carry an id come first, so that no other gets it.
-    ours.sort(key=lambda found: ("id" not in found[1].record, str(found[1].record.get("created", ""))))
-    return [recover_file(catalog, path, metadata, trusted) for path, metadata in ours]
+    ours.sort(key=lambda own: ("id" not in own.metadata.record, str(own.metadata.record.get("created", ""))))
+    return [recover_file(catalog, own, trusted) for own in ours]
 
 
-def read_own(path: Path) -> DrawThingsMetadata | None:
+@dataclass(frozen=True, slots=True)
+class OwnFile:
+    """A picture that this package saved for the catalog, as it was when it was open."""
+
+    path: Path
+    metadata: DrawThingsMetadata
+    sha256: str
+    status: os.stat_result
+
+
+def _open_own(path: Path) -> OwnFile | None:
+    """A file of ours where it was saved: a link to one is none."""
+    try:
+        with open_regular_file(Path(os.path.realpath(path.parent), path.name), follows_links=False) as file:
+            return read_own(file, path)
+    except (InvalidImageError, OSError):
+        return None
+
+
+def read_own(file: BinaryIO, path: Path) -> OwnFile | None:
     """How a picture was made that this package saved for the catalog; None for any other file."""
     try:
-        with open_regular_file(path):
-            metadata = read_metadata(path)
+        metadata = read_metadata_from(file)
     except (InvalidImageError, StorageError):
         return None
     # Pictures saved by the Python client tell no mode; they were never meant for the catalog.
-    return metadata if metadata is not None and {"id", "mode"} & metadata.record.keys() else None
+    if metadata is None or not {"id", "mode"} & metadata.record.keys():
+        return None
+    file.seek(0)
+    return OwnFile(path, metadata, hash_file(file), os.fstat(file.fileno()))
 
 
-def recover_file(
-    catalog: ImageCatalog, path: Path, metadata: DrawThingsMetadata, trusted: Collection[str] | None = None
-) -> ImageRecord:
+def recover_file(catalog: ImageCatalog, own: OwnFile, trusted: Collection[str] | None = None) -> ImageRecord:
     """The record of a file of ours, made if need be.
 
     Parameters
@@ -105,24 +122,22 @@ def recover_file(
     ImageRecord
         Of the same bytes, if they are recorded: a file that was moved or copied.
     """
-    with open_regular_file(path) as file:
-        sha256 = hash_file(file)
-    known = catalog.find_by_hash(sha256)
+    known = catalog.find_by_hash(own.sha256)
     if known is not None:
-        return known if known.path is not None and known.path.exists() else catalog.relocate(known.id, path)
-    claimed = str(metadata.record.get("id", ""))
+        return known if is_in_place(known) else catalog.relocate(known.id, own.path)
+    claimed = str(own.metadata.record.get("id", ""))
     parsed = parse_id(claimed)
     is_free = parsed is not None and parsed[1] <= _MAX_CLAIMED and not catalog.contains(claimed)
     reserved = claimed.lower() if is_free and (trusted is None or claimed in trusted) else ""
-    fields = _read_fields(path, metadata)
-    return catalog.add(parsed[0] if parsed else "v", path, reserved=reserved, sha256=sha256, **fields)
+    kind = parsed[0] if parsed else "v"
+    return catalog.add(kind, own.path, reserved=reserved, sha256=own.sha256, **_read_fields(own))
 
 
-def _read_fields(path: Path, metadata: DrawThingsMetadata) -> RecordFields:
-    record = metadata.record
+def _read_fields(own: OwnFile) -> RecordFields:
+    metadata, record = own.metadata, own.metadata.record
     width, height = parse_size(record.get("size")) or (0, 0)
     return {
-        "created": _parse_time(record.get("created")) or datetime.fromtimestamp(path.stat().st_mtime, UTC),
+        "created": _parse_time(record.get("created")) or datetime.fromtimestamp(own.status.st_mtime, UTC),
         "width": width,
         "height": height,
         "prompt": metadata.prompt,
@@ -131,7 +146,7 @@ def _read_fields(path: Path, metadata: DrawThingsMetadata) -> RecordFields:
         "model": metadata.model,
         "server": str(record.get("server", "")),
         "simulated": metadata.is_simulated,
-        "size_bytes": path.stat().st_size,
+        "size_bytes": own.status.st_size,
         "format": "PNG",
         "configuration": metadata.configuration.to_app_json() if metadata.configuration else None,
         "job": str(record.get("job", "")),
@@ -236,10 +251,10 @@ def _rebuild(state_dir: Path, folders: Iterable[Path]) -> Iterator[str]:
 
 def _complete(record: ImageRecord) -> ImageRecord:
     """With the configuration, which the journal leaves to the file."""
-    metadata = read_own(record.path) if record.kind == "v" and record.path is not None else None
-    if metadata is None or metadata.configuration is None:
+    own = _open_own(record.path) if record.kind == "v" and record.path is not None else None
+    if own is None or own.metadata.configuration is None:
         return record
-    return replace(record, configuration=metadata.configuration.to_app_json())
+    return replace(record, configuration=own.metadata.configuration.to_app_json())
 
 
 def _set_aside(path: Path) -> Path | None:

@@ -69,7 +69,16 @@ def read_metadata(path: Path) -> DrawThingsMetadata | None:
     StorageError
         The file cannot be read.
     """
-    tags = collect_tags(read_raw_metadata(path))
+    return _parse_own(read_raw_metadata(path))
+
+
+def read_metadata_from(stream: BinaryIO) -> DrawThingsMetadata | None:
+    """The same of a file that is open; it must be seekable and is read from its beginning."""
+    return _parse_own(read_raw_metadata_from(stream))
+
+
+def _parse_own(raw: RawMetadata) -> DrawThingsMetadata | None:
+    tags = collect_tags(raw)
     found = find_own_object(tags)
     return None if found is None else parse_metadata(found, tags.packet.software)
 

@@ -14,11 +14,11 @@ from typing import BinaryIO
 from drawthings_mcp.errors import InvalidImageError
 from drawthings_mcp.faces import Step, Text
 from drawthings_mcp.library.catalog import ImageCatalog, is_in_place
-from drawthings_mcp.library.originals import hash_file, hash_pixels, keep_input
+from drawthings_mcp.library.originals import hash_pixels, keep_input
 from drawthings_mcp.library.records import ImageRecord
 from drawthings_mcp.library.recovery import read_own, recover_file
 from drawthings_mcp.references.policy import INPUT_FORMATS, MAX_PIXELS_BY_FORMAT, ImportPolicy
-from drawthings_mcp.tensors.picture_files import PictureInfo, check_picture, name_file, open_regular_file
+from drawthings_mcp.tensors.picture_files import PictureInfo, check_picture, hash_file, name_file, open_regular_file
 from drawthings_mcp.tensors.pixels import read_pixels
 
 _MAX_PREVIEW_SIDE = 1568
@@ -49,9 +49,10 @@ def import_path(path: Path, catalog: ImageCatalog, policy: ImportPolicy) -> Reso
         It lies outside the folders that may be read, or is no picture that can be taken.
     """
     real = check_place(path, policy)
-    with open_regular_file(real, policy.max_file_bytes) as file:
+    with open_regular_file(real, policy.max_file_bytes, follows_links=False) as file:
         sha256 = hash_file(file)
-        known = _find_known(catalog, sha256, real) or _find_own(catalog, real, policy)
+        known = _find_known(catalog, sha256, real) or _find_own(catalog, file, real, policy)
+        file.seek(0)
         if known is not None:
             return Resolved(known)
         info = _check(file, name_file(path), policy)
@@ -119,7 +120,10 @@ def check_place(path: Path, policy: ImportPolicy) -> Path:
     InvalidImageError
         It does not, whether it exists or not.
     """
-    real = Path(os.path.realpath(path))
+    try:
+        real = Path(os.path.realpath(path))
+    except OSError as error:
+        raise InvalidImageError(f"{name_file(path)} cannot be read ({error.strerror}); check the path.") from error
     if any(real.is_relative_to(folder) for folder in policy.folders):
         return real
     state_dir = _resolve(policy.state_dir)
@@ -142,14 +146,14 @@ def _find_known(catalog: ImageCatalog, sha256: str, path: Path | None = None) ->
     return catalog.relocate(known.id, path)
 
 
-def _find_own(catalog: ImageCatalog, path: Path, policy: ImportPolicy) -> ImageRecord | None:
+def _find_own(catalog: ImageCatalog, file: BinaryIO, path: Path, policy: ImportPolicy) -> ImageRecord | None:
     """The record of a picture that we saved but could not record then."""
     reservations = catalog.list_reservations()
     places = {*policy.own_folders, *map(_resolve, reservations.values())}
     if not any(path.is_relative_to(place) for place in places):
         return None
-    metadata = read_own(path)
-    return recover_file(catalog, path, metadata, trusted=reservations) if metadata is not None else None
+    own = read_own(file, path)
+    return recover_file(catalog, own, trusted=reservations) if own is not None else None
 
 
 def _resolve(folder: Path) -> Path:

@@ -115,7 +115,7 @@ class AttachedFile(NamedTuple):
 def find_user_files() -> Path | None:
     """LM Studio's folder of attachments, links resolved; None when there is none."""
     candidates = (home / _USER_FILES for home in _list_homes())
-    return next((Path(os.path.realpath(folder)) for folder in candidates if folder.is_dir()), None)
+    return next((_resolve(folder) for folder in candidates if os.path.isdir(folder)), None)  # noqa: PTH112 - never raises
 
 
 def _list_homes() -> list[Path]:

@@ -11,7 +11,7 @@ import anyio.to_thread
 from drawthings_mcp.errors import InvalidImageError, UnknownNameError
 from drawthings_mcp.faces import Step, Text
 from drawthings_mcp.library.catalog import ImageCatalog
-from drawthings_mcp.library.originals import hash_file, open_original
+from drawthings_mcp.library.originals import open_original
 from drawthings_mcp.library.records import ImageRecord, MediaKind
 from drawthings_mcp.metadata.draw_things import build_made_metadata
 from drawthings_mcp.references.importing import Resolved, import_bytes, import_path, keep_found
@@ -26,6 +26,7 @@ from drawthings_mcp.references.parsing import (
 from drawthings_mcp.references.policy import AttachedFile, ImportPolicy, find_newest_attachment
 from drawthings_mcp.search.projects.project_file import ProjectFile
 from drawthings_mcp.search.projects.project_file import parse_reference as parse_project_reference
+from drawthings_mcp.tensors.picture_files import hash_file
 from drawthings_mcp.tensors.png import encode_png
 
 _NEWEST_SHOWN = 3
@@ -141,9 +142,17 @@ def _resolve_path(text: str, catalog: ImageCatalog, policy: ImportPolicy) -> Res
         raise InvalidImageError(f"The home folder in {shorten(text)} is not known; give an absolute path.") from error
     # What we saved may lie anywhere: the command line writes where the user says.
     known = catalog.find_by_path(path)
-    if known is not None and known.kind != "a" and path.exists():
+    if known is not None and known.kind != "a" and _may_exist(path):
         return _use(known, catalog, policy)
     return import_path(path, catalog, policy)
+
+
+def _may_exist(path: Path) -> bool:
+    """Whether a file is there, or its folder does not say; what is wrong then, opening it tells."""
+    try:
+        return path.exists()
+    except OSError:
+        return True
 
 
 def _resolve_name(name: str, catalog: ImageCatalog, policy: ImportPolicy) -> Resolved:

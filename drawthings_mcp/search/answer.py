@@ -5,6 +5,7 @@ Owns how words, embeddings, visual features and filters work together.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 from collections.abc import Mapping, Sequence
@@ -17,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drawthings_mcp.databases import Database
-from drawthings_mcp.errors import InvalidImageError, UnknownNameError
+from drawthings_mcp.errors import UnknownNameError
 from drawthings_mcp.faces import Step, Text
 from drawthings_mcp.library.catalog import ImageCatalog
 from drawthings_mcp.search import files
@@ -31,6 +32,7 @@ from drawthings_mcp.search.tags import change_tags, list_tags_of
 from drawthings_mcp.search.visual.features import colour_words, measure_picture
 from drawthings_mcp.search.visual.index import SHORTLIST, VisualIndex, count_unmeasured
 from drawthings_mcp.search.words import facet, fold_name
+from drawthings_mcp.tensors.picture_files import open_file
 from drawthings_mcp.tensors.pixels import ImageLike
 
 _FUSED = 200
@@ -157,9 +159,9 @@ class Answerer:
 
     def _find_itself(self, connection: sqlite3.Connection, like: ImageLike) -> int | None:
         """The picture that others should be like, when it is in the index itself."""
-        if not isinstance(like, str | Path) or not Path(like).is_file():
+        if not isinstance(like, str | os.PathLike) or not Path(like).is_file():
             return None
-        content = self._find_origin(connection, Path(like)) or _read_fingerprint(Path(like))
+        content = self._find_origin(connection, Path(like)) or _read_fingerprint(like)
         row = connection.execute("SELECT id FROM pictures WHERE content = ?", (content,)).fetchone()
         return None if row is None else int(row[0])
 
@@ -237,12 +239,9 @@ def _find_content(connection: sqlite3.Connection, path: Path, key: str) -> str:
     return _read_fingerprint(path)
 
 
-def _read_fingerprint(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return fingerprint(file)
-    except OSError as error:
-        raise InvalidImageError(f"{path} cannot be read: {error.strerror or error}.") from error
+def _read_fingerprint(path: str | os.PathLike[str]) -> str:
+    with open_file(path) as file:
+        return fingerprint(file)
 
 
 def _find_indexed(connection: sqlite3.Connection, path: Path, key: str) -> str | None:

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePath
 from typing import BinaryIO, TypeAlias
 
+from drawthings_mcp.errors import InvalidImageError
 from drawthings_mcp.metadata.dialect import ImageMetadata
 from drawthings_mcp.search.projects.source import ProjectSource
 from drawthings_mcp.search.source import (
@@ -22,10 +23,14 @@ from drawthings_mcp.search.source import (
     Listing,
     PictureSource,
     fingerprint,
+    is_folder,
     is_plain_file,
+    open_listed,
     place_name,
     walk,
 )
+from drawthings_mcp.tensors.picture_files import PictureFile, open_regular_file
+from drawthings_mcp.tensors.pixels import ImageLike
 
 ReadFacts: TypeAlias = Callable[[BinaryIO, Path], ImageMetadata]
 """What an open picture file says about itself; the path is what errors call it."""
@@ -69,7 +74,7 @@ class FolderSource:
 
     def is_there(self) -> bool:
         """Whether the folder is there."""
-        return self.root.is_dir()
+        return is_folder(self.root)
 
     def list_folders(self) -> Iterator[Listing]:
         """Every folder and its pictures; of the frames of our own videos the first one only."""
@@ -78,7 +83,7 @@ class FolderSource:
 
     def read(self, path: Path) -> Iterator[Entry]:
         """The one picture of a file."""
-        with path.open("rb") as file:
+        with open_listed(path) as file:
             metadata = self.read_facts(file, path)
             content = fingerprint(file)
             modified = datetime.fromtimestamp(os.fstat(file.fileno()).st_mtime, UTC)
@@ -89,9 +94,9 @@ class FolderSource:
         """Its path, when it is still there."""
         return str(path) if is_plain_file(path) else None
 
-    def read_preview(self, path: Path, key: str) -> Path | bytes:
+    def read_preview(self, path: Path, key: str) -> ImageLike:
         """The file itself."""
-        return path
+        return PictureFile(path, follows_links=False)
 
 
 def choose_sources(output_dir: Path, folders: Sequence[Path], read_facts: ReadFacts) -> tuple[PictureSource, ...]:
@@ -129,7 +134,7 @@ def _recognise(folder: Path) -> Iterator[tuple[Path, str]]:
 
 
 def _is_comfyui(folder: Path) -> bool:
-    return all((folder / part).is_dir() for part in _COMFYUI_PARTS)
+    return all(is_folder(folder / part) for part in _COMFYUI_PARTS)
 
 
 def _resolve(folder: Path) -> Path:
@@ -142,17 +147,16 @@ def _resolve(folder: Path) -> Path:
 
 def _is_lm_studio(folder: Path) -> bool:
     """Whether a folder is LM Studio's home."""
-    return (folder / _ATTACHMENTS).is_dir() and (folder / "conversations").is_dir()
+    return is_folder(folder / _ATTACHMENTS) and is_folder(folder / "conversations")
 
 
 def _find_original_name(path: Path) -> str:
     """The name that an attachment had; empty when nothing tells it."""
     description = path.with_name(f"{path.name}.metadata.json")
     try:
-        if description.stat().st_size > _MAX_DESCRIPTION:
-            return ""
-        name = json.loads(description.read_bytes()).get("originalName", "")
-    except (OSError, ValueError, AttributeError, RecursionError):
+        with open_regular_file(description, _MAX_DESCRIPTION, follows_links=False) as file:
+            name = json.loads(file.read()).get("originalName", "")
+    except (InvalidImageError, OSError, ValueError, AttributeError, RecursionError):
         return ""
     return PurePath(name).stem if isinstance(name, str) else ""
 

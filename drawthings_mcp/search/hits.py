@@ -5,7 +5,6 @@ A picture's id is its own when it is one of ours, otherwise a ``p``, the same in
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -14,8 +13,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from drawthings_mcp.errors import DrawThingsError
-from drawthings_mcp.search.source import FileStamp, stamp_of
+from drawthings_mcp.errors import DrawThingsError, InvalidImageError
+from drawthings_mcp.search.source import FileStamp, open_listed, stamp_of
 
 if TYPE_CHECKING:
     import sqlite3
@@ -224,7 +223,7 @@ class HitBuilder:
             return None
         try:
             record = self._identify(location, metadata)
-        except OSError:
+        except (OSError, InvalidImageError):
             return None
         kind = location.source.kind
         return Hit(record, metadata, matched.match, kind, location.reference, _read_preview(location))
@@ -301,13 +300,13 @@ def _find_own(catalog: ImageCatalog, path: Path, sha256: str) -> ImageRecord | N
 @lru_cache(_REMEMBERED_HASHES)
 def _hash(path: Path, _stamp: FileStamp) -> str:
     """SHA-256 of a file, in hexadecimal; remembered as long as the file does not change."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    from drawthings_mcp.tensors.picture_files import hash_file
+
+    with open_listed(path) as file:
+        return hash_file(file)
 
 
 def _read_preview(location: PictureLocation) -> ImageLike:
-    if not location.key:
-        return location.file
     try:
         return location.source.read_preview(location.file, location.key)
     except DrawThingsError:

@@ -5,14 +5,17 @@ A fingerprint tells copies from each other by a few kilobytes of each; it is kep
 
 from __future__ import annotations
 
-import filecmp
 import hashlib
 import os
+import stat
+import sys
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Protocol, runtime_checkable
+
+from drawthings_mcp.errors import InvalidImageError
 
 if TYPE_CHECKING:
     from drawthings_mcp.metadata.dialect import ImageMetadata
@@ -126,6 +129,26 @@ class PictureSource(Protocol):
         """
 
 
+def open_listed(path: Path) -> BinaryIO:
+    """A file of a source, open for reading, if it still lies where it was listed: no link leads there.
+
+    Raises
+    ------
+    InvalidImageError
+        It is no file any more.
+    OSError
+        It cannot be opened.
+    """
+    from drawthings_mcp.tensors.picture_files import open_regular_file
+
+    try:
+        return open_regular_file(path, sys.maxsize, follows_links=False)
+    except InvalidImageError as error:
+        if isinstance(error.__cause__, OSError):
+            raise error.__cause__ from None
+        raise
+
+
 def fingerprint(file: BinaryIO) -> str:
     """Equal for equal files, and nearly always different for others: size and both ends."""
     size = file.seek(0, os.SEEK_END)
@@ -138,16 +161,21 @@ def fingerprint(file: BinaryIO) -> str:
 
 def are_copies(one: Path, other: Path) -> bool:
     """Whether two files of one fingerprint are byte for byte the same; not when one cannot be read."""
+    from drawthings_mcp.tensors.picture_files import hash_file
+
     try:
-        return one.stat().st_size <= 2 * _PART or filecmp.cmp(one, other, shallow=False)
-    except OSError:
+        with open_listed(one) as first, open_listed(other) as second:
+            return os.fstat(first.fileno()).st_size <= 2 * _PART or hash_file(first) == hash_file(second)
+    except (OSError, InvalidImageError):
         return False
 
 
 def tell_apart(content: str, path: Path) -> str:
     """The identity of a file whose fingerprint another file has that is no copy of it."""
-    with path.open("rb") as file:
-        return f"{content}-{hashlib.file_digest(file, 'sha256').hexdigest()[:_DIGEST]}"
+    from drawthings_mcp.tensors.picture_files import hash_file
+
+    with open_listed(path) as file:
+        return f"{content}-{hash_file(file)[:_DIGEST]}"
 
 
 def walk(root: Path, suffixes: Collection[str], skipped: Collection[Path] = ()) -> Iterator[Listing]:
@@ -188,7 +216,18 @@ def _list_folder(folder: Path, suffixes: Collection[str]) -> tuple[Listing, list
 
 def is_plain_file(path: Path) -> bool:
     """Whether there is a file that is no link: one may lead out of the folders that the user allowed."""
-    return path.is_file() and not path.is_symlink()
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except OSError:
+        return False
+
+
+def is_folder(path: Path) -> bool:
+    """Whether a folder is there and can be seen."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
 
 
 def _is_text(name: str) -> bool:

@@ -50,8 +50,8 @@ class Finder:
 
         engine = await self._open()
         alike = await self._gallery.find([like]) if like else None
-        path = alike.pictures[0].path if alike else None
-        page = await engine.search(SearchArguments(**wanted, like=path), report)
+        picture = alike.pictures[0].source if alike else None
+        page = await engine.search(SearchArguments(**wanted, like=picture), report)
         return replace(page, notes=(*alike.notes, *page.notes)) if alike else page
 
     async def draw_sheet(self, page: HitPage) -> Path:

@@ -87,7 +87,7 @@ class SavedImage:
     @property
     def source(self) -> ImageLike:
         """What shows it."""
-        return self.path if self.pixels is None else self.pixels
+        return self.record.source if self.pixels is None else self.pixels
 
 
 @dataclass(frozen=True, slots=True)

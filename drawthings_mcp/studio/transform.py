@@ -24,6 +24,7 @@ from drawthings_mcp.library.records import ImageRecord, Parent
 from drawthings_mcp.library.recovery import MADE_FOLDER
 from drawthings_mcp.limits import MAX_SIDE
 from drawthings_mcp.tensors.fitting import fit_pixels
+from drawthings_mcp.tensors.picture_files import PictureFile
 from drawthings_mcp.tensors.pixels import ImageLike, Pixels, ensure_pixels
 
 Box: TypeAlias = Sequence[float]
@@ -219,27 +220,27 @@ def _crop_one(params: TransformParams, pictures: Sequence[ImageRecord]) -> Pixel
         raise InvalidInputError(
             f"crop takes one box, left, top, right, bottom; got {len(params.boxes)}.", parameter="boxes"
         )
-    return crop(_get_path(pictures[0]), params.boxes[0])
+    return crop(_get_file(pictures[0]), params.boxes[0])
 
 
 def _label(pictures: Sequence[ImageRecord]) -> list[Labelled]:
-    return [(picture.id, _get_path(picture)) for picture in pictures]
+    return [(picture.id, _get_file(picture)) for picture in pictures]
 
 
-def _get_path(picture: ImageRecord) -> Path:
+def _get_file(picture: ImageRecord) -> PictureFile:
     if picture.path is None:
         raise InvalidImageError(f"{picture.id} has no file of its own.")
-    return picture.path
+    return picture.source
 
 
 _OPERATIONS: Mapping[Operation, Make] = {
     "crop": _crop_one,
     "resize": lambda params, pictures: resize(
-        _get_path(pictures[0]), long_edge=params.long_edge, width=params.width, height=params.height
+        _get_file(pictures[0]), long_edge=params.long_edge, width=params.width, height=params.height
     ),
-    "mask_rectangle": lambda params, pictures: mask_rectangle(_get_path(pictures[0]), params.boxes),
-    "mask_from_alpha": lambda _, pictures: mask_from_alpha(_get_path(pictures[0])),
-    "invert_mask": lambda _, pictures: invert_mask(_get_path(pictures[0])),
+    "mask_rectangle": lambda params, pictures: mask_rectangle(_get_file(pictures[0]), params.boxes),
+    "mask_from_alpha": lambda _, pictures: mask_from_alpha(_get_file(pictures[0])),
+    "invert_mask": lambda _, pictures: invert_mask(_get_file(pictures[0])),
     "side_by_side": lambda _, pictures: side_by_side(*_label(pictures)),
     "contact_sheet": lambda _, pictures: contact_sheet(_label(pictures)),
 }

@@ -6,8 +6,11 @@ name.
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import os
 import stat
+import sys
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,6 +31,9 @@ FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "HEIF", "GIF", "TIFF", "BMP", "MPO", "
 _SIDEWAYS = frozenset({5, 6, 7, 8})
 """EXIF orientations that swap width and height."""
 _HEAD_SIZE = 2048
+_CHUNK = 1 << 20
+_IS_LINK = (errno.ELOOP, errno.ENOTDIR)
+"""What the system says of a link where a file or a folder is wanted."""
 _SHOWN = 240
 """Characters of a path in an error."""
 _HEIC_BRANDS = frozenset({b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"})
@@ -54,8 +60,66 @@ def name_file(path: Path) -> str:
     return f"The file {text if len(text) <= _SHOWN else f'…{text[-_SHOWN:]}'!r}"
 
 
-def open_regular_file(path: Path, max_size: int = MAX_FILE_SIZE) -> BinaryIO:
+@dataclass(frozen=True, slots=True)
+class PictureFile(os.PathLike[str]):
+    """A file of which is known what it is: it is opened as that or not at all.
+
+    Attributes
+    ----------
+    sha256
+        Of its bytes, in hexadecimal digits; empty when any bytes will do.
+    follows_links
+        Whether a link may lead to it; see ``open_regular_file``.
+    """
+
+    path: Path
+    sha256: str = ""
+    follows_links: bool = True
+
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+    def open(self) -> BinaryIO:
+        """The file, open for reading.
+
+        Raises
+        ------
+        InvalidImageError
+            It cannot be opened, or is another one by now.
+        """
+        file = open_regular_file(self.path, follows_links=self.follows_links)
+        try:
+            if self.sha256 and hash_file(file) != self.sha256:
+                raise InvalidImageError(f"{name_file(self.path)} has changed since it was looked up; try again.")
+        except BaseException:
+            file.close()
+            raise
+        return file
+
+
+def open_file(path: str | os.PathLike[str]) -> BinaryIO:
+    """The file at a path, as it is opened by ``PictureFile.open`` or ``open_regular_file``."""
+    return path.open() if isinstance(path, PictureFile) else open_regular_file(Path(path))
+
+
+def hash_file(file: BinaryIO) -> str:
+    """SHA-256 of a stream, in hexadecimal digits; it is at its beginning afterwards."""
+    digest = hashlib.sha256()
+    while chunk := file.read(_CHUNK):
+        digest.update(chunk)
+    file.seek(0)
+    return digest.hexdigest()
+
+
+def open_regular_file(path: Path, max_size: int = MAX_FILE_SIZE, *, follows_links: bool = True) -> BinaryIO:
     """A file opened for reading; neither a folder nor a device nor a pipe is ever opened or waited for.
+
+    Parameters
+    ----------
+    follows_links
+        Without them the path must be the place itself, with links resolved. A link that stands there now, also one
+        instead of a folder on the way, was put there since and is refused: whoever checked the path gets the file that
+        was checked, whatever is moved meanwhile.
 
     Raises
     ------
@@ -63,9 +127,11 @@ def open_regular_file(path: Path, max_size: int = MAX_FILE_SIZE) -> BinaryIO:
         It does not exist, is no regular file, cannot be read or is larger than ``max_size`` bytes.
     """
     name = name_file(path)
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
     try:
         _check_regular(path.stat(), name, max_size)
-        file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
+        descriptor = os.open(path, flags) if follows_links else _open_without_links(path, flags)
+        file = os.fdopen(descriptor, "rb")
         try:
             # Asked again of what was really opened: the name may have changed hands in between.
             _check_regular(os.fstat(file.fileno()), name, max_size)
@@ -77,10 +143,27 @@ def open_regular_file(path: Path, max_size: int = MAX_FILE_SIZE) -> BinaryIO:
     except FileNotFoundError as exc:
         raise InvalidImageError(f"{name} does not exist; check the path.") from exc
     except OSError as exc:
+        if not follows_links and exc.errno in _IS_LINK:
+            raise InvalidImageError(f"{name} was replaced by a link while it was opened; try again.") from exc
         raise InvalidImageError(f"{name} cannot be read ({exc.strerror}); check the path.") from exc
     except ValueError as exc:  # a NUL character in the path
         raise InvalidImageError(f"{name} cannot be read ({exc}); check the path.") from exc
     return file
+
+
+def _open_without_links(path: Path, flags: int) -> int:
+    """A descriptor of a file at an absolute path in which no name is a link."""
+    if sys.platform == "darwin":
+        return os.open(path, flags | os.O_NOFOLLOW_ANY)
+    folder = os.open(path.anchor, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for name in path.parts[1:-1]:
+            below = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+            os.close(folder)
+            folder = below
+        return os.open(path.name, flags | os.O_NOFOLLOW, dir_fd=folder)
+    finally:
+        os.close(folder)
 
 
 def _check_regular(info: os.stat_result, name: str, max_size: int) -> None:

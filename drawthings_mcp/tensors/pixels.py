@@ -18,8 +18,8 @@ from drawthings_mcp.tensors.picture_files import (
     check_size,
     get_orientation,
     name_file,
+    open_file,
     open_picture,
-    open_regular_file,
     translate_errors,
 )
 
@@ -78,7 +78,7 @@ def ensure_pixels(image: ImageLike, *, enough: int | None = None) -> NDArray[np.
     elif isinstance(image, bytes | bytearray | memoryview):
         return read_pixels(io.BytesIO(image), "The image data", enough=enough)
     elif isinstance(image, str | os.PathLike):
-        with open_regular_file(Path(image)) as file:
+        with open_file(image) as file:
             return read_pixels(file, name_file(Path(image)), enough=enough)
     else:
         raise InvalidImageError(

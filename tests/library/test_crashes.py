@@ -9,9 +9,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from drawthings_mcp.library.originals import hash_file
 from drawthings_mcp.library.recovery import open_catalog
 from drawthings_mcp.metadata.reading import read_metadata
+from drawthings_mcp.tensors.picture_files import hash_file
 
 WORK = """
 from datetime import UTC, datetime

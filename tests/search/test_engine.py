@@ -182,7 +182,7 @@ async def test_a_row_tells_all_that_the_table_needs(desk: Desk) -> None:
     )
     (row,) = (await desk.search("gnu")).hits
     assert row.metadata.created is not None
-    assert (row.id, row.match, row.kind, row.place, row.source) == ("p1", "exact", "folders", str(path), path)
+    assert (row.id, row.match, row.kind, row.place) == ("p1", "exact", "folders", str(path))
     assert (row.metadata.model, row.metadata.loras, row.metadata.seed, *row.size) == (
         "flux.ckpt",
         (("ink", 0.8),),
@@ -192,4 +192,4 @@ async def test_a_row_tells_all_that_the_table_needs(desk: Desk) -> None:
     )
     assert row.metadata.created.astimezone().date().isoformat() == "2025-03-04"
     assert desk.catalog.get("p1").path == path
-    assert row.source == Path(path)
+    assert row.place == str(path)

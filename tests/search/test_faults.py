@@ -94,7 +94,7 @@ async def _check_all(desk: Desk, count: int) -> None:
     assert (result.total, result.pending) == (min(count, 1000), 0)
     for number in (0, count // 2, count - 1):
         (row,) = (await desk.search(f'"gnu{number} number {number}"')).hits
-        assert row.source == desk.pictures / f"{number % 7}" / f"{number:04}.png"
+        assert row.place == str(desk.pictures / f"{number % 7}" / f"{number:04}.png")
     with sqlite3.connect(desk.state / INDEX_NAME) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         connection.execute("INSERT INTO postings (postings) VALUES ('integrity-check')")

@@ -81,7 +81,7 @@ async def test_a_moved_file_is_found_at_its_new_place_without_being_read_again(d
     (desk.pictures / "fox.png").rename(desk.pictures / "2025" / "holiday.png")
     source.read_names.clear()
     (after,) = (await engine.search(SearchArguments("vixen holiday"))).hits
-    assert after.source == desk.pictures / "2025" / "holiday.png"
+    assert after.place == str(desk.pictures / "2025" / "holiday.png")
     assert after.id == before.id
     assert source.read_names == []
     assert (await engine.search(SearchArguments('"fox pictures"'))).total == 0
@@ -116,10 +116,10 @@ async def test_copies_are_one_hit_until_the_last_is_gone(desk: Desk) -> None:
     first = Picture("an axolotl").write(desk.pictures / "axolotl.png")
     second = Path(shutil.copy(first, desk.pictures / "axolotl copy.png"))
     result = await desk.search("axolotl")
-    assert [row.source for row in result.hits] == [first]
+    assert [row.place for row in result.hits] == [str(first)]
     first.unlink()
     again = await desk.search("axolotl")
-    assert [(row.source, row.id) for row in again.hits] == [(second, result.hits[0].id)]
+    assert [(row.place, row.id) for row in again.hits] == [(str(second), result.hits[0].id)]
     second.unlink()
     assert (await desk.search("axolotl")).total == 0
 
@@ -273,7 +273,7 @@ async def test_attachments_of_lm_studio_are_found_by_their_original_names(desk: 
     paint(home / "working-directories" / "123" / "result.png", np.full((8, 8, 3), 99, np.uint8))
     desk.more.append(home)
     (row,) = (await desk.search("grandmother garden")).hits
-    assert (row.source, row.kind) == (attachment, "lm-studio")
+    assert (row.place, row.kind) == (str(attachment), "lm-studio")
     assert (await desk.search(source="folders")).total == 6
 
 

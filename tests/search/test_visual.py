@@ -135,7 +135,7 @@ async def test_new_and_deleted_pictures_are_noticed(gallery: Desk) -> None:
     (before,) = (await engine.search(arguments)).hits
     new = paint(gallery.pictures / "new.png", draw_scene(77, RED))
     (found,) = (await engine.search(arguments)).hits
-    assert found.source == new
+    assert found.place == str(new)
     new.unlink()
     (after,) = (await engine.search(arguments)).hits
     assert after == before
@@ -148,7 +148,7 @@ async def test_a_picture_that_takes_the_place_of_another_is_looked_at(gallery: D
     await engine.search(SearchArguments(like=draw_scene(88, GREEN)))
     paint(path, draw_scene(88, GREEN))
     (found,) = (await engine.search(SearchArguments(like=draw_scene(88, GREEN), limit=1))).hits
-    assert (found.source, found.match) == (path, "near-duplicate")
+    assert (found.place, found.match) == (str(path), "near-duplicate")
 
 
 async def test_a_picture_that_comes_back_is_one_hit(gallery: Desk) -> None:

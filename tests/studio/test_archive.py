@@ -9,13 +9,13 @@ from PIL import ExifTags, Image
 
 from drawthings_mcp.library.catalog import ImageCatalog
 from drawthings_mcp.library.database import FILE_NAME
-from drawthings_mcp.library.originals import hash_file
 from drawthings_mcp.metadata.reading import read_metadata
 from drawthings_mcp.params import GenerateParams
 from drawthings_mcp.settings import Settings, load_settings
 from drawthings_mcp.simulator import Simulator
 from drawthings_mcp.studio.results import GenerationResult
 from drawthings_mcp.studio.studio import open_studio
+from drawthings_mcp.tensors.picture_files import hash_file
 
 pytestmark = pytest.mark.anyio
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from drawthings_mcp.errors import InvalidImageError, InvalidInputError
 from drawthings_mcp.metadata.dialect import ImageMetadata
 from drawthings_mcp.search.projects.project_file import ProjectFile, format_reference
-from drawthings_mcp.search.source import Entry, FileStamp, Listing, is_plain_file, walk
+from drawthings_mcp.search.source import Entry, FileStamp, Listing, is_folder, is_plain_file, walk
 from drawthings_mcp.tensors.pixels import ImageLike
 
 KIND = "projects"
@@ -35,7 +35,7 @@ class ProjectSource:
 
     def is_there(self) -> bool:
         """Whether the folder is there."""
-        return self.root.is_dir()
+        return is_folder(self.root)
 
     def list_folders(self) -> Iterator[Listing]:
         """Every folder and its databases."""

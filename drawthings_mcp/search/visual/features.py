@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from drawthings_mcp.tensors.picture_files import name_file, open_picture, open_regular_file
+from drawthings_mcp.tensors.picture_files import name_file, open_file, open_picture
 from drawthings_mcp.tensors.pixels import ImageLike, ensure_pixels
 
 SIDE = 64
@@ -197,8 +197,7 @@ def measure_picture(picture: ImageLike) -> VisualFeatures:
         It cannot be read.
     """
     if isinstance(picture, str | os.PathLike):
-        path = Path(picture)
-        with open_regular_file(path) as file, open_picture(file, name_file(path)) as opened:
+        with open_file(picture) as file, open_picture(file, name_file(Path(picture))) as opened:
             return _measure(opened)
     if isinstance(picture, bytes | bytearray | memoryview):
         with open_picture(io.BytesIO(picture), "The image data") as opened:
