@@ -22,9 +22,11 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import BinaryIO
 from urllib.parse import quote
 
 from drawthings_mcp.errors import InvalidInputError, StorageError
+from drawthings_mcp.search.source import open_listed
 
 _SIGNATURE = b"SQLite format 3\0"
 _READ_VERSION_AT = 19
@@ -54,6 +56,8 @@ class ProjectConnection:
         Seconds to wait for a lock.
     copied
         Open a copy of the log in any case: not every file system can share memory.
+    follows_links
+        Whether a link may lead to the project.
 
     Raises
     ------
@@ -63,17 +67,21 @@ class ProjectConnection:
         It cannot be read.
     """
 
-    def __init__(self, path: Path, timeout: float, *, copied: bool = False) -> None:
+    def __init__(self, path: Path, timeout: float, *, copied: bool = False, follows_links: bool = True) -> None:
         self._path = path.resolve()  # SQLite follows links too before it looks for the files next to it
         self._stack = ExitStack()
         self._checked: ProjectStamp | None = None
         try:
             with translate_database_errors(path):
-                self._database = self._connect(_check_signature(path), timeout, copied)
+                self._file = self._stack.enter_context(path.open("rb") if follows_links else open_listed(path))
+                self._database = self._connect(_check_signature(self._file, path), timeout, copied)
+                self._stack.callback(self._database.close)
+                # SQLite opens by name itself: what it opened must be what was checked.
+                if not os.path.samestat(os.fstat(self._file.fileno()), self._path.lstat()):
+                    raise Moved
         except BaseException:
             self._stack.close()
             raise
-        self._stack.callback(self._database.close)
 
     def _connect(self, is_wal: bool, timeout: float, copied: bool) -> sqlite3.Connection:
         log, shared = (self._path.with_name(self._path.name + suffix) for suffix in ("-wal", "-shm"))
@@ -93,7 +101,12 @@ class ProjectConnection:
         try:
             os.link(self._path, target)
         except OSError:
-            shutil.copyfile(self._path, target)
+            self._file.seek(0)
+            with target.open("wb") as copy:
+                shutil.copyfileobj(self._file, copy)
+        else:
+            if not os.path.samestat(os.fstat(self._file.fileno()), target.lstat()):
+                raise Moved
         shutil.copyfile(log, folder / "project.sqlite3-wal")
         if read_stamp(self._path) != before:
             raise Moved
@@ -157,10 +170,9 @@ def translate_database_errors(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _check_signature(path: Path) -> bool:
+def _check_signature(file: BinaryIO, path: Path) -> bool:
     """Whether the database is in WAL mode."""
-    with path.open("rb") as file:
-        head = file.read(_READ_VERSION_AT + 1)
+    head = file.read(_READ_VERSION_AT + 1)
     if not head.startswith(_SIGNATURE) or len(head) <= _READ_VERSION_AT:
         raise InvalidInputError(
             f"{path} is not a project of Draw Things; those are SQLite files in its Documents folder."

@@ -51,6 +51,8 @@ class ProjectFile:
         Of the ``.sqlite3`` file.
     timeout
         Seconds to wait while another program locks it.
+    follows_links
+        Whether a link may lead to it.
 
     Raises
     ------
@@ -64,8 +66,9 @@ class ProjectFile:
     One thread at a time.
     """
 
-    def __init__(self, path: Path, timeout: float = 5.0) -> None:
+    def __init__(self, path: Path, timeout: float = 5.0, *, follows_links: bool = True) -> None:
         self.path = path
+        self._follows_links = follows_links
         self._timeout = timeout
         self._connection: ProjectConnection | None = None
         self._tables: frozenset[str] = frozenset()
@@ -253,7 +256,9 @@ class ProjectFile:
         for attempt in range(_MAX_ATTEMPTS):
             try:
                 if self._connection is None:
-                    self._connection = ProjectConnection(self.path, self._timeout, copied=attempt > 1)
+                    self._connection = ProjectConnection(
+                        self.path, self._timeout, copied=attempt > 1, follows_links=self._follows_links
+                    )
                 return self._connection.fetch(statement, values)
             except Moved:
                 self._close()

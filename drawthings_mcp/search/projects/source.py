@@ -48,7 +48,7 @@ class ProjectSource:
         """The pictures of a project; none of any other database."""
         modified = datetime.fromtimestamp(path.stat().st_mtime, UTC)
         try:
-            with ProjectFile(path, _PATIENCE) as project:
+            with ProjectFile(path, _PATIENCE, follows_links=False) as project:
                 for entry in project.list_entries():
                     metadata = entry.metadata
                     yield Entry(str(entry.id), _identify(entry.id, metadata), path.stem, modified, metadata)
@@ -63,7 +63,7 @@ class ProjectSource:
 
     def read_preview(self, path: Path, key: str) -> ImageLike:
         """The thumbnail that the app kept, or else the picture."""
-        with ProjectFile(path) as project:
+        with ProjectFile(path, follows_links=False) as project:
             return project.read_thumbnail(int(key)) or project.read_image(int(key))
 
 
