@@ -117,7 +117,7 @@ def make_preview(slot: Slot, step: SizeStep) -> Preview:
     return Preview(bytes(edge * edge * step.quality * detail // 1500), "image/jpeg", edge, edge)
 
 
-@settings(max_examples=2000)
+@settings(max_examples=600)
 @given(CANDIDATES, CANDIDATES, EARLIER, POLICIES)
 def test_every_plan_keeps_the_rules(
     inputs: list[Candidate], outputs: list[Candidate], earlier: set[str], policy: Policy
@@ -140,7 +140,7 @@ def test_every_plan_keeps_the_rules(
     assert not set(made.shown) & set(after.shown)
 
 
-@settings(max_examples=500)
+@settings(max_examples=200)
 @given(CANDIDATES, CANDIDATES, EARLIER, POLICIES, st.text(max_size=900))
 def test_no_result_is_over_the_cap(
     inputs: list[Candidate], outputs: list[Candidate], earlier: set[str], policy: Policy, text: str

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -128,11 +129,11 @@ def serve_tcp() -> Serve:
 
 
 @pytest.fixture
-async def closed_port() -> str:
-    """An address where nothing listens."""
-    async with await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=0) as listener:
-        port = listener.extra(SocketAttribute.local_port)
-    return f"127.0.0.1:{port}"
+def closed_port() -> Iterator[str]:
+    """An address where nothing listens, and nobody else will while the test runs."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield f"127.0.0.1:{bound.getsockname()[1]}"
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from mcp import Client, StdioServerParameters
+from mcp.types import Implementation
 
 from drawthings_mcp.server.app import build_server
 from drawthings_mcp.settings import load_settings
@@ -44,14 +45,18 @@ def over_stdio(server_environment: dict[str, str]) -> Connect:
 def in_process(server_environment: dict[str, str]) -> Connect:
     """``in_process(server="host:port", tls="off")`` is a client of a server in the test's own process.
 
-    ``mode="legacy"`` makes it one that speaks the protocol as it was before requests stood for themselves.
+    ``mode="legacy"`` makes it one that speaks the protocol as it was before requests stood for themselves;
+    ``name`` is what the client says that it is, in version 1.2.
     """
 
     @asynccontextmanager
-    async def connect(*, heartbeat_seconds: float = 5.0, mode: str = "auto", **options: str) -> AsyncIterator[Client]:
+    async def connect(
+        *, heartbeat_seconds: float = 5.0, mode: str = "auto", name: str | None = None, **options: str
+    ) -> AsyncIterator[Client]:
         settings = load_settings(options, environment=server_environment)
         server = build_server(settings, heartbeat_seconds=heartbeat_seconds)
-        async with Client(server, read_timeout_seconds=60, mode=mode) as client:
+        info = Implementation(name=name, version="1.2") if name else None
+        async with Client(server, read_timeout_seconds=60, mode=mode, client_info=info) as client:
             yield client
 
     return connect

@@ -126,37 +126,35 @@ def test_the_characters_of_a_result_are_counted_as_they_are_on_the_wire(server: 
     assert len(previews) == 3
 
 
-@pytest.mark.parametrize(
-    ("line", "request_id", "code"),
-    [
-        (b"{not json", None, -32700),
-        (b"\xff\xfe", None, -32700),
-        (b"[]", None, -32600),
-        (b'"text"', None, -32600),
-        (b'{"jsonrpc":"2.0","id":null,"method":"ping"}', None, -32600),
-        (b'{"jsonrpc":"2.0","id":[1],"method":"ping"}', None, -32600),
-        (b'{"jsonrpc":"1.0","id":7,"method":"ping"}', 7, -32600),
-        (b'{"id":"a","method":"ping"}', "a", -32600),
-        (b'{"jsonrpc":"2.0","id":7,"method":8}', 7, -32600),
-        (b'{"jsonrpc":"2.0","id":7,"method":"tools/call","params":[1]}', 7, -32602),
-        (b'{"jsonrpc":"2.0","id":7,"method":"tools/call","params":"x"}', 7, -32602),
-        (b'{"jsonrpc":"2.0","id":7,"method":"tools/call","params":3}', 7, -32602),
-        (b'{"jsonrpc":"2.0","id":"\\"7","method":"ping","params":' + b'{"id":' * 200 + b"1" + b"}" * 201, '"7', -32602),
-        (b'{"params":' + b"[" * 100_000 + b"]" * 100_000 + b',"id":7,"method":"ping","jsonrpc":"2.0"}', 7, -32602),
-        (b"[" * 100_000, None, -32602),
-    ],
-    ids=lambda value: str(value)[:40],
-)
-def test_a_line_that_is_no_message_is_answered_and_the_next_one_served(
-    server: Process, line: bytes, request_id: str | int | None, code: int
-) -> None:
+NO_MESSAGES: list[tuple[bytes, str | int | None, int]] = [
+    (b"{not json", None, -32700),
+    (b"\xff\xfe", None, -32700),
+    (b"[]", None, -32600),
+    (b'"text"', None, -32600),
+    (b'{"jsonrpc":"2.0","id":null,"method":"ping"}', None, -32600),
+    (b'{"jsonrpc":"2.0","id":[1],"method":"ping"}', None, -32600),
+    (b'{"jsonrpc":"1.0","id":7,"method":"ping"}', 7, -32600),
+    (b'{"id":"a","method":"ping"}', "a", -32600),
+    (b'{"jsonrpc":"2.0","id":7,"method":8}', 7, -32600),
+    (b'{"jsonrpc":"2.0","id":7,"method":"tools/call","params":[1]}', 7, -32602),
+    (b'{"jsonrpc":"2.0","id":7,"method":"tools/call","params":"x"}', 7, -32602),
+    (b'{"jsonrpc":"2.0","id":7,"method":"tools/call","params":3}', 7, -32602),
+    (b'{"jsonrpc":"2.0","id":"\\"7","method":"ping","params":' + b'{"id":' * 200 + b"1" + b"}" * 201, '"7', -32602),
+    (b'{"params":' + b"[" * 100_000 + b"]" * 100_000 + b',"id":7,"method":"ping","jsonrpc":"2.0"}', 7, -32602),
+    (b"[" * 100_000, None, -32602),
+]
+"""Lines, the id that their refusal has, and its code."""
+
+
+def test_lines_that_are_no_messages_are_answered_and_the_next_ones_served(server: Process) -> None:
     assert server.process.stdin is not None
-    server.process.stdin.write(line + b"\n")
-    server.send(id=5, method="tools/list")
-    refusal, answer = server.read(), server.read()
-    assert (refusal["id"], refusal["error"]["code"]) == (request_id, code)
-    assert answer["id"] == 5
-    assert answer["result"]["tools"]
+    for number, (line, request_id, code) in enumerate(NO_MESSAGES, start=100):
+        server.process.stdin.write(line + b"\n")
+        server.send(id=number, method="tools/list")
+        refusal, answer = server.read(), server.read()
+        assert (refusal["id"], refusal["error"]["code"]) == (request_id, code), line[:60]
+        assert answer["id"] == number
+        assert answer["result"]["tools"]
 
 
 def test_a_client_that_discovers_and_then_initializes_is_served(server_environment: dict[str, str]) -> None:

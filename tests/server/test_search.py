@@ -93,8 +93,8 @@ async def test_hits_are_compact_rows_with_one_labelled_sheet(over_stdio: Any, fo
     assert (ids_of(one), len(images_of(one))) == (["v1"], 1)
 
 
-async def test_a_hit_is_canvas_moodboard_or_reviewed_at_once(over_stdio: Any, folder: Path) -> None:
-    async with over_stdio("--server", "demo") as client:
+async def test_a_hit_is_canvas_moodboard_or_reviewed_at_once(in_process: Any, folder: Path) -> None:
+    async with in_process(server="demo") as client:
         (red,) = ids_of(await call(client, "search_images", query="red okapi", limit=1))
         (alike, *_) = ids_of(await call(client, "search_images", like=red, query="blue"))
         edited = await call(
@@ -107,14 +107,14 @@ async def test_a_hit_is_canvas_moodboard_or_reviewed_at_once(over_stdio: Any, fo
 
 
 async def test_a_picture_of_a_project_becomes_a_file_when_it_is_used(
-    over_stdio: Any, folder: Path, project: Builder
+    in_process: Any, folder: Path, project: Builder
 ) -> None:
     pixels = np.full((128, 192, 3), (10, 200, 30), np.uint8)
     project.add_node(0, 1, slot_98=("str", "a turtle of jade"), slot_40=("i32", 1))
     project.add_layer(0, 1, 0, 100_000_000, (192, 128))
     project.add_tensor(100_000_000, (pixels / 127.5 - 1).astype(np.float16)[np.newaxis])
     before = project.path.read_bytes()
-    async with over_stdio("--server", "demo") as client:
+    async with in_process(server="demo") as client:
         found = await call(client, "search_images", query="jade turtle")
         (turtle,) = ids_of(found)
         (shown,) = images_of(await call(client, "review_image", images=[turtle]))
@@ -127,13 +127,13 @@ async def test_a_picture_of_a_project_becomes_a_file_when_it_is_used(
 
 
 async def test_a_picture_of_a_project_is_tagged_and_is_not_like_itself(
-    over_stdio: Any, folder: Path, project: Builder
+    in_process: Any, folder: Path, project: Builder
 ) -> None:
     pixels = np.full((128, 192, 3), (10, 200, 30), np.uint8)
     project.add_node(0, 1, slot_98=("str", "a turtle of jade"), slot_40=("i32", 1))
     project.add_layer(0, 1, 0, 100_000_000, (192, 128))
     project.add_tensor(100_000_000, (pixels / 127.5 - 1).astype(np.float16)[np.newaxis])
-    async with over_stdio("--server", "demo") as client:
+    async with in_process(server="demo") as client:
         (turtle,) = ids_of(await call(client, "search_images", query="jade turtle"))
         tagged = await call(client, "tag_image", images=[turtle], add=["best"])
         found = await call(client, "search_images", tag="best")
@@ -144,8 +144,8 @@ async def test_a_picture_of_a_project_is_tagged_and_is_not_like_itself(
     assert turtle not in ids_of(alike)
 
 
-async def test_tags_are_given_taken_off_listed_and_searched_for(over_stdio: Any, folder: Path) -> None:
-    async with over_stdio("--server", "demo") as client:
+async def test_tags_are_given_taken_off_listed_and_searched_for(in_process: Any, folder: Path) -> None:
+    async with in_process(server="demo") as client:
         empty = await call(client, "tag_image")
         (meadow,) = ids_of(await call(client, "search_images", query="meadow"))
         given = await call(client, "tag_image", images=[meadow], add=["best of", "green"])
@@ -161,8 +161,8 @@ async def test_tags_are_given_taken_off_listed_and_searched_for(over_stdio: Any,
     assert text_of(gone).startswith("Nothing was found.")
 
 
-async def test_a_full_page_says_how_to_go_on(over_stdio: Any, folder: Path) -> None:
-    async with over_stdio("--server", "demo") as client:
+async def test_a_full_page_says_how_to_go_on(in_process: Any, folder: Path) -> None:
+    async with in_process(server="demo") as client:
         all_of_them = await call(client, "search_images", query="okapi", limit=2)
         newest = await call(client, "search_images", limit=2)
         last = await call(client, "search_images", offset=2, limit=2)
@@ -186,23 +186,23 @@ async def test_a_full_page_says_how_to_go_on(over_stdio: Any, folder: Path) -> N
     ],
 )
 async def test_what_cannot_be_searched_for_gets_one_sentence(
-    over_stdio: Any, folder: Path, arguments: dict[str, Any], words: str
+    in_process: Any, folder: Path, arguments: dict[str, Any], words: str
 ) -> None:
-    async with over_stdio("--server", "demo") as client:
+    async with in_process(server="demo") as client:
         with anyio.fail_after(60):
             result = await client.call_tool("search_images", arguments)
     assert result.is_error
     assert words in text_of(result)
 
 
-async def test_no_query_is_an_error(over_stdio: Any, folder: Path) -> None:
-    async with over_stdio("--server", "demo") as client:
+async def test_no_query_is_an_error(in_process: Any, folder: Path) -> None:
+    async with in_process(server="demo") as client:
         for query in ('" OR 1=1 --', "NEAR(a b)", "*", "a AND", "'); DROP TABLE pictures;--", "漢字", "size:", "-"):
             await call(client, "search_images", query=query)
 
 
-async def test_what_was_just_generated_is_found(over_stdio: Any, folder: Path) -> None:
-    async with over_stdio("--server", "demo") as client:
+async def test_what_was_just_generated_is_found(in_process: Any, folder: Path) -> None:
+    async with in_process(server="demo") as client:
         before = await call(client, "search_images", query="platypus")
         await call(client, "generate_image", prompt="a purple platypus", width=128, height=128)
         after = await call(client, "search_images", query="platypus")

@@ -1,4 +1,4 @@
-"""Continuous stories over stdio: what is shown, in which order, how much it weighs, and never the same twice."""
+"""Continuous stories: what is shown, in which order, how much it weighs, and never the same twice."""
 
 from __future__ import annotations
 
@@ -103,9 +103,9 @@ async def test_from_two_photos_to_a_sheet_of_six(over_stdio: Any, photos: tuple[
 
 
 async def test_lineage_is_kept_in_files_and_catalog(
-    over_stdio: Any, photos: tuple[str, str], server_environment: dict[str, str]
+    in_process: Any, photos: tuple[str, str], server_environment: dict[str, str]
 ) -> None:
-    async with over_stdio("--server", "demo") as client:
+    async with in_process(server="demo") as client:
         chat = Chat(client)
         await chat.call("generate_image", prompt="night", canvas=photos[0], width=256, height=256)
         await chat.call("generate_image", prompt="dawn", canvas="latest", width=256, height=256, seed=7)
@@ -118,9 +118,9 @@ async def test_lineage_is_kept_in_files_and_catalog(
 
 
 async def test_a_request_with_many_variants_and_inputs_stays_within_two_and_three(
-    over_stdio: Any, photos: tuple[str, str]
+    in_process: Any, photos: tuple[str, str]
 ) -> None:
-    async with over_stdio("--server", "demo") as client:
+    async with in_process(server="demo") as client:
         chat = Chat(client)
         await chat.call("generate_image", prompt="one", width=256, height=256)
         result = await chat.call(
@@ -137,9 +137,9 @@ async def test_a_request_with_many_variants_and_inputs_stays_within_two_and_thre
     assert "already shown: v1" in text_of(result)
 
 
-async def test_the_same_picture_is_known_again_by_every_name(over_stdio: Any, photos: tuple[str, str]) -> None:
+async def test_the_same_picture_is_known_again_by_every_name(in_process: Any, photos: tuple[str, str]) -> None:
     data = "data:image/jpeg;base64," + base64.b64encode(Path(photos[0]).read_bytes()).decode()
-    async with over_stdio("--server", "demo") as client:
+    async with in_process(server="demo") as client:
         chat = Chat(client)
         texts = [
             text_of(await chat.call("review_image", images=[reference]))
@@ -154,8 +154,8 @@ async def test_the_same_picture_is_known_again_by_every_name(over_stdio: Any, ph
     assert text_of(mapped).startswith("v1: ")
 
 
-async def test_previews_carry_no_metadata(over_stdio: Any, photos: tuple[str, str]) -> None:
-    async with over_stdio("--server", "demo") as client:
+async def test_previews_carry_no_metadata(in_process: Any, photos: tuple[str, str]) -> None:
+    async with in_process(server="demo") as client:
         result = await Chat(client).call("generate_image", prompt="x", canvas=photos[0], width=256, height=256)
     for picture in pictures_in(result):
         assert not picture.getexif()
@@ -163,12 +163,12 @@ async def test_previews_carry_no_metadata(over_stdio: Any, photos: tuple[str, st
 
 
 async def test_pictures_are_resources_with_completed_ids(
-    over_stdio: Any, photos: tuple[str, str], server_environment: dict[str, str]
+    in_process: Any, photos: tuple[str, str], server_environment: dict[str, str]
 ) -> None:
     from mcp import MCPError
     from mcp.types import BlobResourceContents, ResourceTemplateReference
 
-    async with over_stdio("--server", "demo") as client:
+    async with in_process(server="demo") as client:
         await Chat(client).call("generate_image", prompt="x", canvas=photos[0], width=256, height=256)
         (original,) = (await client.read_resource("image://v1")).contents
         (preview,) = (await client.read_resource("image://a1/preview")).contents
@@ -201,14 +201,14 @@ async def test_ids_live_on_in_the_next_session_and_what_it_saw_does_not(
 
 
 async def test_a_mask_of_another_size_is_refused_in_the_words_of_the_tool(
-    over_stdio: Any, photos: tuple[str, str]
+    in_process: Any, photos: tuple[str, str]
 ) -> None:
     white, clear = (Path(photos[0]).with_name(name) for name in ("white.png", "clear.png"))
     Image.new("RGB", (100, 90), "white").save(white)
     picture = Image.open(photos[0]).convert("RGBA")
     picture.paste((0, 0, 0, 0), (0, 0, 100, 100))
     picture.save(clear)
-    async with over_stdio("--server", "demo") as client:
+    async with in_process(server="demo") as client:
         with anyio.fail_after(60):
             refused = await client.call_tool("generate_image", {"prompt": "x", "canvas": photos[0], "mask": str(white)})
         painted = await Chat(client).call("generate_image", prompt="x", canvas=str(clear), width=256, height=256)
@@ -217,7 +217,7 @@ async def test_a_mask_of_another_size_is_refused_in_the_words_of_the_tool(
     assert "note: Parts of canvas are clear: they are painted" in text_of(painted)
 
 
-async def test_what_cannot_be_used_gets_one_sentence(over_stdio: Any, photos: tuple[str, str], tmp_path: Path) -> None:
+async def test_what_cannot_be_used_gets_one_sentence(in_process: Any, photos: tuple[str, str], tmp_path: Path) -> None:
     secret = draw_photo(tmp_path / "secret.jpg", (0, 0, 0))
     cases = [
         ("generate_image", {"prompt": "x", "canvas": "v7"}, "canvas: There is no picture 'v7'"),
@@ -233,7 +233,7 @@ async def test_what_cannot_be_used_gets_one_sentence(over_stdio: Any, photos: tu
         ("transform_image", {"operation": "side_by_side", "images": [photos[0]]}, "takes 2 different images, got 1"),
         ("transform_image", {"operation": "crop", "images": ["a1"], "boxes": [[0, 0, 9000, 9000]]}, "boxes: "),
     ]
-    async with over_stdio("--server", "demo") as client:
+    async with in_process(server="demo") as client:
         for tool, arguments, words in cases:
             with anyio.fail_after(60):
                 result = await client.call_tool(tool, arguments)
@@ -244,13 +244,13 @@ async def test_what_cannot_be_used_gets_one_sentence(over_stdio: Any, photos: tu
 
 
 async def test_a_resource_is_what_was_recorded_and_nothing_that_took_its_place(
-    over_stdio: Any, photos: tuple[str, str], tmp_path: Path
+    in_process: Any, photos: tuple[str, str], tmp_path: Path
 ) -> None:
     from mcp import MCPError
 
     secret = tmp_path / "secret.txt"
     secret.write_text("nobody's picture")
-    async with over_stdio("--server", "demo") as client:
+    async with in_process(server="demo") as client:
         await Chat(client).call("review_image", images=list(photos))
         Path(photos[0]).unlink()
         Path(photos[0]).symlink_to(secret)
@@ -261,13 +261,13 @@ async def test_a_resource_is_what_was_recorded_and_nothing_that_took_its_place(
 
 
 async def test_an_original_too_large_for_a_message_is_named_instead_of_sent(
-    over_stdio: Any, photos: tuple[str, str]
+    in_process: Any, photos: tuple[str, str]
 ) -> None:
     from mcp import MCPError
 
     large = Path(photos[0]).with_name("large.bmp")
     Image.new("RGB", (3600, 3000)).save(large)
-    async with over_stdio("--server", "demo") as client:
+    async with in_process(server="demo") as client:
         await Chat(client).call("review_image", images=[str(large)])
         with pytest.raises(MCPError, match=r"a1 has 32 MB, too many for a message; read image://a1/preview, or open"):
             await client.read_resource("image://a1")
@@ -276,12 +276,12 @@ async def test_an_original_too_large_for_a_message_is_named_instead_of_sent(
 
 
 async def test_long_paths_leave_room_for_the_line_that_says_what_is_shown(
-    over_stdio: Any, photos: tuple[str, str]
+    in_process: Any, photos: tuple[str, str]
 ) -> None:
     folder = Path(photos[0]).parent.joinpath(*(f"{'a long name of a folder ' * 4}{n}" for n in range(3)))
     folder.mkdir(parents=True)
     paths = [draw_photo(folder / f"{n}.jpg", (40 * n, 0, 0), (64, 48)) for n in range(5)]
-    async with over_stdio("--server", "demo") as client:
+    async with in_process(server="demo") as client:
         result = await Chat(client).call("review_image", images=paths)
     lines = text_of(result).splitlines()
     assert lines[0] == f"in {folder}:"
@@ -289,8 +289,8 @@ async def test_long_paths_leave_room_for_the_line_that_says_what_is_shown(
     assert lines[6].startswith("shown: outputs a1 a2 a3 a4 a5 (5/5)")
 
 
-async def test_pictures_are_understood_as_small_models_name_them(over_stdio: Any, photos: tuple[str, str]) -> None:
-    async with over_stdio("--server", "demo") as client:
+async def test_pictures_are_understood_as_small_models_name_them(in_process: Any, photos: tuple[str, str]) -> None:
+    async with in_process(server="demo") as client:
         chat = Chat(client)
         await chat.call("review_image", images=list(photos))
         for images in (

@@ -15,11 +15,11 @@ from drawthings_mcp.simulator import Simulator
 
 pytestmark = pytest.mark.anyio
 
-CALLS = 50
+CALLS = 15
 VARIANTS = 4
 
 
-async def test_two_hundred_pictures_each_at_once_leave_no_id_twice_and_no_file_lost(
+async def test_pictures_of_both_at_once_leave_no_id_twice_and_no_file_lost(
     over_stdio: Any, server_environment: dict[str, str]
 ) -> None:
     async def draw(name: str, address: str) -> None:

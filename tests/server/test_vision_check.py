@@ -74,8 +74,8 @@ async def test_who_reads_the_test_picture_is_remembered_by_client(server_environ
     assert [text.count("; sight unproven") for text in (before, after, later, other)] == [1, 0, 0, 1]
 
 
-async def test_a_guess_proves_nothing_and_a_code_counts_once(server_environment: dict[str, str]) -> None:
-    async with chat_as("Guesser", server_environment) as client:
+async def test_a_guess_proves_nothing_and_a_code_counts_once(in_process: Any) -> None:
+    async with in_process(server="demo", name="Guesser") as client:
         signs = read_signs(image_of(await call(client, "review_image", images=["sight"])))
         wrong = signs.translate(str.maketrans("ABCDEFGHJK", "KJHGFEDCBA")) if set(signs) & set("ABCDEFGHJK") else "AAAA"
         (verdict,) = texts_of(await call(client, "review_image", sight=wrong))
@@ -88,8 +88,8 @@ async def test_a_guess_proves_nothing_and_a_code_counts_once(server_environment:
     assert "; sight unproven" in line
 
 
-async def test_a_client_that_drops_pictures_gets_text_only(server_environment: dict[str, str]) -> None:
-    async with chat_as("github-copilot-developer", server_environment) as client:
+async def test_a_client_that_drops_pictures_gets_text_only(in_process: Any) -> None:
+    async with in_process(server="demo", name="github-copilot-developer") as client:
         result = await call(client, "generate_image", prompt="a fox", width=256, height=256)
         again = await call(client, "review_image", images=["v1"])
     assert [len(result.content), len(again.content)] == [1, 1]
@@ -99,9 +99,9 @@ async def test_a_client_that_drops_pictures_gets_text_only(server_environment: d
 
 
 async def test_a_client_that_dropped_pictures_gets_them_once_its_model_proved_that_it_sees(
-    server_environment: dict[str, str],
+    in_process: Any,
 ) -> None:
-    async with chat_as("github-copilot-developer", server_environment) as client:
+    async with in_process(server="demo", name="github-copilot-developer") as client:
         signs = read_signs(image_of(await call(client, "review_image", images=["sight"])))
         await call(client, "review_image", images=["sight"], sight=signs)
         result = await call(client, "generate_image", prompt="a fox", width=256, height=256)
@@ -110,9 +110,9 @@ async def test_a_client_that_dropped_pictures_gets_them_once_its_model_proved_th
 
 
 async def test_the_vision_check_comes_alone_and_its_outcome_with_what_is_asked_for(
-    server_environment: dict[str, str],
+    in_process: Any,
 ) -> None:
-    async with chat_as("Seer", server_environment) as client:
+    async with in_process(server="demo", name="Seer") as client:
         await draw(client)
         asked = await call(client, "review_image", images=["sight", "v1"])
         signs = read_signs(image_of(asked))
@@ -123,43 +123,43 @@ async def test_the_vision_check_comes_alone_and_its_outcome_with_what_is_asked_f
     assert image_of(answered).size == (256, 256)
 
 
-async def test_pictures_that_the_user_never_wants_to_be_sent_are_not(server_environment: dict[str, str]) -> None:
+async def test_pictures_that_the_user_never_wants_to_be_sent_are_not(
+    server_environment: dict[str, str], in_process: Any
+) -> None:
     server_environment["DRAWTHINGS_PREVIEW"] = "never"
-    async with chat_as("Seer", server_environment) as client:
+    async with in_process(server="demo", name="Seer") as client:
         result = await call(client, "generate_image", prompt="a fox", width=256, height=256)
         again = await call(client, "review_image", images=["v1"])
     assert [len(result.content), len(again.content)] == [1, 1]
     assert "shown: none; previews are off; the user can open the files" in texts_of(again)[0]
 
 
-async def test_an_outcome_that_cannot_be_remembered_is_reported_all_the_same(
-    server_environment: dict[str, str], tmp_path: Path
-) -> None:
+async def test_an_outcome_that_cannot_be_remembered_is_reported_all_the_same(in_process: Any, tmp_path: Path) -> None:
     (tmp_path / "state").write_text("a file where the folder should be")
-    async with chat_as("Seer", server_environment) as client:
+    async with in_process(server="demo", name="Seer") as client:
         signs = read_signs(image_of(await call(client, "review_image", images=["sight"])))
         (verdict,) = texts_of(await call(client, "review_image", sight=signs))
     assert verdict.startswith("sight proven: Seer 1.2 passes pictures on to you; not remembered: The catalog")
 
 
-async def test_the_user_can_ask_for_pictures_all_the_same(server_environment: dict[str, str]) -> None:
-    async with chat_as("github-copilot-developer", server_environment) as client:
+async def test_the_user_can_ask_for_pictures_all_the_same(in_process: Any) -> None:
+    async with in_process(server="demo", name="github-copilot-developer") as client:
         result = await call(client, "generate_image", prompt="a fox", width=256, height=256, preview="always")
     assert [type(block) for block in result.content] == [TextContent, ImageContent]
 
 
-async def test_settings_outvote_what_is_known_of_a_client(server_environment: dict[str, str]) -> None:
+async def test_settings_outvote_what_is_known_of_a_client(server_environment: dict[str, str], in_process: Any) -> None:
     server_environment["DRAWTHINGS_ATTACHMENTS"] = "max_edge=100 max_outputs=1"
-    async with chat_as("claude-ai", server_environment) as client:
+    async with in_process(server="demo", name="claude-ai") as client:
         result = await call(client, "generate_image", prompt="a fox", width=256, height=256, variants=2)
     assert max(image_of(result).size) == 100
     assert "outputs [sheet of v1 v2] (1/1)" in texts_of(result)[0]
 
 
 async def test_what_is_shown_to_the_user_only_is_not_said_to_be_shown_to_the_model(
-    server_environment: dict[str, str],
+    in_process: Any,
 ) -> None:
-    async with chat_as("LM Studio", server_environment) as client:
+    async with in_process(server="demo", name="LM Studio") as client:
         result = await call(client, "generate_image", prompt="a fox", width=256, height=256)
     assert "shown to the user, not to you: outputs v1 (1/3); sight unproven" in texts_of(result)[0]
 
@@ -195,11 +195,11 @@ async def test_an_endpoint_that_fails_never_fails_the_call(
 
 
 async def test_a_client_that_drops_pictures_gets_their_descriptions(
-    server_environment: dict[str, str], http_service: HttpService
+    server_environment: dict[str, str], in_process: Any, http_service: HttpService
 ) -> None:
     http_service.answers = {"/v1/chat/completions": (200, ANSWER)}
     server_environment |= {"DRAWTHINGS_VISION_URL": http_service.url, "DRAWTHINGS_VISION_MODEL": "tiny"}
-    async with chat_as("github-copilot-developer", server_environment) as client:
+    async with in_process(server="demo", name="github-copilot-developer") as client:
         result = await call(client, "generate_image", prompt="a fox", width=256, height=256)
     text, description = texts_of(result)
     assert len(result.content) == 2
