@@ -5,6 +5,7 @@ It knows some files, answers a run with one grey picture, and keeps what it was 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import struct
 from collections.abc import AsyncIterator, Iterable
@@ -63,10 +64,31 @@ def _write_number(number: int, value: int) -> bytes:
     return _write_varint(number << 3) + _write_varint(value)
 
 
-def _grey(width: int, height: int) -> bytes:
-    """A raw float16 tensor of shape (1, H, W, 3), all zero, which is middle grey."""
-    header = struct.pack("<5i12i", 0, 1, 2, 0x20000, 0, 1, height, width, 3, *[0] * 8)
-    return header + bytes(2 * 3 * width * height)
+def _grey(width: int, height: int, channels: int = 3) -> bytes:
+    """A raw float16 tensor of shape (1, H, W, C), all zero, which is middle grey, and clear where alpha comes first."""
+    header = struct.pack("<5i12i", 0, 1, 2, 0x20000, 0, 1, height, width, channels, *[0] * 8)
+    return header + bytes(2 * channels * width * height)
+
+
+def _silence(samples: int) -> bytes:
+    """A raw float32 tensor of shape (2, samples), all zero."""
+    return struct.pack("<5i12i", 0, 1, 1, 0x4000, 0, 2, samples, *[0] * 10) + bytes(8 * samples)
+
+
+def _read_hints(message: Fields) -> list[tuple[str, list[tuple[int, ...]]]]:
+    """Type of each hint, and the dims of its tensors."""
+    contents = {hashlib.sha256(blob).digest(): blob for blob in message.get(12, [])}
+    hints = []
+    for hint in map(read_message, message.get(4, [])):
+        tensors = [read_message(item)[1][0] for item in hint.get(2, [])]
+        blobs = [contents[value] if len(value) == 32 else value for value in tensors]
+        dims = [tuple(dim for dim in struct.unpack_from("<12i", blob, 20) if dim) for blob in blobs]
+        hints.append((hint[1][0].decode(), dims))
+    return hints
+
+
+_ALPHA_VERSION = "qwen_image_2.1"
+_SOUND_VERSION = "minimax_h3"
 
 
 @dataclass
@@ -78,7 +100,8 @@ class StrictServer:
     models, loras, controls
         Specifications of the files that it has.
     seen
-        What it was asked for: the slots of each configuration, with ``loras``, ``prompt`` and ``negative_prompt``.
+        What it was asked for: the slots of each configuration, with ``loras``, ``prompt`` and ``negative_prompt``,
+        ``hints`` with the dims of their tensors, and whether there was an ``override``.
     """
 
     models: Iterable[dict[str, Any]]
@@ -132,11 +155,24 @@ class StrictServer:
             name: message.get(number, [b""])[0].decode() for name, number in (("prompt", 5), ("negative_prompt", 6))
         }
         self.seen.append(
-            {**slots, **texts, "loras": loras, "controls": read_controls(configuration), "has_image": 1 in message}
+            {
+                **slots,
+                **texts,
+                "loras": loras,
+                "controls": read_controls(configuration),
+                "has_image": 1 in message,
+                "hints": _read_hints(message),
+                "has_override": bool(message.get(8, [b""])[0]),
+            }
         )
-        payload = _grey(slots["start_width"] * 64, slots["start_height"] * 64)
-        yield _write_number(7, len(payload))
-        yield _write_bytes(1, payload) + _write_number(5, 1)
+        version = next(entry["version"] for entry in self.models if entry["file"] == slots["model"])
+        payload = _grey(slots["start_width"] * 64, slots["start_height"] * 64, 4 if version == _ALPHA_VERSION else 3)
+        count = slots["num_frames"] if version == _SOUND_VERSION else 1
+        yield _write_number(7, count * len(payload))
+        for _ in range(count):
+            yield _write_bytes(1, payload) + _write_number(5, 1)
+        if version == _SOUND_VERSION:
+            yield _write_bytes(10, _silence(count * 32_000 // 24)) + _write_number(5, 1)
 
     def _find_problem(self, slots: dict[str, Any], loras: list[Any], message: Fields) -> str:
         specifications = {entry["file"]: entry for entry in self.models}
@@ -148,5 +184,11 @@ class StrictServer:
             return "an empty size, number of steps or batch"
         if not 0 <= slots["sampler"] <= 19 or not 0 <= slots["strength"] <= 1:
             return "a sampler or strength out of range"
+        version = specifications[slots["model"]]["version"]
+        channels = {dims[3] for kind, tensors in _read_hints(message) for dims in tensors if kind == "shuffle"}
+        if not channels <= ({3, 4} if version == _ALPHA_VERSION else {3}):
+            return f"references of {channels} channels"
+        if version == _SOUND_VERSION and slots["num_frames"] != 1 and (slots["num_frames"] - 5) % 17:
+            return f"{slots['num_frames']} frames"
         edits = specifications[slots["model"]].get("modifier", "none").startswith("qwenimage_edit")
         return "a model that edits without a picture" if edits and not {1, 4} & message.keys() else ""
