@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks.measurement import Measurement, time_side_by_side
-from drawthings_mcp.generation import GeneratedImage, ImageGenerationConfig
+from drawthings_mcp.generation import ImageGenerationConfig, ResultImage
 from drawthings_mcp.library.catalog import ImageCatalog
 from drawthings_mcp.library.new_files import file_stem
 from drawthings_mcp.library.originals import save_image
@@ -72,9 +72,9 @@ def encode_by_default(pixels: NDArray[np.uint8]) -> bytes:
     return stream.getvalue()
 
 
-def _make_image(pixels: NDArray[np.uint8]) -> GeneratedImage:
+def _make_image(pixels: NDArray[np.uint8]) -> ResultImage:
     configuration = ImageGenerationConfig(model="z_image_turbo_1.0_q8p.ckpt", seed=1234567890, steps=8)
-    return GeneratedImage(pixels, _PROMPT, "", configuration)
+    return ResultImage(pixels, _PROMPT, "", configuration)
 
 
 def make_photo(grain: float) -> NDArray[np.uint8]:

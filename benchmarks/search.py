@@ -25,7 +25,7 @@ import numpy as np
 from benchmarks.collection import COMMON, MadeUpSource, make_rare_words
 from benchmarks.measurement import Measurement, measure_peak, time_once
 from drawthings_mcp.databases import Database, transaction
-from drawthings_mcp.generation import GeneratedImage, ImageGenerationConfig
+from drawthings_mcp.generation import ImageGenerationConfig, ResultImage
 from drawthings_mcp.library.catalog import ImageCatalog
 from drawthings_mcp.metadata.draw_things import build_metadata
 from drawthings_mcp.metadata.reading import read_image_metadata_from
@@ -67,7 +67,7 @@ def _measure_files(folder: Path) -> Measurement:
     pixels = np.zeros((64, 64, 3), np.uint8)
     for number in range(_FILES):
         prompt = f"a red fox number {number} in snow, {_RARE[number]}"
-        image = GeneratedImage(pixels, prompt, "blurry", ImageGenerationConfig(model="m.ckpt", seed=number, steps=8))
+        image = ResultImage(pixels, prompt, "blurry", ImageGenerationConfig(model="m.ckpt", seed=number, steps=8))
         (folder / f"{number}.png").write_bytes(encode_png(pixels, build_metadata(image)))
     source = FolderSource("folders", folder, lambda file, path: read_image_metadata_from(file, name=str(path)))
     state = folder.parent / "state"

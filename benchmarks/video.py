@@ -78,7 +78,7 @@ _MEMORY_PROGRAM = """
 import ctypes, json, tempfile
 from pathlib import Path
 from benchmarks.video import _FEW, FRAMES, draw_frame
-from drawthings_mcp.generation import GeneratedImage, ImageGenerationConfig
+from drawthings_mcp.generation import ResultImage, ImageGenerationConfig
 from drawthings_mcp.library.animation import save_animation
 from drawthings_mcp.library.frames import save_frames
 from drawthings_mcp.tensors.png import encode_png
@@ -104,7 +104,7 @@ payload = encode_image(draw_frame(0))  # raw: what unpacking takes is another pr
 configuration = ImageGenerationConfig(model="wan_v2.2_5b_ti2v_q8p.ckpt", seed=1)
 
 def decode(count):
-    return (GeneratedImage(decode_image(payload), "a fox", "", configuration) for _ in range(count))
+    return (ResultImage(decode_image(payload), "a fox", "", configuration) for _ in range(count))
 
 with tempfile.TemporaryDirectory() as place:
     folder = Path(place)

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from drawthings_mcp.api.async_client import AsyncDrawThingsClient
-    from drawthings_mcp.api.blocking import DrawThingsClient, generate_image
+    from drawthings_mcp.api.blocking import DrawThingsClient, ModelMetadata, generate_image
+    from drawthings_mcp.api.results import GeneratedImage
     from drawthings_mcp.errors import DrawThingsError, DrawThingsWarning
     from drawthings_mcp.generation import (
         ControlInputType,
         ControlMode,
         ControlNetConfig,
-        GeneratedImage,
         GenerationRequest,
         ImageGenerationConfig,
         LoRAConfig,
@@ -39,16 +39,24 @@ __all__ = [
     "ImageGenerationConfig",
     "LoRAConfig",
     "LoRAMode",
+    "ModelMetadata",
     "SamplerType",
     "SeedMode",
+    "__version__",
     "generate_image",
     "read_metadata",
 ]
+
+__version__: str
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("drawthings-mcp")
     value = globals()[name] = getattr(_import_home(name), name)
     return value
 
@@ -58,7 +66,11 @@ def _import_home(name: str) -> ModuleType:
         from drawthings_mcp.api import async_client
 
         return async_client
-    if name in ("DrawThingsClient", "generate_image"):
+    if name == "GeneratedImage":
+        from drawthings_mcp.api import results
+
+        return results
+    if name in ("DrawThingsClient", "ModelMetadata", "generate_image"):
         from drawthings_mcp.api import blocking
 
         return blocking

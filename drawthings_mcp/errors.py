@@ -23,7 +23,8 @@ the allowed values or the nearest names, the next step. ``str(error)`` is Python
     │   └── RequestRefusedError                 the server answered with any other status
     ├── GenerationError                         a run ended without what it was asked for
     │   ├── EmptyResultError                    the server finished without a picture
-    │   └── TruncatedTransferError              the transfer of the pictures broke off
+    │   ├── TruncatedTransferError              the transfer of the pictures broke off
+    │   └── TimeLimitError (also a TimeoutError) it took longer than the caller allowed
     ├── EndpointError                           an endpoint for vision or embeddings does not serve
     ├── WebError                                something cannot be fetched from the web
     │   └── ForbiddenAddressError               its address is none that may be fetched from
@@ -201,6 +202,10 @@ class TruncatedTransferError(GenerationError):
     def __init__(self, problem: str, *, complete: Sequence[bytes] = ()) -> None:
         super().__init__(problem)
         self.complete = tuple(complete)
+
+
+class TimeLimitError(GenerationError, TimeoutError):
+    """A call took longer than its caller allowed, and was stopped."""
 
 
 class EndpointError(DrawThingsError):

@@ -69,7 +69,7 @@ ARRAYS = {
 """Rooms that handle arrays; numpy is their common tongue and at home in all of them."""
 
 HOMES = {
-    "PIL": {"attachments", "library", "metadata", "search", "simulator", "tensors"},
+    "PIL": {"api", "attachments", "library", "metadata", "search", "simulator", "tensors"},
     "av": {"library"},
     "anyio": {
         "api",

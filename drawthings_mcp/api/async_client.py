@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -11,17 +10,17 @@ from typing import Any, TypedDict, Unpack
 
 import anyio.to_thread
 
-from drawthings_mcp.api.results import EventCallback, check_target, collect_images
+from drawthings_mcp.api.results import EventCallback, GeneratedImage, check_target, collect_images, warn_caller
 from drawthings_mcp.api.videos import SavedVideo, VideoRecorder
 from drawthings_mcp.client.server_client import ServerClient
-from drawthings_mcp.errors import DrawThingsWarning
 from drawthings_mcp.faces import PYTHON
-from drawthings_mcp.generation import GeneratedImage, GenerationRequest, ImageGenerationConfig
+from drawthings_mcp.generation import GenerationRequest, ImageGenerationConfig, ResultImage
 from drawthings_mcp.library.originals import save_image
 from drawthings_mcp.limits import Fit
 from drawthings_mcp.planning.compose import Plan, compose
 from drawthings_mcp.planning.hints import HintImages
-from drawthings_mcp.planning.lookup import find_model_recipe
+from drawthings_mcp.planning.lookup import describe_model, find_model_recipe
+from drawthings_mcp.presets.mode_table import find_recipe
 from drawthings_mcp.tensors.pixels import ImageLike
 
 
@@ -82,9 +81,19 @@ class AsyncDrawThingsClient(ServerClient):
             A seed of -1 is drawn; ``batch_count`` passes are run, each with the next seeds.
         on_event
             Called with the events of all passes; ``fraction`` begins again with each.
-        **pictures
-            ``negative_prompt``, ``input_image``, ``mask_image``, ``moodboard``, ``hint_images`` and ``fit``; see
-            ``planning.compose.compose``.
+        negative_prompt
+            What to avoid; many models ignore it, which is warned about.
+        input_image
+            The picture to start from or to change: a path, the bytes of a file, a Pillow image, or an array ``(H, W)``
+            or ``(H, W, 1 to 4)`` of uint8 or bool. Fitted to the configuration's size. Its clear parts are painted.
+        mask_image
+            White is repainted, black kept; such a picture too, of the size of ``input_image`` or of the configuration.
+        moodboard
+            Further such pictures, in order, for models that edit and controls that look at pictures.
+        hint_images
+            Ready maps for controls by kind, ``{"canny": map}``; ``planning.hints.read_hints`` says how each is drawn.
+        fit
+            How pictures of another shape are brought to the size: ``crop`` (default), ``pad`` or ``stretch``.
 
         Raises
         ------
@@ -158,25 +167,43 @@ class AsyncDrawThingsClient(ServerClient):
         named: dict[str, Any] = {_PLAN_NAMES.get(name, name): value for name, value in pictures.items()}
         plan = await self.work_out(inventory, partial(compose, prompt, config, inventory, **named))
         for note in plan.notes:
-            warnings.warn(note, DrawThingsWarning, stacklevel=2)
+            warn_caller(note)
         return plan
 
-    async def recommend(self) -> dict[str, Any]:
-        """The fields of an ``ImageGenerationConfig`` that suit best of what the server has, to make pictures from text.
+    async def recommend(self, model: str = "") -> dict[str, Any]:
+        """The fields of an ``ImageGenerationConfig`` that suit a model, to make pictures from text.
+
+        They are those that the command line would use, with the model's native size.
+
+        Parameters
+        ----------
+        model
+            A file; by default the model that suits best of what the server has.
 
         Raises
         ------
         InvalidInputError
-            Nothing that it has is known to suit; says what to download.
+            Nothing that the server has is known to suit; says what to download.
         ServerError
             The server, or the way to it, failed.
         """
         inventory = await self.take_inventory()
-        usable = await self.work_out(inventory, partial(find_model_recipe, inventory, "auto", "text2image"))
-        return {**usable.recipe.parse(), "model": usable.model}
+
+        def choose() -> dict[str, Any]:
+            if model:
+                known = describe_model(inventory, model)
+                recipe = find_recipe(known.file, known.version)
+                fields = recipe.parse() if recipe else {}
+            else:
+                usable = find_model_recipe(inventory, "auto", "text2image")
+                known, fields = describe_model(inventory, usable.model), usable.recipe.parse()
+            native = {"width": known.native_side, "height": known.native_side}
+            return {**native, **fields, "model": known.file}
+
+        return await self.work_out(inventory, choose)
 
     async def save_images(
-        self, images: Sequence[GeneratedImage], output_dir: str | Path = "output", prefix: str = "image"
+        self, images: Sequence[ResultImage], output_dir: str | Path = "output", prefix: str = "image"
     ) -> list[Path]:
         """Writes images as PNG with their metadata: ``prefix.png``, ``prefix-2.png``, …, never over a file that exists.
 

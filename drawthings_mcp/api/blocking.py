@@ -5,26 +5,29 @@ The async client runs in an event loop in a thread of its own; this module has n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Sequence
-from concurrent.futures import Future, wait
-from contextlib import ExitStack
+import threading
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from concurrent.futures import CancelledError, Future, wait
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, ParamSpec, Self, TypedDict, TypeVar, Unpack, cast
 
+import anyio
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from drawthings_mcp.address import Address
 from drawthings_mcp.api.async_client import AsyncDrawThingsClient, Pictures
-from drawthings_mcp.api.results import EventCallback
+from drawthings_mcp.api.results import EventCallback, GeneratedImage, collected_warnings, warn_caller
 from drawthings_mcp.api.videos import SavedVideo
-from drawthings_mcp.catalog import Catalog
+from drawthings_mcp.catalog import Catalog, Model
 from drawthings_mcp.client.server_client import ServerInfo
 from drawthings_mcp.client.trust import Security, TlsMode
-from drawthings_mcp.errors import InvalidInputError
-from drawthings_mcp.generation import GeneratedImage, GenerationRequest, ImageGenerationConfig
+from drawthings_mcp.errors import GenerationError, InvalidInputError, TimeLimitError
+from drawthings_mcp.events import Event
+from drawthings_mcp.faces import Text
+from drawthings_mcp.generation import GenerationRequest, ImageGenerationConfig
 from drawthings_mcp.planning.compose import Plan
-from drawthings_mcp.presets.mode_table import recommended_configuration
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -43,6 +46,7 @@ class ClientOptions(TypedDict, total=False):
     shared_secret: str
     state_dir: str | Path | None
     connect_timeout: float
+    timeout: float | None
 
 
 def _documented(method: Callable[P, T]) -> Callable[P, T]:
@@ -57,6 +61,12 @@ class DrawThingsClient:
     Takes the options of ``AsyncDrawThingsClient`` and has its methods. ``on_event`` is called in the client's own
     thread. A call that is interrupted, e.g. with Ctrl-C, stops the run on the server.
 
+    Parameters
+    ----------
+    timeout
+        Seconds that one call may take; None for no limit. A call that takes longer is stopped, also on the server, and
+        ``TimeLimitError`` is raised, which is a ``TimeoutError``. A server that is busy makes calls wait.
+
     Examples
     --------
     >>> with DrawThingsClient("studio.local", shared_secret="…") as client:
@@ -65,8 +75,10 @@ class DrawThingsClient:
     """
 
     def __init__(self, address: str = "localhost:7859", **options: Unpack[ClientOptions]) -> None:
-        self._client = AsyncDrawThingsClient(address, **options)
+        self._timeout = options.pop("timeout", None)
+        self._client = AsyncDrawThingsClient(address, **options)  # type: ignore[misc]
         self._portal: BlockingPortal | None = None
+        self._thread: int | None = None
         self._exits = ExitStack()
 
     def __repr__(self) -> str:
@@ -90,6 +102,7 @@ class DrawThingsClient:
             exits.enter_context(portal.wrap_async_context_manager(self._client))
             self._exits = exits.pop_all()
         self._portal = portal
+        self._thread = portal.call(threading.get_ident)
         return self
 
     def __exit__(self, *error: Any) -> None:
@@ -128,6 +141,33 @@ class DrawThingsClient:
         method = partial(self._client.generate_video, output_dir=output_dir, prefix=prefix, on_event=on_event)
         return self._run(partial(method, prompt, config, **pictures))
 
+    @contextmanager
+    def stream(self, request: GenerationRequest) -> Iterator[Iterator[Event]]:
+        """Sends a request and gives its events as they come; leaving the context stops the run.
+
+        Examples
+        --------
+        >>> with client.stream(plan.requests[0]) as events:
+        ...     for event in events:
+        ...         print(event.fraction)
+
+        Raises
+        ------
+        InvalidInputError
+            The request cannot be sent.
+        ServerError
+            The server, or the way to it, failed; also raised by the iterator.
+        GenerationError
+            From the iterator: the run ended without what it was asked for.
+        """
+        with self._get_portal().wrap_async_context_manager(self._client.stream(request)) as events:
+
+            def read() -> Iterator[Event]:
+                while (event := self._run(_read_next, events)) is not None:
+                    yield event
+
+            yield read()
+
     @_documented
     def compose(self, prompt: str, config: ImageGenerationConfig, **pictures: Unpack[Pictures]) -> Plan:
         """The requests that ``generate_image`` would send, one per pass, ready for ``generate``."""
@@ -155,18 +195,87 @@ class DrawThingsClient:
         """Writes images as PNG with their metadata, never over a file that exists."""
         return self._run(self._client.save_images, images, output_dir, prefix)
 
-    def _run(self, method: Callable[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs) -> T:
+    def _get_portal(self) -> BlockingPortal:
         if self._portal is None:
             raise InvalidInputError("The client is not open. Use it inside `with DrawThingsClient(...) as client:`.")
-        future: Future[T] = self._portal.start_task_soon(partial(method, *args, **kwargs))
+        if threading.get_ident() == self._thread:
+            raise InvalidInputError(
+                "The client was called from inside on_event, where it would wait for itself for ever. Keep what is "
+                "needed and call it after the run, or use AsyncDrawThingsClient."
+            )
+        return self._portal
+
+    def _run(self, method: Callable[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        notes: list[str] = []
+
+        async def call() -> T:
+            with collected_warnings(notes), anyio.move_on_after(self._timeout) as scope:
+                return await method(*args, **kwargs)
+            assert scope.cancelled_caught
+            template = (
+                "{seconds:g} s were not enough for the call, which was stopped. Give it more, or None for no limit."
+            )
+            raise TimeLimitError(Text(template, seconds=self._timeout), parameter="timeout", value=self._timeout)
+
+        future: Future[T] = self._get_portal().start_task_soon(call)
         try:
             while not future.done():
                 wait([future], timeout=_MAX_WAIT_SECONDS)
             return future.result()
+        except CancelledError as error:
+            raise GenerationError("The client was closed before the call was done; the run was stopped.") from error
         except BaseException:
             # Ctrl-C ends the waiting here, not the run there.
             future.cancel()
             raise
+        finally:
+            for note in notes:
+                warn_caller(note)
+
+
+async def _read_next(events: AsyncIterator[Event]) -> Event | None:
+    return await anext(events, None)
+
+
+class ModelMetadata:
+    """What a server's catalog tells of its models; takes what ``DrawThingsClient`` takes.
+
+    The server is asked at the first question.
+    """
+
+    def __init__(self, address: str = "localhost:7859", **options: Unpack[ClientOptions]) -> None:
+        self._address = address
+        self._options = options
+        self._catalog: Catalog | None = None
+
+    def get_model(self, name: str) -> Model:
+        """The model of a file or display name.
+
+        Raises
+        ------
+        UnknownNameError
+            There is none; has the nearest three.
+        ServerError
+            The server does not list its models, or failed.
+        """
+        if self._catalog is None:
+            with DrawThingsClient(self._address, **self._options) as client:
+                self._catalog = client.catalog()
+        return self._catalog.get_model(name)
+
+    def get_latent_info(self, name: str) -> dict[str, Any]:
+        """Version, scale and native size of a model, as JSON-serialisable dict; raises as ``get_model``.
+
+        ``default_scale`` is the native side in units of 64 pixels, ``native_size`` the same in pixels.
+        """
+        model = self.get_model(name)
+        return {
+            "file": model.file,
+            "name": model.name,
+            "version": model.version,
+            "default_scale": model.default_scale,
+            "native_size": model.native_side,
+        }
 
 
 def generate_image(
@@ -174,6 +283,8 @@ def generate_image(
     *,
     address: str = "localhost:7859",
     config: ImageGenerationConfig | None = None,
+    size: int | tuple[int, int] | None = None,
+    output: str | Path | None = None,
     client_options: ClientOptions | None = None,
     on_event: EventCallback | None = None,
     **options: Any,
@@ -184,7 +295,11 @@ def generate_image(
     ----------
     config
         Without it the recommended settings of ``model`` are used, or of the model that suits best among those that the
-        server has.
+        server has, at the model's native size.
+    size
+        Side of a square, or width and height, in pixels: multiples of 64.
+    output
+        PNG file to save the picture in, as ``GeneratedImage.save``; further pictures are numbered.
     client_options
         Of ``DrawThingsClient``, e.g. ``{"shared_secret": "…"}``.
     on_event
@@ -195,22 +310,24 @@ def generate_image(
 
     Examples
     --------
-    >>> (image,) = generate_image("a red fox in snow", width=768, height=512, seed=7)
+    >>> (image,) = generate_image("a red fox in snow", size=512, output="fox.png", seed=7)
 
     Raises
     ------
     DrawThingsError
-        As ``DrawThingsClient.generate_image``.
+        As ``DrawThingsClient.generate_image`` and ``GeneratedImage.save``.
     """
     names = Pictures.__annotations__
     pictures = cast(Pictures, {name: value for name, value in options.items() if name in names})
     fields = {name: value for name, value in options.items() if name not in names}
+    if size is not None:
+        fields["width"], fields["height"] = (size, size) if isinstance(size, int) else size
     with DrawThingsClient(address, **(client_options or {})) as client:
-        configuration = config.replace(**fields) if config is not None else _recommend(client, fields)
-        return client.generate_image(prompt, configuration, on_event=on_event, **pictures)
-
-
-def _recommend(client: DrawThingsClient, fields: dict[str, Any]) -> ImageGenerationConfig:
-    model = fields.get("model")
-    recommended = recommended_configuration(model) if model else client._run(client._client.recommend)
-    return ImageGenerationConfig(**recommended).replace(**fields)
+        if config is None:
+            model = str(fields.get("model") or "")
+            config = ImageGenerationConfig(**client._run(client._client.recommend, model))
+        images = client.generate_image(prompt, config.replace(**fields), on_event=on_event, **pictures)
+    if output is not None:
+        for image in images:
+            image.save(output)
+    return images

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import anyio
 import anyio.to_thread
@@ -16,20 +18,93 @@ from numpy.typing import NDArray
 from drawthings_mcp.errors import DrawThingsWarning, InvalidInputError
 from drawthings_mcp.events import Event, ImageReceived
 from drawthings_mcp.generation import (
-    GeneratedImage,
     GenerationRequest,
     ImageGenerationConfig,
+    ResultImage,
     SeedMode,
     list_batch_seeds,
 )
+from drawthings_mcp.library.originals import save_image
 from drawthings_mcp.tasks import raised_alone
 from drawthings_mcp.tensors.image import decode_image
+from drawthings_mcp.tensors.png import encode_png
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 EventCallback: TypeAlias = Callable[[Event], Any]
 """Called with every event; what it returns is awaited when it can be."""
 
+_PACKAGE = str(Path(__file__).parents[1])
+
+_collected: ContextVar[list[str] | None] = ContextVar("collected", default=None)
+"""Warnings of a call that another thread waits for, which raises them at its own caller."""
+
 _LAYERED = "qwen_image_layered"
 """Models of which the batch size is the number of layers of one picture (protocol §2.1, slot 10)."""
+
+
+class GeneratedImage(ResultImage):
+    """One picture that a server made; see ``ResultImage`` for its attributes. Notebooks show it."""
+
+    __slots__ = ()
+
+    def save(self, path: str | Path) -> Path:
+        """Writes a PNG file with the prompt and all settings in it, and gives its path.
+
+        Parameters
+        ----------
+        path
+            Ends in ``.png``; folders are made. A file that exists is left alone: ``lion-2.png`` then.
+
+        Raises
+        ------
+        InvalidInputError
+            The name does not end in ``.png``.
+        StorageError
+            The file cannot be written.
+        """
+        target = Path(path).expanduser()
+        if target.suffix.lower() != ".png":
+            problem = f"pictures are written as PNG: name it {target.stem or 'picture'}.png, not {target.name!r}."
+            raise InvalidInputError(problem, parameter="path", value=target.name)
+        return save_image(self, target.parent, target.stem).path
+
+    def to_pil(self) -> Image.Image:
+        """A Pillow image with a copy of the pixels, RGB or RGBA."""
+        from PIL import Image
+
+        return Image.fromarray(self.pixels)
+
+    def _repr_png_(self) -> bytes:
+        return encode_png(self.pixels)
+
+
+@contextmanager
+def collected_warnings(notes: list[str]) -> Iterator[None]:
+    """Keeps the warnings of a call for ``warn_caller`` in the thread that waits for it."""
+    token = _collected.set(notes)
+    try:
+        yield
+    finally:
+        _collected.reset(token)
+
+
+def warn_caller(note: str) -> None:
+    """Warns with ``DrawThingsWarning`` at the line outside of this package that called it."""
+    notes = _collected.get()
+    if notes is not None:
+        notes.append(note)
+        return
+    frame = inspect.currentframe()
+    while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        frame = frame.f_back
+    if frame is None:
+        warnings.warn(note, DrawThingsWarning, stacklevel=2)
+    else:
+        where = frame.f_code.co_filename, frame.f_lineno, frame.f_globals.get("__name__")
+        registry = frame.f_globals.setdefault("__warningregistry__", {})
+        warnings.warn_explicit(DrawThingsWarning(note), DrawThingsWarning, *where, registry=registry)
 
 
 async def collect_images(
@@ -112,11 +187,9 @@ def warn_about_size(configuration: ImageGenerationConfig, pixels: NDArray[np.uin
     wanted = (configuration.width * upscale_factor, configuration.height * upscale_factor)
     size = (pixels.shape[1], pixels.shape[0])
     if size != wanted:
-        warnings.warn(
+        warn_caller(
             f"The server returned {size[0]}x{size[1]} instead of {wanted[0]}x{wanted[1]}. Another model may have been "
-            "used, or this one has its own sizes; compare model and size with the server's log.",
-            DrawThingsWarning,
-            stacklevel=2,
+            "used, or this one has its own sizes; compare model and size with the server's log."
         )
 
 

@@ -5,7 +5,6 @@ While one frame is written the next is decoded, and no third one is in memory.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,12 +14,12 @@ import anyio
 import anyio.to_thread
 from anyio.streams.memory import MemoryObjectReceiveStream
 
-from drawthings_mcp.api.results import EventCallback, report, warn_about_size
+from drawthings_mcp.api.results import EventCallback, report, warn_about_size, warn_caller
 from drawthings_mcp.catalog import Model
-from drawthings_mcp.errors import DrawThingsWarning, InvalidInputError
+from drawthings_mcp.errors import InvalidInputError
 from drawthings_mcp.events import AudioReceived, Event, ImageReceived
 from drawthings_mcp.faces import Step, Text
-from drawthings_mcp.generation import GeneratedImage, GenerationRequest, find_audio_rate, frame_rate
+from drawthings_mcp.generation import GenerationRequest, ResultImage, find_audio_rate, frame_rate
 from drawthings_mcp.library.animation import find_container, save_animation
 from drawthings_mcp.library.audio import Sound, save_audio
 from drawthings_mcp.library.frames import FrameSet
@@ -102,7 +101,7 @@ class VideoRecorder:
             A file cannot be written; what was saved before stays.
         """
         sound: bytes | None = None
-        sender, receiver = anyio.create_memory_object_stream[GeneratedImage]()
+        sender, receiver = anyio.create_memory_object_stream[ResultImage]()
         with raised_alone():
             async with receiver, anyio.create_task_group() as saving, sender:
                 saving.start_soon(self._save_frames, receiver)
@@ -115,14 +114,14 @@ class VideoRecorder:
                     await report(on_event, event)
         return await anyio.to_thread.run_sync(self._finish, sound)
 
-    def _decode_frame(self, event: ImageReceived) -> GeneratedImage:
+    def _decode_frame(self, event: ImageReceived) -> ResultImage:
         pixels = decode_image(event.payload)
         configuration = self.request.configuration
         if event.index == 0:
             warn_about_size(configuration, pixels, event.upscale_factor)
-        return GeneratedImage(pixels, self.request.prompt, self.request.negative_prompt, configuration)
+        return ResultImage(pixels, self.request.prompt, self.request.negative_prompt, configuration)
 
-    async def _save_frames(self, receiver: MemoryObjectReceiveStream[GeneratedImage]) -> None:
+    async def _save_frames(self, receiver: MemoryObjectReceiveStream[ResultImage]) -> None:
         async for frame in receiver:
             await anyio.to_thread.run_sync(self._frames.add, frame)
 
@@ -139,11 +138,9 @@ class VideoRecorder:
     def _decode_sound(self, payload: bytes) -> Sound | None:
         rate = find_audio_rate(self._model.version)
         if rate is None:
-            warnings.warn(
+            warn_caller(
                 f"Sound came with the video, but how fast sound of {self._model.version or 'an unknown version'} is "
-                "played is not known; it is not saved. Read it with stream() and tensors.decode_audio.",
-                DrawThingsWarning,
-                stacklevel=2,
+                "played is not known; it is not saved. Read it with stream() and tensors.decode_audio."
             )
             return None
         return Sound(decode_audio(payload), rate)

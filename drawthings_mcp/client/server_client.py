@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -17,9 +18,10 @@ from drawthings_mcp.catalog import Catalog, ServerInventory, UnansweredError
 from drawthings_mcp.client.channel import ServerChannel, receive
 from drawthings_mcp.client.probe import CONNECT_TIMEOUT
 from drawthings_mcp.client.retry import Run, ask_again, read_persistently
-from drawthings_mcp.client.status import SET_SECRET, may_be_a_wrong_secret, translated_errors
+from drawthings_mcp.client.status import SET_SECRET, may_be_a_wrong_secret, rule_out_secret, translated_errors
 from drawthings_mcp.client.trust import Security, TlsMode, build_policy
 from drawthings_mcp.errors import (
+    InvalidInputError,
     RequestRefusedError,
     ServerDiedError,
     ServerError,
@@ -136,6 +138,13 @@ class ServerClient:
         return self._channel.security
 
     async def __aenter__(self) -> Self:
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            raise InvalidInputError(
+                "The client runs on asyncio only, as gRPC does. Start the program with asyncio.run(main()), or use "
+                "DrawThingsClient, which has a thread of its own."
+            ) from None
         await self._channel.__aenter__()
         return self
 
@@ -305,3 +314,4 @@ class ServerClient:
             raise error from refusal.__cause__
         except ServerError:
             return
+        raise rule_out_secret(refusal) from refusal.__cause__

@@ -137,6 +137,13 @@ def _build_http_error(server: str, status: int) -> WrongProtocolError:
     )
 
 
+def rule_out_secret(error: RequestRefusedError) -> RequestRefusedError:
+    """The same refusal once the server has accepted the shared secret."""
+    facts = error.problem.facts if isinstance(error.problem, Text) else {}
+    template = "{server} could not process the request{details}. Perhaps a LoRA could not be fetched. {log}"
+    return RequestRefusedError(Text(template, **facts)) if facts else error
+
+
 def may_be_a_wrong_secret(error: DrawThingsError) -> bool:
     """Whether a translated error is what servers answer to a wrong secret, among other things (protocol §7.7)."""
     cause = error.__cause__

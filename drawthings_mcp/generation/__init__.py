@@ -16,10 +16,10 @@ from drawthings_mcp.generation.enums import (
     SeedMode,
 )
 from drawthings_mcp.generation.request import (
-    GeneratedImage,
     GenerationRequest,
     Hint,
     HintTensor,
+    ResultImage,
     draw_seed,
     list_batch_seeds,
     next_seed,
@@ -32,7 +32,6 @@ __all__ = [
     "ControlInputType",
     "ControlMode",
     "ControlNetConfig",
-    "GeneratedImage",
     "GenerationRequest",
     "Hint",
     "HintTensor",
@@ -40,6 +39,7 @@ __all__ = [
     "ImageGenerationConfig",
     "LoRAConfig",
     "LoRAMode",
+    "ResultImage",
     "SamplerType",
     "SeedMode",
     "draw_seed",

@@ -76,7 +76,7 @@ class GenerationRequest:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class GeneratedImage:
+class ResultImage:
     """One picture that a server made.
 
     Attributes
@@ -104,6 +104,11 @@ class GeneratedImage:
     def size(self) -> tuple[int, int]:
         """Width and height in pixels."""
         return self.pixels.shape[1], self.pixels.shape[0]
+
+    def __repr__(self) -> str:
+        width, height = self.size
+        simulated = ", simulated" if self.simulated else ""
+        return f"<{type(self).__name__} {width}x{height} seed {self.seed}{simulated}>"
 
 
 def draw_seed() -> int:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
-from drawthings_mcp.generation import GeneratedImage
+from drawthings_mcp.generation import ResultImage
 from drawthings_mcp.library.new_files import number_stems, write_new_file
 from drawthings_mcp.metadata.draw_things import build_metadata
 from drawthings_mcp.metadata.draw_things_keys import ModelKind
@@ -57,7 +57,7 @@ class FrameSet:
         """The stem of the whole set; before the first frame the one that was asked for."""
         return self.paths[0].stem.removesuffix(_NUMBER.format(1)) if self.paths else self._stem
 
-    def add(self, frame: GeneratedImage) -> Path:
+    def add(self, frame: ResultImage) -> Path:
         """Save the next frame; a file that was put in its place meanwhile is left alone, as by ``save_image``.
 
         Raises
@@ -86,7 +86,7 @@ class FrameSet:
 
 
 def save_frames(
-    frames: Iterable[GeneratedImage], folder: Path, stem: str, **metadata: Unpack[FrameMetadata]
+    frames: Iterable[ResultImage], folder: Path, stem: str, **metadata: Unpack[FrameMetadata]
 ) -> list[Path]:
     """Save frames one by one, so that an iterator that makes them never has more than two in memory.
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drawthings_mcp.errors import InvalidImageError, MissingFileError
-from drawthings_mcp.generation import GeneratedImage
+from drawthings_mcp.generation import ResultImage
 from drawthings_mcp.library.new_files import number_stems, write_named_file, write_new_file
 from drawthings_mcp.library.records import ImageRecord
 from drawthings_mcp.metadata.draw_things import build_made_metadata, build_metadata
@@ -49,7 +49,7 @@ class SavedFile:
 
 
 def save_image(
-    image: GeneratedImage,
+    image: ResultImage,
     folder: Path,
     stem: str,
     *,

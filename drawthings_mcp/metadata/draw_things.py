@@ -12,7 +12,7 @@ from importlib.metadata import version as get_version
 from typing import Any
 
 from drawthings_mcp.errors import InvalidImageError, InvalidInputError
-from drawthings_mcp.generation import GeneratedImage, ImageGenerationConfig, LoRAConfig, SamplerType
+from drawthings_mcp.generation import ImageGenerationConfig, LoRAConfig, ResultImage, SamplerType
 from drawthings_mcp.generation.app_json import MAX_FLOAT32, shorten_float32, widen_float32
 from drawthings_mcp.generation.configuration import parse_app_json
 from drawthings_mcp.limits import MAX_SEED
@@ -90,7 +90,7 @@ class DrawThingsMetadata:
 
 
 def build_metadata(
-    image: GeneratedImage,
+    image: ResultImage,
     *,
     server: str = "",
     requested_size: tuple[int, int] | None = None,

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from drawthings_mcp.errors import DecoderCrashedError, StorageError, TensorError
 from drawthings_mcp.faces import Text
-from drawthings_mcp.generation import GeneratedImage, GenerationRequest
+from drawthings_mcp.generation import GenerationRequest, ResultImage
 from drawthings_mcp.library.catalog import ImageCatalog
 from drawthings_mcp.library.new_files import check_folder, file_stem
 from drawthings_mcp.library.originals import SavedFile, save_image
@@ -112,7 +112,7 @@ class Saver:
         self.images.append(image)
 
     def _save(self, payload: bytes, request: GenerationRequest, upscale_factor: int) -> SavedImage:
-        image = GeneratedImage(
+        image = ResultImage(
             self._crop(decode_image(payload, max_pixels=self._max_pixel_count), upscale_factor),
             request.prompt,
             request.negative_prompt,
@@ -151,7 +151,7 @@ class Saver:
         left, top, right, bottom = (edge * upscale_factor for edge in size.crop_box)
         return pixels[top:bottom, left:right]
 
-    def _write(self, image: GeneratedImage, stem: str, image_id: str) -> SavedFile:
+    def _write(self, image: ResultImage, stem: str, image_id: str) -> SavedFile:
         try:
             return self._write_into(self._folder, image, stem, image_id)
         except StorageError as error:
@@ -162,7 +162,7 @@ class Saver:
             )
             return saved
 
-    def _write_into(self, folder: Path, image: GeneratedImage, stem: str, image_id: str) -> SavedFile:
+    def _write_into(self, folder: Path, image: ResultImage, stem: str, image_id: str) -> SavedFile:
         plan = self._plan
         own = {"id": image_id} if image_id else {}
         return save_image(
@@ -175,7 +175,7 @@ class Saver:
             extra={**own, "mode": plan.mode, "preset": plan.preset, "job": self.job, "parents": self._parents},
         )
 
-    def _record(self, saved: SavedFile, image: GeneratedImage, now: datetime, image_id: str) -> ImageRecord:
+    def _record(self, saved: SavedFile, image: ResultImage, now: datetime, image_id: str) -> ImageRecord:
         facts: RecordFields = {
             "created": now,
             "prompt": image.prompt,

@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from drawthings_mcp.generation import GeneratedImage, ImageGenerationConfig
+from drawthings_mcp.generation import ImageGenerationConfig, ResultImage
 
 
 @pytest.fixture
-def image() -> GeneratedImage:
+def image() -> ResultImage:
     pixels = np.arange(16 * 16 * 3, dtype=np.uint8).reshape(16, 16, 3)
     configuration = ImageGenerationConfig(model="z_image_turbo_1.0_q8p.ckpt", seed=42, steps=8)
-    return GeneratedImage(pixels, "a red fox", "blurry", configuration)
+    return ResultImage(pixels, "a red fox", "blurry", configuration)
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ WORK = """
 from datetime import UTC, datetime
 from pathlib import Path
 import numpy as np
-from drawthings_mcp.generation import GeneratedImage, ImageGenerationConfig
+from drawthings_mcp.generation import ResultImage, ImageGenerationConfig
 from drawthings_mcp.library.catalog import ImageCatalog
 from drawthings_mcp.library.originals import keep_input, save_image
 from drawthings_mcp.library.recovery import open_catalog
@@ -28,7 +28,7 @@ configuration = ImageGenerationConfig(model="m.ckpt", seed=1, steps=8)
 
 def make_picture(catalog, number):
     pixels = np.full((8, 8, 3), number % 256, np.uint8)
-    image = GeneratedImage(pixels, f"fox {number}", "", configuration.replace(seed=number))
+    image = ResultImage(pixels, f"fox {number}", "", configuration.replace(seed=number))
     image_id = catalog.reserve("v", output)
     saved = save_image(image, output, "fox", extra={"id": image_id, "mode": "text2image"})
     return catalog.add(

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from drawthings_mcp.errors import StorageError, TensorError
-from drawthings_mcp.generation import GeneratedImage
+from drawthings_mcp.generation import ResultImage
 from drawthings_mcp.library.frames import FrameSet, save_frames
 from drawthings_mcp.metadata.reading import read_metadata
 
 
 @pytest.fixture
-def frames(image: GeneratedImage) -> list[GeneratedImage]:
+def frames(image: ResultImage) -> list[ResultImage]:
     return [replace(image, pixels=image.pixels + np.uint8(number)) for number in range(3)]
 
 
@@ -27,7 +27,7 @@ def list_names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_frames_are_numbered_and_carry_their_pixels_and_metadata(frames: list[GeneratedImage], tmp_path: Path) -> None:
+def test_frames_are_numbered_and_carry_their_pixels_and_metadata(frames: list[ResultImage], tmp_path: Path) -> None:
     paths = save_frames(
         (replace(frame, simulated=True) for frame in frames),
         tmp_path / "new",
@@ -51,7 +51,7 @@ def test_frames_are_numbered_and_carry_their_pixels_and_metadata(frames: list[Ge
 
 @pytest.mark.parametrize("left", ["fox-0001.png", "fox-0003.png", "fox-0081.png", "FOX-12345.PNG"])
 def test_a_set_takes_a_stem_of_which_there_is_no_frame_yet(
-    frames: list[GeneratedImage], tmp_path: Path, left: str
+    frames: list[ResultImage], tmp_path: Path, left: str
 ) -> None:
     (tmp_path / left).write_text("mine")
     assert [path.name for path in save_frames(frames, tmp_path, "fox")] == [f"fox-2-000{n}.png" for n in (1, 2, 3)]
@@ -59,14 +59,14 @@ def test_a_set_takes_a_stem_of_which_there_is_no_frame_yet(
     assert (tmp_path / left).read_text() == "mine"
 
 
-def test_single_pictures_and_other_names_are_not_in_the_way(frames: list[GeneratedImage], tmp_path: Path) -> None:
+def test_single_pictures_and_other_names_are_not_in_the_way(frames: list[ResultImage], tmp_path: Path) -> None:
     for name in ("fox.png", "fox-2.png", "fox-000.png", "fox-0001.mp4", "big-fox-0001.png", "fox.bar-0001.png"):
         (tmp_path / name).write_text("mine")
     paths = save_frames(frames, tmp_path, "fox")
     assert [path.name for path in paths] == ["fox-0001.png", "fox-0002.png", "fox-0003.png"]
 
 
-def test_a_file_that_comes_in_between_is_left_alone(frames: list[GeneratedImage], tmp_path: Path) -> None:
+def test_a_file_that_comes_in_between_is_left_alone(frames: list[ResultImage], tmp_path: Path) -> None:
     saved = FrameSet(tmp_path, "fox")
     assert saved.stem == "fox"
     saved.add(frames[0])
@@ -83,9 +83,9 @@ def test_a_file_that_comes_in_between_is_left_alone(frames: list[GeneratedImage]
 SAVE_MANY = """
 from pathlib import Path
 import numpy as np
-from drawthings_mcp.generation import GeneratedImage, ImageGenerationConfig
+from drawthings_mcp.generation import ResultImage, ImageGenerationConfig
 from drawthings_mcp.library.frames import save_frames
-image = GeneratedImage(np.zeros((8, 8, 3), np.uint8), "fox", "", ImageGenerationConfig(model="m", seed=1))
+image = ResultImage(np.zeros((8, 8, 3), np.uint8), "fox", "", ImageGenerationConfig(model="m", seed=1))
 print("ready", flush=True)
 sys.stdin.readline()
 for _ in range(8):
@@ -100,11 +100,11 @@ def test_sets_of_two_processes_never_mix(run_twice: Callable[[str, Path], list[s
     assert list_names(tmp_path) == sorted(name for line in sets for name in line.split())
 
 
-def test_never_more_than_two_decoded_frames_are_in_memory(image: GeneratedImage, tmp_path: Path) -> None:
+def test_never_more_than_two_decoded_frames_are_in_memory(image: ResultImage, tmp_path: Path) -> None:
     alive: list[weakref.ref[NDArray[np.uint8]]] = []
     counts: list[int] = []
 
-    def decode() -> Iterator[GeneratedImage]:
+    def decode() -> Iterator[ResultImage]:
         for number in range(6):
             frame = replace(image, pixels=np.full((64, 64, 3), number, np.uint8))
             alive.append(weakref.ref(frame.pixels))
@@ -115,8 +115,8 @@ def test_never_more_than_two_decoded_frames_are_in_memory(image: GeneratedImage,
     assert max(counts) <= 2
 
 
-def test_frames_before_a_damaged_one_stay(frames: list[GeneratedImage], tmp_path: Path) -> None:
-    def decode() -> Iterator[GeneratedImage]:
+def test_frames_before_a_damaged_one_stay(frames: list[ResultImage], tmp_path: Path) -> None:
+    def decode() -> Iterator[ResultImage]:
         yield from frames[:2]
         raise TensorError("damaged")
 
@@ -130,7 +130,7 @@ def test_no_frames_leave_nothing_behind(tmp_path: Path) -> None:
     assert list_names(tmp_path) == []
 
 
-def test_a_file_in_the_place_of_the_folder_is_explained(frames: list[GeneratedImage], tmp_path: Path) -> None:
+def test_a_file_in_the_place_of_the_folder_is_explained(frames: list[ResultImage], tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     with pytest.raises(StorageError, match=r"The frame cannot be saved .* A file stands where the folder should be"):
         save_frames(frames, tmp_path / "file", "fox")

@@ -13,12 +13,12 @@ import pytest
 from PIL import Image
 
 from drawthings_mcp.errors import StorageError
-from drawthings_mcp.generation import GeneratedImage
+from drawthings_mcp.generation import ResultImage
 from drawthings_mcp.library.originals import save_image
 from drawthings_mcp.metadata.reading import read_metadata
 
 
-def test_a_picture_is_saved_with_pixels_and_metadata(image: GeneratedImage, tmp_path: Path) -> None:
+def test_a_picture_is_saved_with_pixels_and_metadata(image: ResultImage, tmp_path: Path) -> None:
     path = save_image(
         replace(image, simulated=True),
         tmp_path / "new" / "folder",
@@ -39,7 +39,7 @@ def test_a_picture_is_saved_with_pixels_and_metadata(image: GeneratedImage, tmp_
     assert metadata.record["mode"] == "edit"
 
 
-def test_nothing_is_ever_overwritten(image: GeneratedImage, tmp_path: Path) -> None:
+def test_nothing_is_ever_overwritten(image: ResultImage, tmp_path: Path) -> None:
     (tmp_path / "fox.png").write_text("mine")
     (tmp_path / "fox-2.png").symlink_to("nowhere")
     assert save_image(image, tmp_path, "fox").path == tmp_path / "fox-3.png"
@@ -48,7 +48,7 @@ def test_nothing_is_ever_overwritten(image: GeneratedImage, tmp_path: Path) -> N
 
 
 def test_a_relative_folder_gives_an_absolute_path(
-    image: GeneratedImage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    image: ResultImage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert save_image(image, Path("pictures"), "fox").path == tmp_path / "pictures" / "fox.png"
@@ -57,9 +57,9 @@ def test_a_relative_folder_gives_an_absolute_path(
 SAVE_MANY = """
 from pathlib import Path
 import numpy as np
-from drawthings_mcp.generation import GeneratedImage, ImageGenerationConfig
+from drawthings_mcp.generation import ResultImage, ImageGenerationConfig
 from drawthings_mcp.library.originals import save_image
-image = GeneratedImage(np.zeros((8, 8, 3), np.uint8), "fox", "", ImageGenerationConfig(model="m", seed=1))
+image = ResultImage(np.zeros((8, 8, 3), np.uint8), "fox", "", ImageGenerationConfig(model="m", seed=1))
 print("ready", flush=True)
 sys.stdin.readline()
 for _ in range(40):
@@ -79,7 +79,7 @@ def _refuse_links(source: Path, target: Path) -> None:
 
 
 def test_disks_without_hard_links_are_as_safe(
-    image: GeneratedImage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    image: ResultImage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "link", _refuse_links)
     (tmp_path / "fox.png").write_text("mine")
@@ -100,7 +100,7 @@ def test_disks_without_hard_links_are_as_safe(
     ],
 )
 def test_a_failing_disk_is_explained_and_nothing_is_left_behind(
-    image: GeneratedImage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, advice: str
+    image: ResultImage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, advice: str
 ) -> None:
     def fail(_: int) -> None:
         raise OSError(code, os.strerror(code))
@@ -113,21 +113,21 @@ def test_a_failing_disk_is_explained_and_nothing_is_left_behind(
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_folder_without_permission_is_explained(image: GeneratedImage, tmp_path: Path) -> None:
+def test_a_folder_without_permission_is_explained(image: ResultImage, tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     with pytest.raises(StorageError, match="Writing is not allowed there"):
         save_image(image, tmp_path, "fox")
 
 
 @pytest.mark.parametrize("below", ["", "deeper"])
-def test_a_file_in_the_place_of_the_folder_is_explained(image: GeneratedImage, tmp_path: Path, below: str) -> None:
+def test_a_file_in_the_place_of_the_folder_is_explained(image: ResultImage, tmp_path: Path, below: str) -> None:
     (tmp_path / "file").write_text("mine")
     with pytest.raises(StorageError, match="A file stands where the folder should be"):
         save_image(image, tmp_path / "file" / below, "fox")
     assert (tmp_path / "file").read_text() == "mine"
 
 
-def test_a_name_that_is_too_long_is_explained(image: GeneratedImage, tmp_path: Path) -> None:
+def test_a_name_that_is_too_long_is_explained(image: ResultImage, tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="name is too long"):
         save_image(image, tmp_path, "x" * 300)
     assert list(tmp_path.iterdir()) == []

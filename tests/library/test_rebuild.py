@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from drawthings_mcp.errors import StorageError, UnknownNameError
-from drawthings_mcp.generation import GeneratedImage
+from drawthings_mcp.generation import ResultImage
 from drawthings_mcp.library.catalog import ImageCatalog
 from drawthings_mcp.library.database import FILE_NAME
 from drawthings_mcp.library.originals import SavedFile, save_image, save_made
@@ -35,7 +35,7 @@ def output(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def save(image: GeneratedImage, output: Path) -> Save:
+def save(image: ResultImage, output: Path) -> Save:
     """Saves a picture as the studio does, with the id that it will have."""
 
     def write(image_id: str = "", seed: int = 42, **extra: Any) -> SavedFile:
@@ -47,7 +47,7 @@ def save(image: GeneratedImage, output: Path) -> Save:
 
 
 @pytest.fixture
-def add(state: Path, output: Path, save: Save, image: GeneratedImage) -> Callable[..., ImageRecord]:
+def add(state: Path, output: Path, save: Save, image: ResultImage) -> Callable[..., ImageRecord]:
     """Saves and records a picture as the studio does."""
 
     def write(seed: int, parents: tuple[Parent, ...] = ()) -> ImageRecord:
@@ -151,7 +151,7 @@ def test_without_a_journal_the_files_keep_their_ids(
         assert replace(after[name], created=CREATED) == replace(before[name], created=CREATED)
 
 
-def test_only_our_pictures_are_picked_up(image: GeneratedImage, save: Save, state: Path, output: Path) -> None:
+def test_only_our_pictures_are_picked_up(image: ResultImage, save: Save, state: Path, output: Path) -> None:
     save("v5")
     save_image(image, output, "of-the-library")
     Image.new("RGB", (4, 4)).save(output / "foreign.png")
@@ -172,7 +172,7 @@ def test_two_files_never_get_the_same_id(save: Save, state: Path, output: Path) 
     assert second.path in {record.path for record in records}
 
 
-def test_a_made_picture_comes_back_too(image: GeneratedImage, state: Path) -> None:
+def test_a_made_picture_comes_back_too(image: ResultImage, state: Path) -> None:
     saved = save_made(image.pixels, state / "made", "crop", extra={"id": "i2", "parents": [Parent("source", "v1")]})
     (record,) = open_catalog(state).catalog.list_images()
     assert (record.id, record.path, record.parents) == ("i2", saved.path, (Parent("source", "v1"),))

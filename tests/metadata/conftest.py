@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from drawthings_mcp.generation import GeneratedImage, ImageGenerationConfig, LoRAConfig
+from drawthings_mcp.generation import ImageGenerationConfig, LoRAConfig, ResultImage
 
-MakeImage = Callable[..., GeneratedImage]
+MakeImage = Callable[..., ResultImage]
 MakePng = Callable[..., Path]
 
 
@@ -20,7 +20,7 @@ MakePng = Callable[..., Path]
 def make_image() -> MakeImage:
     """A picture of 8 × 6 pixels; prompts and any field of the configuration can be chosen."""
 
-    def make(prompt: str = "a red fox < in snow", negative_prompt: str = "blurry", **fields: object) -> GeneratedImage:
+    def make(prompt: str = "a red fox < in snow", negative_prompt: str = "blurry", **fields: object) -> ResultImage:
         pixels = np.arange(8 * 6 * 3, dtype=np.uint8).reshape(6, 8, 3)
         chosen: dict[str, object] = {
             "model": "z_image_turbo_1.0_q6p.ckpt",
@@ -32,7 +32,7 @@ def make_image() -> MakeImage:
             "loras": [LoRAConfig(file="my_style_lora_f16.ckpt", weight=0.6)],
             **fields,
         }
-        return GeneratedImage(pixels, prompt, negative_prompt, ImageGenerationConfig.model_validate(chosen))
+        return ResultImage(pixels, prompt, negative_prompt, ImageGenerationConfig.model_validate(chosen))
 
     return make
 

@@ -17,10 +17,10 @@ from drawthings_mcp.errors import InvalidInputError
 from drawthings_mcp.generation import (
     ControlMode,
     ControlNetConfig,
-    GeneratedImage,
     ImageGenerationConfig,
     LoRAConfig,
     LoRAMode,
+    ResultImage,
     SamplerType,
     SeedMode,
 )
@@ -30,7 +30,7 @@ from drawthings_mcp.metadata.reading import read_metadata
 from drawthings_mcp.metadata.xmp import Packet, build_packet, parse_packet
 from drawthings_mcp.tensors.png import encode_png
 
-MakeImage = Callable[..., GeneratedImage]
+MakeImage = Callable[..., ResultImage]
 MakePng = Callable[..., Path]
 CREATED = datetime(2026, 11, 20, 8, 30, tzinfo=UTC)
 
@@ -39,14 +39,14 @@ def _text_chunk(packet: str) -> tuple[bytes, bytes]:
     return b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + packet.encode("utf-8", "surrogatepass")
 
 
-def _write(path: Path, image: GeneratedImage, **options: Any) -> DrawThingsMetadata:
+def _write(path: Path, image: ResultImage, **options: Any) -> DrawThingsMetadata:
     path.write_bytes(encode_png(image.pixels, build_metadata(image, **options)))
     metadata = read_metadata(path)
     assert metadata is not None
     return metadata
 
 
-def _comment(image: GeneratedImage, kind: ModelKind | None = None) -> dict[str, Any]:
+def _comment(image: ResultImage, kind: ModelKind | None = None) -> dict[str, Any]:
     comment: dict[str, Any] = json.loads(parse_packet(build_metadata(image, kind=kind)).comment)
     return comment
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from drawthings_mcp.errors import InvalidImageError
-from drawthings_mcp.generation import GeneratedImage
+from drawthings_mcp.generation import ResultImage
 from drawthings_mcp.metadata.dialect import ImageMetadata
 from drawthings_mcp.metadata.draw_things import build_metadata
 from drawthings_mcp.metadata.reading import read_image_metadata, read_image_metadata_from
@@ -26,7 +26,7 @@ from drawthings_mcp.tensors.png import encode_png
 from tests.metadata.heif import box, build_heic, full_box
 
 MakePng = Callable[..., Path]
-MakeImage = Callable[..., GeneratedImage]
+MakeImage = Callable[..., ResultImage]
 MIB = 1024 * 1024
 TEXT = "fox\nSteps: 4, Sampler: Euler a, CFG scale: 2, Seed: 7, Size: 8x6"
 

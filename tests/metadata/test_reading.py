@@ -15,7 +15,7 @@ from PIL.PngImagePlugin import PngInfo
 from PIL.TiffImagePlugin import IFDRational
 
 from drawthings_mcp.errors import StorageError
-from drawthings_mcp.generation import GeneratedImage
+from drawthings_mcp.generation import ResultImage
 from drawthings_mcp.metadata.dialect import ImageMetadata
 from drawthings_mcp.metadata.draw_things import build_metadata
 from drawthings_mcp.metadata.reading import read_image_metadata, read_image_metadata_from, read_metadata
@@ -23,7 +23,7 @@ from drawthings_mcp.metadata.xmp import Packet, build_packet
 from drawthings_mcp.tensors.png import encode_png
 from tests.metadata.heif import build_heic
 
-MakeImage = Callable[..., GeneratedImage]
+MakeImage = Callable[..., ResultImage]
 PARAMETERS = "Steps: 4, Sampler: Euler a, CFG scale: 2, Seed: 7, Size: 8x6"
 TEXT = f"Füchse 狐 лиса\n{PARAMETERS}"
 GRAPH = json.dumps(

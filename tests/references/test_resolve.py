@@ -25,7 +25,7 @@ from drawthings_mcp.errors import (
     UnknownNameError,
     WebError,
 )
-from drawthings_mcp.generation import GeneratedImage, ImageGenerationConfig
+from drawthings_mcp.generation import ImageGenerationConfig, ResultImage
 from drawthings_mcp.library.catalog import ImageCatalog
 from drawthings_mcp.library.originals import hash_pixels, read_pixels, save_image
 from drawthings_mcp.library.records import ImageRecord
@@ -178,7 +178,7 @@ async def test_a_preview_that_a_client_saved_leads_to_its_original(
 async def test_our_own_picture_without_a_row_gets_one_when_it_is_named(
     resolve: Resolve, catalog: ImageCatalog, settings: Settings, tmp_path: Path, folder: Path
 ) -> None:
-    image = GeneratedImage(np.zeros((8, 8, 3), np.uint8), "fox", "", ImageGenerationConfig(model="m", seed=9))
+    image = ResultImage(np.zeros((8, 8, 3), np.uint8), "fox", "", ImageGenerationConfig(model="m", seed=9))
     elsewhere = catalog.reserve("v", tmp_path / "elsewhere")
     saved = save_image(image, tmp_path / "elsewhere", "x", extra={"id": elsewhere, "mode": "text2image"})
     unknown = save_image(image, settings.output_dir, "x", extra={"id": "v700", "mode": "text2image"})
