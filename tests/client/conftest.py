@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,7 +17,6 @@ import grpc
 import grpc.aio
 import pytest
 from anyio.abc import ByteStream, SocketAttribute
-from anyio.from_thread import BlockingPortal, start_blocking_portal
 from anyio.streams.tls import TLSListener
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -179,13 +178,6 @@ async def _serve_grpc(
         yield f"{host}:{bound}"
     finally:
         await server.stop(None)
-
-
-@pytest.fixture(scope="session")
-def portal() -> Iterator[BlockingPortal]:
-    """A loop in another thread, which lasts for the same reason."""
-    with start_blocking_portal() as portal:
-        yield portal
 
 
 @pytest.fixture
