@@ -22,6 +22,10 @@ ROOT = Path(__file__).parents[2]
 _CLAIM = re.compile(r"  # → (.*)$", re.MULTILINE)
 
 
+PAGE = "docs/draw-things-server.md"
+"""Its commands need a real server: they are not run, but compared with what is known of that server's options."""
+
+
 def list_claims(text: str) -> list[str]:
     """What the comments of a block say that it prints, line by line; ``…`` stands for anything."""
     return [claim.strip() for claim in _CLAIM.findall(text)]
@@ -128,8 +132,31 @@ def test_every_entry_for_a_chat_client_starts_the_server(readme: list[Any], guid
             assert (done.returncode, done.stdout) == (0, ""), f"{block.file}:{block.line}: {done.stderr}"
 
 
+def test_every_option_of_a_real_server_is_one_of_the_protocol() -> None:
+    text = (ROOT / PAGE).read_text(encoding="utf-8")
+    known = set(re.findall(r"--[a-z-]+", (ROOT / "docs/protocol.md").read_text(encoding="utf-8")))
+    docker, ours = {"--rm", "--gpus", "--network"}, {"--server", "--render", "--dry-run"}
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text))
+    assert {"--cpu-offload", "--weights-cache", "--supervised"} <= named
+    assert named <= known | docker | ours
+
+
+def test_every_setting_of_a_page_for_servers_exists() -> None:
+    names = re.findall(r"DRAWTHINGS_[A-Z_]+", (ROOT / PAGE).read_text(encoding="utf-8"))
+    assert names
+    assert set(names) <= {variable(name) for name in NAMES}
+
+
 def test_every_link_between_the_documents_leads_somewhere() -> None:
-    for file in ("README.md", "SECURITY.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/guide.md", "docs/library.md"):
+    for file in (
+        "README.md",
+        "SECURITY.md",
+        "CONTRIBUTING.md",
+        "CHANGELOG.md",
+        "docs/guide.md",
+        "docs/library.md",
+        PAGE,
+    ):
         text = (ROOT / file).read_text(encoding="utf-8")
         for target, anchor in re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", text):
             path = (ROOT / file).parent / target if target else ROOT / file
