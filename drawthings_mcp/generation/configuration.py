@@ -146,7 +146,7 @@ class ControlNetConfig(_FrozenConfig):
     ``input_override`` is read only for union controls, whose own metadata names no input type.
     """
 
-    file: str = Field(min_length=1)
+    file: str = ""
     weight: float = Field(default=1.0, ge=0, le=10, allow_inf_nan=False)
     guidance_start: Share = 0.0
     guidance_end: Share = 1.0

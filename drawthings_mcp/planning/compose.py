@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from drawthings_mcp.catalog import Model, ServerInventory
+from drawthings_mcp.errors import InvalidImageError
+from drawthings_mcp.faces import Text
 from drawthings_mcp.generation import (
     GenerationRequest,
     Hint,
@@ -195,9 +197,20 @@ def read_references(
     those with more pixels than the canvas: a server would throw away what is beyond. Clear parts become grey unless
     ``keeps_alpha``; sides become multiples of ``multiple`` pixels, 0 for any.
     """
-    pictures = [_scale_reference(ensure_pixels(image), size, multiple) for image in moodboard]
+    pictures = [
+        _scale_reference(_read_reference(image, place, len(moodboard)), size, multiple)
+        for place, image in enumerate(moodboard, 1)
+    ]
     tensors = tuple(_build_reference(pixels, keeps_alpha=keeps_alpha) for pixels in pictures)
     return (Hint(HintType.Shuffle, tensors),) if tensors else ()
+
+
+def _read_reference(image: ImageLike, place: int, count: int) -> Pixels:
+    try:
+        return ensure_pixels(image)
+    except InvalidImageError as error:
+        where = f"picture {place} of {count}: " if count > 1 else ""
+        raise InvalidImageError(Text("{where}{error}", where=where, error=error), parameter="moodboard") from error
 
 
 def _scale_reference(pixels: Pixels, size: tuple[int, int], multiple: int) -> Pixels:

@@ -8,6 +8,7 @@ from typing import Any
 import anyio.to_thread
 
 from drawthings_mcp.errors import DrawThingsError
+from drawthings_mcp.faces import Text
 from drawthings_mcp.library.catalog import ImageCatalog
 from drawthings_mcp.library.originals import read_pixels
 from drawthings_mcp.library.records import ImageRecord, Parent, ParentRole
@@ -39,15 +40,17 @@ async def resolve_inputs(
     params: GenerateParams, catalog: ImageCatalog, policy: ImportPolicy
 ) -> tuple[GenerateParams, Inputs]:
     """The call with pixels in place of references, and what they are. Errors name the parameter."""
-    inputs = Inputs()
+    inputs, count = Inputs(), len(params.moodboard)
 
-    async def read(role: ParentRole, picture: Any) -> Any:
+    async def read(role: ParentRole, picture: Any, place: str = "") -> Any:
         if not isinstance(picture, str) or not picture:
             return picture
         try:
             resolved = await resolve_reference(picture, catalog, policy)
             pixels = await anyio.to_thread.run_sync(read_pixels, resolved.record)
         except DrawThingsError as error:
+            if place:
+                error.problem = Text("{place}{problem}", place=place, problem=error.problem)
             error.about("hints" if role == "control" else role)
             raise
         record = replace(resolved.record, width=pixels.shape[1], height=pixels.shape[0])
@@ -58,7 +61,12 @@ async def resolve_inputs(
 
     resolved = params.replace(
         canvas=await read("canvas", params.canvas),
-        moodboard=tuple([await read("moodboard", picture) for picture in params.moodboard]),
+        moodboard=tuple(
+            [
+                await read("moodboard", picture, f"picture {place} of {count}: " if count > 1 else "")
+                for place, picture in enumerate(params.moodboard, 1)
+            ]
+        ),
         mask=await read("mask", params.mask),
         hints=tuple([(kind, await read("control", picture), weight) for kind, picture, weight in params.hints]),
     )

@@ -19,6 +19,7 @@ from drawthings_mcp.generation import (
     HintType,
     ImageGenerationConfig,
     LoRAConfig,
+    SamplerType,
     list_batch_seeds,
 )
 from drawthings_mcp.limits import MAX_SEED
@@ -92,9 +93,20 @@ def test_pictures_given_as_shuffle_follow_the_moodboard(picture: Callable[..., P
     assert [item.tensor.shape[0] for item in hint.tensors] == [64, 32, 16]
 
 
+CANVAS = np.full((64, 64, 3), 90, np.uint8)
+
+
 def test_a_broken_moodboard_picture_is_refused() -> None:
-    with pytest.raises(InvalidImageError, match="not a picture"):
+    with pytest.raises(InvalidImageError, match=r"^moodboard: .*not a picture"):
         compose_plan("x", config(), moodboard=[b"no picture"])
+    with pytest.raises(InvalidImageError, match=r"^moodboard: picture 2 of 3: .*not a picture"):
+        compose_plan("x", config(), moodboard=[CANVAS, b"no picture", CANVAS])
+
+
+def test_one_step_is_valid_where_the_spacing_leads() -> None:
+    for sampler in (SamplerType.DDIM, SamplerType.PLMS):
+        (sent,) = compose_plan("x", config(model="sd_v1.5_f16.ckpt", steps=1, sampler=sampler)).requests
+        assert sent.configuration.steps == 1
 
 
 def test_without_pictures_nothing_but_text_is_sent() -> None:

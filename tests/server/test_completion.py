@@ -28,6 +28,9 @@ async def complete(client: Client, reference: Reference, argument: str, typed: s
     return (await client.complete(reference, {"name": argument, "value": typed})).completion
 
 
+WITH_AN_I = ["ideogram", "z-image", "qwen-image", "hidream", "ernie", "anima", "hunyuan-video", "minimax"]
+
+
 @pytest.mark.parametrize(
     ("reference", "argument", "typed", "values"),
     [
@@ -35,7 +38,12 @@ async def complete(client: Client, reference: Reference, argument: str, typed: s
         (FAMILY, "family", "FL", ["flux"]),
         (FAMILY, "family", "image", ["z-image", "qwen-image"]),
         (FAMILY, "family", "zimg", ["z-image"]),
-        (FAMILY, "family", "i", ["ideogram", "z-image", "qwen-image", "hidream", "ernie", "anima", "hunyuan-video"]),
+        (
+            FAMILY,
+            "family",
+            "i",
+            ["ideogram", "z-image", "qwen-image", "hidream", "ernie", "anima", "hunyuan-video", "minimax"],
+        ),
         (FAMILY, "family", "no such family", []),
         (MODE, "mode", "", ["text2image", "image2image", "edit", "inpaint"]),
         (MODE, "mode", "im", ["image2image", "text2image"]),

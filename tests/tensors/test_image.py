@@ -33,6 +33,14 @@ def test_every_level_of_every_channel_comes_back(codec: Codec, channels: int) ->
     np.testing.assert_array_equal(decoded, pixels)
 
 
+def test_a_picture_for_a_request_is_packed_on_request() -> None:
+    pixels = np.tile(np.arange(64, dtype=np.uint8)[:, None, None] * 4, (1, 64, 3))
+    raw, packed = encode_image_to_tensor(pixels), encode_image_to_tensor(pixels, compress=True)
+    assert (parse_header(raw).codec, parse_header(packed).codec) == (Codec.RAW, Codec.FPZIP)
+    assert len(packed) < len(raw)
+    np.testing.assert_array_equal(decode_image(packed), pixels)
+
+
 @pytest.mark.parametrize("codec", [Codec.DEFLATE, Codec.FPZIP])
 @pytest.mark.parametrize("channels", [3, 4])
 def test_packed_pictures_are_really_packed(pixels: NDArray[np.uint8], codec: Codec, channels: int) -> None:

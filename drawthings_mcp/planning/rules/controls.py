@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
+
 from drawthings_mcp.faces import Step, Text
-from drawthings_mcp.generation import HintType
+from drawthings_mcp.generation import ControlInputType, HintType
 from drawthings_mcp.planning.abilities import FROM_REFERENCES
 from drawthings_mcp.planning.context import IMAGE, Context
 from drawthings_mcp.planning.known import DEPTH_ESTIMATOR, EDGE_DETECTOR
 from drawthings_mcp.planning.rules.rule import Rule, refuse, warn
+from drawthings_mcp.tensors.pixels import Pixels
 
 _DETECTORS: Mapping[str, str] = {"depth": DEPTH_ESTIMATOR, "scribble": EDGE_DETECTOR, "softedge": EDGE_DETECTOR}
 """What a server needs to make the map of a control from the canvas, by kind; the others need nothing."""
@@ -117,6 +120,62 @@ def _name(sizes: list[tuple[int, int]]) -> str:
     return " and ".join(dict.fromkeys(f"{width}x{height}" for width, height in sizes))
 
 
+def names_no_control(context: Context) -> str | None:
+    """A control without a file is skipped silently."""
+    for named in context.controls:
+        if not named.setting.file:
+            is_inpaint = named.setting.input_override is ControlInputType.Inpaint
+            advice = "To inpaint, {mask} alone is enough." if is_inpaint else "Name one, or leave it out."
+            return Text("A control without a file has no effect. " + advice)
+    return None
+
+
+def contradicts_control(context: Context) -> str | None:
+    """What a control reads is its own; only those that read several kinds of maps are told (protocol §2.3)."""
+    for named in context.active_controls:
+        override = named.setting.input_override
+        kind = context.find_kind(named)
+        if override is not ControlInputType.Unspecified and kind and kind != override.name.lower():
+            return Text(
+                "{input_override} {given} has no effect: {file} reads {kind} maps. Leave it out, or take another "
+                "control.",
+                given=override.name.lower(),
+                file=named.setting.file,
+                kind=kind,
+            )
+    return None
+
+
+def maps_a_map(context: Context) -> str | None:
+    """A server makes the map of the canvas itself; of a canvas that is a map already it makes none that is any good."""
+    canvas = context.request.canvas
+    if canvas is None:
+        return None
+    for named in context.active_controls:
+        kind = context.find_kind(named)
+        if kind in _DETECTED and context.find_source(named) == IMAGE and _looks_like_a_map(canvas, kind):
+            return Text(
+                "{canvas} looks like a ready {kind} map, of which the server would make a map again. Give it in "
+                "{hints} "
+                "as {kind}, and no {canvas}.",
+                kind=kind,
+            )
+    return None
+
+
+_DETECTED = frozenset({"canny", "mlsd", "softedge", "scribble", "depth"})
+_GREY, _DARK, _LIGHT = 4, 48, 208
+
+
+def _looks_like_a_map(canvas: Pixels, kind: str) -> bool:
+    """Without any colour, and but for depth, mostly black with white lines."""
+    sample = canvas[::4, ::4].astype(np.int16)
+    if int((sample.max(axis=2) - sample.min(axis=2)).max()) > _GREY:
+        return False
+    light = sample[..., 0]
+    return kind == "depth" or bool((light < _DARK).mean() > 0.7 and (light > _LIGHT).any())
+
+
 def ignores_prompt_in_vain(context: Context) -> str | None:
     """The field ``no_prompt`` is not read by the open server."""
     files = [chosen.setting.file for chosen in context.controls if chosen.setting.no_prompt]
@@ -129,5 +188,8 @@ CONTROL_RULES: tuple[Rule, ...] = (
     refuse("§2.8", has_uneven_sound, "hints"),
     refuse("§5.3", has_starved_control, "controls"),
     refuse("§5.3", lacks_detector, "controls"),
+    warn("§2.3", names_no_control),
+    warn("§2.3", contradicts_control),
+    warn("§5.3", maps_a_map),
     warn("§2.4", ignores_prompt_in_vain),
 )

@@ -17,6 +17,8 @@ from drawthings_mcp.validation import find_nearest
 
 _SHOWN = 3
 """Names that a text suggests at most."""
+_SDXL = frozenset({"sdxl_base_v0.9", "sdxl_refiner_v0.9", "ssd_1b"})
+"""Versions that share a latent space."""
 _NATIVE_FACTORS = (0, 2, 4)
 """Factors of an upscaler that are not replaced by its own (protocol §2.4)."""
 
@@ -249,6 +251,21 @@ def assigns_lora_without_refiner(context: Context) -> str | None:
     )
 
 
+def mixes_refiner(context: Context) -> str | None:
+    """A refiner goes on with the latent of the model, which only models of its own kind understand."""
+    model, refiner = context.model, context.refiner
+    if model is None or refiner is None or model.version == refiner.version:
+        return None
+    if {model.version, refiner.version} <= _SDXL:
+        return None
+    return Text(
+        "{refiner_model}: {file} is for {own}, the model is {version}; the picture falls apart. Leave it out.",
+        file=refiner.file,
+        own=refiner.version,
+        version=model.version,
+    )
+
+
 def restores_faces(context: Context) -> str | None:
     """Only the app restores faces."""
     text = Text("{face_restoration} has no effect on servers that run on Linux. There, leave it out.")
@@ -290,6 +307,7 @@ FILE_RULES: tuple[Rule, ...] = (
     warn("§2.8", names_new_version),
     warn("§2.3", has_idle_weight),
     warn("§2.3", assigns_lora_without_refiner),
+    warn("§2.4", mixes_refiner),
     warn("§2.1", restores_faces),
     warn("§2.4", scales_oddly),
 )

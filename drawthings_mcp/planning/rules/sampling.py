@@ -12,6 +12,13 @@ from drawthings_mcp.planning.rules.rule import Rule, refuse, warn
 
 _FIRST_TRAILING = SamplerType.EulerATrailing
 """Samplers from here on are Trailing or AYS; those before space their steps from end to end (protocol §2.2)."""
+_LEADING = frozenset({SamplerType.DDIM, SamplerType.PLMS})
+"""Samplers whose single step is valid (protocol §2.8)."""
+_WITHOUT_OPEN_CLIP = frozenset({"v1", "v2", "svd_i2v", "kandinsky2.1", CASCADE})
+_WITHOUT_T5 = _WITHOUT_OPEN_CLIP | {"sdxl_base_v0.9", "sdxl_refiner_v0.9", "ssd_1b"}
+"""Versions that have no such text encoder."""
+_MOST_REPEATED = 4
+"""Times the native area up to which a model still draws one picture, and not the same thing again and again."""
 _TOKEN = 16
 """Pixels per side of a token."""
 _DEFAULTS = ImageGenerationConfig()
@@ -20,7 +27,7 @@ _DEFAULTS = ImageGenerationConfig()
 def yields_nan(context: Context) -> str | None:
     """Spacing one step from end to end divides by zero, and the result is empty."""
     c = context.configuration
-    if c.steps > 1 or c.sampler >= _FIRST_TRAILING:
+    if c.steps > 1 or c.sampler >= _FIRST_TRAILING or c.sampler in _LEADING:
         return None
     return (
         f"one step with {c.sampler.display_name} gives an empty result. Use 2 steps or more, or a Trailing or AYS "
@@ -141,6 +148,36 @@ def has_idle_texts(context: Context) -> str | None:
     return Text(f"{names} is not read. Set {switches} to true as well, or leave it out.")
 
 
+def lacks_text_encoder(context: Context) -> str | None:
+    """Texts for an encoder that the model does not have go nowhere."""
+    c = context.configuration
+    lacking = [
+        ("{separate_t5}", c.separate_t5 and context.version in _WITHOUT_T5),
+        ("{separate_open_clip_g}", c.separate_open_clip_g and context.version in _WITHOUT_OPEN_CLIP),
+    ]
+    names = ", ".join(name for name, is_idle in lacking if is_idle)
+    if not names:
+        return None
+    return Text(names + " has no effect on {file}, which has no such text encoder. Leave it out.", file=c.model)
+
+
+def repeats_itself(context: Context) -> str | None:
+    """Far above its native size a model draws things several times; a smaller first pass prevents that."""
+    c = context.configuration
+    if context.model is None or context.makes_video or context.starts_from_canvas or context.reads_references:
+        return None
+    if c.width * c.height <= _MOST_REPEATED * context.model.native_side**2 or context.first_pass or c.tiled_diffusion:
+        return None
+    return Text(
+        "{file} is made for {side}x{side}: at {size} it draws things several times. Use {hires_fix} with a first pass "
+        "of "
+        "about that size, or enlarge a smaller picture.",
+        file=c.model,
+        side=context.model.native_side,
+        size=f"{c.width}x{c.height}",
+    )
+
+
 def has_idle_hires_fix(context: Context) -> str | None:
     """Hires fix needs a smaller first pass, and noise to start from."""
     c = context.configuration
@@ -176,6 +213,8 @@ SAMPLING_RULES: tuple[Rule, ...] = (
     warn("§5.5", has_idle_image_guidance),
     warn("§2.4", has_idle_tea_cache),
     warn("§2.1", has_idle_texts),
+    warn("§2.1", lacks_text_encoder),
+    warn("§2.4", repeats_itself),
     warn("§2.4", has_idle_hires_fix),
     warn("§2.4", sets_ignored_fields),
 )
