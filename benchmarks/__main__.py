@@ -7,7 +7,7 @@ import sys
 
 from benchmarks.measurement import Measurement
 
-SUBJECTS = ("tensors", "video", "saving", "metadata", "attachments", "search", "meaning", "startup")
+SUBJECTS = ("tensors", "video", "saving", "call", "metadata", "attachments", "search", "meaning", "startup")
 
 
 def main() -> None:

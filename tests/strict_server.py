@@ -102,12 +102,15 @@ class StrictServer:
     seen
         What it was asked for: the slots of each configuration, with ``loras``, ``prompt`` and ``negative_prompt``,
         ``hints`` with the dims of their tensors, and whether there was an ``override``.
+    payload
+        The tensor that it answers each run with; by default a grey picture of the size that was asked for.
     """
 
     models: Iterable[dict[str, Any]]
     loras: Iterable[dict[str, Any]] = ()
     controls: Iterable[dict[str, Any]] = ()
     seen: list[dict[str, Any]] = field(default_factory=list)
+    payload: bytes = b""
     address: str = ""
 
     async def __aenter__(self) -> Self:
@@ -166,7 +169,8 @@ class StrictServer:
             }
         )
         version = next(entry["version"] for entry in self.models if entry["file"] == slots["model"])
-        payload = _grey(slots["start_width"] * 64, slots["start_height"] * 64, 4 if version == _ALPHA_VERSION else 3)
+        channels = 4 if version == _ALPHA_VERSION else 3
+        payload = self.payload or _grey(slots["start_width"] * 64, slots["start_height"] * 64, channels)
         count = slots["num_frames"] if version == _SOUND_VERSION else 1
         yield _write_number(7, count * len(payload))
         for _ in range(count):

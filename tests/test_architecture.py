@@ -17,6 +17,7 @@ ROWS = {
     "errors": 0,
     "faces": 0,
     "limits": 0,
+    "memory": 0,
     "packaged": 0,
     "params": 2,
     "tasks": 0,

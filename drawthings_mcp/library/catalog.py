@@ -67,6 +67,12 @@ class ImageCatalog:
             )
         return image_id
 
+    def release(self, image_id: str) -> None:
+        """Give back an id that was reserved and is not used; the next picture gets it if none came in between."""
+        with self._database.write() as connection:
+            connection.execute("DELETE FROM reservations WHERE id = ?", (image_id,))
+            connection.execute("UPDATE numbers SET last = last - 1 WHERE kind = ? AND last = ?", _split(image_id))
+
     def add(
         self,
         kind: MediaKind,
@@ -234,6 +240,14 @@ class ImageCatalog:
         """Where the files of all pictures are."""
         with self._database.open() as connection:
             return {Path(path) for (path,) in connection.execute("SELECT path FROM images WHERE path <> ''")}
+
+    def describe_file(self) -> tuple[int, ...] | None:
+        """What differs when the file was changed or replaced; None when there is none."""
+        try:
+            status = self._database.path.stat()
+        except OSError:
+            return None
+        return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
     def is_lost(self) -> bool:
         """Whether the file is gone or no database; what is wrong further in, only ``check`` finds."""

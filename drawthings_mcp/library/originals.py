@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -102,8 +103,10 @@ def save_made(
 def _save(pixels: NDArray[np.uint8], packet: str, folder: Path, stem: str) -> SavedFile:
     data = encode_png(pixels, packet)
     names = (f"{free}.png" for free in number_stems(stem))
-    path = write_new_file(folder, names, lambda path: path.write_bytes(data), what="picture")
-    return SavedFile(path, hashlib.sha256(data).hexdigest(), len(data), pixels)
+    with ThreadPoolExecutor(1) as other:  # the disk takes its time
+        digest = other.submit(hashlib.sha256, data)
+        path = write_new_file(folder, names, lambda path: path.write_bytes(data), what="picture")
+        return SavedFile(path, digest.result().hexdigest(), len(data), pixels)
 
 
 def keep_input(state_dir: Path, data: bytes, picture_format: str) -> Path:

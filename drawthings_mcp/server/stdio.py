@@ -33,6 +33,7 @@ from mcp.types import (
     JSONRPCRequest,
 )
 
+from drawthings_mcp.memory import keep_freed_memory
 from drawthings_mcp.server.app import build_server
 from drawthings_mcp.settings import Settings
 
@@ -267,6 +268,7 @@ async def serve_stdio(settings: Settings) -> None:
     From the first signal on further ones are ignored, also after this has returned: some clients send a second one
     while the process ends.
     """
+    keep_freed_memory()
     server = build_server(settings)._lowlevel_server  # MCPServer offers no way to run on streams of one's own
 
     async def refuse(problem: LineProblem) -> None:

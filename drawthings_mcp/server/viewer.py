@@ -108,7 +108,7 @@ class Viewer:
             raise
         if not policy.shows_pictures:
             shown, previews = plan_attachments(inputs, outputs, self._shown, policy), {}
-        await self.studio.gallery.remember_previews(
+        self.studio.gallery.remember_previews(
             [(slot.ids[0], preview.data) for slot, preview in previews.items() if not slot.is_sheet]
         )
         budget = describe_budget(shown, policy) + _describe_sight(shown, seen)

@@ -18,6 +18,8 @@ from drawthings_mcp.settings import Settings
 from drawthings_mcp.studio.results import FoundPictures, MadePicture, Original
 
 if TYPE_CHECKING:
+    from anyio.abc import TaskGroup
+
     from drawthings_mcp.library.catalog import ImageCatalog
     from drawthings_mcp.library.records import ImageRecord
     from drawthings_mcp.library.recovery import OpenedCatalog
@@ -33,15 +35,21 @@ class Gallery:
 
     Parameters
     ----------
+    tasks
+        Where it notes which previews were shown, while their result is on its way.
     reads_anywhere
         Whether paths may lead out of the input folders: for a person at a shell.
     """
 
-    def __init__(self, settings: Settings, *, reads_anywhere: bool) -> None:
+    def __init__(self, settings: Settings, tasks: TaskGroup, *, reads_anywhere: bool) -> None:
         self._settings = settings
+        self._tasks = tasks
         self._reads_anywhere = reads_anywhere
         self._opening = anyio.Lock()
         self._catalog: ImageCatalog | None = None
+        self._checked: tuple[int, ...] | None = None
+        """The state of the catalog's file when it was last found sound."""
+        self._remembering = anyio.Lock()
 
     async def open(self) -> OpenedCatalog:
         """The catalog, checked and repaired at the first call; what was repaired is reported once.
@@ -53,7 +61,7 @@ class Gallery:
         from drawthings_mcp.library.recovery import OpenedCatalog, open_catalog
 
         async with self._opening:
-            if self._catalog is not None and not await anyio.to_thread.run_sync(self._catalog.is_lost):
+            if self._catalog is not None and await self._is_sound(self._catalog):
                 return OpenedCatalog(self._catalog)
             try:
                 opened = await anyio.to_thread.run_sync(
@@ -65,9 +73,20 @@ class Gallery:
             self._catalog = opened.catalog
             return opened
 
+    async def _is_sound(self, catalog: ImageCatalog) -> bool:
+        """Whether the catalog can be relied on; it is only read when its file has changed since."""
+        state = catalog.describe_file()
+        if state is not None and state == self._checked:
+            return True
+        if await anyio.to_thread.run_sync(catalog.is_lost):
+            return False
+        self._checked = state
+        return True
+
     async def open_catalog(self) -> ImageCatalog:
-        """The catalog alone."""
-        return (await self.open()).catalog
+        """The catalog alone; it knows every preview that was shown."""
+        async with self._remembering:
+            return (await self.open()).catalog
 
     async def build_policy(self) -> ImportPolicy:
         """What may come in, and from where."""
@@ -132,22 +151,28 @@ class Gallery:
         work = partial(make, params, found.pictures, await self.open_catalog(), self._settings.state_dir)
         return MadePicture(await anyio.to_thread.run_sync(work), found.notes)
 
-    async def remember_previews(self, previews: Sequence[tuple[str, bytes]]) -> None:
-        """Records what a preview shows, to recognise it when a client gives it back as a file of its own."""
+    def remember_previews(self, previews: Sequence[tuple[str, bytes]]) -> None:
+        """Has recorded what previews show, to recognise them when a client gives them back as files of its own.
+
+        Returns at once; it is done before a reference is looked up, and before the studio is closed.
+        """
+        if previews:
+            self._tasks.start_soon(self._remember_previews, previews)
+
+    async def _remember_previews(self, previews: Sequence[tuple[str, bytes]]) -> None:
         from drawthings_mcp.library.originals import hash_pixels
         from drawthings_mcp.library.records import parse_id
         from drawthings_mcp.tensors.pixels import ensure_pixels
 
-        catalog = await self.open_catalog()
-
-        def remember() -> None:
+        def remember(catalog: ImageCatalog) -> None:
             for image_id, data in previews:
                 if parse_id(image_id) is not None:  # saved, but not in the catalog otherwise
                     catalog.record_preview(hash_pixels(ensure_pixels(data)), image_id)
 
         # When that fails, the picture was shown all the same.
-        with contextlib.suppress(DrawThingsError):
-            await anyio.to_thread.run_sync(remember)
+        with anyio.CancelScope(shield=True), contextlib.suppress(DrawThingsError):
+            async with self._remembering:
+                await anyio.to_thread.run_sync(remember, (await self.open()).catalog)
 
     async def find_sight(self, client: str) -> bool | None:
         """Whether the model behind a client proved that it sees pictures; None when it was never asked."""

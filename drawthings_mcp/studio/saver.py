@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import secrets
 from collections.abc import Sequence
@@ -27,7 +28,9 @@ from drawthings_mcp.planning.compose import Plan
 from drawthings_mcp.settings import Settings
 from drawthings_mcp.studio.connection import Connection
 from drawthings_mcp.studio.results import SavedImage
+from drawthings_mcp.tasks import raised_alone
 from drawthings_mcp.tensors import decode_image
+from drawthings_mcp.tensors.fpzip_pool import MAX_PROCESSES
 
 _logger = logging.getLogger(__name__)
 
@@ -35,7 +38,7 @@ _JOB_BYTES = 8
 
 
 class Saver:
-    """Saves the pictures of one call in the order in which they come.
+    """Saves the pictures of one call; they are numbered in the order in which they come.
 
     Parameters
     ----------
@@ -48,8 +51,6 @@ class Saver:
     ----------
     job
         What the records of all pictures of the call share.
-    images
-        What is saved so far.
     notes
         Sentences about what did not go as planned on the side.
     """
@@ -71,11 +72,19 @@ class Saver:
         self._catalog = catalog
         self._connection = connection
         self._parents = tuple(parents)
-        self._turn = anyio.Lock()
+        self._arrivals = itertools.count()
+        self._decoders = anyio.Semaphore(MAX_PROCESSES)
+        self._numbering = anyio.Lock()
+        self._writing = anyio.Lock()
+        self._saved: dict[int, SavedImage] = {}
         self.job = secrets.token_hex(_JOB_BYTES)
         self._failure: StorageError | None = None
-        self.images: list[SavedImage] = []
         self.notes: list[str] = []
+
+    @property
+    def images(self) -> list[SavedImage]:
+        """What is saved so far, in the order in which it came."""
+        return [image for _, image in sorted(self._saved.items())]
 
     async def prepare(self) -> None:
         """Refuses a folder that cannot be written before anything is rendered.
@@ -90,18 +99,39 @@ class Saver:
     async def save(self, payload: bytes, request: GenerationRequest, upscale_factor: int = 1) -> None:
         """Decodes and saves one picture, also when the call is being cancelled: it has reached us.
 
+        It gets its id while it is decoded, and the next one is decoded while it is written.
+
         Raises
         ------
         TensorError
             The payload cannot be decoded.
         """
+        arrival = next(self._arrivals)
+        with anyio.CancelScope(shield=True):
+            async with self._decoders:
+                image_id, pixels = await self._receive(payload, upscale_factor)
+            async with self._writing:
+                self._saved[arrival] = await anyio.to_thread.run_sync(self._save, pixels, request, image_id)
+
+    async def _receive(self, payload: bytes, upscale_factor: int) -> tuple[str, NDArray[np.uint8]]:
+        """The id and the pixels of a picture; the id is free again when there are no pixels."""
+        image_id = ""
+
+        async def reserve_id() -> None:
+            nonlocal image_id
+            async with self._numbering:
+                image_id = await anyio.to_thread.run_sync(self._reserve_id)
+
         try:
-            with anyio.CancelScope(shield=True):
-                async with self._turn:
-                    image = await anyio.to_thread.run_sync(self._save, payload, request, upscale_factor)
-        except DecoderCrashedError:
-            raise
+            with raised_alone():
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(reserve_id)
+                    pixels = await anyio.to_thread.run_sync(self._decode, payload, upscale_factor)
         except TensorError as error:
+            if image_id:
+                await anyio.to_thread.run_sync(self._catalog.release, image_id)
+            if isinstance(error, DecoderCrashedError):
+                raise
             raise type(error)(
                 Text(
                     "The server sent a picture that cannot be read: {error} Generate it again; if that happens again, "
@@ -109,18 +139,20 @@ class Saver:
                     error=error,
                 )
             ) from error
-        self.images.append(image)
+        return image_id, pixels
 
-    def _save(self, payload: bytes, request: GenerationRequest, upscale_factor: int) -> SavedImage:
+    def _decode(self, payload: bytes, upscale_factor: int) -> NDArray[np.uint8]:
+        return self._crop(decode_image(payload, max_pixels=self._max_pixel_count), upscale_factor)
+
+    def _save(self, pixels: NDArray[np.uint8], request: GenerationRequest, image_id: str) -> SavedImage:
         image = ResultImage(
-            self._crop(decode_image(payload, max_pixels=self._max_pixel_count), upscale_factor),
+            pixels,
             request.prompt,
             request.negative_prompt,
             request.configuration,
             simulated=self._connection.client.simulated,
         )
         now = datetime.now().astimezone()
-        image_id = self._reserve_id()
         saved = self._write(image, self._stem or file_stem(request.prompt, image.seed, now), image_id)
         return SavedImage(self._record(saved, image, now, image_id), image.pixels)
 

@@ -54,7 +54,7 @@ async def open_studio(
         Whether indexing goes on after the answer to a search, as long as the studio is open.
     """
     async with background_tasks() as tasks:
-        gallery = Gallery(settings, reads_anywhere=reads_anywhere)
+        gallery = Gallery(settings, tasks, reads_anywhere=reads_anywhere)
         finder = Finder(settings, gallery, tasks if keeps_indexing else None)
         yield Studio(settings, ServerConnection(settings, tasks), gallery, finder, heartbeat_seconds)
 

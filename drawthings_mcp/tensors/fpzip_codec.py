@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drawthings_mcp.errors import TensorError, TensorTooLargeError
+from drawthings_mcp.memory import keep_freed_memory
 from drawthings_mcp.tensors.header import HEADER_SIZE, DataType, TensorHeader, parse_header
 from drawthings_mcp.tensors.layout import fill_looked_up, fill_picture
 
@@ -275,6 +276,7 @@ def main() -> None:
     """Decode payloads over the process's own input and output, one after another, until the input ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent; the end of the input ends this process
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a crash is expected here, and pictures are private
+    keep_freed_memory()
     replies = os.fdopen(os.dup(_STDOUT), "wb", buffering=0)
     os.dup2(_STDERR, _STDOUT)  # nothing else may write between the frames
     requests = os.fdopen(_STDIN, "rb", closefd=False)
