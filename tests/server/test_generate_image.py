@@ -163,6 +163,19 @@ async def test_four_variants_are_shown_in_three_places(in_process: Any) -> None:
     assert "sheet of v1 v2" in text_of(result)
 
 
+async def test_a_preview_is_recognised_also_when_the_server_ended_with_its_answer(
+    in_process: Any, server_environment: dict[str, str], tmp_path: Path
+) -> None:
+    server_environment["DRAWTHINGS_INPUT_DIRS"] = str(tmp_path)
+    async with Simulator() as simulator:
+        async with in_process(server=simulator.address, tls="off") as client:
+            (shown,) = previews_of(await generate(client, width=128, height=128))
+        shown.save(tmp_path / "kept by the client.png")
+        async with in_process(server=simulator.address, tls="off") as client:
+            answer = await client.call_tool("review_image", {"images": [str(tmp_path / "kept by the client.png")]})
+    assert text_of(answer).startswith("v1: ")
+
+
 async def test_previews_can_be_left_out(in_process: Any) -> None:
     async with Simulator() as simulator, in_process(server=simulator.address, tls="off") as client:
         result = await generate(client, width=128, height=128, preview="never")

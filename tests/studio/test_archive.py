@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
+import itertools
+import threading
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
+from drawthings_mcp.errors import TensorError
 from drawthings_mcp.library.catalog import ImageCatalog
 from drawthings_mcp.library.database import FILE_NAME
 from drawthings_mcp.metadata.reading import read_metadata
 from drawthings_mcp.params import GenerateParams
 from drawthings_mcp.settings import Settings, load_settings
 from drawthings_mcp.simulator import Simulator
+from drawthings_mcp.studio import saver
 from drawthings_mcp.studio.results import GenerationResult
 from drawthings_mcp.studio.studio import open_studio
+from drawthings_mcp.tensors import decode_image, encode_image
+from drawthings_mcp.tensors.header import Codec
 from drawthings_mcp.tensors.picture_files import hash_file
+from tests.strict_server import StrictServer
 
 pytestmark = pytest.mark.anyio
 
 MARK = b"Secret Street 12"
+MODEL = {"name": "Z", "file": "z_image_turbo_1.0_q8p.ckpt", "version": "z_image", "default_scale": 16}
 
 
 def build_settings(simulator: Simulator, folder: Path) -> Settings:
@@ -47,6 +58,41 @@ async def test_variants_of_one_call_are_recorded_with_all_that_made_them(tmp_pat
         assert (metadata.record["id"], metadata.record["job"]) == (variant.id, record.job)
     assert len({catalog.get(variant.id).job for variant in result.variants}) == 1
     assert catalog.list_reservations() == {}
+
+
+async def test_a_picture_that_cannot_be_read_leaves_no_gap_in_the_ids(studio_at: Any) -> None:
+    payload = encode_image(np.zeros((128, 128, 3), np.uint8), codec=Codec.FPZIP)
+    broken = payload[: len(payload) // 2]
+    arguments = GenerateParams(prompt="fox", width=128, height=128)
+    async with (
+        StrictServer([MODEL], payload=broken) as strict,
+        studio_at(strict.address) as studio,
+    ):
+        with pytest.raises(TensorError, match="cannot be read"):
+            await studio.generate(arguments)
+        strict.payload = payload
+        result = await studio.generate(arguments)
+    assert [variant.id for variant in result.variants] == ["v1"]
+
+
+async def test_pictures_are_decoded_side_by_side_and_numbered_as_they_came(
+    studio_at: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    came, second = itertools.count(), threading.Event()
+
+    def decode_the_second_first(payload: bytes, **options: Any) -> NDArray[np.uint8]:
+        if next(came) == 0:
+            assert second.wait(30)
+        pixels = decode_image(payload, **options)
+        second.set()
+        return pixels
+
+    monkeypatch.setattr(saver, "decode_image", decode_the_second_first)
+    monkeypatch.setattr(saver, "MAX_PROCESSES", 2)
+    async with StrictServer([MODEL]) as strict, studio_at(strict.address) as studio:
+        result = await studio.generate(GenerateParams(prompt="fox", width=128, height=128, variants=2))
+    assert [variant.id for variant in result.variants] == ["v1", "v2"]
+    assert [variant.seed for variant in result.variants] == [sent["seed"] for sent in strict.seen]
 
 
 @pytest.mark.parametrize(("damage", "said"), [("remove", "was missing"), ("overwrite", "was damaged")])
