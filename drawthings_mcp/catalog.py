@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from drawthings_mcp.errors import UnknownNameError
 from drawthings_mcp.limits import UNIT
-from drawthings_mcp.validation import find_nearest
+from drawthings_mcp.validation import find_nearest, strip_separators
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +208,11 @@ class ServerInventory:
         """The controls that the server lists; none without browsing."""
         return self.catalog.controls if self.catalog else ()
 
+    @property
+    def upscalers(self) -> tuple[Upscaler, ...]:
+        """The upscalers that the server lists; none without browsing."""
+        return self.catalog.upscalers if self.catalog else ()
+
     def has(self, file: str) -> bool | None:
         """Whether the server has a file; None when that is not known and cannot be asked.
 
@@ -244,12 +249,22 @@ class ServerInventory:
 
 
 def find_entry(entries: Sequence[EntryT], name: str) -> EntryT | None:
-    """The entry with this file or display name, without regard to case; the ending .ckpt may be left out."""
+    """The entry with this file or display name, without regard to case; the ending .ckpt may be left out.
+
+    When there is none, punctuation and blanks do not count either, as long as one file remains.
+    """
     wanted = name.strip().lower()
     for entry in entries:
         if wanted in {entry.file.lower(), entry.file.lower().removesuffix(".ckpt")}:
             return entry
-    return next((entry for entry in entries if entry.name.lower() == wanted), None)
+    named = next((entry for entry in entries if entry.name.lower() == wanted), None)
+    return named or _find_alike(entries, strip_separators(wanted))
+
+
+def _find_alike(entries: Sequence[EntryT], plain: str) -> EntryT | None:
+    labels = ((entry, (entry.name, entry.file, entry.file.removesuffix(".ckpt"))) for entry in entries)
+    alike = {entry.file: entry for entry, names in labels if plain and plain in map(strip_separators, names)}
+    return next(iter(alike.values())) if len(alike) == 1 else None
 
 
 def get_entry(entries: Sequence[EntryT], name: str, what: str) -> EntryT:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -69,6 +70,14 @@ def find_nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:
 def strip_separators(name: str) -> str:
     """A name as two spellings of it have it in common: ``zimage`` for ``Z-Image`` and ``z_image``."""
     return "".join(filter(str.isalnum, name.casefold()))
+
+
+_WORDS = re.compile(r"\d+(?:\.\d+)*(?:b\b)?|[^\W\d_]+")
+
+
+def split_words(name: str) -> frozenset[str]:
+    """The words, numbers and sizes of a name: ``flux``, ``2``, ``klein`` and ``9b`` of ``FLUX.2 [klein] 9B``."""
+    return frozenset(_WORDS.findall(name.casefold()))
 
 
 def suggest(name: str, known: Iterable[str]) -> str:

@@ -27,15 +27,15 @@ if TYPE_CHECKING:
 
 
 class SizeType(click.ParamType[Any]):
-    """``WIDTHxHEIGHT`` in pixels."""
+    """``WIDTHxHEIGHT`` in pixels, or the side of a square."""
 
     name = "WxH"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
-        match = re.fullmatch(r"(\d+)\s*[x×]\s*(\d+)", str(value).strip().lower())
+        match = re.fullmatch(r"(\d{1,9})(?:\s*[x×]\s*(\d{1,9}))?", str(value).strip().lower())
         if match is None:
-            self.fail(f"{value!r} is not a size; write it like 1024x768", param, ctx)
-        width, height = int(match[1]), int(match[2])
+            self.fail(f"{value!r} is not a size; write it like 1024x768, or 768 for a square", param, ctx)
+        width, height = int(match[1]), int(match[2] or match[1])
         if not all(MIN_SIDE <= side <= MAX_SIDE for side in (width, height)):
             self.fail(f"{value!r}: sides may be {MIN_SIDE} to {MAX_SIDE} pixels", param, ctx)
         return width, height
@@ -111,10 +111,14 @@ _TYPES: Mapping[str, click.ParamType[Any]] = {
 """Types of parameters that a shell gives in a form of its own."""
 
 
+_OTHER_SPELLINGS: Mapping[str, Sequence[str]] = {"guidance_scale": ("--cfg",)}
+"""What people type who come from other programs."""
+
+
 def build_option(name: str) -> Callable[[CommandT], CommandT]:
     """The option of a parameter, made from its field."""
     field = GenerateParams.model_fields[name]
-    spelling = (SPELLINGS.get(name, f"--{name.replace('_', '-')}"), name)
+    spelling = (SPELLINGS.get(name, f"--{name.replace('_', '-')}"), *_OTHER_SPELLINGS.get(name, ()), name)
     if field.annotation is bool:
         return click.option(*spelling, is_flag=True, help=field.description)
     bounds = {key: getattr(one, key) for one in field.metadata for key in ("ge", "le") if hasattr(one, key)}
@@ -171,8 +175,10 @@ def _read_model(options: Mapping[str, Any]) -> str:
     family, model = options["family"], options["model"]
     if family and model:
         raise click.UsageError("--family has a model chosen, --model names one: give one of them")
+    from drawthings_mcp.planning.lookup import list_meant
+
     families = list_families()
-    if family and not match_family(family):
+    if family and not (match_family(family) or list_meant(family)):
         raise click.UsageError(f"--family {family!r}: there is no such family.{suggest(family, families)}")
     return family or model or "auto"
 

@@ -41,21 +41,26 @@ class SamplerType(enum.IntEnum):
 
     @classmethod
     def parse(cls, name: str) -> SamplerType:
-        """The sampler of a display name, a member name or a short form, in any case.
+        """The sampler of a display name, a member name or a short form, in any case and order of words.
+
+        The beginning of a name is enough when only one begins so.
 
         Raises
         ------
         UnknownNameError
-            No sampler is called so; the nearest three names are suggested.
+            No sampler is called so, or several are; the nearest names are suggested.
         """
-        found = _SAMPLERS_BY_KEY.get(_key(name))
-        if found is None:
-            nearest = find_nearest(name, _SAMPLER_NAMES.values())
-            raise UnknownNameError(
-                f"There is no sampler {name!r}. Nearest: {', '.join(nearest)}.", name=name, nearest=nearest
-            )
-        return found
+        meant = _find_samplers(name)
+        if len(meant) == 1:
+            return meant[0]
+        nearest = [_SAMPLER_NAMES[one] for one in meant] or find_nearest(name, _SAMPLER_NAMES.values())
+        raise UnknownNameError(
+            f"There is no sampler {name!r}. Nearest: {', '.join(nearest)}.", name=name, nearest=nearest
+        )
 
+
+_MIN_BEGINNING = 3
+"""Letters from which on the beginning of a sampler's name is taken for it."""
 
 _SAMPLER_NAMES: Mapping[SamplerType, str] = dict(
     zip(
@@ -89,8 +94,23 @@ _SAMPLER_NAMES: Mapping[SamplerType, str] = dict(
 
 def _key(name: str) -> str:
     # "DPM++ 2M Karras", "DPMPP2M Karras" and "dpm_2m_karras" are one name; so are "Euler a" and its long form.
-    plain = re.sub(r"[^a-z0-9]", "", name.lower().replace("++", "pp"))
-    return plain.replace("ancestral", "a").replace("dpmpp", "dpm")
+    plain = re.sub(r"[^a-z0-9]", "", re.sub(r"^k[_-]", "", name.strip().lower()).replace("++", "pp"))
+    return plain.replace("ancestral", "a").replace("dpmpp", "dpm").replace("alignyoursteps", "ays")
+
+
+def _sort_words(name: str) -> str:
+    return "".join(sorted(_key(word) for word in re.split(r"[\s_-]+", name.strip())))
+
+
+def _find_samplers(name: str) -> list[SamplerType]:
+    """The sampler of a name, or those that it may mean."""
+    wanted, words = _key(name), _sort_words(name)
+    if wanted in _SAMPLERS_BY_KEY:
+        return [_SAMPLERS_BY_KEY[wanted]]
+    reordered = [sampler for sampler, known in _SAMPLER_NAMES.items() if _sort_words(known) == words]
+    is_beginning = len(wanted) >= _MIN_BEGINNING
+    begun = [sampler for key, sampler in _SAMPLERS_BY_KEY.items() if is_beginning and key.startswith(wanted)]
+    return reordered or list(dict.fromkeys(begun))
 
 
 _SAMPLERS_BY_KEY: Mapping[str, SamplerType] = {

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from drawthings_mcp.catalog import CatalogEntry, Control, LoRA, Model, ServerInventory
+from drawthings_mcp.catalog import CatalogEntry, Control, LoRA, Model, ServerInventory, Upscaler
 from drawthings_mcp.generation import ImageGenerationConfig
 from drawthings_mcp.packaged import read_packaged
 from drawthings_mcp.wire.catalog import parse_control, parse_lora, parse_model
@@ -124,6 +124,7 @@ class KnownFiles:
     models: Mapping[str, Model]
     loras: Mapping[str, LoRA]
     controls: Mapping[str, Control]
+    upscalers: Mapping[str, Upscaler]
     complete: frozenset[str]
 
 
@@ -143,6 +144,7 @@ def load_known() -> KnownFiles:
         models={model.file: model for model in models},
         loras={lora.file: lora for lora in loras},
         controls={control.file: control for control in controls},
+        upscalers={entry["file"]: Upscaler(**entry) for entry in data["upscalers"]},
         complete=frozenset(complete),
     )
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from itertools import chain
 
 from drawthings_mcp.catalog import Control, Model, ServerInventory, find_entry
@@ -19,7 +20,7 @@ from drawthings_mcp.presets.mode_table import (
     list_preferred_models,
     list_recipes_for,
 )
-from drawthings_mcp.validation import find_nearest
+from drawthings_mcp.validation import find_nearest, split_words
 
 _DEFAULT_NATIVE_SIDE = 1024
 """Native side of nearly every image model since SDXL (protocol §8.4), for files of which nothing is known."""
@@ -31,13 +32,23 @@ _UNION = "controlnetunion"
 _MAP_KINDS = {member.name.lower(): member for member in ControlInputType if member is not ControlInputType.Unspecified}
 
 
+_SIZE = re.compile(r"\d+(\.\d+)?b")
+_VERSION = re.compile(r"[\d.]+|v")
+_PRECISION = re.compile(r"\([^()]*(?:bit|BF16|SVDQuant)[^()]*\)")
+
+
 def get_model(inventory: ServerInventory, name: str) -> Model:
-    """The model of a file or display name."""
+    """The model of a file or display name, or the one that a shorter name means."""
     if inventory.catalog is not None and inventory.models:
-        return inventory.catalog.get_model(name)
+        listed = [model for model in inventory.models if not model.remote]
+        named = find_entry(inventory.models, name) or _choose_preferred(list_meant(name, listed))
+        return named or inventory.catalog.get_model(name)
     file = _complete(name)
     if inventory.has(file):
         return describe_model(inventory, file)
+    meant = {model.file: model for model in list_meant(name)}
+    if found := _choose_preferred([meant[file] for file in inventory.list_existing(meant)]):
+        return found
     known = list_preferred_models()
     existing = inventory.list_existing(known)
     nearest = find_nearest(name, existing or known)
@@ -47,6 +58,34 @@ def get_model(inventory: ServerInventory, name: str) -> Model:
         name=name,
         nearest=nearest,
     )
+
+
+def list_meant(name: str, models: Iterable[Model] | None = None) -> list[Model]:
+    """The models, of the known ones by default, whose name without size, precision or version a name is.
+
+    ``flux 2 klein`` means ``FLUX.2 [klein] 9B`` and ``FLUX.2 [klein] 4B (6-bit)``. When versions differ, as those that
+    ``flux dev`` could mean, none is meant.
+    """
+    words = split_words(name)
+    models = load_known().models.values() if models is None else models
+    longer = {model: split_words(_PRECISION.sub("", model.name)) for model in models if words}
+    longer = {model: more - words for model, more in longer.items() if words <= more}
+    rest = {model: frozenset(w for w in more if not _SIZE.fullmatch(w)) for model, more in longer.items()}
+    versions = {model: more for model, more in rest.items() if all(map(_VERSION.fullmatch, more))}
+    return list(versions) if len(set(versions.values())) == 1 else []
+
+
+def _choose_preferred(models: Sequence[Model]) -> Model | None:
+    """The preferred one of models that a name means; None without any."""
+    ranked = [*list_preferred_models(), *list_preferred_models(mode="edit")]
+    ranks = {file: place for place, file in reversed(list(enumerate(ranked)))}
+    return min(models, key=lambda model: ranks.get(model.file, len(ranked)), default=None)
+
+
+def find_upscaler(inventory: ServerInventory, name: str) -> str:
+    """The file of an upscaler that is listed or known; the name itself when there is none."""
+    entry = find_entry(inventory.upscalers or tuple(load_known().upscalers.values()), name)
+    return entry.file if entry else name
 
 
 def find_model_recipe(

@@ -16,7 +16,7 @@ from drawthings_mcp.planning.abilities import check_mask, check_references, chec
 from drawthings_mcp.planning.compose import Plan, compose
 from drawthings_mcp.planning.guard import list_warnings
 from drawthings_mcp.planning.known import load_known
-from drawthings_mcp.planning.lookup import build_control, build_lora
+from drawthings_mcp.planning.lookup import build_control, build_lora, find_upscaler
 from drawthings_mcp.planning.selection import ModelSelection, select_model
 from drawthings_mcp.planning.settings_merge import MergedSettings, merge_settings
 from drawthings_mcp.presets.collection import PresetCollection
@@ -56,7 +56,7 @@ def plan(params: GenerateParams, inventory: ServerInventory, presets: PresetColl
     try:
         composed = compose(
             params.prompt,
-            _add_controls(params, inventory, selection, settings.configuration),
+            _add_files(params, inventory, selection, settings.configuration),
             inventory,
             negative_prompt=params.negative_prompt or selection.negative_prompt,
             canvas=canvas,
@@ -92,13 +92,17 @@ def _mark_clear_parts(canvas: Pixels | None, selection: ModelSelection) -> Pixel
     return np.where(canvas[..., 3] < _OPAQUE, np.uint8(255), np.uint8(0)) if facts.makes_alpha else None
 
 
-def _add_controls(
+def _add_files(
     params: GenerateParams,
     inventory: ServerInventory,
     selection: ModelSelection,
     configuration: ImageGenerationConfig,
 ) -> ImageGenerationConfig:
-    """The configuration with controls for the maps of the call, unless the call's own configuration names controls."""
+    """The configuration with files for names: the upscaler's, and the controls for the maps of the call.
+
+    A configuration of the call that names controls itself gets no others.
+    """
+    configuration = configuration.replace(upscaler=find_upscaler(inventory, configuration.upscaler))
     if not params.hints or "controls" in params.configuration:
         return configuration
     controls = [build_control(inventory, kind, weight, selection.model) for kind, _, weight in params.hints]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from drawthings_mcp.catalog import Model, ServerInventory
+from drawthings_mcp.catalog import Model, ServerInventory, find_entry
 from drawthings_mcp.errors import InvalidInputError, UnknownNameError
 from drawthings_mcp.faces import Step, Text
 from drawthings_mcp.params import GenerateParams, GenerationMode
@@ -97,7 +97,8 @@ def select_model(params: GenerateParams, inventory: ServerInventory, presets: Pr
     """Decides mode, model and settings of a call."""
     named, params = _read_preset(params, presets)
     asked = _find_asked_model(params)
-    family = match_family(asked)
+    is_model = asked.lower() not in list_families() and find_entry(inventory.models, asked) is not None
+    family = "" if is_model else match_family(asked)
     if not family:
         model = _get_asked_model(asked, inventory)
         selection = ModelSelection(_choose_mode(params, model), model, "call", named)

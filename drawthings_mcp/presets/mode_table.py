@@ -24,6 +24,15 @@ _MIN_BEGINNING = 3
 """Letters from which on the beginning of a family's name is taken for it."""
 
 
+_OTHER_NAMES: Mapping[str, str] = {
+    **dict.fromkeys(("sdxlbase", "sdxl10", "sdxlv10", "sdxlbase10", "sdxlbasev10"), "sdxl"),
+    **dict.fromkeys(("stablediffusionxl", "stablediffusionxlbase", "stablediffusionxl10"), "sdxl"),
+    **dict.fromkeys(("sd1", "sdv15", "stablediffusion1"), "sd15"),
+    **dict.fromkeys(("stablediffusion15", "stablediffusionv15"), "sd15"),
+}
+"""What else people call a family, without separators."""
+
+
 @cache
 def list_recipes() -> tuple[Preset, ...]:
     """The presets that ship with this package, in the app's order."""
@@ -113,12 +122,14 @@ def list_families(mode: str | None = None) -> tuple[str, ...]:
 
 
 def match_family(name: str) -> str:
-    """The family that a name means: ``z-image`` for ``Z_Image``, ``qwen-image`` for ``qwen``; empty when none does."""
+    """The family that a name means: ``z-image`` for ``Z_Image``, ``qwen-image`` for ``qwen``, ``sdxl`` for ``Stable
+    Diffusion XL``; empty when none does.
+    """
     wanted = strip_separators(name)
     families = {strip_separators(family): family for family in list_families()}
     begun = [family for plain, family in families.items() if plain.startswith(wanted)]
     is_plain = len(wanted) >= _MIN_BEGINNING and len(begun) == 1
-    return families.get(wanted) or (begun[0] if is_plain else "")
+    return families.get(wanted) or _OTHER_NAMES.get(wanted) or (begun[0] if is_plain else "")
 
 
 def parse_mode_name(name: str) -> tuple[str, str]:

@@ -31,6 +31,12 @@ def test_aliases_and_display_names_mean_the_same_as_the_fields() -> None:
         ("DPMPP2M Karras", SamplerType.DPMPP2MKarras),
         ("UniPC ays", SamplerType.UniPCAYS),
         ("dpm_2m_karras", SamplerType.DPMPP2MKarras),
+        ("dpmpp 2m karras", SamplerType.DPMPP2MKarras),
+        ("k_euler_ancestral", SamplerType.EulerA),
+        ("trailing unipc", SamplerType.UniPCTrailing),
+        ("Karras DPM++ SDE", SamplerType.DPMPPSDEKarras),
+        ("Euler A Align Your Steps", SamplerType.EulerAAYS),
+        ("dpm++ 2m t", SamplerType.DPMPP2MTrailing),
     ],
 )
 def test_samplers_are_found_by_the_names_people_use(name: str, sampler: SamplerType) -> None:
@@ -43,6 +49,25 @@ def test_an_unknown_sampler_names_the_nearest_three() -> None:
     assert len(caught.value.nearest) == 3
     assert "Euler A Trailing" in caught.value.nearest
     assert "Euler A Trailing" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [
+        ("DPM++ 2M", ["DPM++ 2M Karras", "DPM++ 2M AYS", "DPM++ 2M Trailing"]),
+        ("dpmpp_sde", ["DPM++ SDE Karras", "DPM++ SDE Substep", "DPM++ SDE Trailing", "DPM++ SDE AYS"]),
+    ],
+)
+def test_half_a_samplers_name_names_those_that_it_may_mean(name: str, nearest: list[str]) -> None:
+    with pytest.raises(UnknownNameError) as caught:
+        SamplerType.parse(name)
+    assert list(caught.value.nearest) == nearest
+
+
+@pytest.mark.parametrize("name", ["DPM++ 3M Karras", "DPM2 Karras", "DPM++ 2M SDE Karras", "Euler", "k", ""])
+def test_another_sampler_is_not_taken_for_a_near_one(name: str) -> None:
+    with pytest.raises(UnknownNameError):
+        SamplerType.parse(name)
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ def _list_named(context: Context) -> Iterator[_Named]:
     yield _Named("refiner", c.refiner_model, models, known.models)
     yield from (_Named("LoRA", lora.file, loras, known.loras) for lora in c.loras)
     yield from (_Named("control", control.file, controls, known.controls) for control in c.controls)
-    yield _Named("upscaler", c.upscaler, inventory.catalog.upscalers if inventory.catalog else (), {})
+    yield _Named("upscaler", c.upscaler, inventory.upscalers, known.upscalers)
 
 
 def names_no_model(context: Context) -> str | None:
