@@ -44,8 +44,8 @@ async def test_prompts_are_listed_with_their_arguments(over_stdio: Any) -> None:
         assert all(argument.description for argument in prompt.arguments or ())
 
 
-async def test_a_prompt_is_a_way_of_working_and_then_what_the_user_wants(over_stdio: Any) -> None:
-    async with over_stdio() as client:
+async def test_a_prompt_is_a_way_of_working_and_then_what_the_user_wants(in_process: Any) -> None:
+    async with in_process() as client:
         directed = await get_text(
             client, "creative_director", language="Polski", request="a {fox} for $5", style=" linocut "
         )
@@ -91,8 +91,8 @@ async def test_what_does_not_fit_is_refused_in_one_line_each(
     assert caught.value.error.message == sentence
 
 
-async def test_the_instructions_point_to_what_exists(over_stdio: Any) -> None:
-    async with over_stdio() as client:
+async def test_the_instructions_point_to_what_exists(in_process: Any) -> None:
+    async with in_process() as client:
         instructions = client.instructions or ""
         templates = (await client.list_resource_templates()).resource_templates
         prompts = (await client.list_prompts()).prompts

@@ -53,10 +53,10 @@ async def test_descriptions_and_schemas_are_short_flat_and_closed(over_stdio: An
 
 @pytest.mark.parametrize(("tools", "most", "arguments"), [("simple", 1500, 9), ("full", 4000, 21)])
 async def test_a_small_model_is_offered_fewer_arguments(
-    over_stdio: Any, server_environment: dict[str, str], tools: str, most: int, arguments: int
+    in_process: Any, server_environment: dict[str, str], tools: str, most: int, arguments: int
 ) -> None:
     server_environment["DRAWTHINGS_TOOLS"] = tools
-    async with over_stdio("--server", "demo") as client:
+    async with in_process(server="demo") as client:
         (schema,) = [tool.input_schema for tool in (await client.list_tools()).tools if tool.name == "generate_image"]
         refused = await client.call_tool("generate_image", {"prompt": "a fox", "step": 3})
     assert len(json.dumps(schema)) < most
@@ -119,8 +119,8 @@ async def test_a_server_that_cannot_be_browsed_says_how_to_change_that(in_proces
     assert data["rows"]
 
 
-async def test_an_unknown_kind_is_refused_with_the_allowed_ones(over_stdio: Any) -> None:
-    async with over_stdio("--server", "demo") as client:
+async def test_an_unknown_kind_is_refused_with_the_allowed_ones(in_process: Any) -> None:
+    async with in_process(server="demo") as client:
         result = await client.call_tool("list_models", {"kind": "checkpoints"})
     assert result.is_error
     first = result.content[0]

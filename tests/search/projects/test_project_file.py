@@ -131,7 +131,7 @@ def test_what_came_since_is_listed(project: Builder) -> None:
     assert _list(project, since=1200) == []
 
 
-def test_a_picture_that_was_deleted_is_told(project: Builder) -> None:
+def test_a_picture_that_was_deleted_is_reported(project: Builder) -> None:
     for time in range(3):
         project.add_node(0, time)
     project.database.execute("DELETE FROM tensorhistorynode WHERE rowid = 2")
