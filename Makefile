@@ -8,7 +8,7 @@ TOOLS := $(VENV)/.tools
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test check ci format generate build bench lock clean
+.PHONY: demo test check ci format generate build bench soak lock clean
 
 demo: $(READY)
 	@$(BIN)/python docs/demo.py
@@ -36,6 +36,9 @@ build: $(TOOLS)
 
 bench: $(TOOLS)
 	$(BIN)/python -m benchmarks
+
+soak: $(TOOLS)
+	PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/python -m benchmarks soak
 
 # Resolves the newest allowed versions in a fresh environment and records them.
 lock:

@@ -31,6 +31,9 @@ INITIALIZE = {
         "clientInfo": {"name": "benchmark", "version": "1"},
     },
 }
+END_ROUNDS = 3
+END_GOAL_MS = 80.0
+"""Some clients kill a server that has not ended by then."""
 PAUSE = 2.0
 """Seconds from the handshake to the first call: sooner than anybody types a wish."""
 CALL_GOAL_MS = 50.0
@@ -45,11 +48,40 @@ def run() -> Iterable[Measurement]:
     rounds = [(time_start(ours), time_start(bare)) for _ in range(ROUNDS)]
     duel = Duel(*map(tuple, zip(*rounds, strict=True)))
     yield Measurement("spawn to initialize, against a bare server", duel.ratio, "x", 1.10, duel.note)
+    bare_end = min(time_end(bare) for _ in range(END_ROUNDS)) * 1e3
+    for name, goal in (("idle", END_GOAL_MS), ("during a render", None)):
+        ends = [time_end(ours, renders=name != "idle") for _ in range(END_ROUNDS)]
+        yield Measurement(f"end after SIGTERM, {name}", min(ends) * 1e3, "ms", goal, f"a bare server {bare_end:.0f} ms")
     for tls, goal in (("off", CALL_GOAL_MS), ("on", None)):
         # The first round makes the catalog.
         first, *later = time_first_calls(tls, CALL_ROUNDS + 1)
         note = f"{PAUSE:g} s after the handshake; TLS {tls}; on a fresh disk {first * 1e3:.0f} ms"
         yield Measurement("first call to its request's arrival", min(later) * 1e3, "ms", goal, note)
+
+
+def time_end(command: Sequence[str], *, renders: bool = False) -> float:
+    """Seconds from SIGTERM, or a closed stdin where that is all that ends a server, to the end of its process."""
+    with tempfile.TemporaryDirectory() as folder:
+        environment = {"DRAWTHINGS_OUTPUT_DIR": f"{folder}/pictures", "DRAWTHINGS_STATE_DIR": f"{folder}/state"}
+        with spawn(command, environment) as process:
+            send(process, INITIALIZE)
+            read(process)
+            time.sleep(PAUSE)
+            if renders:
+                send(process, {"jsonrpc": "2.0", "method": "notifications/initialized"})
+                arguments = {"prompt": "a fox", "width": 512, "height": 512, "steps": 150}
+                params = {"name": "generate_image", "arguments": arguments, "_meta": {"progressToken": 1}}
+                send(process, {"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": params})
+                while "Step 2/" not in str(read(process)):
+                    pass
+            start = time.perf_counter()
+            if command[0] == _OURS:
+                process.terminate()
+            else:
+                assert process.stdin is not None
+                process.stdin.close()
+            process.wait(30)
+            return time.perf_counter() - start
 
 
 def time_start(command: Sequence[str]) -> float:

@@ -1,0 +1,95 @@
+"""Thousands of calls to one server process: does anything grow, does anything get slower.
+
+``make soak`` runs it for some minutes; ``SOAK_CALLS`` changes how many. Everything stays on this machine.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import anyio
+from mcp import Client, StdioServerParameters
+
+from benchmarks.measurement import Measurement
+
+CALLS = int(os.environ.get("SOAK_CALLS", "3000"))
+SETTLED = 0.2
+"""Share of the calls after which all that is loaded once is loaded."""
+
+_SIZE = {"width": 128, "height": 128, "steps": 1, "model": "z-image"}
+_KINDS: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("generate_image", {"prompt": "a red fox in snow", **_SIZE}),
+    ("list_models", {"query": "flux", "limit": 5}),
+    ("generate_image", {"prompt": "a lighthouse", "canvas": "latest", "mode": "image2image", **_SIZE}),
+    ("review_image", {"images": ["latest"]}),
+    ("transform_image", {"operation": "crop", "images": ["latest"], "boxes": [[0, 0, 0.5, 0.5]]}),
+    ("search_images", {"query": "fox", "limit": 5}),
+    ("generate_image", {"prompt": "a castle", "dry_run": True}),
+    ("generate_image", {"prompt": "a castle", "model": "nonesuch"}),
+    ("tag_image", {"images": ["latest"], "add": ["best"]}),
+)
+"""One round of calls; one of them is refused."""
+
+
+def run() -> Iterable[Measurement]:
+    """What the process takes after all calls, against after the first fifth of them."""
+    with tempfile.TemporaryDirectory() as folder:
+        samples, seconds = anyio.run(_soak, Path(folder))
+    first = samples[int(len(samples) * SETTLED)]
+    last = samples[-1]
+    note = f"{CALLS} calls; {first['memory']:.0f} → {last['memory']:.0f} MiB"
+    yield Measurement("memory at the end, against the start", last["memory"] / first["memory"], "x", 1.25, note)
+    for name in ("descriptors", "threads"):
+        note = f"{first[name]:.0f} → {last[name]:.0f}"
+        yield Measurement(f"more {name} at the end", last[name] - first[name], "", 3, note)
+    for tool in dict.fromkeys(tool for tool, _ in _KINDS):
+        times = seconds[tool]
+        tenth = max(len(times) // 10, 1)
+        start = statistics.median(times[tenth : 2 * tenth])
+        end = statistics.median(times[-tenth:])
+        note = f"{start * 1e3:.1f} → {end * 1e3:.1f} ms"
+        yield Measurement(f"{tool} at the end, against the start", end / start, "x", 2.0, note)
+
+
+async def _soak(folder: Path) -> tuple[list[dict[str, float]], dict[str, list[float]]]:
+    environment = {
+        "HOME": str(folder),
+        "DRAWTHINGS_OUTPUT_DIR": str(folder / "pictures"),
+        "DRAWTHINGS_STATE_DIR": str(folder / "state"),
+        "DRAWTHINGS_CUSTOM_CONFIGS": "none",
+    }
+    command = StdioServerParameters(command="drawthings-mcp", args=["--server", "demo"], env=environment)
+    before = _list_children()
+    samples: list[dict[str, float]] = []
+    seconds: dict[str, list[float]] = {tool: [] for tool, _ in _KINDS}
+    async with Client(command, read_timeout_seconds=120) as client:
+        (process,) = _list_children() - before
+        for number, (tool, arguments) in enumerate(itertools.islice(itertools.cycle(_KINDS), CALLS)):
+            start = time.perf_counter()
+            await client.call_tool(tool, arguments)
+            seconds[tool].append(time.perf_counter() - start)
+            if number % 50 == 0:
+                samples.append(_look_at(process))
+        samples.append(_look_at(process))
+    return samples, seconds
+
+
+def _list_children() -> set[int]:
+    return {int(pid) for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()}
+
+
+def _look_at(process: int) -> dict[str, float]:
+    """Of the server itself; the processes that decode are its children."""
+    status = dict(line.split(":", 1) for line in Path(f"/proc/{process}/status").read_text().splitlines())
+    return {
+        "memory": int(status["VmRSS"].split()[0]) / 1024,
+        "threads": int(status["Threads"]),
+        "descriptors": len(list(Path(f"/proc/{process}/fd").iterdir())),
+    }
