@@ -198,16 +198,16 @@ def read_references(
     ``keeps_alpha``; sides become multiples of ``multiple`` pixels, 0 for any.
     """
     pictures = [
-        _scale_reference(_read_reference(image, place, len(moodboard)), size, multiple)
+        _scale_reference(_read_reference(image, size, place, len(moodboard)), size, multiple)
         for place, image in enumerate(moodboard, 1)
     ]
     tensors = tuple(_build_reference(pixels, keeps_alpha=keeps_alpha) for pixels in pictures)
     return (Hint(HintType.Shuffle, tensors),) if tensors else ()
 
 
-def _read_reference(image: ImageLike, place: int, count: int) -> Pixels:
+def _read_reference(image: ImageLike, size: tuple[int, int], place: int, count: int) -> Pixels:
     try:
-        return ensure_pixels(image)
+        return ensure_pixels(image, pixel_count=size[0] * size[1])
     except InvalidImageError as error:
         where = f"picture {place} of {count}: " if count > 1 else ""
         raise InvalidImageError(Text("{where}{error}", where=where, error=error), parameter="moodboard") from error

@@ -137,7 +137,11 @@ def read_hints(hints: HintImages | None, context: Context, fit: Fit) -> tuple[tu
     _check_custom(maps)
     built, warnings = [], []
     for kind, image in maps.items():
-        pixels = ensure_pixels(image)
+        try:
+            pixels = ensure_pixels(image)
+        except InvalidImageError as error:
+            error.about("hints")
+            raise
         built.append(_build_hint(_FORMS[kind], pixels, context, fit))
         warnings.extend(_judge_polarity(kind, pixels))
     return tuple(built), tuple(warnings)

@@ -15,6 +15,7 @@ from drawthings_mcp.library.records import ImageRecord, Parent, ParentRole
 from drawthings_mcp.params import GenerateParams
 from drawthings_mcp.references.policy import ImportPolicy
 from drawthings_mcp.references.resolve import resolve_reference
+from drawthings_mcp.tensors.pixels import ImageLike
 
 
 @dataclass(slots=True)
@@ -39,7 +40,11 @@ class Inputs:
 async def resolve_inputs(
     params: GenerateParams, catalog: ImageCatalog, policy: ImportPolicy
 ) -> tuple[GenerateParams, Inputs]:
-    """The call with pixels in place of references, and what they are. Errors name the parameter."""
+    """The call with pictures in place of references, and what they are. Errors name the parameter.
+
+    Canvas and mask are read here, since their sizes decide about the call. Of the others, which may be many, come the
+    files: the plan reads one after the other and keeps them as small as the request has them.
+    """
     inputs, count = Inputs(), len(params.moodboard)
 
     async def read(role: ParentRole, picture: Any, place: str = "") -> Any:
@@ -47,17 +52,16 @@ async def resolve_inputs(
             return picture
         try:
             resolved = await resolve_reference(picture, catalog, policy)
-            pixels = await anyio.to_thread.run_sync(read_pixels, resolved.record)
+            record, source = await anyio.to_thread.run_sync(_read, resolved.record, role)
         except DrawThingsError as error:
             if place:
                 error.problem = Text("{place}{problem}", place=place, problem=error.problem)
             error.about("hints" if role == "control" else role)
             raise
-        record = replace(resolved.record, width=pixels.shape[1], height=pixels.shape[0])
         inputs.pictures[record.id] = record
         inputs.parents.append(Parent(role, record.id))
         inputs.notes += [note for note in resolved.notes if note not in inputs.notes]
-        return pixels
+        return source
 
     resolved = params.replace(
         canvas=await read("canvas", params.canvas),
@@ -71,3 +75,12 @@ async def resolve_inputs(
         hints=tuple([(kind, await read("control", picture), weight) for kind, picture, weight in params.hints]),
     )
     return resolved, inputs
+
+
+def _read(record: ImageRecord, role: ParentRole) -> tuple[ImageRecord, ImageLike]:
+    """The record with the size of its picture, and the picture."""
+    if role not in {"canvas", "mask"} and record.width:
+        return record, record.source
+    pixels = read_pixels(record)
+    sized = replace(record, width=pixels.shape[1], height=pixels.shape[0])
+    return sized, pixels if role in {"canvas", "mask"} else record.source

@@ -22,6 +22,7 @@ from drawthings_mcp.tensors.header import (
     split_payload,
 )
 from drawthings_mcp.tensors.layout import build_pixels, build_tensor, check_pixels, fill_picture, pixels_to_tensor
+from drawthings_mcp.tensors.pixel_budget import DECODING
 from drawthings_mcp.tensors.png import encode_png
 from drawthings_mcp.tensors.tensor import Inflater, decode_body, decode_fpzip_pixels, encode_tensor, view_bytes
 
@@ -70,11 +71,12 @@ def decode_image(payload: Payload, *, max_pixels: int | None = None) -> NDArray[
     header, body = split_payload(payload)
     _check_image(header)
     _check_extent(header, MAX_PIXELS if max_pixels is None else min(max_pixels, MAX_PIXELS))
-    if header.codec is Codec.FPZIP:
-        return decode_fpzip_pixels(header, body)
-    if header.codec is Codec.DEFLATE:
-        return _inflate_pixels(header, body)
-    return build_pixels(decode_body(header, body))
+    with DECODING.hold(header.dims[1] * header.dims[2]):
+        if header.codec is Codec.FPZIP:
+            return decode_fpzip_pixels(header, body)
+        if header.codec is Codec.DEFLATE:
+            return _inflate_pixels(header, body)
+        return build_pixels(decode_body(header, body))
 
 
 def encode_image(pixels: NDArray[np.uint8], *, codec: Codec = Codec.RAW) -> bytes:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import re
 import stat
 import sys
 from collections.abc import Collection, Iterator, Mapping
@@ -22,6 +23,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from drawthings_mcp.errors import InvalidImageError
 from drawthings_mcp.tensors.header import MAX_PIXELS
+from drawthings_mcp.tensors.pixel_budget import DECODING
 
 MAX_FILE_SIZE = 512 << 20
 """Bytes; twice what the largest picture takes when it is not packed at all."""
@@ -32,6 +34,17 @@ _SIDEWAYS = frozenset({5, 6, 7, 8})
 """EXIF orientations that swap width and height."""
 _HEAD_SIZE = 2048
 _CHUNK = 1 << 20
+MAX_SCANS = 100
+"""Of a JPEG file. Programs write ten; a hostile file of some megabytes could have a decoder work for hours."""
+_SCANNED = ("JPEG", "MPO")
+_SCAN = b"\xff\xda"
+_END_OF_IMAGE = 0xD9
+_BARE_MARKERS = frozenset((0x01, 0xD8))
+"""Markers of JPEG without a length after them, except those within a scan."""
+_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+"""What is no byte of a picture, no restart of a scan and no filling."""
+_MAX_SEGMENTS = 4096
+_FIRST_STEP = 4096
 _IS_LINK = (errno.ELOOP, errno.ENOTDIR)
 """What the system says of a link where a file or a folder is wanted."""
 _SHOWN = 240
@@ -177,6 +190,8 @@ def _check_regular(info: os.stat_result, name: str, max_size: int) -> None:
 def open_picture(file: BinaryIO, name: str, formats: Collection[str] = FORMATS) -> Iterator[Image.Image]:
     """The picture in a stream that can be sought in, with its size checked and nothing decoded yet.
 
+    While it is open its pixels count as decoded: another one that is opened meanwhile may wait; see ``pixel_budget``.
+
     Parameters
     ----------
     name
@@ -194,7 +209,62 @@ def open_picture(file: BinaryIO, name: str, formats: Collection[str] = FORMATS) 
         raise InvalidImageError(f"{name} is empty; give a picture with content.")
     with translate_errors(name, head), Image.open(file, formats=_list_formats(formats)) as picture:
         check_size(picture.width, picture.height)
-        yield picture
+        if picture.format in _SCANNED:
+            _check_scans(file, name)
+        with DECODING.hold(picture.width * picture.height):
+            yield picture
+
+
+def _check_scans(file: BinaryIO, name: str) -> None:
+    """Raise an ``InvalidImageError`` for a JPEG file whose every pixel would be gone through hundreds of times."""
+    place = file.tell()
+    try:
+        # Nearly all files have a few of these bytes; only others are looked through by their structure.
+        if _count_bytes(file, _SCAN) > MAX_SCANS and not _has_few_scans(file):
+            raise InvalidImageError(
+                f"{name} is a JPEG of more than {MAX_SCANS} scans, which would take minutes to decode; save it again "
+                "without progressive scans, or as PNG."
+            )
+    finally:
+        file.seek(place)
+
+
+def _count_bytes(file: BinaryIO, wanted: bytes) -> int:
+    file.seek(0)
+    count, last = 0, b""
+    while chunk := file.read(_CHUNK):
+        count += (last + chunk).count(wanted)
+        last = chunk[1 - len(wanted) :]
+    return count
+
+
+def _has_few_scans(file: BinaryIO) -> bool:
+    """Whether a JPEG file ends before it has too many scans; one of thousands of segments counts as such too."""
+    place, scans = 2, 0
+    for _ in range(_MAX_SEGMENTS):
+        found = _find_marker(file, place)
+        if found is None or found[1] == _END_OF_IMAGE:
+            return True
+        place, marker = found
+        scans += marker == _SCAN[1]
+        if scans > MAX_SCANS:
+            return False
+        file.seek(place + 2)
+        place += 2 if marker in _BARE_MARKERS else 2 + max(2, int.from_bytes(file.read(2), "big"))
+    return False
+
+
+def _find_marker(file: BinaryIO, place: int) -> tuple[int, int] | None:
+    """Where the next marker of a JPEG file stands, and its second byte; None at the end."""
+    size = _FIRST_STEP
+    file.seek(place)
+    while len(chunk := file.read(size)) > 1:
+        if match := _MARKER.search(chunk):
+            return place + match.start(), chunk[match.start() + 1]
+        place += len(chunk) - 1
+        file.seek(place)
+        size = _CHUNK
+    return None
 
 
 def check_picture(

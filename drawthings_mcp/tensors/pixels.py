@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import math
 import os
 from functools import cache
 from pathlib import Path
@@ -41,7 +42,7 @@ _ROWS_AT_ONCE = 256
 """Rows that are converted together, where all at once would take many times the bytes of the result."""
 
 
-def ensure_pixels(image: ImageLike, *, enough: int | None = None) -> NDArray[np.uint8]:
+def ensure_pixels(image: ImageLike, *, enough: int | None = None, pixel_count: int | None = None) -> NDArray[np.uint8]:
     """Pixels of any picture: uint8, sRGB, upright, C-contiguous.
 
     Parameters
@@ -52,6 +53,8 @@ def ensure_pixels(image: ImageLike, *, enough: int | None = None) -> NDArray[np.
     enough
         Longest side that will do. A file's larger picture then comes in about twice that size, in a fraction of the
         time and memory.
+    pixel_count
+        How many pixels will do, instead.
 
     Returns
     -------
@@ -76,10 +79,10 @@ def ensure_pixels(image: ImageLike, *, enough: int | None = None) -> NDArray[np.
             check_size(image.width, image.height)
             pixels = _convert_picture(image)
     elif isinstance(image, bytes | bytearray | memoryview):
-        return read_pixels(io.BytesIO(image), "The image data", enough=enough)
+        return read_pixels(io.BytesIO(image), "The image data", enough=enough, pixel_count=pixel_count)
     elif isinstance(image, str | os.PathLike):
         with open_file(image) as file:
-            return read_pixels(file, name_file(Path(image)), enough=enough)
+            return read_pixels(file, name_file(Path(image)), enough=enough, pixel_count=pixel_count)
     else:
         raise InvalidImageError(
             f"A picture is a path, the bytes of a file, a Pillow image or an array, not {type(image).__name__}."
@@ -87,9 +90,13 @@ def ensure_pixels(image: ImageLike, *, enough: int | None = None) -> NDArray[np.
     return np.ascontiguousarray(_drop_opaque_alpha(pixels))
 
 
-def read_pixels(file: BinaryIO, name: str, *, enough: int | None = None) -> NDArray[np.uint8]:
+def read_pixels(
+    file: BinaryIO, name: str, *, enough: int | None = None, pixel_count: int | None = None
+) -> NDArray[np.uint8]:
     """Pixels of the picture in a stream that can be sought in, as by ``ensure_pixels``; errors call it ``name``."""
     with open_picture(file, name) as picture:
+        if pixel_count is not None:
+            enough = math.ceil(max(picture.size) * math.sqrt(pixel_count / (picture.width * picture.height)))
         pixels = _convert_picture(picture if enough is None else _load_reduced(picture, 2 * enough))
     return np.ascontiguousarray(_drop_opaque_alpha(pixels))
 
