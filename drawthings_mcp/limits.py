@@ -11,6 +11,9 @@ Fit: TypeAlias = Literal["crop", "pad", "stretch"]
 UNIT = 64
 """Pixels per unit of a canvas or tile size on the wire (protocol §2.1, ``u64px``)."""
 
+MAX_GIVEN_UNITS = 32
+"""A size up to here cannot be pixels, of which the least is 64, and is taken as so many units."""
+
 MIN_SIDE = 128
 """Shortest side in pixels that the app accepts (protocol §10)."""
 

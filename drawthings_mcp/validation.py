@@ -82,13 +82,18 @@ def split_words(name: str) -> frozenset[str]:
 
 def suggest(name: str, known: Iterable[str]) -> str:
     """`` Did you mean …?`` with names that look like it; when none does, all that there are, or the nearest of many."""
-    names = {other.lower(): other for other in known}
-    alike = difflib.get_close_matches(name.lower(), names, n=_SUGGESTED, cutoff=_ALIKE)
-    if alike:
-        return f" Did you mean {' or '.join(repr(names[n]) for n in alike)}?"
+    names = list(known)
+    if alike := find_alike(name, names):
+        return f" Did you mean {' or '.join(map(repr, alike))}?"
     if len(names) > _MAX_LISTED:
-        return f" Nearest of {len(names)}: {', '.join(find_nearest(name, names.values()))}."
-    return f" There are: {', '.join(names.values())}." if names else ""
+        return f" Nearest of {len(names)}: {', '.join(find_nearest(name, names))}."
+    return f" There are: {', '.join(names)}." if names else ""
+
+
+def find_alike(name: str, known: Iterable[str]) -> list[str]:
+    """The known names for which a name may be a slip of the pen, the likeliest first; often none."""
+    names = {other.lower(): other for other in known}
+    return [names[n] for n in difflib.get_close_matches(name.lower(), names, n=_SUGGESTED, cutoff=_ALIKE)]
 
 
 def make_encodable(text: str) -> str:

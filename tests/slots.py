@@ -7,9 +7,12 @@ import struct
 from pathlib import Path
 from typing import Any
 
-SLOTS: list[dict[str, Any]] = json.loads(
-    (Path(__file__).parent / "golden" / "wire" / "configuration_slots.json").read_text()
-)
+GOLDEN = Path(__file__).parent / "golden" / "wire"
+SLOTS: list[dict[str, Any]] = [
+    row
+    for name in ("configuration_slots.json", "configuration_slots_88_to_91.json")
+    for row in json.loads((GOLDEN / name).read_text())
+]
 FORMATS = {
     "int64": "<q",
     "int32": "<i",

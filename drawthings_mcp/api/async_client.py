@@ -193,10 +193,10 @@ class AsyncDrawThingsClient(ServerClient):
             if model:
                 known = describe_model(inventory, model)
                 recipe = find_recipe(known.file, known.version)
-                fields = recipe.parse() if recipe else {}
+                fields = recipe.parse().fields if recipe else {}
             else:
                 usable = find_model_recipe(inventory, "auto", "text2image")
-                known, fields = describe_model(inventory, usable.model), usable.recipe.parse()
+                known, fields = describe_model(inventory, usable.model), usable.recipe.parse().fields
             native = {"width": known.native_side, "height": known.native_side}
             return {**native, **fields, "model": known.file}
 

@@ -1,7 +1,7 @@
 """The app's JSON form of configurations, LoRAs and controls, as in presets and image metadata (formats §1.3).
 
 Keys are field names in camelCase, sizes are pixels, some enumerations are words, and numbers are 32 bits wide. An
-object may be partial; keys that are no fields are ignored, as the app does.
+object may be partial; what is not known in it is named.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from drawthings_mcp.generation.enums import (
     ControlMode,
     LoRAMode,
 )
+from drawthings_mcp.validation import find_alike, make_encodable, shorten
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -52,9 +53,14 @@ _WORDS: Mapping[str, Mapping[enum.IntEnum, str]] = {
 """Enumerations that the app writes as words; all others are numbers."""
 
 
+_OLDER_WORDS: Mapping[str, Mapping[str, enum.IntEnum]] = {"color_calibration": {"disabled": ColorCalibration.Disabled}}
+"""Words that the app no longer writes."""
+
 _RENAMED: Mapping[str, str] = {"control_mode": "controlImportance"}
 _WITHOUT_KEY = frozenset({"name", "causal_inference_enabled"})
 """Fields that the app's objects do not have."""
+_NO_SETTINGS = frozenset({"id", "name", "version"})
+"""Keys that the app writes or reads besides the settings."""
 
 MAX_FLOAT32 = 3.4e38
 """Beyond this a number is no 32-bit float, and no sensible setting."""
@@ -98,8 +104,8 @@ def _build(value: Any, name: str) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def parse_fields(model: type[BaseModel], data: Any, what: str) -> dict[str, Any]:
-    """The fields that an object sets; ``null`` counts as absent.
+def parse_fields(model: type[BaseModel], data: Any, what: str) -> tuple[dict[str, Any], list[str]]:
+    """The fields that an object sets, and what in it is not known here, for people; ``null`` counts as absent.
 
     Parameters
     ----------
@@ -109,20 +115,31 @@ def parse_fields(model: type[BaseModel], data: Any, what: str) -> dict[str, Any]
     Raises
     ------
     InvalidInputError
-        It is no object, or has a word that is none of an enumeration's.
+        It is no object.
     """
     if not isinstance(data, Mapping):
         raise InvalidInputError(f"{what} must be a JSON object, got {type(data).__name__}.")
     keys = list_keys(model)
-    given = {key: value for key, value in data.items() if key in keys and value is not None}
-    return {keys[key]: _parse_value(key, keys[key], value) for key, value in given.items()}
+    given = {key: value for key, value in data.items() if value is not None and key not in _NO_SETTINGS}
+    unknown = [_name_unknown(str(key), keys) for key in given if key not in keys]
+    fields = {keys[key]: _parse_value(keys[key], value) for key, value in given.items() if key in keys}
+    unread = [name for name, value in fields.items() if value is _UNKNOWN_WORD]
+    unknown += [f"{key} {shorten(given[key])}" for key in given if keys.get(key) in unread]
+    return {name: value for name, value in fields.items() if name not in unread}, unknown
 
 
-def _parse_value(key: str, name: str, value: Any) -> Any:
+_UNKNOWN_WORD = object()
+
+
+def _name_unknown(key: str, keys: Mapping[str, str]) -> str:
+    """A key, with the one that was meant if it looks like a slip of the pen."""
+    alike = find_alike(key, keys)
+    name = shorten(make_encodable(key))
+    return f"{name} (did you mean {alike[0]!r}?)" if alike else name
+
+
+def _parse_value(name: str, value: Any) -> Any:
     if isinstance(value, str) and name in _WORDS:
-        words = {word: member for member, word in _WORDS[name].items()}
-        if value.lower() not in words:
-            allowed = ", ".join(map(repr, words))
-            raise InvalidInputError(f"must be one of {allowed}, got {value!r}", parameter=key, value=value)
-        return words[value.lower()]
+        words = {word: member for member, word in _WORDS[name].items()} | dict(_OLDER_WORDS.get(name, {}))
+        return words.get(value.lower(), _UNKNOWN_WORD)
     return shorten_float32(value) if isinstance(value, float) and abs(value) <= MAX_FLOAT32 else value

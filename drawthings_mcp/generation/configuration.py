@@ -1,26 +1,37 @@
-"""The configuration of a run as a frozen value, in pixels, checked on construction.
+"""The configuration of a run as a value, in pixels, checked on construction and on assignment.
 
 Field names are the app's, in snake_case; the wire's names are accepted as aliases where they differ.
+
+Two ranges bound a field. What its slot on the wire can hold bounds every value. The narrower range of the app's user
+interface (``InApp``) bounds what somebody sets here, by construction, assignment or ``replace``; what the app saved may
+lie outside of it and is kept as it is (``from_saved``), because most fields are read by few models (protocol §2.8). The
+guard compares those with the range that the model at hand reads.
 """
 
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping
-from typing import Annotated, Any, Self
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Annotated, Any, Self, TypeAlias
 
 from pydantic import (
+    AfterValidator,
     AliasChoices,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
+    GetCoreSchemaHandler,
     ValidationError,
+    ValidationInfo,
     field_validator,
 )
 
-from drawthings_mcp.errors import InvalidInputError, UnknownNameError
-from drawthings_mcp.generation.app_json import UNIT_SIZES, build_object, list_keys, parse_fields
+from drawthings_mcp.errors import DrawThingsWarning, InvalidInputError
+from drawthings_mcp.generation.app_json import MAX_FLOAT32, UNIT_SIZES, build_object, list_keys, parse_fields
 from drawthings_mcp.generation.enums import (
     ColorCalibration,
     CompressionMethod,
@@ -30,12 +41,19 @@ from drawthings_mcp.generation.enums import (
     SamplerType,
     SeedMode,
 )
-from drawthings_mcp.limits import MAX_SEED, MAX_SIDE, MIN_SIDE, UNIT
-from drawthings_mcp.validation import build_refusal, suggest
+from drawthings_mcp.limits import MAX_GIVEN_UNITS, MAX_SEED, MAX_SIDE, MIN_SIDE, UNIT
+from drawthings_mcp.validation import build_refusal, shorten, suggest
+
+_MOST_LISTED = 8
+"""Unknown keys that a note names."""
 
 
-def _multiple_of_unit(value: Any) -> Any:
-    if isinstance(value, int) and not isinstance(value, bool) and value % UNIT:
+def _to_pixels(value: Any) -> Any:
+    if not isinstance(value, int) or isinstance(value, bool):
+        return value
+    if 0 < value <= MAX_GIVEN_UNITS:
+        return value * UNIT
+    if value % UNIT:
         below = value - value % UNIT
         raise ValueError(f"must be a multiple of {UNIT}, got {value}; nearest are {below} and {below + UNIT}")
     return value
@@ -66,18 +84,78 @@ _NAMED_ENUMS: dict[str, Any] = {
     "color_calibration": ColorCalibration,
 }
 
-UnitSide = Annotated[int, BeforeValidator(_multiple_of_unit), Field(ge=MIN_SIDE, le=MAX_SIDE)]
-OptionalUnitSide = Annotated[int, BeforeValidator(_multiple_of_unit), Field(ge=0, le=MAX_SIDE)]
-TileSide = Annotated[int, BeforeValidator(_multiple_of_unit), Field(ge=UNIT, le=MAX_SIDE)]
-Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-Guidance = Annotated[float, Field(ge=0, le=50, allow_inf_nan=False)]
-SideLength = Annotated[int, Field(ge=0, le=65_535)]
+_SAVED = {"saved": True}
+"""Validation context of values that something saved."""
 
 
-class _FrozenConfig(BaseModel):
-    """Frozen, closed, and refusing with this package's own error."""
+@dataclass(frozen=True, slots=True)
+class InApp:
+    """The range of a field in the app's user interface; not applied to what was saved.
 
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, validate_default=False)
+    Attributes
+    ----------
+    ge, le
+        The least and the most.
+    is_open
+        Whether the least is itself outside.
+    """
+
+    ge: float
+    le: float
+    is_open: bool = False
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> Any:
+        return AfterValidator(self._check).__get_pydantic_core_schema__(source, handler)
+
+    def _check(self, value: float, info: ValidationInfo) -> float:
+        if info.context is not _SAVED and not self.includes(value):
+            raise ValueError(self.explain(value))
+        return value
+
+    def includes(self, value: float) -> bool:
+        """Whether a value is inside."""
+        return (self.ge < value if self.is_open else self.ge <= value) and value <= self.le
+
+    def explain(self, value: object) -> str:
+        """What a value outside should have been."""
+        least = f"above {self.ge:.10g} and at most" if self.is_open else f"from {self.ge:.10g} to"
+        return f"must be {least} {self.le:.10g}, got {shorten(value)}"
+
+
+_UInt8: TypeAlias = Annotated[int, Field(ge=0, le=2**8 - 1)]
+_UInt32: TypeAlias = Annotated[int, Field(ge=0, le=2**32 - 1)]
+_Int32: TypeAlias = Annotated[int, Field(ge=-(2**31), le=2**31 - 1)]
+_Float32: TypeAlias = Annotated[float, Field(ge=-MAX_FLOAT32, le=MAX_FLOAT32, allow_inf_nan=False)]
+_Units: TypeAlias = Annotated[int, BeforeValidator(_to_pixels), Field(ge=0, le=(2**16 - 1) * UNIT)]
+
+UnitSide: TypeAlias = Annotated[_Units, InApp(MIN_SIDE, MAX_SIDE)]
+OptionalUnitSide: TypeAlias = Annotated[_Units, InApp(0, MAX_SIDE)]
+TileSide: TypeAlias = Annotated[_Units, InApp(UNIT, MAX_SIDE)]
+Share: TypeAlias = Annotated[_Float32, InApp(0, 1)]
+Guidance: TypeAlias = Annotated[_Float32, InApp(0, 50)]
+Shift: TypeAlias = Annotated[_Float32, InApp(0, 100, is_open=True)]
+Score: TypeAlias = Annotated[_Float32, InApp(0, 10)]
+SideLength: TypeAlias = Annotated[_UInt32, InApp(0, 65_535)]
+Steps: TypeAlias = Annotated[_UInt32, InApp(1, 150)]
+Count: TypeAlias = Annotated[_Int32, InApp(0, 1000)]
+
+
+@cache
+def _names_by_alias(kind: type[BaseModel]) -> Mapping[str, str]:
+    return {
+        str(alias): name
+        for name, field in kind.model_fields.items()
+        if isinstance(field.validation_alias, AliasChoices)
+        for alias in field.validation_alias.choices
+    }
+
+
+class _CheckedConfig(BaseModel):
+    """Closed, and refusing with this package's own error. Equal by content, and hence without a hash."""
+
+    model_config = ConfigDict(
+        extra="forbid", populate_by_name=True, validate_assignment=True, validate_default=False, frozen=False
+    )
 
     def __init__(self, *values: Any, **fields: Any) -> None:
         names = list(type(self).model_fields)
@@ -91,18 +169,40 @@ class _FrozenConfig(BaseModel):
             raise build_refusal(error, type(self).model_fields) from None
 
     @classmethod
-    def _names_by_alias(cls) -> dict[str, str]:
-        return {
-            str(alias): name
-            for name, field in cls.model_fields.items()
-            if isinstance(field.validation_alias, AliasChoices)
-            for alias in field.validation_alias.choices
-        }
+    def from_saved(cls, **fields: Any) -> Self:
+        """A value as it was saved: numbers outside the app's user interface are kept.
+
+        Raises
+        ------
+        InvalidInputError
+            A value is of the wrong type, or the wire cannot hold it.
+        """
+        try:
+            return cls._validate_saved(fields)
+        except ValidationError as error:
+            raise build_refusal(error, cls.model_fields) from None
+
+    @classmethod
+    def list_unsendable(cls, fields: Mapping[str, Any]) -> list[str]:
+        """The fields with a number that the wire cannot hold, or that is no member of an enumeration known here."""
+        try:
+            cls._validate_saved(fields)
+        except ValidationError as error:
+            return [str(detail["loc"][0]) for detail in error.errors() if detail["type"] in _UNSENDABLE]
+        return []
+
+    @classmethod
+    def _validate_saved(cls, fields: Mapping[str, Any]) -> Self:
+        # ``__init__`` takes no context, so the value is made without it.
+        made: Self = cls.__pydantic_validator__.validate_python(
+            dict(fields), self_instance=cls.__new__(cls), context=_SAVED
+        )
+        return made
 
     @classmethod
     def _check_aliases(cls, given: Mapping[str, Any]) -> None:
         """Refuses a field that is given under two names, of which pydantic would call one unknown."""
-        names = cls._names_by_alias()
+        names = _names_by_alias(cls)
         seen: dict[str, str] = {}
         for key in given:
             other = seen.setdefault(names.get(key, key), key)
@@ -110,6 +210,24 @@ class _FrozenConfig(BaseModel):
                 raise InvalidInputError(
                     f"{other} and {key} are the same field; give one of them.", parameter=names.get(key, key)
                 )
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        fields = type(self).model_fields
+        field = _names_by_alias(type(self)).get(name, name)
+        if field not in fields and not name.startswith("_"):
+            raise InvalidInputError(f"there is no such field.{suggest(name, fields)}", parameter=name, value=value)
+        try:
+            super().__setattr__(field, value)
+        except ValidationError as error:
+            raise build_refusal(error, fields) from None
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """A field by another name of it."""
+            if name in (names := _names_by_alias(type(self))):
+                return getattr(self, names[name])
+            return super().__getattr__(name)
 
     def __repr__(self) -> str:
         """Only what differs from the defaults, so that a configuration can be read."""
@@ -123,36 +241,40 @@ class _FrozenConfig(BaseModel):
     __str__ = __repr__
 
     def replace(self, **changes: Any) -> Self:
-        """A copy with some fields changed, checked like a new one."""
-        # Aliases of a changed field must not meet its own name, so names are resolved first.
-        names = self._names_by_alias()
-        current = {name: getattr(self, name) for name in type(self).model_fields}
-        return type(self)(**{**current, **{names.get(key, key): value for key, value in changes.items()}})
+        """A copy that shares nothing with this one, with some fields changed; the changes are checked."""
+        fields, names = type(self).model_fields, _names_by_alias(type(self))
+        required = {name: getattr(self, name) for name, field in fields.items() if field.is_required()}
+        given = {names.get(key, key): value for key, value in changes.items()}
+        checked = type(self)(**{**required, **given})
+        return self.model_copy(update={name: getattr(checked, name) for name in given}, deep=True)
 
 
-class LoRAConfig(_FrozenConfig):
+_UNSENDABLE = frozenset({"greater_than_equal", "less_than_equal", "enum"})
+
+
+class LoRAConfig(_CheckedConfig):
     """A LoRA to apply, by its file on the server."""
 
     file: str = Field(min_length=1)
-    weight: float = Field(default=0.6, ge=-10, le=10, allow_inf_nan=False)
+    weight: Annotated[_Float32, InApp(-10, 10)] = 0.6
     mode: LoRAMode = LoRAMode.All
 
     _by_name = field_validator("mode", mode="before")(_parse_member)
 
 
-class ControlNetConfig(_FrozenConfig):
+class ControlNetConfig(_CheckedConfig):
     """A control to apply, by its file on the server.
 
     ``input_override`` is read only for union controls, whose own metadata names no input type.
     """
 
     file: str = ""
-    weight: float = Field(default=1.0, ge=0, le=10, allow_inf_nan=False)
+    weight: Score = 1.0
     guidance_start: Share = 0.0
     guidance_end: Share = 1.0
     no_prompt: bool = False
     global_average_pooling: bool = True
-    down_sampling_rate: float = Field(default=1.0, ge=1, le=64, allow_inf_nan=False)
+    down_sampling_rate: Annotated[_Float32, InApp(1, 64)] = 1.0
     control_mode: ControlMode = Field(
         default=ControlMode.Balanced, validation_alias=AliasChoices("control_mode", "control_importance")
     )
@@ -162,7 +284,7 @@ class ControlNetConfig(_FrozenConfig):
     _by_name = field_validator("control_mode", "input_override", mode="before")(_parse_member)
 
 
-class ImageGenerationConfig(_FrozenConfig):
+class ImageGenerationConfig(_CheckedConfig):
     """Everything about a run but the prompt and the pictures.
 
     Sizes are in pixels; those of the canvas, the first pass and tiles are multiples of 64. Defaults are those
@@ -180,21 +302,21 @@ class ImageGenerationConfig(_FrozenConfig):
     height: UnitSide = Field(default=1024, validation_alias=AliasChoices("height", "start_height"))
     seed: int = Field(default=-1, ge=-1, le=MAX_SEED)
     """-1 draws one before the request is sent; on the wire there is no random seed."""
-    steps: int = Field(default=20, ge=1, le=150)
+    steps: Steps = 20
     guidance_scale: Guidance = Field(default=4.5, validation_alias=AliasChoices("guidance_scale", "cfg_scale"))
     strength: Share = 1.0
     sampler: Annotated[SamplerType, BeforeValidator(_parse_sampler)] = Field(
         default=SamplerType.UniPCAYS, validation_alias=AliasChoices("sampler", "scheduler")
     )
     seed_mode: SeedMode = SeedMode.ScaleAlike
-    shift: float = Field(default=1.0, gt=0, le=100, allow_inf_nan=False)
+    shift: Shift = 1.0
     """Ignored while ``resolution_dependent_shift`` is true and the model honours that (protocol §2.5)."""
     resolution_dependent_shift: bool = True
-    batch_count: int = Field(default=1, ge=1, le=100)
+    batch_count: Annotated[_UInt32, InApp(1, 100)] = 1
     """Passes, one after the other; the client loops, a server ignores it."""
-    batch_size: int = Field(default=1, ge=1, le=4)
+    batch_size: Annotated[_UInt32, InApp(1, 4)] = 1
     """Images in one pass."""
-    clip_skip: int = Field(default=1, ge=1, le=23)
+    clip_skip: Annotated[_UInt32, InApp(1, 23)] = 1
     loras: tuple[LoRAConfig, ...] = ()
     controls: tuple[ControlNetConfig, ...] = ()
 
@@ -207,15 +329,15 @@ class ImageGenerationConfig(_FrozenConfig):
     )
     hires_fix_strength: Share = 0.7
     upscaler: str = ""
-    upscaler_scale_factor: int = Field(default=0, ge=0, le=4)
+    upscaler_scale_factor: Annotated[_UInt8, InApp(0, 4)] = 0
     face_restoration: str = ""
     refiner_model: str = ""
     refiner_start: Share = 0.85
     image_guidance_scale: Guidance = 1.5
-    sharpness: float = Field(default=0.0, ge=0, le=30, allow_inf_nan=False)
+    sharpness: Annotated[_Float32, InApp(0, 30)] = 0.0
 
-    mask_blur: float = Field(default=1.5, ge=0, le=100, allow_inf_nan=False)
-    mask_blur_outset: int = Field(default=0, ge=-1000, le=1000)
+    mask_blur: Annotated[_Float32, InApp(0, 100)] = 1.5
+    mask_blur_outset: Annotated[_Int32, InApp(-1000, 1000)] = 0
     preserve_original_after_inpaint: bool = True
     color_calibration: ColorCalibration = ColorCalibration.Disabled
 
@@ -241,47 +363,51 @@ class ImageGenerationConfig(_FrozenConfig):
     expand_prompt_to_json: bool = False
 
     tea_cache: bool = False
-    tea_cache_start: int = Field(default=5, ge=0, le=1000)
-    tea_cache_end: int = Field(default=-1, ge=-1000, le=1000)
+    tea_cache_start: Count = 5
+    tea_cache_end: Annotated[_Int32, InApp(-1000, 1000)] = -1
     tea_cache_threshold: Share = 0.06
-    tea_cache_max_skip_steps: int = Field(default=3, ge=0, le=1000)
+    tea_cache_max_skip_steps: Count = 3
     cfg_zero_star: bool = False
-    cfg_zero_init_steps: int = Field(default=0, ge=0, le=1000)
+    cfg_zero_init_steps: Count = 0
     stochastic_sampling_gamma: Share = 0.3
 
     original_image_width: SideLength = 0
     original_image_height: SideLength = 0
-    crop_top: int = Field(default=0, ge=-65_535, le=65_535)
-    crop_left: int = Field(default=0, ge=-65_535, le=65_535)
+    crop_top: Annotated[_Int32, InApp(-65_535, 65_535)] = 0
+    crop_left: Annotated[_Int32, InApp(-65_535, 65_535)] = 0
     target_image_width: SideLength = 0
     target_image_height: SideLength = 0
     negative_original_image_width: SideLength = 0
     negative_original_image_height: SideLength = 0
-    aesthetic_score: float = Field(default=6.0, ge=0, le=10, allow_inf_nan=False)
-    negative_aesthetic_score: float = Field(default=2.5, ge=0, le=10, allow_inf_nan=False)
+    aesthetic_score: Score = 6.0
+    negative_aesthetic_score: Score = 2.5
 
-    clip_weight: float = Field(default=1.0, ge=0, le=10, allow_inf_nan=False)
+    clip_weight: Score = 1.0
     negative_prompt_for_image_prior: bool = True
-    image_prior_steps: int = Field(default=5, ge=1, le=150)
-    stage_2_steps: int = Field(default=10, ge=1, le=150)
+    image_prior_steps: Steps = 5
+    stage_2_steps: Steps = 10
     stage_2_guidance: Guidance = Field(default=1.0, validation_alias=AliasChoices("stage_2_guidance", "stage_2_cfg"))
-    stage_2_shift: float = Field(default=1.0, gt=0, le=100, allow_inf_nan=False)
+    stage_2_shift: Shift = 1.0
 
-    num_frames: int = Field(default=14, ge=1, le=1000)
-    fps: int = Field(default=5, ge=1, le=120, validation_alias=AliasChoices("fps", "fps_id"))
-    motion_scale: int = Field(
-        default=127, ge=0, le=255, validation_alias=AliasChoices("motion_scale", "motion_bucket_id")
+    num_frames: Annotated[_UInt32, InApp(1, 1000)] = 14
+    fps: Annotated[_UInt32, InApp(1, 120)] = Field(default=5, validation_alias=AliasChoices("fps", "fps_id"))
+    motion_scale: Annotated[_UInt32, InApp(0, 255)] = Field(
+        default=127, validation_alias=AliasChoices("motion_scale", "motion_bucket_id")
     )
     guiding_frame_noise: Share = Field(default=0.02, validation_alias=AliasChoices("guiding_frame_noise", "cond_aug"))
     start_frame_guidance: Guidance = Field(
         default=1.0, validation_alias=AliasChoices("start_frame_guidance", "start_frame_cfg")
     )
     causal_inference_enabled: bool = False
-    causal_inference: int = Field(default=3, ge=0, le=1000)
+    causal_inference: Count = 3
     """Latent frames; 0 also switches it off."""
-    causal_inference_pad: int = Field(default=0, ge=0, le=1000)
+    causal_inference_pad: Count = 0
     compression_artifacts: CompressionMethod = CompressionMethod.Disabled
-    compression_artifacts_quality: float = Field(default=43.1, ge=0, le=100, allow_inf_nan=False)
+    compression_artifacts_quality: Annotated[_Float32, InApp(0, 100)] = 43.1
+    shift_for_audio: Shift = 3.0
+    uses_sol_attention: bool = False
+    sol_attention_start: Count = 2
+    sol_attention_tau: Share = 0.5
 
     name: str = ""
     """Name of the preset; servers ignore it."""
@@ -293,15 +419,30 @@ class ImageGenerationConfig(_FrozenConfig):
         """Another name of ``guidance_scale``."""
         return self.guidance_scale
 
+    @cfg_scale.setter
+    def cfg_scale(self, value: float) -> None:
+        self.guidance_scale = value
+
     @property
     def scheduler(self) -> str:
         """Display name of ``sampler``."""
         return self.sampler.display_name
 
+    @scheduler.setter
+    def scheduler(self, value: str) -> None:
+        self.sampler = SamplerType.parse(value)
+
     @classmethod
     def from_app_json(cls, data: Mapping[str, Any]) -> Self:
-        """A configuration from the app's JSON object, complete or partial; see ``parse_app_json``."""
-        return cls(**parse_app_json(data))
+        """A configuration from the app's JSON object, complete or partial; see ``parse_app_json``.
+
+        Values outside the app's user interface are kept. What is not known here, such as keys of a newer app, is left
+        out with a ``DrawThingsWarning`` that names it.
+        """
+        settings = parse_app_json(data)
+        if settings.unknown:
+            warnings.warn(f"not known here and left out: {settings.describe_unknown()}", DrawThingsWarning, 2)
+        return cls.from_saved(**settings.fields)
 
     def to_app_json(self) -> dict[str, Any]:
         """The complete JSON object that the app copies and pastes, floats as exact 32-bit floats."""
@@ -318,49 +459,81 @@ def list_app_keys() -> Mapping[str, str]:
     return list_keys(ImageGenerationConfig)
 
 
-_IGNORED_KEYS = frozenset({"id", "name", "version"})
-"""Keys that the app writes or reads besides the settings."""
+@cache
+def list_ranges() -> Mapping[str, InApp]:
+    """The fields of ``ImageGenerationConfig`` that have a range in the app's user interface, each with that range."""
+    return {
+        name: part
+        for name, field in ImageGenerationConfig.model_fields.items()
+        for part in field.metadata
+        if isinstance(part, InApp)
+    }
 
 
-def check_keys(data: Mapping[str, Any]) -> None:
-    """Refuses keys that are not the app's, which would be ignored.
+@dataclass(frozen=True, slots=True)
+class AppSettings:
+    """What an app JSON object sets.
 
-    Raises
-    ------
-    UnknownNameError
-        Names the ones that are like it.
+    Attributes
+    ----------
+    fields
+        Of an ``ImageGenerationConfig``, ready for ``from_saved``.
+    unknown
+        What is not known here and hence not among the fields: keys, words and numbers, for people.
     """
-    keys = list_app_keys()
-    if unknown := next((key for key in data if key not in keys and key not in _IGNORED_KEYS), None):
-        raise UnknownNameError(
-            f"there is no key {unknown!r}.{suggest(unknown, keys)}", name=unknown, parameter="configuration"
-        )
+
+    fields: dict[str, Any]
+    unknown: tuple[str, ...] = ()
+
+    def describe_unknown(self) -> str:
+        """The first few of what is not known, in one line."""
+        more = len(self.unknown) - _MOST_LISTED
+        return ", ".join(self.unknown[:_MOST_LISTED]) + (f" and {more} more" if more > 0 else "")
 
 
-def parse_app_json(data: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields that an app JSON object sets, ready for ``ImageGenerationConfig(**fields)``.
+def parse_app_json(data: Mapping[str, Any]) -> AppSettings:
+    """What an app JSON object sets, complete or partial, of this age or a newer one.
 
-    Sizes are floored to multiples of 64, as the app does. ``null`` counts as absent.
+    Sizes are pixels, floored to multiples of 64 as the app does, or at most 32 units of 64. ``null`` counts as absent.
+    A value may lie outside the app's user interface; one that the wire cannot hold counts as unknown.
 
     Raises
     ------
     InvalidInputError
-        The value is not an object, or a nested value has the wrong form.
+        The value is not an object, or a value in it is of the wrong type.
     """
-    fields = parse_fields(ImageGenerationConfig, data, "A configuration")
+    fields, unknown = parse_fields(ImageGenerationConfig, data, "A configuration")
     for name in UNIT_SIZES & fields.keys():
-        if isinstance(fields[name], int | float) and math.isfinite(fields[name]):
-            fields[name] = int(fields[name]) // UNIT * UNIT
+        value = fields[name]
+        if isinstance(value, int | float) and math.isfinite(value):
+            fields[name] = int(value) // (1 if value <= MAX_GIVEN_UNITS else UNIT) * UNIT
     for name, kind, what in (("loras", LoRAConfig, "A LoRA"), ("controls", ControlNetConfig, "A control")):
         if name in fields:
             items = fields[name]
             if not isinstance(items, list):
                 raise InvalidInputError(f"must be a list, got {type(items).__name__}", parameter=name, value=items)
-            fields[name] = tuple(kind(**parse_fields(kind, item, what)) for item in items)
+            parsed = [_parse_item(kind, item, what) for item in items]
+            fields[name] = tuple(item for item, _ in parsed)
+            unknown += [f"{key} in {name}" for _, keys in parsed for key in keys]
     if isinstance(fields.get("seed"), int) and fields["seed"] < 0:
         fields["seed"] = -1
+    unknown += _drop_unsendable(ImageGenerationConfig, fields)
     if "causal_inference" in fields:
         fields["causal_inference_enabled"] = bool(fields["causal_inference"])
         if not fields["causal_inference"]:
             del fields["causal_inference"]  # 0 says "off", not how many frames there would be
-    return fields
+    ImageGenerationConfig.from_saved(**fields)
+    return AppSettings(fields, tuple(dict.fromkeys(unknown)))
+
+
+def _parse_item(
+    kind: type[LoRAConfig | ControlNetConfig], data: Any, what: str
+) -> tuple[LoRAConfig | ControlNetConfig, list[str]]:
+    fields, unknown = parse_fields(kind, data, what)
+    unknown += _drop_unsendable(kind, fields)
+    return kind.from_saved(**fields), unknown
+
+
+def _drop_unsendable(kind: type[_CheckedConfig], fields: dict[str, Any]) -> list[str]:
+    keys = {name: key for key, name in list_keys(kind).items()}
+    return [f"{keys[name]} {shorten(fields.pop(name))}" for name in kind.list_unsendable(fields)]

@@ -54,7 +54,7 @@ class GenerationRequest:
     Attributes
     ----------
     configuration
-        With a drawn seed: -1 is refused when the request is built.
+        With a drawn seed: -1 is refused when the request is built. A copy is kept, so that nothing changes under way.
     canvas
         ``(H, W, 3)`` uint8, sRGB, of exactly the size of the configuration; None for none.
     mask
@@ -73,6 +73,9 @@ class GenerationRequest:
     mask: NDArray[np.uint8] | None = None
     hints: tuple[Hint, ...] = ()
     override: Mapping[str, list[dict[str, Any]]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "configuration", self.configuration.model_copy(deep=True))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

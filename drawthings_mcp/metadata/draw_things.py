@@ -14,7 +14,7 @@ from typing import Any
 from drawthings_mcp.errors import InvalidImageError, InvalidInputError
 from drawthings_mcp.generation import ImageGenerationConfig, LoRAConfig, ResultImage, SamplerType
 from drawthings_mcp.generation.app_json import MAX_FLOAT32, shorten_float32, widen_float32
-from drawthings_mcp.generation.configuration import parse_app_json
+from drawthings_mcp.generation.configuration import AppSettings, parse_app_json
 from drawthings_mcp.limits import MAX_SEED
 from drawthings_mcp.metadata.dialect import (
     ImageMetadata,
@@ -62,7 +62,9 @@ class DrawThingsMetadata:
         Width and height in pixels of the canvas it was rendered on; the picture itself may be cropped.
     configuration
         Complete when the picture carries the app's whole object, otherwise completed by defaults; None when
-        its values are out of range.
+        values of it are of the wrong type.
+    unknown
+        Keys and values of the app's whole object that are not known here, for people; they stand in ``raw``.
     record
         This package's own record; empty for pictures from elsewhere.
     raw
@@ -79,6 +81,7 @@ class DrawThingsMetadata:
     size: tuple[int, int] | None = None
     loras: tuple[LoRAConfig, ...] = ()
     configuration: ImageGenerationConfig | None = None
+    unknown: tuple[str, ...] = ()
     software: str = ""
     record: Mapping[str, Any] = field(default_factory=dict)
     raw: Mapping[str, Any] = field(default_factory=dict)
@@ -186,9 +189,12 @@ def _widen(value: Any) -> Any:
 def parse_metadata(raw: Mapping[str, Any], software: str = "") -> DrawThingsMetadata:
     """The value of an object of this dialect; ``c`` is a text."""
     data: dict[str, Any] = _shorten(dict(raw))
-    complete, short = _parse_complete(data.get("v2")), parse_keys(data)
+    settings, short = _parse_complete(data.get("v2")), parse_keys(data)
+    complete = settings.fields
     # When the two disagree, the short keys are what was rendered (formats §3.5); of controls they have half.
     fields = {**complete, **short, **{name: complete[name] for name in ("controls",) if name in complete}}
+    for name in ImageGenerationConfig.list_unsendable(fields):
+        del fields[name]
     configuration = _build_configuration(fields)
     values = {name: getattr(configuration, name) for name in fields} if configuration else short
     sampler = values.get("sampler")
@@ -204,6 +210,7 @@ def parse_metadata(raw: Mapping[str, Any], software: str = "") -> DrawThingsMeta
         size=parse_size(raw.get("size")) or canvas,
         loras=values.get("loras", ()),
         configuration=configuration,
+        unknown=settings.unknown,
         software=software,
         record=raw[RECORD_KEY] if isinstance(raw.get(RECORD_KEY), dict) else {},
         raw=raw,
@@ -219,18 +226,19 @@ def _shorten(value: Any) -> Any:
     return [_shorten(item) for item in value] if isinstance(value, list) else value
 
 
-def _parse_complete(data: Any) -> dict[str, Any]:
-    """The fields of the app's whole object; a seed of -1 says nothing."""
+def _parse_complete(data: Any) -> AppSettings:
+    """What the app's whole object sets; a seed of -1 says nothing."""
     try:
-        fields = parse_app_json(data) if data is not None else {}
+        settings = parse_app_json(data) if data is not None else AppSettings({})
     except InvalidInputError:
-        return {}
-    return {name: value for name, value in fields.items() if (name, value) != ("seed", -1)}
+        return AppSettings({})
+    fields = {name: value for name, value in settings.fields.items() if (name, value) != ("seed", -1)}
+    return AppSettings(fields, settings.unknown)
 
 
 def _build_configuration(fields: Mapping[str, Any]) -> ImageGenerationConfig | None:
     try:
-        return ImageGenerationConfig(**fields) if fields else None
+        return ImageGenerationConfig.from_saved(**fields) if fields else None
     except InvalidInputError:
         return None
 

@@ -206,11 +206,11 @@ def _parse_items(items: Any, parse_one: Callable[[Mapping[str, Any]], _ItemT]) -
 
 def _parse_lora(item: Mapping[str, Any]) -> LoRAConfig:
     fields = {"file": item.get("model"), "weight": item.get("weight"), "mode": item.get("mode", "all")}
-    return LoRAConfig(**fields)
+    return LoRAConfig.from_saved(**fields)
 
 
 def _parse_control(item: Mapping[str, Any]) -> ControlNetConfig:
-    return ControlNetConfig(**{key: item[key] for key in _CONTROL_KEYS if key in item})
+    return ControlNetConfig.from_saved(**{key: item[key] for key in _CONTROL_KEYS if key in item})
 
 
 def _find_seed(value: Any) -> int | None:

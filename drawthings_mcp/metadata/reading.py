@@ -56,7 +56,7 @@ _DIALECTS: tuple[_Dialect, ...] = (
 )
 
 
-def read_metadata(path: Path) -> DrawThingsMetadata | None:
+def read_metadata(path: str | Path) -> DrawThingsMetadata | None:
     """How Draw Things or this package made the picture in a file; None when neither did.
 
     The JSON in XMP counts first, then the JSON in EXIF, then the text for people (formats §3.5). No pixel
@@ -69,7 +69,7 @@ def read_metadata(path: Path) -> DrawThingsMetadata | None:
     StorageError
         The file cannot be read.
     """
-    return _parse_own(read_raw_metadata(path))
+    return _parse_own(read_raw_metadata(Path(path)))
 
 
 def read_metadata_from(stream: BinaryIO) -> DrawThingsMetadata | None:
@@ -83,7 +83,7 @@ def _parse_own(raw: RawMetadata) -> DrawThingsMetadata | None:
     return None if found is None else parse_metadata(found, tags.packet.software)
 
 
-def read_image_metadata(path: Path, *, with_position: bool = False) -> ImageMetadata:
+def read_image_metadata(path: str | Path, *, with_position: bool = False) -> ImageMetadata:
     """What a picture file of any dialect says about itself.
 
     Reads what carries text, never pixels, and nothing of a file's name, date or size on disk.
@@ -100,7 +100,7 @@ def read_image_metadata(path: Path, *, with_position: bool = False) -> ImageMeta
     StorageError
         The file cannot be read.
     """
-    return _parse(read_raw_metadata(path, MAX_TAG_TEXT), str(path), with_position)
+    return _parse(read_raw_metadata(Path(path), MAX_TAG_TEXT), str(path), with_position)
 
 
 def read_image_metadata_from(

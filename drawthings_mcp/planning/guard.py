@@ -9,12 +9,13 @@ from drawthings_mcp.planning.known import DEPTH_ESTIMATOR, EDGE_DETECTOR
 from drawthings_mcp.planning.rules.controls import CONTROL_RULES
 from drawthings_mcp.planning.rules.files import FILE_RULES
 from drawthings_mcp.planning.rules.pictures import PICTURE_RULES
+from drawthings_mcp.planning.rules.ranges import RANGE_RULES, check_ranges
 from drawthings_mcp.planning.rules.rule import apply_rules
 from drawthings_mcp.planning.rules.sampling import SAMPLING_RULES
 from drawthings_mcp.planning.rules.video import VIDEO_RULES
 from drawthings_mcp.wire.request import check_form
 
-_CONTENT_RULES = (*PICTURE_RULES, *CONTROL_RULES, *SAMPLING_RULES, *VIDEO_RULES)
+_CONTENT_RULES = (*PICTURE_RULES, *CONTROL_RULES, *SAMPLING_RULES, *VIDEO_RULES, *RANGE_RULES)
 """Rules that may look at pictures, which have the form that they need."""
 
 RULES = (*FILE_RULES, *_CONTENT_RULES)
@@ -51,6 +52,7 @@ def check_files(context: Context) -> tuple[str, ...]:
 def check_content(context: Context) -> tuple[str, ...]:
     """The part of ``check_request`` that is about everything else."""
     check_form(context.request)
+    check_ranges(context)
     return apply_rules(_CONTENT_RULES, context)
 
 

@@ -10,6 +10,7 @@ from drawthings_mcp.catalog import ServerInventory
 from drawthings_mcp.errors import InvalidInputError
 from drawthings_mcp.faces import Text
 from drawthings_mcp.generation import ImageGenerationConfig
+from drawthings_mcp.generation.configuration import list_ranges, parse_app_json
 from drawthings_mcp.limits import Fit
 from drawthings_mcp.params import GenerateParams, is_given
 from drawthings_mcp.planning.abilities import check_mask, check_references, check_text_only, reads_canvas
@@ -17,9 +18,11 @@ from drawthings_mcp.planning.compose import Plan, compose
 from drawthings_mcp.planning.guard import list_warnings
 from drawthings_mcp.planning.known import load_known
 from drawthings_mcp.planning.lookup import build_control, build_lora, find_upscaler
+from drawthings_mcp.planning.rules.ranges import ANY_VALUE, list_outside
 from drawthings_mcp.planning.selection import ModelSelection, select_model
 from drawthings_mcp.planning.settings_merge import MergedSettings, merge_settings
 from drawthings_mcp.presets.collection import PresetCollection
+from drawthings_mcp.presets.preset import Preset
 from drawthings_mcp.tensors.pixels import Pixels, ensure_pixels
 
 _RGB = 3
@@ -66,12 +69,14 @@ def plan(params: GenerateParams, inventory: ServerInventory, presets: PresetColl
             fit=params.fit,
         )
     except InvalidInputError as error:
-        raise _blame_preset(error, selection) from error
+        raise _blame_origin(error, params, selection, settings) from error
     return replace(
         composed,
         notes=(
             *selection.notes,
             *presets.problems,
+            *settings.notes,
+            *_explain_excess(settings),
             *_explain_crop(canvas_size, settings, params.fit),
             *_explain_strength(selection, settings, has_controls=has_controls),
             *_drop_inherited(composed, settings.inherited, selection, inventory),
@@ -109,9 +114,21 @@ def _add_files(
     return configuration.replace(controls=(*configuration.controls, *controls))
 
 
-def _blame_preset(error: InvalidInputError, selection: ModelSelection) -> InvalidInputError:
-    """The error, with the preset that names the file which the error is about."""
+def _blame_origin(
+    error: InvalidInputError, params: GenerateParams, selection: ModelSelection, settings: MergedSettings
+) -> InvalidInputError:
+    """The error, with the preset or the configuration in which the value stands that it is about."""
     preset = selection.preset
+    origin = settings.origins.get(error.parameter, "") if error.parameter in list_ranges() else ""
+    if preset is not None and origin == f"preset {preset.name}":
+        return preset.blame(error)
+    if origin == "call" and error.parameter in parse_app_json(params.configuration).fields:
+        return InvalidInputError(Text("{error}", error=error), parameter="configuration")
+    return _blame_file(error, preset)
+
+
+def _blame_file(error: InvalidInputError, preset: Preset | None) -> InvalidInputError:
+    """The error, with the preset that names the file which the error is about."""
     facts = error.problem.facts.values() if isinstance(error.problem, Text) else ()
     named = {fact for fact in (error.value, *facts) if isinstance(fact, str)}
     files = preset.files if preset is not None else ()
@@ -125,6 +142,16 @@ def _blame_preset(error: InvalidInputError, selection: ModelSelection) -> Invali
         preset=preset.name,
     )
     return InvalidInputError(text, value=blamed, nearest=error.nearest)
+
+
+def _explain_excess(settings: MergedSettings) -> tuple[str, ...]:
+    """What a preset sets beyond the app's user interface where every value has its effect."""
+    origins = settings.origins
+    return tuple(
+        Text(f"{{origin}}: {{{name}}} {value:g} is outside the app's range; it was sent as it is", origin=origins[name])
+        for name, value in list_outside(settings.configuration)
+        if name in ANY_VALUE and origins.get(name, "").startswith("preset")
+    )
 
 
 def _explain_crop(canvas_size: tuple[int, int] | None, settings: MergedSettings, fit: Fit) -> tuple[str, ...]:

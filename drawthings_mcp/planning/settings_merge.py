@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from drawthings_mcp.errors import InvalidInputError
 from drawthings_mcp.faces import Text
 from drawthings_mcp.generation import ImageGenerationConfig, LoRAConfig
-from drawthings_mcp.generation.configuration import check_keys, parse_app_json
-from drawthings_mcp.limits import MAX_VARIANTS
+from drawthings_mcp.generation.configuration import AppSettings, parse_app_json
+from drawthings_mcp.limits import MAX_GIVEN_UNITS, MAX_VARIANTS, UNIT
 from drawthings_mcp.params import GenerateParams
 from drawthings_mcp.planning.compose import DRAWN
 from drawthings_mcp.planning.selection import ModelSelection
@@ -34,12 +34,15 @@ class MergedSettings:
         What it would be had the call left everything open but the pictures: warnings about that are not the caller's.
     origins
         Where each field that is not the app's default came from.
+    notes
+        What in the call's configuration and in its preset is not known here.
     """
 
     size: Size
     configuration: ImageGenerationConfig
     inherited: ImageGenerationConfig
     origins: dict[str, str]
+    notes: tuple[str, ...] = ()
 
 
 def merge_settings(
@@ -57,12 +60,13 @@ def merge_settings(
     loras
         Those that the call adds.
     """
-    call, given = _read_call(params)
+    in_call = _parse_configuration(params)
+    call, given = _read_call(params, in_call.fields)
     below = _list_layers(selection, has_negative_prompt=bool(params.negative_prompt or selection.own_negative_prompt))
     merged = merge([call, *below])
     size, size_origins = _resolve_size(params, selection, canvas_size)
     fixed = {"model": selection.model.file, "width": size.rendered[0], "height": size.rendered[1], "name": ""}
-    inherited = ImageGenerationConfig(**{**merge(below).fields, **fixed})
+    inherited = ImageGenerationConfig.from_saved(**{**merge(below).fields, **fixed})
     if loras:
         merged.fields["loras"] = join_loras(merged.fields.get("loras", ()), loras)
         below_loras = merged.origins.get("loras")
@@ -79,12 +83,33 @@ def merge_settings(
         "batch_size": "one picture per pass",
         "batch_count": "call" if variants != 1 else DEFAULT,
     }
-    return MergedSettings(size, ImageGenerationConfig(**fields), inherited, origins)
+    notes = _explain_unknown(in_call, selection.preset)
+    return MergedSettings(size, ImageGenerationConfig.from_saved(**fields), inherited, origins, notes)
 
 
-def _read_call(params: GenerateParams) -> tuple[Layer, ImageGenerationConfig]:
-    """What the call sets, and the same on top of the app's defaults."""
-    check_keys(params.configuration)
+def _parse_configuration(params: GenerateParams) -> AppSettings:
+    try:
+        return parse_app_json(params.configuration)
+    except InvalidInputError as error:
+        raise InvalidInputError(Text("{error}", error=error), parameter="configuration") from error
+
+
+def _explain_unknown(in_call: AppSettings, preset: Preset | None) -> tuple[str, ...]:
+    """What is left out because it is not known here: it may be a newer app's, or a slip of the pen."""
+    in_preset = preset.parse() if preset is not None else AppSettings({})
+    notes = (
+        Text("{configuration}: not known here and not sent: {what}", what=in_call.describe_unknown()),
+        Text(
+            "preset {name!r}: not known here and not sent: {what}",
+            name=preset.name if preset else "",
+            what=in_preset.describe_unknown(),
+        ),
+    )
+    return tuple(note for note, read in zip(notes, (in_call, in_preset), strict=True) if read.unknown)
+
+
+def _read_call(params: GenerateParams, in_configuration: Mapping[str, Any]) -> tuple[Layer, ImageGenerationConfig]:
+    """What the call sets, and its configuration on top of the app's defaults."""
     given = {
         "steps": params.steps,
         "guidance_scale": params.guidance_scale,
@@ -93,12 +118,7 @@ def _read_call(params: GenerateParams) -> tuple[Layer, ImageGenerationConfig]:
     }
     named: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     ImageGenerationConfig(**named)
-    try:
-        fields = parse_app_json(params.configuration)
-        whole = ImageGenerationConfig(**fields)
-    except InvalidInputError as error:
-        raise InvalidInputError(Text("{error}", error=error), parameter="configuration") from error
-    return Layer("call", {**fields, **named}), whole
+    return Layer("call", {**in_configuration, **named}), ImageGenerationConfig.from_saved(**in_configuration)
 
 
 def _list_layers(selection: ModelSelection, *, has_negative_prompt: bool) -> list[Layer]:
@@ -119,14 +139,14 @@ def _list_layers(selection: ModelSelection, *, has_negative_prompt: bool) -> lis
 
 
 def _read_layer(origin: str, preset: Preset | None) -> Layer:
-    return Layer(f"{origin} {preset.name}", preset.parse()) if preset is not None else Layer(origin, {})
+    return Layer(f"{origin} {preset.name}", preset.parse().fields) if preset is not None else Layer(origin, {})
 
 
 def _count_variants(params: GenerateParams, given: ImageGenerationConfig) -> int:
     """Those of the call. Presets often carry the batch they were saved with, which nobody asked for here."""
     if params.variants != 1:
         return params.variants
-    count = given.batch_count * given.batch_size
+    count = max(1, given.batch_count) * max(1, given.batch_size)  # as the app reads 0 (formats §1.3)
     if count > MAX_VARIANTS:
         raise InvalidInputError(
             f"batchCount and batchSize make {count} pictures, a call makes at most {MAX_VARIANTS}.",
@@ -140,15 +160,18 @@ def _resolve_size(
 ) -> tuple[Size, dict[str, str]]:
     """The size, and where each side came from."""
     side = selection.model.native_side
-    # As it was written in the configuration of the call: it need not be a multiple of 64.
-    width, height = (
-        getattr(params, name) or int(float(params.configuration.get(name) or 0)) or None for name in _SIDES
-    )
+    width, height = (getattr(params, name) or _read_side(params, name) for name in _SIDES)
     below = merge(_list_sizes(selection, canvas_size))
     default = (below.fields["width"], below.fields["height"])
     size = resolve_size(default, side, params.image_format, width, height)
     is_given = params.image_format or width or height
     return size, dict.fromkeys(_SIDES, "call") if is_given else below.origins
+
+
+def _read_side(params: GenerateParams, name: str) -> int | None:
+    """A side in the configuration of the call as it was written: it need not be a multiple of 64."""
+    side = int(float(params.configuration.get(name) or 0))
+    return side * UNIT if 0 < side <= MAX_GIVEN_UNITS else side or None
 
 
 def _list_sizes(selection: ModelSelection, canvas_size: tuple[int, int] | None) -> list[Layer]:

@@ -90,7 +90,7 @@ def recommended_configuration(model_file: str, version: str = "", loras: Collect
     Parameters as in ``find_recipe``.
     """
     recipe = find_recipe(model_file, version, loras)
-    return {**(recipe.parse() if recipe else {}), "model": model_file}
+    return {**(recipe.parse().fields if recipe else {}), "model": model_file}
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,7 @@ from typing import Any, Literal
 
 from drawthings_mcp.errors import InvalidInputError
 from drawthings_mcp.faces import Text
-from drawthings_mcp.generation import ImageGenerationConfig
-from drawthings_mcp.generation.configuration import parse_app_json
+from drawthings_mcp.generation.configuration import AppSettings, parse_app_json
 from drawthings_mcp.packaged import read_packaged
 from drawthings_mcp.validation import make_encodable
 
@@ -128,22 +127,24 @@ class Preset:
         """Whether the user made it."""
         return self.source != "built in"
 
-    def parse(self) -> dict[str, Any]:
-        """The fields of an ``ImageGenerationConfig`` that it sets.
+    def parse(self) -> AppSettings:
+        """The fields of an ``ImageGenerationConfig`` that it sets, and what in it is not known here.
 
         Raises
         ------
         InvalidInputError
-            A value is not allowed; names the preset and where it stands.
+            A value is of the wrong type; names the preset and where it stands.
         """
         try:
-            fields = parse_app_json(self.configuration)
-            ImageGenerationConfig(**fields)
+            return parse_app_json(self.configuration)
         except InvalidInputError as error:
-            where = f" in {self.path}" if self.path else ""
-            text = "Preset {name!r}{where} cannot be used ({error}); fix it there, or name another preset."
-            raise InvalidInputError(Text(text, name=self.name, where=where, error=error)) from error
-        return fields
+            raise self.blame(error) from error
+
+    def blame(self, error: InvalidInputError) -> InvalidInputError:
+        """An error about a value in it, with its name and where it stands."""
+        where = f" in {self.path}" if self.path else ""
+        text = "Preset {name!r}{where} cannot be used ({error}); fix it there, or name another preset."
+        return InvalidInputError(Text(text, name=self.name, where=where, error=error))
 
 
 def parse_preset(element: object, source: PresetSource, path: Path | None = None) -> Preset | None:

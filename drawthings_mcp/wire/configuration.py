@@ -1,6 +1,6 @@
 """A configuration ↔ the FlatBuffer of a request (protocol §2).
 
-Ranges were checked when the value was made.
+A configuration holds only what the slots can hold; what a model reads may be narrower, and was checked before.
 """
 
 from __future__ import annotations
@@ -79,16 +79,18 @@ def parse_configuration(data: bytes) -> ImageGenerationConfig:
     Raises
     ------
     InvalidInputError
-        The bytes are no such buffer, or a value in it is out of range.
+        The bytes are no such buffer, or an enumeration in it has a member that is not known here.
     """
     try:
         table = GenerationConfigurationT.InitFromPackedBuf(data)
     except (struct.error, IndexError, TypeError, ValueError) as exc:
         raise InvalidInputError(f"These {len(data)} bytes are not a generation configuration.") from exc
-    return ImageGenerationConfig(
+    return ImageGenerationConfig.from_saved(
         **_parse_table(table, _FIELDS),
-        loras=tuple(LoRAConfig(**_parse_table(lora, _LORA)) for lora in table.loras or ()),
-        controls=tuple(ControlNetConfig(**_parse_table(control, _CONTROL)) for control in table.controls or ()),
+        loras=tuple(LoRAConfig.from_saved(**_parse_table(lora, _LORA)) for lora in table.loras or ()),
+        controls=tuple(
+            ControlNetConfig.from_saved(**_parse_table(control, _CONTROL)) for control in table.controls or ()
+        ),
     )
 
 

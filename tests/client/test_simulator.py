@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from drawthings_mcp.api.async_client import AsyncDrawThingsClient
+from drawthings_mcp.api.results import collect_images
 from drawthings_mcp.errors import (
     InvalidInputError,
     ServerDiedError,
@@ -22,7 +23,7 @@ from drawthings_mcp.errors import (
     UnsupportedRequestError,
 )
 from drawthings_mcp.events import Event, Finished, ImageReceived, Sampling, TransferAnnounced
-from drawthings_mcp.generation import GenerationRequest, ImageGenerationConfig, list_batch_seeds
+from drawthings_mcp.generation import GenerationRequest, ImageGenerationConfig, LoRAConfig, list_batch_seeds
 from drawthings_mcp.simulator import Outcome, Simulator
 
 pytestmark = pytest.mark.anyio
@@ -145,6 +146,28 @@ async def test_passes_continue_the_seeds_and_minus_one_draws_one() -> None:
             drawn = await client.generate_image("a lighthouse", configure(seed=-1))
     assert [image.seed for image in passes] == list_batch_seeds(42, 4)
     assert drawn[0].seed >= 0
+
+
+async def test_assigning_while_a_run_is_on_its_way_changes_nothing_of_it() -> None:
+    config = configure(batch_count=2)
+    request = GenerationRequest("a fox", config.replace(batch_count=1))
+    expected = request.configuration.model_copy(deep=True)
+
+    def assign(_: Event) -> None:
+        config.seed, config.steps = config.seed + 1, 9
+
+    async with Simulator() as simulator, AsyncDrawThingsClient(simulator.address, insecure=True) as client:
+        first, second = await client.generate_image("a fox", config, on_event=assign)
+        async with client.stream(request) as events:
+            images = await collect_images(events, request, assign)
+        own = configure(loras=(LoRAConfig(file="l.ckpt", weight=0.5),))
+        held = GenerationRequest("a fox", own)
+        own.loras[0].weight = 0.9
+    assert [image.seed for image in (first, second)] == list_batch_seeds(42, 2)
+    assert [image.configuration.steps for image in (first, second, *images)] == [4, 4, 4]
+    assert images[0].configuration == expected == request.configuration
+    assert config.steps == 9
+    assert held.configuration.loras[0].weight == 0.5
 
 
 async def test_canvas_and_mask_reach_the_server_in_any_form(tmp_path: Path) -> None:

@@ -11,8 +11,6 @@ ROOT = Path(__file__).parents[2]
 _FIELD = re.compile(r"^  (\w+): (\[?\w+\]?)(?: = ([\w.-]+))?", re.MULTILINE)
 _SLOT = re.compile(r"^\| (\d+) \| (\d+) \| (\w+) \| (\[?\w+\]?) \| ([^ ]+) \|", re.MULTILINE)
 _KEY = re.compile(r"^\| (\w+) \| \S+ \| (\w+) \([^|]*\) \| (\d+)@(\d+) \|", re.MULTILINE)
-_NEWER = {"shift_for_audio", "uses_sol_attention", "sol_attention_start", "sol_attention_tau"}
-"""Fields of protocol §2.8; they leave this list when the schema has them."""
 
 
 def read(name: str) -> str:
@@ -38,8 +36,7 @@ def test_the_protocols_table_of_slots_is_that_of_the_schema() -> None:
         (int(slot), int(vt), name, plain(value, kind))
         for slot, vt, name, kind, value in _SLOT.findall(read("docs/protocol.md"))
     ]
-    known = [row for row in slots if row[2] not in _NEWER]
-    assert known == [(slot, 4 + 2 * slot, *field) for slot, field in enumerate(list_schema_fields())]
+    assert slots == [(slot, 4 + 2 * slot, *field) for slot, field in enumerate(list_schema_fields())]
 
 
 def test_the_protocols_names_of_samplers_and_seed_modes_are_those_of_the_enumerations() -> None:

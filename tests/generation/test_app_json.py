@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drawthings_mcp.errors import InvalidInputError
+from drawthings_mcp.errors import DrawThingsWarning, InvalidInputError
 from drawthings_mcp.generation import (
     ControlInputType,
     ControlMode,
@@ -101,13 +101,56 @@ def test_a_configuration_comes_back_equal_from_its_own_object() -> None:
     assert ImageGenerationConfig.from_app_json(config.to_app_json()) == config
 
 
-def test_null_and_unknown_keys_are_left_out_and_any_negative_seed_is_random() -> None:
-    config = ImageGenerationConfig.from_app_json({"upscaler": None, "refinerModel": "", "mystery": 1, "seed": -42})
+def test_null_is_left_out_and_any_negative_seed_is_random() -> None:
+    config = ImageGenerationConfig.from_app_json({"upscaler": None, "refinerModel": "", "seed": -42})
     assert config == ImageGenerationConfig(seed=-1)
 
 
 @pytest.mark.parametrize(
-    "data", [[], "x", {"loras": {}}, {"loras": ["x"]}, {"steps": "x"}, {"colorCalibration": "hsv"}, {"loras": [{}]}]
+    ("data", "words"),
+    [
+        ({"mystery": 1}, "'mystery'"),
+        ({"stepz": 9}, "'stepz' (did you mean 'steps'?)"),
+        ({"colorCalibration": "hsv"}, "colorCalibration 'hsv'"),
+        ({"sampler": 20}, "sampler 20"),
+        ({"stage2Steps": -1}, "stage2Steps -1"),
+        ({"upscalerScaleFactor": 256}, "upscalerScaleFactor 256"),
+        ({"maskBlur": 1e39}, "maskBlur 1e+39"),
+        ({"loras": [{"file": "l.ckpt", "mode": "both", "warmth": 1}]}, "'warmth' in loras, mode 'both' in loras"),
+        ({f"key{number:02}": 1 for number in range(10)}, "'key07' and 2 more"),
+    ],
+)
+def test_what_a_newer_app_wrote_is_left_out_and_named(data: dict[str, Any], words: str) -> None:
+    with pytest.warns(DrawThingsWarning) as caught:
+        config = ImageGenerationConfig.from_app_json({**data, "clipSkip": 2})
+    assert str(caught[0].message).endswith(words)
+    assert caught[0].filename == __file__
+    assert config.replace(loras=()) == ImageGenerationConfig(clip_skip=2)
+
+
+def test_numbers_outside_the_user_interface_are_kept_and_come_back() -> None:
+    data: dict[str, Any] = {
+        "stage2Steps": 0,
+        "sharpness": 200,
+        "numFrames": 0,
+        "decodingTileWidth": 0,
+        "width": 0,
+        "seed": 4,
+    }
+    data |= {"loras": [{"file": "l.ckpt", "weight": 40, "mode": "all"}]}
+    config = ImageGenerationConfig.from_app_json(data)
+    assert {key: config.to_app_json()[key] for key in data} == data
+    assert (config.replace(steps=4).stage_2_steps, config.replace(steps=4).loras[0].weight) == (0, 40)
+
+
+def test_a_colour_calibration_of_none_reads_like_the_older_word_and_is_written() -> None:
+    for word in ("none", "disabled"):
+        config = ImageGenerationConfig.from_app_json({"colorCalibration": word})
+        assert config.to_app_json()["colorCalibration"] == "none"
+
+
+@pytest.mark.parametrize(
+    "data", [[], "x", {"loras": {}}, {"loras": ["x"]}, {"steps": "x"}, {"tiledDecoding": "often"}, {"loras": [{}]}]
 )
 def test_a_malformed_preset_is_refused(data: Any) -> None:
     with pytest.raises(InvalidInputError):

@@ -100,15 +100,72 @@ def test_a_wrong_value_is_refused_in_one_line(fields: dict[str, Any], words: str
     assert isinstance(caught.value, ValueError)
 
 
-def test_values_are_frozen_equal_by_content_and_show_what_differs_from_the_defaults() -> None:
+def test_values_are_equal_by_content_and_show_what_differs_from_the_defaults() -> None:
     loose: dict[str, Any] = {"loras": [LoRAConfig(file="l.ckpt", weight=0.8)]}
     config = ImageGenerationConfig(model="a.ckpt", steps=4, **loose)
     assert config == ImageGenerationConfig(steps=4, model="a.ckpt", loras=(LoRAConfig(file="l.ckpt", weight=0.8),))
     assert repr(config) == (
         "ImageGenerationConfig(model='a.ckpt', steps=4, loras=(LoRAConfig(file='l.ckpt', weight=0.8),))"
     )
-    with pytest.raises(Exception, match="frozen"):
-        config.steps = 5
+
+
+def test_a_value_is_checked_when_it_is_assigned() -> None:
+    config = ImageGenerationConfig(model="a.ckpt", loras=(LoRAConfig(file="l.ckpt"),))
+    config.seed = 7
+    config.cfg_scale = 2.5
+    config.scheduler = "euler a trailing"
+    config.loras[0].weight = 0.9
+    same = ImageGenerationConfig(
+        model="a.ckpt",
+        seed=7,
+        guidance_scale=2.5,
+        sampler=SamplerType.EulerATrailing,
+        loras=(LoRAConfig(file="l.ckpt", weight=0.9),),
+    )
+    assert config == same
+    assert config != same.replace(seed=8)
+    for name, value, words in (
+        ("steps", 0, "steps: must be from 1 to 150, got 0"),
+        ("start_width", 1000, "width: must be a multiple of 64"),
+        ("sampler", "Euler B", "sampler: There is no sampler 'Euler B'"),
+        ("stepz", 3, "stepz: there is no such field. Did you mean 'steps'"),
+    ):
+        with pytest.raises(InvalidInputError, match=words.replace("(", r"\(")):
+            setattr(config, name, value)
+    with pytest.raises(InvalidInputError, match="weight: must be from -10 to 10"):
+        config.loras[0].weight = 11
+    assert config == same
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(config)
+
+
+def test_a_changed_copy_shares_nothing_with_the_first() -> None:
+    first = ImageGenerationConfig(loras=(LoRAConfig(file="l.ckpt"),))
+    second = first.replace(steps=4)
+    second.loras[0].weight = 0.9
+    assert first.loras[0].weight == 0.6
+
+
+@pytest.mark.parametrize(
+    ("fields", "sizes"),
+    [
+        ({"start_width": 8, "start_height": 32}, {"width": 512, "height": 2048}),
+        ({"width": 8}, {"width": 512}),
+        ({"decoding_tile_width": 10, "decoding_tile_height": 12}, {"decoding_tile_width": 640}),
+        ({"diffusion_tile_overlap": 2, "hires_fix_start_width": 7}, {"diffusion_tile_overlap": 128}),
+        ({"decoding_tile_overlap": 0}, {"decoding_tile_overlap": 0}),
+    ],
+)
+def test_sizes_that_cannot_be_pixels_are_units_of_64(fields: dict[str, Any], sizes: dict[str, int]) -> None:
+    config = ImageGenerationConfig(**fields)
+    assert {name: getattr(config, name) for name in sizes} == sizes
+    assigned = ImageGenerationConfig()
+    for name, value in fields.items():
+        setattr(assigned, name, value)
+    assert assigned == config
+    assert all(getattr(config, name) == getattr(assigned, name) for name in fields)
+    config = ImageGenerationConfig.from_app_json({"decodingTileWidth": 10, "width": 8})
+    assert (config.decoding_tile_width, config.width) == (640, 512)
 
 
 def test_enumerations_are_accepted_as_numbers_members_and_names() -> None:

@@ -390,11 +390,21 @@ def test_values_that_make_no_sense_are_left_out(make_png: MakePng, broken: dict[
     assert (metadata.loras, metadata.record, metadata.negative_prompt, metadata.model) == ((), {}, "", "")
 
 
-def test_values_out_of_range_leave_no_configuration_but_are_reported(make_png: MakePng) -> None:
-    comment = json.dumps({"c": "x", "steps": 1000, "seed": 5})
-    metadata = read_metadata(make_png(_text_chunk(build_packet(Packet(comment=comment)))))
+def test_values_outside_the_user_interface_are_kept_and_unsendable_ones_left_out(make_png: MakePng) -> None:
+    whole = {"stage2Steps": 0, "sharpness": 200, "numFrames": -3, "futureKey": 1, "stepz": 2}
+    lora = {"model": "l.ckpt", "weight": 40, "mode": "all"}
+    comment = json.dumps({"c": "x", "steps": 1000, "seed": 5, "clip_skip": -1, "lora": [lora], "v2": whole})
+    path = make_png(_text_chunk(build_packet(Packet(comment=comment))))
+    metadata = read_metadata(str(path))
     assert metadata is not None
-    assert (metadata.steps, metadata.seed, metadata.configuration) == (1000, 5, None)
+    assert metadata == read_metadata(path)
+    assert (metadata.steps, metadata.seed) == (1000, 5)
+    found = metadata.configuration
+    assert found is not None
+    assert (found.steps, found.stage_2_steps, found.sharpness, found.loras[0].weight) == (1000, 0, 200, 40)
+    assert (found.num_frames, found.clip_skip) == (14, 1)
+    assert metadata.unknown == ("'futureKey'", "'stepz' (did you mean 'steps'?)", "numFrames -3")
+    assert metadata.raw["v2"]["futureKey"] == 1
 
 
 @pytest.mark.parametrize("file_format", ["JPEG", "WEBP"])

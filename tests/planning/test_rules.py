@@ -27,7 +27,7 @@ from drawthings_mcp.generation import (
 )
 from drawthings_mcp.planning.compose import compose as compose_plan
 from drawthings_mcp.planning.guard import RULES, check_request, list_warnings
-from drawthings_mcp.planning.rules import controls, files, pictures, sampling, video
+from drawthings_mcp.planning.rules import controls, files, pictures, ranges, sampling, video
 
 Z_IMAGE = "z_image_turbo_1.0_q8p.ckpt"
 KONTEXT = "flux_1_kontext_dev_q8p.ckpt"
@@ -523,6 +523,18 @@ WARNED = {
         {"causal_inference_enabled": True},
         fixed={"model": WAN},
     ),
+    "a sharpness beyond the app's": Broken(
+        ranges.exceeds_app,
+        "sharpness 200: outside the app's range, sent as it is.",
+        {"sharpness": 200},
+        fixed={"sharpness": 30},
+    ),
+    "numbers outside the app's range that the model does not read": Broken(
+        ranges.sets_unread_numbers,
+        "stage_2_steps 0, fps 0: outside the app's range, but not read by this model.",
+        {"stage_2_steps": 0, "fps": 0},
+        fixed={"stage_2_steps": 1, "fps": 1},
+    ),
 }
 
 UNLISTED = {"qwen_image_edit_1.0_q6p.ckpt"}
@@ -536,7 +548,9 @@ def compose(broken: Broken, catalog: Catalog | None, **changes: Any) -> tuple[st
         (settings if name in ImageGenerationConfig.model_fields else given)[name] = value
     if settings["model"] in UNLISTED:
         catalog = None
-    return compose_plan("a fox", ImageGenerationConfig(**settings), inventory=ServerInventory(catalog), **given).notes
+    return compose_plan(
+        "a fox", ImageGenerationConfig.from_saved(**settings), inventory=ServerInventory(catalog), **given
+    ).notes
 
 
 @pytest.mark.parametrize("broken", [pytest.param(broken, id=name) for name, broken in REFUSED.items()])

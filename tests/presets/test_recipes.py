@@ -23,7 +23,7 @@ def _name(model: str, version: str = "", loras: tuple[str, ...] = ()) -> str | N
 
 @pytest.mark.parametrize("recipe", list_recipes(), ids=lambda recipe: recipe.name)
 def test_every_recipe_is_a_valid_configuration_of_known_keys_only(recipe: Preset) -> None:
-    complete = ImageGenerationConfig(**parse_app_json(recipe.configuration)).to_app_json()
+    complete = ImageGenerationConfig(**parse_app_json(recipe.configuration).fields).to_app_json()
     assert recipe.configuration.keys() <= complete.keys()
     # Nothing is floored or renamed on the way; floats come back as 32-bit floats.
     for key, value in recipe.configuration.items():

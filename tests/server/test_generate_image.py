@@ -210,7 +210,6 @@ BAD_ARGUMENTS: list[tuple[dict[str, Any], str]] = [
     ({"loras": ["@0.8"]}, "'@0.8' names no LoRA"),
     ({"loras": ["Relighting"]}, "There is no LoRA 'Relighting'"),
     ({"preset": "Z Image"}, "There is no preset 'Z Image'"),
-    ({"configuration": {"stepz": 4}}, "there is no key 'stepz'. Did you mean 'steps'"),
     ({"configuration": "fast"}, "configuration: must be an object"),
     ({"model": "custom"}, "none is named text2image.custom"),
 ]

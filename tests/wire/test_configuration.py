@@ -116,6 +116,10 @@ EVERY_FIELD: dict[str, tuple[Any, str, Any]] = {
     "causal_inference_pad": (2, "causal_inference_pad", 2),
     "compression_artifacts": (CompressionMethod.H265, "compression_artifacts", 2),
     "compression_artifacts_quality": (50.5, "compression_artifacts_quality", 50.5),
+    "shift_for_audio": (5.5, "shift_for_audio", 5.5),
+    "uses_sol_attention": (True, "uses_sol_attention", True),
+    "sol_attention_start": (7, "sol_attention_start", 7),
+    "sol_attention_tau": (0.25, "sol_attention_tau", 0.25),
     "name": ("my preset", "name", "my preset"),
 }
 
