@@ -23,7 +23,7 @@ def test_presets_of_the_user_are_counted_and_a_broken_file_is_reported(doctor: I
     file = tmp_path / "custom_configs.json"
     file.write_text('[{"name": "edit.flux", "configuration": {"steps": 4}}]')
     found = doctor(DRAWTHINGS_CUSTOM_CONFIGS=str(file))["presets"]
-    assert (found.status, found.detail) == ("ok", "1 of your own, 57 built in")
+    assert (found.status, found.detail) == ("ok", "1 of your own, 61 built in")
     file.write_text('[{"name": "edit.fl')
     broken = doctor(DRAWTHINGS_CUSTOM_CONFIGS=str(file))["presets"]
     assert broken.status == "warning"

@@ -18,7 +18,7 @@ async def test_models_are_a_table_on_stdout(run: Any) -> None:
     header, *lines = outcome.stdout.splitlines()
     assert outcome.code == 0
     assert header.split() == ["NAME", "FILE", "FAMILY", "DETAILS"]
-    assert len(lines) == 32, "no page ends after 25 rows"
+    assert len(lines) == 36, "no page ends after 25 rows"
     file_column, family_column = header.index("FILE"), header.index("FAMILY")
     turbo = next(line for line in lines if line.startswith("Z Image Turbo 1.0 "))
     assert turbo[file_column:].startswith("z_image_turbo_1.0_q8p.ckpt ")
