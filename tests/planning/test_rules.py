@@ -813,6 +813,13 @@ def test_nothing_is_held_against_a_version_that_came_later() -> None:
     )
 
 
+def test_a_modifier_of_a_version_that_came_later_is_taken_at_its_word() -> None:
+    whole = {"file": "new.ckpt", "name": "New", "prefix": "", "upcast_attention": False, "default_scale": 16}
+    made = request("new.ckpt", override={"models": [{**whole, "version": "new_version_1", "modifier": "fl2va"}]})
+    (warning,) = check_request(made, ServerInventory(answers={"new.ckpt": True}))
+    assert "new_version_1, which is new" in warning
+
+
 def test_a_prompt_may_not_name_a_reference_that_is_not_there(catalog: Catalog) -> None:
     config = ImageGenerationConfig(model=REF2VA, width=128, height=128, num_frames=22)
     for prompt, wanted in (

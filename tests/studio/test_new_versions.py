@@ -219,6 +219,8 @@ def test_other_previews_are_cut_by_their_own_rule_or_not_at_all() -> None:
     latent = np.zeros((2, 5, 6, 128), np.float16)
     assert cut_sound(latent, "ltx2.3").shape == (2, 4, 6, 128)
     assert cut_sound(latent, "wan_v2.2_5b").shape == latent.shape
+    # 15 rows of 7 * 24 values would do for the sound, but only 16 of them divide into steps of 32.
+    assert cut_sound(np.zeros((7, 30, 1, 24), np.float16), "minimax_h3").shape == (7, 14, 1, 24)
 
 
 @pytest.mark.parametrize("mode", ["text2image", "edit"])
