@@ -29,14 +29,14 @@ from tests.strict_server import StrictServer
 
 _ResultT = TypeVar("_ResultT")
 
-_ROUNDS = 15
+_ROUNDS = 25
 _GRAIN = 3.0
 _MODEL = {"name": "Z Image Turbo 1.0", "file": "z_image_turbo_1.0_q8p.ckpt", "version": "z_image", "default_scale": 16}
 _ANY_SIZE = (("grpc.max_receive_message_length", -1),)
 
 
 def run() -> Iterator[Measurement]:
-    """A call beside the decoder; about ten seconds."""
+    """A call beside the decoder; about twenty seconds."""
     payload = encode_image(make_photo(_GRAIN), codec=Codec.FPZIP)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "payload")

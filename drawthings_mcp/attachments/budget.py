@@ -16,6 +16,7 @@ from drawthings_mcp.attachments.grid import choose_grid, fit_size
 from drawthings_mcp.attachments.policy import Policy
 
 if TYPE_CHECKING:
+    from drawthings_mcp.attachments.preview import PreparedPicture
     from drawthings_mcp.tensors.pixels import ImageLike
 
 _MEDIA_ID = re.compile(r"([apvi])\d+", re.IGNORECASE)
@@ -50,8 +51,8 @@ class Showable(Protocol):
         """Width and height in pixels, upright; 0 where they are not known."""
 
     @property
-    def source(self) -> ImageLike:
-        """What shows it: a path, the bytes of a file or an array."""
+    def source(self) -> ImageLike | PreparedPicture:
+        """What shows it: a path, the bytes of a file, an array, or a preview that is ready."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,14 @@ from PIL import Image
 
 from drawthings_mcp.attachments.budget import AttachmentPlan, Reason, Slot
 from drawthings_mcp.attachments.policy import Policy
-from drawthings_mcp.attachments.preview import Preview, SizeStep, encode_step, list_size_steps, open_small
+from drawthings_mcp.attachments.preview import (
+    PreparedPicture,
+    Preview,
+    SizeStep,
+    encode_step,
+    list_size_steps,
+    open_small,
+)
 from drawthings_mcp.attachments.sheet import compose_sheet
 from drawthings_mcp.errors import InvalidImageError
 from drawthings_mcp.tensors.pixels import ImageLike
@@ -42,7 +49,10 @@ def count_result(text: str, previews: Iterable[Preview] = ()) -> int:
 
 
 def encode(
-    plan: AttachmentPlan, pictures: Mapping[str, ImageLike], policy: Policy, reserved_characters: int
+    plan: AttachmentPlan,
+    pictures: Mapping[str, ImageLike | PreparedPicture],
+    policy: Policy,
+    reserved_characters: int,
 ) -> tuple[AttachmentPlan, dict[Slot, Preview]]:
     """The previews of a plan, all of them made smaller together until they fit; see ``fit_previews``.
 
@@ -64,6 +74,9 @@ def encode(
     plan = plan.hide(unreadable, Reason.UNREADABLE)
 
     def make(slot: Slot, step: SizeStep) -> Preview:
+        first = pictures[slot.ids[0]]
+        if isinstance(first, PreparedPicture) and first.step == step and not slot.is_sheet:
+            return first.preview
         shown = [(name, images[name]) for name in slot.ids]
         return encode_step(compose_sheet(shown, step.max_edge) if slot.is_sheet else shown[0][1], step)
 
@@ -134,7 +147,7 @@ def _keep_foremost(plan: AttachmentPlan, previews: Mapping[Slot, Preview], avail
 
 
 def _open_pictures(
-    plan: AttachmentPlan, pictures: Mapping[str, ImageLike], max_edge: int
+    plan: AttachmentPlan, pictures: Mapping[str, ImageLike | PreparedPicture], max_edge: int
 ) -> tuple[dict[str, Image.Image], list[str]]:
     """Small copies of what can be read, and the ids of what cannot."""
     images, unreadable = {}, []

@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -61,6 +61,33 @@ class Preview:
         return 4 * -(-len(self.data) // 3)
 
 
+@dataclass(frozen=True, slots=True)
+class PreparedPicture:
+    """A picture that is about to be shown: as small as it will be, with the preview that it most likely gets.
+
+    Attributes
+    ----------
+    image
+        RGB or RGBA.
+    """
+
+    image: Image.Image = field(repr=False)
+    step: SizeStep
+    preview: Preview
+
+
+def prepare_picture(picture: ImageLike, max_edge: int, quality: int) -> PreparedPicture:
+    """A picture with its preview of the best step, made while its file is written.
+
+    Raises
+    ------
+    InvalidImageError
+        It cannot be read.
+    """
+    image, step = open_small(picture, max_edge), SizeStep(max_edge, quality)
+    return PreparedPicture(image, step, encode_step(image, step))
+
+
 def list_size_steps(max_edge: int, quality: int) -> Iterator[SizeStep]:
     """From the best step that was asked for downwards; none is larger or better than the first."""
     best = SizeStep(max_edge, quality)
@@ -72,7 +99,7 @@ def list_size_steps(max_edge: int, quality: int) -> Iterator[SizeStep]:
                 yield lower
 
 
-def open_small(picture: ImageLike, max_edge: int) -> Image.Image:
+def open_small(picture: ImageLike | PreparedPicture, max_edge: int) -> Image.Image:
     """A picture that is no larger than it will be shown: RGB, or RGBA when some pixel is not opaque.
 
     It is upright, in sRGB, and carries none of its file's metadata. Pictures are never enlarged.
@@ -82,6 +109,8 @@ def open_small(picture: ImageLike, max_edge: int) -> Image.Image:
     InvalidImageError
         It cannot be read.
     """
+    if isinstance(picture, PreparedPicture):
+        return _shrink(picture.image, max_edge)
     return _shrink(Image.fromarray(ensure_pixels(picture, enough=max_edge)), max_edge)
 
 

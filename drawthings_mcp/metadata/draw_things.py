@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import version as get_version
 from typing import Any
 
@@ -164,10 +165,15 @@ def build_made_metadata(size: tuple[int, int], *, extra: Mapping[str, Any] | Non
 def _build_record(size: tuple[int, int], extra: Mapping[str, Any] | None, created: datetime | None) -> dict[str, Any]:
     return {
         **(extra or {}),
-        "version": get_version("drawthings-mcp"),
+        "version": _find_own_version(),
         "created": (created or datetime.now(UTC)).isoformat(timespec="seconds"),
         "size": "{}x{}".format(*size),
     }
+
+
+@cache
+def _find_own_version() -> str:
+    return get_version("drawthings-mcp")
 
 
 def _dump(data: Mapping[str, Any]) -> str:

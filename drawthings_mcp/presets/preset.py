@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
@@ -40,6 +40,7 @@ class Checkpoint:
     files: tuple[str, ...]
 
 
+@lru_cache(1024)
 def strip_variant(model_file: str) -> str:
     """A model's file name without its precision: ``z_image_turbo_1.0`` for the q8p file."""
     base = model_file.removesuffix(".ckpt")

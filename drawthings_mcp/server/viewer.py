@@ -19,8 +19,9 @@ from drawthings_mcp.server.content import MAX_TEXT
 from drawthings_mcp.server.face import MCP
 
 if TYPE_CHECKING:
-    from drawthings_mcp.attachments.preview import Preview
+    from drawthings_mcp.attachments.preview import PreparedPicture, Preview
     from drawthings_mcp.params import PreviewMode
+    from drawthings_mcp.studio.saver import Prepare
     from drawthings_mcp.studio.studio import Studio
     from drawthings_mcp.tensors.pixels import ImageLike
 
@@ -120,6 +121,11 @@ class Viewer:
             ]
         )
 
+    def choose_preparation(self, client: ChatClient, preview: PreviewMode | None) -> Prepare | None:
+        """What makes the previews that a call's pictures most likely get; None when they are most likely not shown."""
+        policy = self._choose_policy(client, None, preview)
+        return partial(_prepare, policy) if policy.shows_pictures else None
+
     def _choose_policy(self, client: ChatClient, seen: bool | None, preview: PreviewMode | None) -> Policy:
         """What is known of the client, after what its model proved, after what the user said."""
         policy = find_policy(client.name, client.version).replace(**self.studio.settings.attachments)
@@ -141,8 +147,14 @@ class Viewer:
         return [description.word(MCP) for description in described]
 
 
+def _prepare(policy: Policy, picture: ImageLike) -> PreparedPicture:
+    from drawthings_mcp.attachments.preview import prepare_picture
+
+    return prepare_picture(picture, policy.max_edge, policy.quality)
+
+
 def _encode(
-    plan: AttachmentPlan, sources: Mapping[str, ImageLike], policy: Policy, reserved: int
+    plan: AttachmentPlan, sources: Mapping[str, ImageLike | PreparedPicture], policy: Policy, reserved: int
 ) -> tuple[AttachmentPlan, dict[Slot, Preview]]:
     from drawthings_mcp.attachments.encoding import count_result, encode
 

@@ -172,7 +172,9 @@ class Gallery:
         # When that fails, the picture was shown all the same.
         with anyio.CancelScope(shield=True), contextlib.suppress(DrawThingsError):
             async with self._remembering:
-                await anyio.to_thread.run_sync(remember, (await self.open()).catalog)
+                catalog = (await self.open()).catalog
+                await anyio.to_thread.run_sync(remember, catalog)
+                self._checked = catalog.describe_file()
 
     async def find_sight(self, client: str) -> bool | None:
         """Whether the model behind a client proved that it sees pictures; None when it was never asked."""

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from drawthings_mcp.attachments.preview import PreparedPicture
     from drawthings_mcp.library.records import ImageRecord, Parent
     from drawthings_mcp.planning.compose import Plan
     from drawthings_mcp.tensors.pixels import ImageLike
@@ -61,6 +62,8 @@ class SavedImage:
 
     record: ImageRecord
     pixels: NDArray[np.uint8] | None = field(default=None, compare=False, repr=False)
+    prepared: PreparedPicture | None = field(default=None, compare=False, repr=False)
+    """The same, ready to be shown, where that was asked for."""
 
     @property
     def id(self) -> str:
@@ -85,8 +88,10 @@ class SavedImage:
         return self.record.seed
 
     @property
-    def source(self) -> ImageLike:
+    def source(self) -> ImageLike | PreparedPicture:
         """What shows it."""
+        if self.prepared is not None:
+            return self.prepared
         return self.record.source if self.pixels is None else self.pixels
 
 
@@ -120,7 +125,7 @@ class GenerationResult:
 
     def without_pixels(self) -> GenerationResult:
         """The same to be kept: pixels stay in memory only until they are shown."""
-        return replace(self, variants=tuple(replace(image, pixels=None) for image in self.variants))
+        return replace(self, variants=tuple(replace(image, pixels=None, prepared=None) for image in self.variants))
 
 
 def list_sources(parents: Sequence[Parent]) -> tuple[str, ...]:

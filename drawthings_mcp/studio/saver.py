@@ -5,9 +5,11 @@ from __future__ import annotations
 import itertools
 import logging
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
 import anyio
 import anyio.to_thread
@@ -32,9 +34,15 @@ from drawthings_mcp.tasks import raised_alone
 from drawthings_mcp.tensors import decode_image
 from drawthings_mcp.tensors.fpzip_pool import MAX_PROCESSES
 
+if TYPE_CHECKING:
+    from drawthings_mcp.attachments.preview import PreparedPicture
+
 _logger = logging.getLogger(__name__)
 
 _JOB_BYTES = 8
+
+Prepare: TypeAlias = Callable[[NDArray[np.uint8]], "PreparedPicture"]
+"""Pixels → what they are shown by."""
 
 
 class Saver:
@@ -46,6 +54,8 @@ class Saver:
         File to write instead of one in the output folder.
     parents
         What the pictures are made from.
+    prepare
+        Makes what each is shown by.
 
     Attributes
     ----------
@@ -64,6 +74,7 @@ class Saver:
         output: Path | None = None,
         *,
         parents: Sequence[Parent] = (),
+        prepare: Prepare | None = None,
     ) -> None:
         self._plan = plan
         self._folder = settings.output_dir if output is None else output.parent
@@ -72,6 +83,7 @@ class Saver:
         self._catalog = catalog
         self._connection = connection
         self._parents = tuple(parents)
+        self._prepare = prepare
         self._arrivals = itertools.count()
         self._decoders = anyio.Semaphore(MAX_PROCESSES)
         self._numbering = anyio.Lock()
@@ -153,8 +165,13 @@ class Saver:
             simulated=self._connection.client.simulated,
         )
         now = datetime.now().astimezone()
-        saved = self._write(image, self._stem or file_stem(request.prompt, image.seed, now), image_id)
-        return SavedImage(self._record(saved, image, now, image_id), image.pixels)
+        with ThreadPoolExecutor(1) as other:
+            preparing = other.submit(self._prepare, pixels) if self._prepare is not None else None
+            saved = self._write(image, self._stem or file_stem(request.prompt, image.seed, now), image_id)
+            record = self._record(saved, image, now, image_id)
+            # What fails here will say so when the picture is shown.
+            prepared = preparing.result() if preparing is not None and preparing.exception() is None else None
+        return SavedImage(record, image.pixels, prepared)
 
     def _reserve_id(self) -> str:
         """The id that the file will carry; empty when the catalog cannot be written, which is noted with the file."""

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from drawthings_mcp.planning.compose import Plan
     from drawthings_mcp.studio.inputs import Inputs
     from drawthings_mcp.studio.listing import CatalogListing
+    from drawthings_mcp.studio.saver import Prepare
 
 HEARTBEAT_SECONDS = 5.0
 """Silence after which the last progress is reported again: well under the 60 s that clients wait."""
@@ -110,7 +111,12 @@ class Studio:
         self._queue = _Queue()
 
     async def generate(
-        self, params: GenerateParams, report: Report = say_nothing, *, output: Path | None = None
+        self,
+        params: GenerateParams,
+        report: Report = say_nothing,
+        *,
+        output: Path | None = None,
+        prepare: Prepare | None = None,
     ) -> GenerationResult:
         """Makes and saves the pictures of one call; when it fails, what had been rendered before is saved.
 
@@ -120,6 +126,8 @@ class Studio:
             Gets the progress step by step, and at least every few seconds that the work goes on.
         output
             File to write instead of one in the output folder; when it exists, a number is added to its name.
+        prepare
+            Makes what each picture is shown by, in a thread, while its file is written.
         """
         from drawthings_mcp.studio.render import run_plan
         from drawthings_mcp.studio.saver import Saver
@@ -129,7 +137,9 @@ class Studio:
             with self._queue.enter() as place:
                 opened = await self.gallery.open()
                 connection, inputs, plan = await self._prepare(params, fresh=is_idle)
-                saver = Saver(plan, self.settings, connection, opened.catalog, output, parents=inputs.parents)
+                saver = Saver(
+                    plan, self.settings, connection, opened.catalog, output, parents=inputs.parents, prepare=prepare
+                )
                 await saver.prepare()
                 await heartbeat(0.0, "Sending the request" if place.is_set() else "Waiting for an earlier call")
                 await place.wait()

@@ -65,7 +65,8 @@ async def _generate(ctx: Context[Session, None], params: GenerateParams) -> Call
         return CallToolResult(content=[TextContent(text=describe_plan(plan, MCP))])
 
     async def render(report: Report) -> Render:
-        return Render(await session.studio.generate(params, report), params.preview)
+        prepare = session.viewer.choose_preparation(client, params.preview)
+        return Render(await session.studio.generate(params, report, prepare=prepare), params.preview)
 
     started = anyio.current_time()
     job = session.jobs.start(render)
