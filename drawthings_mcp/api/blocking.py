@@ -26,7 +26,7 @@ from drawthings_mcp.client.trust import Security, TlsMode
 from drawthings_mcp.errors import GenerationError, InvalidInputError, TimeLimitError
 from drawthings_mcp.events import Event
 from drawthings_mcp.faces import Text
-from drawthings_mcp.generation import GenerationRequest, ImageGenerationConfig
+from drawthings_mcp.generation import GenerationRequest, ImageGenerationConfig, ResultImage
 from drawthings_mcp.planning.compose import Plan
 
 P = ParamSpec("P")
@@ -190,7 +190,7 @@ class DrawThingsClient:
 
     @_documented
     def save_images(
-        self, images: Sequence[GeneratedImage], output_dir: str | Path = "output", prefix: str = "image"
+        self, images: Sequence[ResultImage], output_dir: str | Path = "output", prefix: str = "image"
     ) -> list[Path]:
         """Writes images as PNG with their metadata, never over a file that exists."""
         return self._run(self._client.save_images, images, output_dir, prefix)
