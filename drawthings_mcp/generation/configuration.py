@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Annotated, Any, Self, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Self, TypeAlias, Unpack
 
 from pydantic import (
     AfterValidator,
@@ -41,6 +41,7 @@ from drawthings_mcp.generation.enums import (
     SamplerType,
     SeedMode,
 )
+from drawthings_mcp.generation.fields import ConfigurationFields, ControlFields
 from drawthings_mcp.limits import MAX_GIVEN_UNITS, MAX_SEED, MAX_SIDE, MIN_SIDE, UNIT
 from drawthings_mcp.validation import build_refusal, shorten, suggest
 
@@ -259,6 +260,10 @@ class LoRAConfig(_CheckedConfig):
     weight: Annotated[_Float32, InApp(-10, 10)] = 0.6
     mode: LoRAMode = LoRAMode.All
 
+    if TYPE_CHECKING:
+
+        def __init__(self, file: str, weight: float = ..., mode: LoRAMode | str | int = ...) -> None: ...
+
     _by_name = field_validator("mode", mode="before")(_parse_member)
 
 
@@ -280,6 +285,10 @@ class ControlNetConfig(_CheckedConfig):
     )
     target_blocks: tuple[str, ...] = ()
     input_override: ControlInputType = ControlInputType.Unspecified
+
+    if TYPE_CHECKING:
+
+        def __init__(self, **fields: Unpack[ControlFields]) -> None: ...
 
     _by_name = field_validator("control_mode", "input_override", mode="before")(_parse_member)
 
@@ -413,6 +422,13 @@ class ImageGenerationConfig(_CheckedConfig):
     """Name of the preset; servers ignore it."""
 
     _by_name = field_validator("seed_mode", "compression_artifacts", "color_calibration", mode="before")(_parse_member)
+
+    if TYPE_CHECKING:
+
+        def __init__(self, **fields: Unpack[ConfigurationFields]) -> None: ...
+
+        # The names are known here.
+        def replace(self, **changes: Unpack[ConfigurationFields]) -> Self: ...  # type: ignore[override]
 
     @property
     def cfg_scale(self) -> float:

@@ -25,10 +25,8 @@ from drawthings_mcp.tensors.pixels import ImageLike, Pixels, ensure_pixels
 from drawthings_mcp.validation import find_nearest
 
 _Given: TypeAlias = ImageLike | Sequence[ImageLike]
-HintImages: TypeAlias = (
-    Mapping[str, _Given] | Mapping[ControlInputType, _Given] | Mapping[str | ControlInputType, _Given]
-)
-"""Maps by kind, named or as members."""
+HintImages: TypeAlias = Mapping[Any, _Given]
+"""Maps by kind, by its name or as a member of ``ControlInputType``."""
 Tensor: TypeAlias = NDArray[np.floating[Any]]
 
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # Rec. 601

@@ -78,6 +78,19 @@ def test_every_python_example_of_the_library_does_what_it_says(library: list[Any
     assert (place.folder / "films" / "waves.wav").is_file()
 
 
+def test_every_python_example_of_the_library_passes_a_strict_type_checker(library: list[Any], tmp_path: Path) -> None:
+    lines = ["from contextlib import ExitStack", "exits: ExitStack"]
+    for block in library:
+        if block.language == "python":
+            # The lines of the text, as far as they go: what is reported can be found there.
+            lines += [""] * (block.line - 1 - len(lines)) + block.text.splitlines()
+    (tmp_path / "examples.py").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    config = ["--config-file", str(ROOT / "pyproject.toml"), "--cache-dir", str(ROOT / ".mypy_cache")]
+    command = [sys.executable, "-m", "mypy", *config, "--allow-redefinition", str(tmp_path / "examples.py")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
 def test_every_command_of_the_library_succeeds(library: list[Any], place: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
     commands, batch = (block for block in library if block.language == "sh")

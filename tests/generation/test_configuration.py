@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import collections.abc
 import math
-from typing import Any
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import pytest
 
 from drawthings_mcp import ControlNetConfig, ImageGenerationConfig, LoRAConfig, SamplerType
 from drawthings_mcp.errors import DrawThingsError, InvalidInputError, UnknownNameError
-from drawthings_mcp.generation import ControlInputType, ControlMode, LoRAMode, SeedMode, list_batch_seeds, next_seed
+from drawthings_mcp.generation import (
+    ControlInputType,
+    ControlMode,
+    LoRAMode,
+    SeedMode,
+    configuration,
+    enums,
+    list_batch_seeds,
+    next_seed,
+)
+from drawthings_mcp.generation.fields import ConfigurationFields, ControlFields
 
 
 def test_aliases_and_display_names_mean_the_same_as_the_fields() -> None:
@@ -199,3 +210,28 @@ def test_loras_and_controls_take_their_values_in_order() -> None:
     assert make_control("c.ckpt", 0.7) == ControlNetConfig(file="c.ckpt", weight=0.7)
     with pytest.raises(InvalidInputError, match="at most 3 values, got 4"):
         make_lora("l.ckpt", 0.8, 1, 5)
+
+
+def name_kinds(annotation: Any) -> set[str]:
+    """The classes in an annotation by name, without what only holds them."""
+    parts = get_args(annotation)
+    if get_origin(annotation) is Annotated:
+        return name_kinds(parts[0])
+    if parts:
+        return {name for part in parts if part is not ... for name in name_kinds(part)}
+    return {annotation.__name__}
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields"), [(ImageGenerationConfig, ConfigurationFields), (ControlNetConfig, ControlFields)]
+)
+def test_a_type_checker_knows_every_field_by_every_name_and_its_type(kind: Any, fields: Any) -> None:
+    given = get_type_hints(fields, localns={**vars(enums), **vars(configuration), **vars(collections.abc)})
+    expected: dict[str, set[str]] = {}
+    for name, field in kind.model_fields.items():
+        choices = getattr(field.validation_alias, "choices", [name])
+        expected |= dict.fromkeys(choices, name_kinds(field.annotation))
+    assert set(given) == set(expected)
+    for name, kinds in expected.items():
+        assert kinds <= name_kinds(given[name]), name
+        assert name_kinds(given[name]) - kinds <= {"str", "int"}, name
