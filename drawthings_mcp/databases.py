@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import fcntl
+import itertools
 import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
+from datetime import datetime
 from pathlib import Path
 from typing import TypeAlias
 
 from drawthings_mcp.errors import StorageError
 from drawthings_mcp.faces import Step, Text
+from drawthings_mcp.private import open_private, prepare_state
 
 COMPANIONS = ("-wal", "-shm")
 """Endings of the files that SQLite keeps next to a database in use."""
@@ -78,7 +81,9 @@ class Database:
     def open(self) -> Iterator[sqlite3.Connection]:
         """A connection in autocommit mode to a database of the newest version."""
         with self.translate_errors(), self._hold_lock():
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            prepare_state(self.path.parent)
+            # SQLite gives its other files the mode of this one.
+            os.close(open_private(self.path, os.O_RDONLY))
             # The thread that ends a search may be another than the one that began it; never two at once.
             connection = sqlite3.connect(self.path, _BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
             try:
@@ -135,8 +140,8 @@ def hold_lock(path: Path, *, exclusive: bool) -> Iterator[None]:
     Many may share it, an exclusive holder is alone. On disks without locks nothing is held: what it protects is the
     replacement of a broken database while another process writes to it.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    prepare_state(path.parent)
+    handle = open_private(path, os.O_RDWR)
     try:
         with suppress(OSError):
             fcntl.flock(handle, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH)
@@ -163,6 +168,23 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
         if connection.in_transaction:
             connection.rollback()
         raise
+
+
+def set_aside(path: Path) -> Path | None:
+    """Give what is there of a damaged database another name; None when there is no database."""
+    stem = f"{path.name}.damaged-{datetime.now():%Y%m%d-%H%M%S}"
+    names = (f"{stem}{'' if number == 1 else f'-{number}'}" for number in itertools.count(1))
+    aside = next(free for name in names if not (free := path.with_name(name)).exists())
+    # Companions of the old file would be taken for those of the new one.
+    for companion, ending in zip(list_companions(path), COMPANIONS, strict=True):
+        if companion.exists():
+            companion.rename(aside.with_name(aside.name + ending))
+    return path.rename(aside) if path.exists() else None
+
+
+def list_companions(path: Path) -> list[Path]:
+    """The files that SQLite may keep next to a database."""
+    return [path.with_name(path.name + ending) for ending in COMPANIONS]
 
 
 def _use_wal(connection: sqlite3.Connection) -> None:

@@ -22,6 +22,7 @@ ROWS = {
     "params": 2,
     "tasks": 0,
     "databases": 1,
+    "private": 1,
     "validation": 0,
     "_generated": 1,
     "generation": 1,

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from drawthings_mcp.errors import CertificateError, StorageError
+from drawthings_mcp.private import open_private, prepare_state
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -101,8 +102,8 @@ class PinStore:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self._lock_path.open("w") as lock:
+        prepare_state(self.path.parent)
+        with os.fdopen(open_private(self._lock_path, os.O_WRONLY), "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import itertools
 import os
 import secrets
+import time
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
 from drawthings_mcp.errors import StorageError
 from drawthings_mcp.faces import Step, Text
+from drawthings_mcp.private import PART, make_private_folder
 
 _MAX_SLUG_CHARACTERS = 48
 _MAX_SLUG_BYTES = 90
 """With date, seed and number a name stays below 143 bytes, the shortest limit in use (encrypted home folders)."""
+_PATIENCE = 86_400
+"""Seconds after which nobody writes any more to a file that is not complete."""
 _NO_WORDS = "image"
 _OTHER_FOLDER = Step("set", setting="output_dir")
 _HINTS: Mapping[int, str] = {
@@ -77,7 +80,9 @@ def number_stems(stem: str) -> Iterator[str]:
     return itertools.chain([stem], (f"{stem}-{number}" for number in itertools.count(2)))
 
 
-def write_new_file(folder: Path, names: Iterable[str], write: Callable[[Path], object], *, what: str) -> Path:
+def write_new_file(
+    folder: Path, names: Iterable[str], write: Callable[[Path], object], *, what: str, private: bool = False
+) -> Path:
     """Write a file and give it the first of some names that is free.
 
     It appears whole or not at all, also when several processes write at once.
@@ -92,6 +97,8 @@ def write_new_file(folder: Path, names: Iterable[str], write: Callable[[Path], o
         Fills the empty file that it is given the path of.
     what
         What the file is, for messages: ``picture``.
+    private
+        Whether only the owner may enter the folder, when it is made, and read the file.
 
     Returns
     -------
@@ -105,8 +112,8 @@ def write_new_file(folder: Path, names: Iterable[str], write: Callable[[Path], o
     """
     folder = folder.absolute()
     with _translate_os_errors(folder, what):
-        folder.mkdir(parents=True, exist_ok=True)
-        with _reserve_temporary(folder) as temporary:
+        make_private_folder(folder) if private else folder.mkdir(parents=True, exist_ok=True)
+        with _reserve_temporary(folder, private=private) as temporary:
             write(temporary)
             _sync_file(temporary)
             path = next(path for name in names if _take_name(temporary, path := folder / name))
@@ -115,7 +122,9 @@ def write_new_file(folder: Path, names: Iterable[str], write: Callable[[Path], o
 
 
 def write_named_file(path: Path, data: bytes, *, what: str) -> None:
-    """Write a file whose name says what is in it: it appears whole, and another with the same name is replaced.
+    """Write a file whose name says what is in it, in a folder of a folder of the state folder, for its owner alone.
+
+    It appears whole, and another with the same name is replaced.
 
     Raises
     ------
@@ -123,8 +132,9 @@ def write_named_file(path: Path, data: bytes, *, what: str) -> None:
         As ``write_new_file``.
     """
     with _translate_os_errors(path.parent, what):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with _reserve_temporary(path.parent) as temporary:
+        make_private_folder(path.parent.parent)
+        make_private_folder(path.parent)
+        with _reserve_temporary(path.parent, private=True) as temporary:
             temporary.write_bytes(data)
             _sync_file(temporary)
             temporary.replace(path)
@@ -146,6 +156,17 @@ def check_folder(folder: Path) -> None:
             pass
 
 
+def remove_leftovers(folder: Path) -> None:
+    """Remove what a process that was killed left half written in a folder, a day ago or longer."""
+    oldest = time.time() - _PATIENCE
+    with suppress(OSError), os.scandir(folder) as found:
+        for entry in found:
+            if PART.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+                with suppress(OSError):
+                    if entry.stat(follow_symlinks=False).st_mtime < oldest:
+                        Path(entry.path).unlink()
+
+
 @contextmanager
 def _translate_os_errors(folder: Path, what: str) -> Iterator[None]:
     try:
@@ -157,11 +178,11 @@ def _translate_os_errors(folder: Path, what: str) -> Iterator[None]:
 
 
 @contextmanager
-def _reserve_temporary(folder: Path) -> Iterator[Path]:
+def _reserve_temporary(folder: Path, *, private: bool = False) -> Iterator[Path]:
     """An empty file under a name of its own, which is gone in the end."""
     path = folder / f".{secrets.token_hex(8)}.part"
     try:
-        path.touch(exist_ok=False)
+        path.touch(0o600 if private else 0o666, exist_ok=False)
         yield path
     finally:
         path.unlink(missing_ok=True)
@@ -197,7 +218,7 @@ def _sync_file(path: Path) -> None:
 
 def _sync_folder(folder: Path) -> None:
     """Make the new name survive a power cut; some file systems cannot."""
-    with contextlib.suppress(OSError):
+    with suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(handle)

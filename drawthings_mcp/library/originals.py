@@ -58,6 +58,7 @@ def save_image(
     requested_size: tuple[int, int] | None = None,
     kind: ModelKind | None = None,
     extra: Mapping[str, Any] | None = None,
+    private: bool = False,
 ) -> SavedFile:
     """Write a picture with its metadata under a name that nobody had.
 
@@ -72,6 +73,8 @@ def save_image(
         From ``file_stem``.
     server, requested_size, kind, extra
         For the metadata: see ``metadata.build_metadata``.
+    private
+        Whether only the owner may read it, and enter the folder when that is made.
 
     Raises
     ------
@@ -81,7 +84,7 @@ def save_image(
         The image's seed is not the one that was used.
     """
     packet = build_metadata(image, server=server, requested_size=requested_size, kind=kind, extra=extra)
-    return _save(image.pixels, packet, folder, stem)
+    return _save(image.pixels, packet, folder, stem, private=private)
 
 
 def save_made(
@@ -95,17 +98,19 @@ def save_made(
         ``(H, W, 3)`` or ``(H, W, 4)`` uint8, sRGB.
     extra
         This package's record: ``id``, ``parents``, how it was made.
+
+    It is for its owner alone, as everything in the state folder.
     """
     height, width = pixels.shape[:2]
-    return _save(pixels, build_made_metadata((width, height), extra=extra), folder, stem)
+    return _save(pixels, build_made_metadata((width, height), extra=extra), folder, stem, private=True)
 
 
-def _save(pixels: NDArray[np.uint8], packet: str, folder: Path, stem: str) -> SavedFile:
+def _save(pixels: NDArray[np.uint8], packet: str, folder: Path, stem: str, *, private: bool) -> SavedFile:
     data = encode_png(pixels, packet)
     names = (f"{free}.png" for free in number_stems(stem))
     with ThreadPoolExecutor(1) as other:  # the disk takes its time
         digest = other.submit(hashlib.sha256, data)
-        path = write_new_file(folder, names, lambda path: path.write_bytes(data), what="picture")
+        path = write_new_file(folder, names, lambda path: path.write_bytes(data), what="picture", private=private)
         return SavedFile(path, digest.result().hexdigest(), len(data), pixels)
 
 

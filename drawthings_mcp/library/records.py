@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Required, TypeAlias, TypedDict, get_args
 
+from drawthings_mcp.private import open_private
+
 if TYPE_CHECKING:
     from drawthings_mcp.tensors.picture_files import PictureFile
 
@@ -202,7 +204,7 @@ class Journal:
         records = [record] if self.path.exists() else list_all()
         # Every line begins with its end of line: a last one that was cut off by a crash spoils no other.
         text = "".join(f"\n{_build_line(item)}" for item in records)
-        with self.path.open("a", encoding="utf-8") as file:
+        with open(self.path, "a", encoding="utf-8", opener=lambda path, flags: open_private(Path(path), flags)) as file:
             file.write(text)
 
     def read(self) -> list[ImageRecord]:

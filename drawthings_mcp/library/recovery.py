@@ -14,10 +14,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, BinaryIO, get_args
 
-from drawthings_mcp.databases import COMPANIONS, hold_lock
+from drawthings_mcp.databases import hold_lock, list_companions, set_aside
 from drawthings_mcp.errors import CatalogDamagedError, InvalidImageError, StorageError
 from drawthings_mcp.library.catalog import LOCK_NAME, ImageCatalog, is_in_place
 from drawthings_mcp.library.database import FILE_NAME, build_database
+from drawthings_mcp.library.new_files import remove_leftovers
+from drawthings_mcp.library.originals import INPUTS_FOLDER
 from drawthings_mcp.library.records import (
     JOURNAL_NAME,
     ImageRecord,
@@ -210,6 +212,9 @@ def open_catalog(state_dir: Path, folders: Iterable[Path] = ()) -> OpenedCatalog
         The state folder cannot be written, or the database is of a newer version.
     """
     own = (state_dir / RESCUE_FOLDER, state_dir / MADE_FOLDER)
+    folders = tuple(folders)
+    for folder in (state_dir, *own, *(state_dir / INPUTS_FOLDER).glob("??"), *folders):
+        remove_leftovers(folder)
     catalog = ImageCatalog(state_dir)
     notes: tuple[str, ...] = ()
     if not _is_sound(catalog, state_dir / FILE_NAME):
@@ -235,13 +240,13 @@ def _rebuild(state_dir: Path, folders: Iterable[Path]) -> Iterator[str]:
     if _is_sound(ImageCatalog(state_dir, database=build_database(path, lock=None)), path):
         return  # another process was faster
     fresh = path.with_name(f"{FILE_NAME}.new")
-    for leftover in (fresh, *_list_companions(fresh)):
+    for leftover in (fresh, *list_companions(fresh)):
         leftover.unlink(missing_ok=True)
     rebuilt = ImageCatalog(state_dir, database=build_database(fresh, lock=None))
     rebuilt.restore(_complete(record) for record in Journal(state_dir / JOURNAL_NAME).read())
     recover_files(rebuilt, itertools.chain.from_iterable(map(list_below, folders)))
     count = rebuilt.check()
-    aside = _set_aside(path)
+    aside = set_aside(path)
     fresh.replace(path)
     if aside is not None:
         yield f"the catalog was damaged and was rebuilt with {count} pictures; the damaged file is kept as {aside}"
@@ -255,19 +260,3 @@ def _complete(record: ImageRecord) -> ImageRecord:
     if own is None or own.metadata.configuration is None:
         return record
     return replace(record, configuration=own.metadata.configuration.to_app_json())
-
-
-def _set_aside(path: Path) -> Path | None:
-    """Give what is there of a database another name; None when there is no database."""
-    stem = f"{FILE_NAME}.damaged-{datetime.now():%Y%m%d-%H%M%S}"
-    names = (f"{stem}{'' if number == 1 else f'-{number}'}" for number in itertools.count(1))
-    aside = next(free for name in names if not (free := path.with_name(name)).exists())
-    # Companions of the old file would be taken for those of the new one.
-    for companion, ending in zip(_list_companions(path), COMPANIONS, strict=True):
-        if companion.exists():
-            companion.rename(aside.with_name(aside.name + ending))
-    return path.rename(aside) if path.exists() else None
-
-
-def _list_companions(path: Path) -> list[Path]:
-    return [path.with_name(path.name + ending) for ending in COMPANIONS]

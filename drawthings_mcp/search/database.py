@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
+from collections.abc import Callable
+from contextlib import closing, suppress
+from functools import partial
 from pathlib import Path
 
-from drawthings_mcp.databases import COMPANIONS, Database, Migrations
+from drawthings_mcp.databases import COMPANIONS, Database, Migrations, hold_lock, set_aside
 from drawthings_mcp.errors import StorageError
 
 INDEX_NAME = "search.sqlite3"
 TAGS_NAME = "tags.sqlite3"
+_TAGS_LOCK = "tags.lock"
+_logger = logging.getLogger(__name__)
 _PRAGMAS = (
     # 32 MiB for the upper levels of the index, which every query passes, at a million pictures.
     f"cache_size = -{32 * 1024}",
@@ -110,7 +116,7 @@ _TAGS: Migrations = (
 
 
 class DamagedIndexError(StorageError):
-    """The index was damaged and has been removed; indexing again makes a new one."""
+    """A database of search was damaged and has been replaced or removed; what failed is to be done again."""
 
 
 def open_index(state_dir: Path) -> Database:
@@ -119,9 +125,16 @@ def open_index(state_dir: Path) -> Database:
     return Database(path, _INDEX, "search index", pragmas=_PRAGMAS, report_damage=_remove_index)
 
 
-def open_tags(state_dir: Path) -> Database:
-    """The tags of a state folder."""
-    return Database(state_dir / TAGS_NAME, _TAGS, "tag file", pragmas=_PRAGMAS, report_damage=_report_tags)
+def open_tags(state_dir: Path, report: Callable[[str], object] = _logger.warning) -> Database:
+    """The tags of a state folder.
+
+    Parameters
+    ----------
+    report
+        Gets a sentence about what was lost when the file was damaged and had to be replaced.
+    """
+    path = state_dir / TAGS_NAME
+    return Database(path, _TAGS, "tag file", pragmas=_PRAGMAS, report_damage=partial(_replace_tags, report))
 
 
 def find_last_number(connection: sqlite3.Connection, table: str) -> int:
@@ -138,7 +151,37 @@ def _remove_index(path: Path, _error: sqlite3.DatabaseError) -> DamagedIndexErro
     )
 
 
-def _report_tags(path: Path, error: sqlite3.DatabaseError) -> StorageError:
-    return StorageError(
-        f"The tag file {path} is damaged: {error}. Restore it from a backup, or rename it and try again."
-    )
+def _replace_tags(report: Callable[[str], object], path: Path, error: sqlite3.DatabaseError) -> DamagedIndexError:
+    """Set a damaged tag file aside and begin another one with what can still be read of it."""
+    with hold_lock(path.with_name(_TAGS_LOCK), exclusive=True):
+        if _is_damaged(path):  # otherwise another process was faster
+            aside = set_aside(path)
+            rows = {} if aside is None else {table: _read_rows(aside, table) for table in ("tags", "folders")}
+            with Database(path, _TAGS, "tag file", report_damage=lambda *_: StorageError(str(error))).write() as fresh:
+                fresh.executemany("INSERT OR IGNORE INTO tags VALUES (?, ?, ?)", rows.get("tags", ()))
+                fresh.executemany("INSERT OR IGNORE INTO folders VALUES (?)", rows.get("folders", ()))
+            kept = len(rows.get("tags", ()))
+            report(
+                f"The tag file {path} was damaged; {kept} tags could be read and are kept, others are lost. The "
+                f"damaged file is now {aside}."
+            )
+    return DamagedIndexError(f"The tag file {path} was damaged and has been replaced; try again.")
+
+
+def _is_damaged(path: Path) -> bool:
+    try:
+        with closing(sqlite3.connect(path, timeout=30.0)) as connection:
+            return bool(connection.execute("PRAGMA quick_check").fetchone() != ("ok",))
+    except sqlite3.DatabaseError:
+        return True
+
+
+def _read_rows(path: Path, table: str) -> list[tuple[str, ...]]:
+    """The rows of a damaged file as far as they can be read."""
+    rows: list[tuple[str, ...]] = []
+    with suppress(sqlite3.DatabaseError), closing(sqlite3.connect(path)) as connection:
+        # One by one: what comes before the damage is kept.
+        rows.extend(
+            row for row in connection.execute(f"SELECT * FROM {table}") if all(isinstance(value, str) for value in row)
+        )
+    return rows

@@ -88,7 +88,8 @@ class SearchEngine:
         self._given = sources
         self._web = web
         self._index = open_index(settings.state_dir)
-        self._tags = open_tags(settings.state_dir)
+        self._damage: list[str] = []
+        self._tags = open_tags(settings.state_dir, self._damage.append)
         self._budget = budget
         self._endpoint = _find_endpoint(settings)
         self._updater = IndexUpdater(
@@ -124,7 +125,9 @@ class SearchEngine:
         sources = await self._in_thread(self._choose_sources)
         vector = await self._embed(query.text) if query.terms and arguments.like is None else None
         page = await self._in_thread(partial(self._answerer.answer, query, arguments, sources, vector))
-        return replace(page, pending=news.pending if news else page.pending, notes=(*page.notes, *notes))
+        return replace(
+            page, pending=news.pending if news else page.pending, notes=(*page.notes, *notes, *self._take_damage())
+        )
 
     async def index(self, dirs: Iterable[Path] = (), report: ReportProgress | None = None) -> IndexReport:
         """Bring the whole index up to date, visual features and embeddings included.
@@ -140,6 +143,7 @@ class SearchEngine:
         result = await self._in_thread(partial(self._updater.read, report=report))
         await self._in_thread(partial(self._updater.measure, report=report))
         await self._updater.embed(report=report)
+        result.problems += self._take_damage()
         return result
 
     async def forget(self, dirs: Iterable[Path]) -> None:
@@ -168,6 +172,12 @@ class SearchEngine:
     async def list_tags(self) -> dict[str, int]:
         """Every tag and how many pictures have it, the most frequent first."""
         return dict(await self._in_thread(partial(tag_file.count_tags, self._tags)))
+
+    def _take_damage(self) -> list[str]:
+        """What was lost since this was asked last."""
+        damage = list(self._damage)
+        del self._damage[: len(damage)]
+        return damage
 
     async def _freshen(
         self, with_features: bool, report: ReportProgress | None
@@ -227,7 +237,7 @@ class SearchEngine:
         return {source_key(source.root, source.kind): source for source in sources}
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
-        """Blocking work; a damaged index is made again and the work repeated."""
+        """Blocking work, repeated when a database was damaged and has been replaced."""
         with suppress(DamagedIndexError):
             return await anyio.to_thread.run_sync(work)
         await anyio.to_thread.run_sync(self._updater.read)

@@ -129,7 +129,7 @@ def _ends_soon(certificate_pem: bytes) -> bool:
 
 
 def _write(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(0o700, parents=True, exist_ok=True)
     # A temporary file is readable by its owner alone, and stays so under its final name.
     with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
         try:

@@ -222,6 +222,7 @@ class Saver:
             requested_size=(plan.size.width, plan.size.height),
             kind=ModelKind(plan.model.version, plan.model.modifier),
             extra={**own, "mode": plan.mode, "preset": plan.preset, "job": self.job, "parents": self._parents},
+            private=folder == self._rescue_folder,
         )
 
     def _record(self, saved: SavedFile, image: ResultImage, now: datetime, image_id: str) -> ImageRecord:
