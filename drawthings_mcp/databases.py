@@ -83,7 +83,8 @@ class Database:
         with self.translate_errors(), self._hold_lock():
             prepare_state(self.path.parent)
             # SQLite gives its other files the mode of this one.
-            os.close(open_private(self.path, os.O_RDONLY))
+            with suppress(IsADirectoryError):  # which SQLite reports
+                os.close(open_private(self.path, os.O_RDONLY))
             # The thread that ends a search may be another than the one that began it; never two at once.
             connection = sqlite3.connect(self.path, _BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
             try:

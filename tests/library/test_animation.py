@@ -211,7 +211,7 @@ def test_frames_too_large_for_the_encoder_are_explained(tmp_path: Path) -> None:
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no disk that is always full")
 @pytest.mark.parametrize("container", CONTAINERS)
 def test_a_full_disk_is_explained(container: Container, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fill(path: Path, exist_ok: bool = True) -> None:
+    def fill(path: Path, mode: int = 0, exist_ok: bool = True) -> None:
         path.symlink_to("/dev/full")
 
     monkeypatch.setattr(Path, "touch", fill)
