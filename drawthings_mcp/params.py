@@ -6,7 +6,9 @@ make their arguments from the fields, the description included.
 
 from __future__ import annotations
 
+import json
 import re
+from hashlib import sha256
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import (
@@ -83,6 +85,15 @@ WeightedLoRA: TypeAlias = Annotated[
 Side: TypeAlias = Annotated[int | None, Field(ge=MIN_SIDE, le=MAX_SIDE)]
 
 
+_NOT_ASKED = frozenset({"prompt", "dry_run", "preview"})
+"""What does not change how pictures for a prompt look."""
+
+
+def _digest_picture(picture: Any) -> str:
+    data = picture if isinstance(picture, bytes) else getattr(picture, "tobytes", lambda: str(picture).encode())()
+    return sha256(data).hexdigest()
+
+
 class GenerateParams(BaseModel):
     """One call, checked for ranges; names are still as the caller wrote them. None: whatever suits the model.
 
@@ -143,6 +154,18 @@ class GenerateParams(BaseModel):
     def replace(self, **values: Any) -> GenerateParams:
         """The same call with other values, which are not checked again."""
         return self.model_copy(update=values)
+
+    @property
+    def digest(self) -> str:
+        """What is asked for besides the prompt, in 16 hexadecimal digits: equal for calls that ask for the same."""
+        asked = {}
+        for name, field in type(self).model_fields.items():
+            value = getattr(self, name)
+            # Pictures can be arrays, which are not compared as a whole.
+            if name not in _NOT_ASKED and (type(value) is not type(field.default) or value != field.default):
+                asked[name] = value
+        text = json.dumps(asked, sort_keys=True, default=_digest_picture)
+        return sha256(text.encode("utf-8", "replace")).hexdigest()[:16]
 
     @property
     def has_picture(self) -> bool:

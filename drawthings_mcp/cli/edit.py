@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from drawthings_mcp.cli.generation import PICTURE, generation_options, run_jobs
+from drawthings_mcp.cli.generation import PICTURE, generation_options, read_job, run_jobs
 from drawthings_mcp.settings import Settings
 
 
@@ -18,4 +18,5 @@ from drawthings_mcp.settings import Settings
 def edit(settings: Settings, input_image: str, prompt: str, output: Path | None, **options: Any) -> None:
     """Change the picture INPUT as PROMPT says, and print the path of the new file. INPUT itself stays as it is."""
     mode = options["mode"] if options["mode"] not in (None, "auto") else "inpaint" if options["mask"] else "edit"
-    run_jobs(settings, [(prompt, output)], {**options, "canvas": input_image, "mode": mode})
+    job = read_job(prompt, output, {**options, "canvas": input_image, "mode": mode})
+    run_jobs(settings, [job], as_json=options["as_json"])

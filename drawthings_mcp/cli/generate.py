@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from drawthings_mcp.cli.generation import build_option, generation_options, run_jobs
-from drawthings_mcp.cli.output import say
+from drawthings_mcp.cli.generation import build_option, generation_options, read_job, run_jobs
+from drawthings_mcp.cli.prompt_file import list_missing
 from drawthings_mcp.settings import Settings
 
 
@@ -18,7 +18,8 @@ from drawthings_mcp.settings import Settings
 @click.option(
     "--prompt-file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="File with one prompt per line. The pictures are numbered; those that exist already are not made again.",
+    help="File with one prompt per line, or one JSON object with settings per line. Lines that begin with # do not "
+    "count. The pictures are numbered; those that are there already are not made again.",
 )
 @click.option(
     "--prefix", default="image", show_default=True, metavar="NAME", help="Start of the file names, with --prompt-file."
@@ -44,24 +45,9 @@ def generate(
     if (prompt is None) == (prompt_file is None):
         raise click.UsageError("give either a PROMPT or --prompt-file")
     if prompt is not None:
-        run_jobs(settings, [(prompt, output)], options)
+        run_jobs(settings, [read_job(prompt, output, options)], as_json=options["as_json"])
     elif output is not None:
         raise click.UsageError("--output names one file; with --prompt-file use --output-dir and --prefix")
     elif prompt_file is not None:
-        run_jobs(settings, _list_missing(prompt_file, output_dir.absolute(), prefix), options, many=True)
-
-
-def _list_missing(prompt_file: Path, folder: Path, prefix: str) -> list[tuple[str, Path | None]]:
-    """Prompts whose picture does not exist yet, each with the file to write; the number is that of the line."""
-    lines = prompt_file.read_text(encoding="utf-8-sig").splitlines()
-    digits = max(len(str(len(lines))), 3)
-    jobs: list[tuple[str, Path | None]] = []
-    for number, line in enumerate(lines, 1):
-        path = folder / f"{prefix}-{number:0{digits}}.png"
-        if not line.strip():
-            continue
-        if path.exists():
-            say(f"{path} exists, skipped")
-        else:
-            jobs.append((line.strip(), path))
-    return jobs
+        jobs = list_missing(prompt_file, output_dir.absolute(), prefix, options)
+        run_jobs(settings, jobs, as_json=options["as_json"], many=True)

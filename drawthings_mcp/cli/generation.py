@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -159,16 +160,31 @@ def generation_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-def read_params(prompt: str, options: Mapping[str, Any]) -> GenerateParams:
+@dataclass(frozen=True, slots=True)
+class ShellCall:
+    """A call, and the file to write in place of a new one in the output folder."""
+
+    params: GenerateParams
+    output: Path | None = None
+
+
+def read_job(prompt: str, output: Path | None, options: Mapping[str, Any]) -> ShellCall:
+    """What the arguments of a command ask for."""
+    if not prompt.strip():
+        raise click.UsageError("the PROMPT is empty")
+    if output is not None and output.suffix.lower() != ".png":
+        raise click.UsageError(f"--output {str(output)!r}: pictures are written as PNG, end the name with .png")
+    try:
+        return ShellCall(GenerateParams(**list_given(options), prompt=prompt), output)
+    except InvalidInputError as error:
+        raise click.UsageError(error.word(SHELL)) from error
+
+
+def list_given(options: Mapping[str, Any]) -> dict[str, Any]:
     """The parameters that the options of a command stand for."""
     given = {name: options[name] for name in GenerateParams.model_fields if options.get(name) not in (None, ())}
     width, height = options["size"] or (None, None)
-    try:
-        return GenerateParams(
-            **{**given, "prompt": prompt, "model": _read_model(options), "width": width, "height": height}
-        )
-    except InvalidInputError as error:
-        raise click.UsageError(error.word(SHELL)) from error
+    return {**given, "model": _read_model(options), "width": width, "height": height}
 
 
 def _read_model(options: Mapping[str, Any]) -> str:
@@ -183,10 +199,8 @@ def _read_model(options: Mapping[str, Any]) -> str:
     return family or model or "auto"
 
 
-def run_jobs(
-    settings: Settings, jobs: Sequence[tuple[str, Path | None]], options: Mapping[str, Any], *, many: bool = False
-) -> None:
-    """Generates for each prompt in turn and prints what was made; a job is a prompt and the file to write.
+def run_jobs(settings: Settings, jobs: Sequence[ShellCall], *, as_json: bool, many: bool = False) -> None:
+    """Generates for each job in turn and prints what was made.
 
     Parameters
     ----------
@@ -195,24 +209,19 @@ def run_jobs(
     """
     import anyio
 
-    for prompt, output in jobs:
-        if not prompt.strip():
-            raise click.UsageError("the PROMPT is empty")
-        if output is not None and output.suffix.lower() != ".png":
-            raise click.UsageError(f"--output {str(output)!r}: pictures are written as PNG, end the name with .png")
-    requests = [(read_params(prompt, options), output) for prompt, output in jobs]
-    as_json, documents = options["as_json"], []
+    documents = []
 
     async def run() -> None:
         async with open_studio(settings, reads_anywhere=True) as studio:
-            for params, output in requests:
-                if options["dry_run"]:
-                    plan = await studio.plan(params)
+            for number, job in enumerate(jobs, 1):
+                if job.params.dry_run:
+                    plan = await studio.plan(job.params)
                     documents.append(_plan_to_json(plan))
                     if not as_json:
                         print_text(describe_plan(plan, SHELL))
                 else:
-                    result = await _generate(studio, params, output)
+                    place = f"{number} of {len(jobs)}: " if len(jobs) > 1 else ""
+                    result = await _generate(studio, job, place)
                     documents.append(_to_json(result))
                     if not as_json:
                         _print_result(result)
@@ -223,13 +232,17 @@ def run_jobs(
         print_json(documents if many else documents[0])
 
 
-async def _generate(studio: Studio, params: GenerateParams, output: Path | None) -> GenerationResult:
+async def _generate(studio: Studio, job: ShellCall, place: str) -> GenerationResult:
+    is_taken = job.output is not None and job.output.exists()
     with progress_bar() as show:
 
         async def report(fraction: float, message: str) -> None:
-            show(fraction, message)
+            show(fraction, f"{place}{message}")
 
-        return await studio.generate(params, report, output=output)
+        result = await studio.generate(job.params, report, output=job.output)
+    if is_taken and result.variants:
+        say(f"{job.output} exists already; the new picture became {result.variants[0].path.name}")
+    return result
 
 
 def _plan_to_json(plan: Plan) -> dict[str, Any]:

@@ -56,6 +56,8 @@ class Saver:
         What the pictures are made from.
     prepare
         Makes what each is shown by.
+    asked
+        ``GenerateParams.digest`` of the call.
 
     Attributes
     ----------
@@ -75,6 +77,7 @@ class Saver:
         *,
         parents: Sequence[Parent] = (),
         prepare: Prepare | None = None,
+        asked: str = "",
     ) -> None:
         self._plan = plan
         self._folder = settings.output_dir if output is None else output.parent
@@ -84,6 +87,7 @@ class Saver:
         self._connection = connection
         self._parents = tuple(parents)
         self._prepare = prepare
+        self._asked = asked
         self._arrivals = itertools.count()
         self._decoders = anyio.Semaphore(MAX_PROCESSES)
         self._numbering = anyio.Lock()
@@ -213,7 +217,7 @@ class Saver:
 
     def _write_into(self, folder: Path, image: ResultImage, stem: str, image_id: str) -> SavedFile:
         plan = self._plan
-        own = {"id": image_id} if image_id else {}
+        own = {**({"id": image_id} if image_id else {}), **({"asked": self._asked} if self._asked else {})}
         return save_image(
             image,
             folder,

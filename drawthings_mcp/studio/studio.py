@@ -138,7 +138,10 @@ class Studio:
                 opened = await self.gallery.open()
                 connection, inputs, plan = await self._prepare(params, fresh=is_idle)
                 saver = Saver(
-                    plan, self.settings, connection, opened.catalog, output, parents=inputs.parents, prepare=prepare
+                    *(plan, self.settings, connection, opened.catalog, output),
+                    parents=inputs.parents,
+                    asked=params.digest,
+                    prepare=prepare,
                 )
                 await saver.prepare()
                 await heartbeat(0.0, "Sending the request" if place.is_set() else "Waiting for an earlier call")

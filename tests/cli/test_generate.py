@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
+import anyio
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
+from drawthings_mcp.metadata.draw_things import DrawThingsMetadata
+from drawthings_mcp.metadata.reading import read_metadata
+from drawthings_mcp.metadata.xmp import Packet, build_packet
 from drawthings_mcp.simulator import Simulator
 
 pytestmark = pytest.mark.anyio
@@ -119,3 +126,160 @@ async def test_a_sampler_is_understood_or_the_nearest_are_named(run: Any) -> Non
     assert document["sampler"] == "UniPC Trailing"
     assert vague.code != 0
     assert "Nearest: DPM++ 2M Karras, DPM++ 2M AYS, DPM++ 2M Trailing" in vague.stderr
+
+
+def _write_lines(path: Path, *lines: object) -> str:
+    text = "\n".join(line if isinstance(line, str) else json.dumps(line, ensure_ascii=False) for line in lines)
+    path.write_text(f"{text}\n", encoding="utf-8")
+    return str(path)
+
+
+class Batches:
+    """Runs files of prompts into one folder."""
+
+    def __init__(self, run: Any, folder: Path, simulator: Simulator) -> None:
+        self._run, self._server = run, server(simulator)
+        self.folder = folder / "batch"
+        self.made: list[DrawThingsMetadata] = []
+
+    async def __call__(self, file: str, *options: str) -> tuple[list[str], str]:
+        """The prompts of the pictures that were made, and what was said."""
+        fixed = ("--prefix", "animal", "--output-dir", str(self.folder), "--size", "128")
+        outcome = await self._run("generate", "--prompt-file", file, *fixed, *options, *self._server)
+        assert outcome.code == 0, outcome.stderr
+        found = [read_metadata(Path(line)) for line in outcome.stdout.splitlines()]
+        self.made = [one for one in found if one is not None]
+        return [one.prompt for one in self.made], outcome.stderr
+
+    @property
+    def names(self) -> list[str]:
+        return sorted(path.name for path in self.folder.iterdir())
+
+
+async def test_a_picture_is_there_when_its_prompt_and_settings_are_stored_in_it(run: Any, tmp_path: Path) -> None:
+    async with Simulator() as simulator:
+        batch = Batches(run, tmp_path, simulator)
+        first = _write_lines(tmp_path / "a.txt", "# animals", "a fox", "", "a hare")
+        assert (await batch(first))[0] == ["a fox", "a hare"]
+        assert batch.names == ["animal-002.png", "animal-004.png"]
+        (batch.folder / "animal-004.png").rename(batch.folder / "animal of mine.png")
+        changed = _write_lines(tmp_path / "b.txt", "a hare", "an owl", "a fox")
+        rendered, said = await batch(changed)
+        assert rendered == ["an owl"]  # its number was taken, so that it got the next one
+        assert "animal of mine.png is there already, skipped" in said
+        assert batch.names == ["animal of mine.png", "animal-002.png", "animal-004.png"]
+        assert (await batch(changed, "--steps", "3"))[0] == ["a hare", "an owl", "a fox"]
+        assert (await batch(changed, "--steps", "3"))[0] == []
+        assert (await batch(changed))[0] == []
+
+
+async def test_lines_of_json_have_settings_and_names_of_their_own(run: Any, tmp_path: Path) -> None:
+    lines = _write_lines(
+        tmp_path / "a.jsonl",
+        {"prompt": "a fox\u2028in snow", "seed": 7, "steps": 3, "output": "sub/fox.png"},
+        "# a comment",
+        {"prompt": "a hare", "width": 192, "height": 128, "negative_prompt": "fog"},
+    )
+    async with Simulator() as simulator:
+        batch = Batches(run, tmp_path, simulator)
+        assert len((await batch(lines, "--seed", "5"))[0]) == 2
+        fox, hare = batch.made
+        assert (await batch(lines, "--seed", "5"))[0] == []
+        assert (await batch(lines, "--seed", "6"))[0] == ["a hare"]
+        mixed = _write_lines(tmp_path / "b.txt", "an owl", {"prompt": "a hare", "output": "sub/fox.png"})
+        rendered, said = await batch(mixed)
+    assert (batch.folder / "sub" / "fox.png").is_file()
+    assert [(one.seed, one.steps, one.size) for one in (fox, hare)] == [(7, 3, (128, 128)), (5, 8, (192, 128))]
+    assert hare.negative_prompt == "fog"
+    assert rendered == ["an owl", "a hare"]
+    assert "fox.png exists already; the new picture became fox-2.png" in said
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("{broken", "is no JSON: "),
+        ({"prompt": "a fox", "step": 8}, "step: there is no such argument. Did you mean 'steps'"),
+        ({"prompt": "a fox", "steps": 999}, "steps: must be from 1 to 150, got 999"),
+        ({"seed": 7}, "prompt: is required"),
+        ({"prompt": " "}, "prompt: is empty"),
+        ({"prompt": "a fox", "output": "fox.jpg"}, "end the name with .png, got 'fox.jpg'"),
+        ({"prompt": "a fox", "canvas": "nowhere.png"}, "there is no file 'nowhere.png'"),
+        ({"prompt": "a fox", "mask": 7}, "mask: must be text, got 7"),
+        ({"prompt": "a fox", "hints": ["canny"]}, "write it like canny=edges.png@0.7"),
+    ],
+)
+def test_a_wrong_line_is_named_with_its_file(invoke: Any, tmp_path: Path, line: object, words: str) -> None:
+    file = _write_lines(tmp_path / "prompts.txt", "# first", "a hare", line)
+    outcome = invoke("generate", "--prompt-file", file)
+    assert outcome.code == 2
+    assert f"{file}, line 3: " in outcome.stderr
+    assert words in outcome.stderr
+
+
+def test_a_line_of_a_jsonl_file_must_be_an_object(invoke: Any, tmp_path: Path) -> None:
+    for line, words in (("a fox", "is no JSON"), ("[1]", "must be a JSON object")):
+        outcome = invoke("generate", "--prompt-file", _write_lines(tmp_path / "a.jsonl", line))
+        assert (outcome.code, words in outcome.stderr) == (2, True)
+
+
+async def test_pictures_of_one_call_and_equal_lines_count_once(run: Any, tmp_path: Path) -> None:
+    async with Simulator() as simulator:
+        batch = Batches(run, tmp_path, simulator)
+        twice = _write_lines(tmp_path / "a.txt", "a fox", "a fox")
+        assert len((await batch(twice, "--variants", "2"))[0]) == 4
+        assert (await batch(twice, "--variants", "2"))[0] == []
+        (batch.folder / "animal-001.png").unlink()
+        (batch.folder / "animal-001-2.png").unlink()
+        assert len((await batch(twice, "--variants", "2"))[0]) == 2
+
+
+async def test_a_picture_without_our_record_counts_by_what_the_app_stores(run: Any, tmp_path: Path) -> None:
+    comment = {
+        "c": "a fox",
+        "uc": "",
+        "seed": 7,
+        "steps": 8,
+        "sampler": "UniPC Trailing",
+        "size": "128x128",
+        "scale": 1,
+    }
+    info = PngInfo()
+    info.add_itxt("XML:com.adobe.xmp", build_packet(Packet(software="Draw Things", comment=json.dumps(comment))))
+    (tmp_path / "batch").mkdir()
+    Image.new("RGB", (128, 128)).save(tmp_path / "batch" / "animal from the app.png", pnginfo=info)
+    (tmp_path / "batch" / "animal broken.png").write_bytes(b"\x89PNG")
+    async with Simulator() as simulator:
+        batch = Batches(run, tmp_path, simulator)
+        file = _write_lines(tmp_path / "a.txt", "a fox")
+        same = [(), ("--seed", "7", "--steps", "8", "--sampler", "unipc trailing", "--cfg", "1")]
+        for options in same:
+            assert (await batch(file, *options))[0] == []
+        for options in (("--seed", "8"), ("--steps", "9"), ("--sampler", "lcm"), ("--size", "192")):
+            assert (await batch(file, *options))[0] == ["a fox"]
+
+
+async def test_an_existing_output_is_kept_and_the_new_name_is_said(run: Any, tmp_path: Path) -> None:
+    async with Simulator() as simulator:
+        options = ("-o", str(tmp_path / "fox.png"), "--size", "128", *server(simulator))
+        first = await run("generate", "a fox", *options)
+        second = await run("generate", "a fox", *options)
+    assert "exists already" not in first.stderr
+    assert f"{tmp_path / 'fox.png'} exists already; the new picture became fox-2.png" in second.stderr
+    assert second.stdout.strip() == str(tmp_path / "fox-2.png")
+
+
+async def test_the_bar_says_which_of_how_many(folders: Any, tmp_path: Path) -> None:
+    file = _write_lines(tmp_path / "a.txt", "a fox", "a hare")
+    terminal, stderr = os.openpty()
+    async with Simulator(step_seconds=0.05) as simulator:
+        options = ("--prompt-file", file, "--output-dir", str(tmp_path), "--size", "128", *server(simulator))
+        command = [sys.executable, "-m", "drawthings_mcp", "generate", *options]
+        with anyio.fail_after(60):
+            environment = {"HOME": os.environ["HOME"], "TERM": "xterm", **folders}
+            await anyio.run_process(command, env=environment, stderr=stderr)
+    os.close(stderr)
+    said = os.read(terminal, 1 << 20).decode()
+    os.close(terminal)
+    assert "1 of 2: " in said
+    assert "2 of 2: " in said
