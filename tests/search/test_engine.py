@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import threading
-from pathlib import Path
 
 import anyio
 import numpy as np
 import pytest
 
 from drawthings_mcp.errors import InvalidInputError
-from drawthings_mcp.metadata.reading import read_image_metadata_from
-from drawthings_mcp.search.folders import FolderSource
 from drawthings_mcp.search.indexing import Progress
 from drawthings_mcp.search.query import SearchArguments
+from drawthings_mcp.search.visual import index as visual_index
+from drawthings_mcp.search.visual.features import VisualFeatures, measure_picture
+from drawthings_mcp.tensors.pixels import ImageLike
 from tests.search.conftest import PATIENT, Desk, Picture
 
 pytestmark = pytest.mark.anyio
@@ -83,41 +83,38 @@ async def test_a_query_without_words_is_reported(desk: Desk) -> None:
     assert (await desk.search("")).notes == (await desk.search("-gnu")).notes == ()
 
 
-class _Slow(FolderSource):
-    """A folder whose pictures cannot be looked at until somebody lets go."""
-
+async def test_new_pictures_are_found_while_others_are_still_measured(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
     gate = threading.Event()
 
-    def read_preview(self, path: Path, key: str) -> Path | bytes:
-        assert self.gate.wait(PATIENT)
-        return path
+    def measure_later(picture: ImageLike) -> VisualFeatures:
+        assert gate.wait(PATIENT)
+        return measure_picture(picture)
 
-
-async def test_new_pictures_are_found_while_others_are_still_looked_at(desk: Desk) -> None:
+    monkeypatch.setattr(visual_index, "measure_picture", measure_later)
     Picture("a gnu").write(desk.pictures / "1.png")
-    source = _Slow("folders", desk.pictures, lambda file, path: read_image_metadata_from(file, name=str(path)))
     async with anyio.create_task_group() as background:
-        engine = desk.engine(background=background, sources=[source])
+        engine = desk.engine(background=background)
         assert (await engine.search(SearchArguments("gnu"))).total == 1
         Picture("a gnu too").write(desk.pictures / "2.png")
         assert (await engine.search(SearchArguments("gnu"))).total == 2
-        source.gate.set()
+        gate.set()
     assert (await desk.search(like=np.zeros((8, 8, 3), np.uint8))).notes == ()
 
 
-class _Mistaken(FolderSource):
-    """A folder whose pictures cannot be looked at for a reason that nobody thought of."""
+async def test_a_mistake_in_the_background_ends_no_search(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(picture: ImageLike) -> VisualFeatures:
+        raise ZeroDivisionError  # a reason that nobody thought of
 
-    def read_preview(self, path: Path, key: str) -> Path | bytes:
-        raise ZeroDivisionError
-
-
-async def test_a_mistake_in_the_background_ends_no_search(desk: Desk) -> None:
+    monkeypatch.setattr(visual_index, "measure_picture", fail)
     Picture("a gnu").write(desk.pictures / "1.png")
-    source = _Mistaken("folders", desk.pictures, lambda file, path: read_image_metadata_from(file, name=str(path)))
     async with anyio.create_task_group() as background:
-        await desk.engine(background=background, sources=[source]).search(SearchArguments("gnu"))
+        await desk.engine(background=background).search(SearchArguments("gnu"))
     assert (await desk.search("gnu")).total == 1
+    assert "Indexing ended early" in caplog.text
 
 
 async def test_indexing_tells_how_far_it_is(desk: Desk) -> None:
