@@ -120,7 +120,8 @@ FAILURES: dict[str, tuple[dict[str, Any], str]] = {
     "a step too many": ({"steps": 500}, "150"),
     "an unknown sampler": ({"sampler": "Eulr"}, "no sampler"),
     "an unknown preset": ({"preset": "nonesuch"}, "no preset"),
-    "an unknown key of a configuration": ({"configuration": {"stepz": 3}}, "no key"),
+    "a wrong type in a configuration": ({"configuration": {"clipSkip": "often"}}, "must be a whole number"),
+    "a number that the model reads": ({"configuration": {"hiresFix": True, "hiresFixStrength": 3}}, "from 0 to 1"),
     "a value of a configuration": ({"configuration": {"steps": 500}}, "steps"),
     "one step that gives nothing": ({"steps": 1, "sampler": "DPM++ 2M Karras"}, "gives an empty result"),
     "a LoRA for another model": (

@@ -26,7 +26,7 @@ from drawthings_mcp.generation import (
 )
 from drawthings_mcp.library.originals import save_image
 from drawthings_mcp.tasks import raised_alone
-from drawthings_mcp.tensors.image import decode_image
+from drawthings_mcp.tensors.image import decode_image, explained_as_received
 from drawthings_mcp.tensors.png import encode_png
 
 if TYPE_CHECKING:
@@ -137,7 +137,8 @@ async def collect_images(
 
 
 async def _decode(event: ImageReceived, decoded: dict[int, NDArray[np.uint8]]) -> None:
-    decoded[event.index] = await anyio.to_thread.run_sync(decode_image, event.payload)
+    with explained_as_received():
+        decoded[event.index] = await anyio.to_thread.run_sync(decode_image, event.payload)
 
 
 async def report(on_event: EventCallback | None, event: Event) -> None:

@@ -28,7 +28,7 @@ from drawthings_mcp.planning.compose import Plan
 from drawthings_mcp.planning.known import load_known
 from drawthings_mcp.tasks import raised_alone
 from drawthings_mcp.tensors.audio import decode_audio
-from drawthings_mcp.tensors.image import decode_image
+from drawthings_mcp.tensors.image import decode_image, explained_as_received
 from drawthings_mcp.tensors.pixels import ensure_pixels
 
 
@@ -115,7 +115,8 @@ class VideoRecorder:
         return await anyio.to_thread.run_sync(self._finish, sound)
 
     def _decode_frame(self, event: ImageReceived) -> ResultImage:
-        pixels = decode_image(event.payload)
+        with explained_as_received("a frame"):
+            pixels = decode_image(event.payload)
         configuration = self.request.configuration
         if event.index == 0:
             warn_about_size(configuration, pixels, event.upscale_factor)
@@ -143,7 +144,8 @@ class VideoRecorder:
                 "played is not known; it is not saved. Read it with stream() and tensors.decode_audio."
             )
             return None
-        return Sound(decode_audio(payload), rate)
+        with explained_as_received("sound"):
+            return Sound(decode_audio(payload), rate)
 
     def _animate(self, stem: str, paths: tuple[Path, ...], sound: Sound | None) -> Path:
         container = find_container()

@@ -118,13 +118,12 @@ def _blame_origin(
     error: InvalidInputError, params: GenerateParams, selection: ModelSelection, settings: MergedSettings
 ) -> InvalidInputError:
     """The error, with the preset or the configuration in which the value stands that it is about."""
-    preset = selection.preset
     origin = settings.origins.get(error.parameter, "") if error.parameter in list_ranges() else ""
-    if preset is not None and origin == f"preset {preset.name}":
-        return preset.blame(error)
+    if origin in (presets := selection.list_presets()):
+        return presets[origin].blame(error)
     if origin == "call" and error.parameter in parse_app_json(params.configuration).fields:
         return InvalidInputError(Text("{error}", error=error), parameter="configuration")
-    return _blame_file(error, preset)
+    return _blame_file(error, selection.preset)
 
 
 def _blame_file(error: InvalidInputError, preset: Preset | None) -> InvalidInputError:

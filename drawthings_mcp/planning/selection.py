@@ -79,6 +79,11 @@ class ModelSelection:
         """The topmost of the three."""
         return self.preset or self.recipe or self.recommended
 
+    def list_presets(self) -> dict[str, Preset]:
+        """All that there are of the three, topmost first, by the origin that their values have."""
+        found = {"preset": self.preset, "recipe": self.recipe, "recommended": self.recommended}
+        return {f"{kind} {preset.name}": preset for kind, preset in found.items() if preset is not None}
+
     @property
     def own_negative_prompt(self) -> str:
         """That of the preset, when the user made it."""

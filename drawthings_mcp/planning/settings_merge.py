@@ -83,7 +83,7 @@ def merge_settings(
         "batch_size": "one picture per pass",
         "batch_count": "call" if variants != 1 else DEFAULT,
     }
-    notes = _explain_unknown(in_call, selection.preset)
+    notes = _explain_unknown(in_call, selection)
     return MergedSettings(size, ImageGenerationConfig.from_saved(**fields), inherited, origins, notes)
 
 
@@ -94,18 +94,17 @@ def _parse_configuration(params: GenerateParams) -> AppSettings:
         raise InvalidInputError(Text("{error}", error=error), parameter="configuration") from error
 
 
-def _explain_unknown(in_call: AppSettings, preset: Preset | None) -> tuple[str, ...]:
+def _explain_unknown(in_call: AppSettings, selection: ModelSelection) -> tuple[str, ...]:
     """What is left out because it is not known here: it may be a newer app's, or a slip of the pen."""
-    in_preset = preset.parse() if preset is not None else AppSettings({})
-    notes = (
-        Text("{configuration}: not known here and not sent: {what}", what=in_call.describe_unknown()),
-        Text(
-            "preset {name!r}: not known here and not sent: {what}",
-            name=preset.name if preset else "",
-            what=in_preset.describe_unknown(),
-        ),
+    text = "not known here and not sent: {what}"
+    notes = [Text("{configuration}: " + text, what=in_call.describe_unknown())] if in_call.unknown else []
+    read = [(preset.name, preset.parse()) for preset in selection.list_presets().values()]
+    in_presets = (
+        Text("preset {name!r}: " + text, name=name, what=settings.describe_unknown())
+        for name, settings in read
+        if settings.unknown
     )
-    return tuple(note for note, read in zip(notes, (in_call, in_preset), strict=True) if read.unknown)
+    return (*notes, *in_presets)
 
 
 def _read_call(params: GenerateParams, in_configuration: Mapping[str, Any]) -> tuple[Layer, ImageGenerationConfig]:

@@ -16,7 +16,7 @@ import anyio.to_thread
 import numpy as np
 from numpy.typing import NDArray
 
-from drawthings_mcp.errors import DecoderCrashedError, StorageError, TensorError
+from drawthings_mcp.errors import StorageError, TensorError
 from drawthings_mcp.faces import Text
 from drawthings_mcp.generation import GenerationRequest, ResultImage
 from drawthings_mcp.library.catalog import ImageCatalog
@@ -31,8 +31,8 @@ from drawthings_mcp.settings import Settings
 from drawthings_mcp.studio.connection import Connection
 from drawthings_mcp.studio.results import SavedImage
 from drawthings_mcp.tasks import raised_alone
-from drawthings_mcp.tensors import decode_image
 from drawthings_mcp.tensors.fpzip_pool import MAX_PROCESSES
+from drawthings_mcp.tensors.image import decode_image, explained_as_received
 
 if TYPE_CHECKING:
     from drawthings_mcp.attachments.preview import PreparedPicture
@@ -143,22 +143,16 @@ class Saver:
                 async with anyio.create_task_group() as tasks:
                     tasks.start_soon(reserve_id)
                     pixels = await anyio.to_thread.run_sync(self._decode, payload, upscale_factor)
-        except TensorError as error:
+        except TensorError:
             if image_id:
                 await anyio.to_thread.run_sync(self._catalog.release, image_id)
-            if isinstance(error, DecoderCrashedError):
-                raise
-            raise type(error)(
-                Text(
-                    "The server sent a picture that cannot be read: {error} Generate it again; if that happens again, "
-                    "update Draw Things.",
-                    error=error,
-                )
-            ) from error
+            raise
         return image_id, pixels
 
     def _decode(self, payload: bytes, upscale_factor: int) -> NDArray[np.uint8]:
-        return self._crop(decode_image(payload, max_pixels=self._max_pixel_count), upscale_factor)
+        with explained_as_received():
+            pixels = decode_image(payload, max_pixels=self._max_pixel_count)
+        return self._crop(pixels, upscale_factor)
 
     def _save(self, pixels: NDArray[np.uint8], request: GenerationRequest, image_id: str) -> SavedImage:
         image = ResultImage(

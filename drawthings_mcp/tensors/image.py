@@ -5,13 +5,22 @@ What reads picture files is imported when it is first used: the process that dec
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from drawthings_mcp.errors import InvalidInputError, StorageError, TensorError, TensorTooLargeError
+from drawthings_mcp.errors import (
+    DecoderCrashedError,
+    InvalidInputError,
+    StorageError,
+    TensorError,
+    TensorTooLargeError,
+)
+from drawthings_mcp.faces import Step, Text
 from drawthings_mcp.tensors.header import (
     MAX_PIXELS,
     Codec,
@@ -32,6 +41,18 @@ if TYPE_CHECKING:
 MAX_SIDE = 8192 * 4
 """The longest side that can be asked for, four times enlarged."""
 _BLOCK_PIXELS = 16384
+
+
+@contextmanager
+def explained_as_received(what: str = "a picture") -> Iterator[None]:
+    """Around the decoding of what a server sent: says so, and what to do, when it cannot be read."""
+    try:
+        yield
+    except DecoderCrashedError:
+        raise
+    except TensorError as error:
+        text = "The server sent {what} that cannot be read: {error} Generate it again; if that does not help, {step}."
+        raise type(error)(Text(text, what=what, error=error, step=Step("update_server"))) from error
 
 
 def decode_image(payload: Payload, *, max_pixels: int | None = None) -> NDArray[np.uint8]:

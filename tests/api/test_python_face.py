@@ -216,7 +216,8 @@ def test_the_version_is_that_of_the_distribution() -> None:
 
     assert drawthings_mcp.__version__ == version("drawthings-mcp")
     code = "import sys, drawthings_mcp; print('importlib.metadata' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True).stdout
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "False\n"
 
 
 def test_help_lists_every_keyword() -> None:

@@ -123,6 +123,17 @@ async def test_a_run_without_a_picture_is_an_error(serve_grpc: Peer, small_reque
         await fail_once(address, small_request, EmptyResultError)
 
 
+async def test_a_picture_that_cannot_be_read_is_an_error_with_a_next_step(
+    serve_grpc: Peer, small_request: GenerationRequest
+) -> None:
+    async def send_garbage(request: object, context: object) -> Messages:
+        yield pb.ImageGenerationResponse(generatedImages=[PAYLOAD[:100]])
+
+    async with serve_grpc(send_garbage) as address, AsyncDrawThingsClient(address) as client:
+        with pytest.raises(TensorError, match=r"^The server sent a picture that cannot be read: .* update Draw Things"):
+            await client.generate(small_request)
+
+
 async def test_half_a_payload_is_an_error_that_keeps_what_is_whole(
     serve_grpc: Peer, small_request: GenerationRequest
 ) -> None:

@@ -251,3 +251,12 @@ async def test_what_a_newer_app_saved_is_named_and_the_rest_sent(studio_at: Any,
     )
     (sent,) = strict.seen
     assert (sent["clip_skip"], sent["sampler"], sent["sharpness"], sent["seed_mode"]) == (3, 17, 0, 2)
+
+
+async def test_settings_that_a_server_lists_are_read_like_a_preset(studio_at: Any) -> None:
+    settings = {"steps": 9, "futureKey": 1, "stage2Steps": 0}
+    new = {**Z_IMAGE, "name": "New", "file": "new_1_q8p.ckpt", "version": "new_1", "settings": settings}
+    async with StrictServer([new]) as strict, studio_at(strict.address, custom_configs="none") as studio:
+        run = await studio.plan(GenerateParams(prompt="a fox", model="new_1_q8p.ckpt"))
+    assert run.configuration.steps == 9
+    assert "preset 'of the server for New': not known here and not sent: 'futureKey'" in run.notes
