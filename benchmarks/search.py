@@ -35,8 +35,8 @@ from drawthings_mcp.search.hits import HitBuilder, source_key
 from drawthings_mcp.search.indexing import run_indexing
 from drawthings_mcp.search.matching import IndexQuery
 from drawthings_mcp.search.query import parse_query
-from drawthings_mcp.search.visual.features import COLOURS, VisualFeatures
-from drawthings_mcp.search.visual.index import VisualIndex
+from drawthings_mcp.search.visual_features import COLOURS, VisualFeatures
+from drawthings_mcp.search.visual_index import VisualIndex
 from drawthings_mcp.tensors.png import encode_png
 
 _ROWS = (10_000, 100_000, 1_000_000)

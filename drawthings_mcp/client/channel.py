@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
 from typing import Self, TypeVar
 
 import anyio
@@ -16,7 +18,14 @@ from drawthings_mcp.address import Address
 from drawthings_mcp.client.probe import probe
 from drawthings_mcp.client.status import build_error
 from drawthings_mcp.client.trust import Route, Security, TrustPolicy
-from drawthings_mcp.errors import CertificateError, InvalidInputError, ServerUnreachableError
+from drawthings_mcp.errors import (
+    CertificateError,
+    InvalidInputError,
+    ServerDiedError,
+    ServerUnreachableError,
+    WrongProtocolError,
+)
+from drawthings_mcp.events import Event
 
 MAX_MESSAGE = 1 << 30
 """Bytes of one message, 1 GiB: what servers and the app allow (protocol §6.4). gRPC's own 4 MiB is less than one
@@ -165,3 +174,91 @@ class ServerChannel:
                 ) from exc
             if exc.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
                 raise build_error(exc, str(self._address)) from exc
+
+
+AnswerT = TypeVar("AnswerT")
+
+_POLL_SECONDS = 0.1
+"""Between two looks at a server that is not back yet; nothing announces that it is."""
+
+_logger = logging.getLogger(__name__)
+
+
+class Run:
+    """One request on its way, which can be sent again.
+
+    Attributes
+    ----------
+    call
+        The latest one; there is none before ``send``.
+    """
+
+    call: grpc.aio.UnaryStreamCall[pb.ImageGenerationRequest, pb.ImageGenerationResponse]
+
+    def __init__(self, channel: ServerChannel, message: pb.ImageGenerationRequest) -> None:
+        self._channel = channel
+        self._message = message
+
+    async def send(self) -> None:
+        """Starts the run; raises as ``ServerChannel.get_stub``."""
+        stub = await self._channel.get_stub()
+        self.call = stub.GenerateImage(self._message)
+
+    async def send_again(self) -> bool:
+        """Starts the run again once the server is back; False when it does not come back in time."""
+        if not await is_back(self._channel):
+            return False
+        await self.send()
+        return True
+
+
+async def read_persistently(
+    read: Callable[[], AsyncGenerator[Event]], send_again: Callable[[], Awaitable[bool]]
+) -> AsyncGenerator[Event]:
+    """The events of a run; of a second attempt when the server went away before the first event.
+
+    From the first event on the run may have cost minutes, or have been what the server died of.
+    """
+    is_final = False
+    while True:
+        try:
+            async with aclosing(read()) as events:
+                async for event in events:
+                    is_final = True
+                    yield event
+            return
+        except ServerDiedError:
+            if is_final or not await send_again():
+                raise
+            is_final = True
+
+
+async def ask_again(ask: Callable[[], Awaitable[AnswerT]], channel: ServerChannel) -> AnswerT:
+    """The answer to a question, which changes nothing on the server; asked twice when the server went away."""
+    try:
+        return await ask()
+    except ServerDiedError:
+        if not await is_back(channel):
+            raise
+    return await ask()
+
+
+async def is_back(channel: ServerChannel) -> bool:
+    """Waits for a server that went away, as long as connecting may take.
+
+    Raises
+    ------
+    ServerError
+        Another server came back: its certificate is not trusted.
+    """
+    with anyio.move_on_after(channel.connect_timeout):
+        while True:
+            try:
+                await channel.get_stub()
+            except (ServerUnreachableError, WrongProtocolError) as error:
+                _logger.debug("not back yet: %s", error)
+                await anyio.sleep(_POLL_SECONDS)
+            else:
+                _logger.info("the server went away and is back; what had not begun is sent again")
+                return True
+    return False

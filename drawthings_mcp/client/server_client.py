@@ -15,9 +15,8 @@ import anyio.to_thread
 from drawthings_mcp._generated import image_service_pb2 as pb
 from drawthings_mcp.address import Address, parse_address
 from drawthings_mcp.catalog import Catalog, ServerInventory, UnansweredError
-from drawthings_mcp.client.channel import ServerChannel, receive
+from drawthings_mcp.client.channel import Run, ServerChannel, ask_again, read_persistently, receive
 from drawthings_mcp.client.probe import CONNECT_TIMEOUT
-from drawthings_mcp.client.retry import Run, ask_again, read_persistently
 from drawthings_mcp.client.status import SET_SECRET, may_be_a_wrong_secret, rule_out_secret, translated_errors
 from drawthings_mcp.client.trust import Security, TlsMode, build_policy
 from drawthings_mcp.errors import (

@@ -14,8 +14,7 @@ import anyio.to_thread
 from anyio.streams.tls import TLSStream
 
 from drawthings_mcp.address import DEFAULT_PORT, is_loopback
-from drawthings_mcp.client.certificate import Certificate, parse_certificate
-from drawthings_mcp.client.pins import PinStore
+from drawthings_mcp.client.certificate import Certificate, PinStore, parse_certificate
 from drawthings_mcp.client.probe import ProbeResult, Speaks
 from drawthings_mcp.errors import (
     CertificateError,

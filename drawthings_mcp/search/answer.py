@@ -29,8 +29,8 @@ from drawthings_mcp.search.projects.project_file import parse_reference
 from drawthings_mcp.search.query import Query, SearchArguments
 from drawthings_mcp.search.source import PictureSource, fingerprint
 from drawthings_mcp.search.tags import change_tags, list_tags_of
-from drawthings_mcp.search.visual.features import colour_words, measure_picture
-from drawthings_mcp.search.visual.index import SHORTLIST, VisualIndex, count_unmeasured
+from drawthings_mcp.search.visual_features import colour_words, measure_picture
+from drawthings_mcp.search.visual_index import SHORTLIST, VisualIndex, count_unmeasured
 from drawthings_mcp.search.words import facet, fold_name
 from drawthings_mcp.tensors.picture_files import open_file
 from drawthings_mcp.tensors.pixels import ImageLike

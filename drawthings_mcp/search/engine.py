@@ -33,10 +33,10 @@ from drawthings_mcp.search.embeddings import embed_texts
 from drawthings_mcp.search.folders import choose_sources
 from drawthings_mcp.search.hits import HitPage, source_key
 from drawthings_mcp.search.indexing import IndexReport, ReportProgress, drop_folder
-from drawthings_mcp.search.providers.web_search import WebSearch, choose_provider
 from drawthings_mcp.search.query import WEB, SearchArguments, build_query
 from drawthings_mcp.search.source import PictureSource
 from drawthings_mcp.search.updates import IndexUpdater
+from drawthings_mcp.search.web_search import WebSearch, choose_provider
 from drawthings_mcp.settings import Settings
 from drawthings_mcp.web.endpoint import Endpoint
 

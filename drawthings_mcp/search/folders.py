@@ -16,7 +16,7 @@ from typing import BinaryIO, TypeAlias
 
 from drawthings_mcp.errors import InvalidImageError
 from drawthings_mcp.metadata.dialect import ImageMetadata
-from drawthings_mcp.search.projects.source import ProjectSource
+from drawthings_mcp.search.projects.project_file import ProjectSource
 from drawthings_mcp.search.source import (
     Entry,
     FileStamp,

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from drawthings_mcp.library.records import ImageRecord
     from drawthings_mcp.metadata.dialect import ImageMetadata
     from drawthings_mcp.search.matching import MatchedPicture
-    from drawthings_mcp.search.providers.provider import WebImage
+    from drawthings_mcp.search.providers import WebImage
     from drawthings_mcp.search.query import Match
     from drawthings_mcp.search.source import PictureSource
     from drawthings_mcp.tensors.pixels import ImageLike

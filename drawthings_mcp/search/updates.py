@@ -19,7 +19,7 @@ from drawthings_mcp.errors import DrawThingsError
 from drawthings_mcp.search.database import DamagedIndexError
 from drawthings_mcp.search.embeddings import run_embedding
 from drawthings_mcp.search.indexing import IndexReport, ReportProgress, Stop, never, run_indexing
-from drawthings_mcp.search.visual.index import run_visual_indexing
+from drawthings_mcp.search.visual_index import run_visual_indexing
 
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup

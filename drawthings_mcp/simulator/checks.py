@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from drawthings_mcp._generated import generation_configuration as fbs
 from drawthings_mcp.simulator.catalog import fits_modifier
-from drawthings_mcp.simulator.journal import CrashError
-from drawthings_mcp.simulator.parsing import Hint, ParsedRequest
+from drawthings_mcp.simulator.parsing import CrashError, Hint, ParsedRequest
 
 UNIT = 64
 """Pixels per unit of a size on the wire."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -13,8 +14,40 @@ from numpy.typing import NDArray
 from drawthings_mcp._generated import generation_configuration as fbs
 from drawthings_mcp._generated import image_service_pb2 as pb
 from drawthings_mcp.errors import TensorError
-from drawthings_mcp.simulator.journal import CrashError, Journal
 from drawthings_mcp.tensors.tensor import decode_tensor
+
+_logger = logging.getLogger("drawthings_mcp.simulator")
+
+
+class CrashError(Exception):
+    """A request that crashes a real server's process (protocol §6.5). Never leaves the simulator."""
+
+
+class Journal:
+    """The two lists that tests read; their entries are also logged.
+
+    Attributes
+    ----------
+    crashes
+        Why requests would have crashed a real server, oldest first.
+    degradations
+        What a real server would have silently left out or replaced, oldest first.
+    """
+
+    def __init__(self) -> None:
+        self.crashes: list[str] = []
+        self.degradations: list[str] = []
+
+    def crash(self, reason: str) -> None:
+        """Note a request that would crash a real server."""
+        self.crashes.append(reason)
+        _logger.warning("A real server would crash: %s", reason)
+
+    def degrade(self, reason: str) -> None:
+        """Note something that a real server would silently leave out or replace."""
+        self.degradations.append(reason)
+        _logger.warning("Silently degraded: %s", reason)
+
 
 _HINT_TYPES = frozenset({*(name.lower() for name in vars(fbs.ControlInputType)), "audio"}) - {"unspecified"}
 _CONSUMED_HINT_TYPES = frozenset({"custom", "depth", "scribble", "pose", "color", "shuffle", "audio"})

@@ -11,25 +11,20 @@ from functools import partial
 
 import anyio
 import anyio.lowlevel
-import numpy as np
 from anyio import to_thread
-from numpy.typing import NDArray
 
 from drawthings_mcp._generated import generation_configuration as fbs
 from drawthings_mcp._generated import image_service_pb2 as pb
 from drawthings_mcp.simulator.catalog import Inventory
-from drawthings_mcp.simulator.journal import CrashError, Journal
+from drawthings_mcp.simulator.painting.oklab import Pixels
 from drawthings_mcp.simulator.painting.picture import draw
-from drawthings_mcp.simulator.parsing import parse_configuration
-from drawthings_mcp.simulator.plan import RunPlan, plan_run
-from drawthings_mcp.simulator.progress import list_announced, list_steps
+from drawthings_mcp.simulator.parsing import CrashError, Journal, parse_configuration
+from drawthings_mcp.simulator.plan import RunPlan, list_announced, list_steps, plan_run
 from drawthings_mcp.simulator.results import build_latent, compose_chord, list_messages
 from drawthings_mcp.tensors.audio import encode_audio
 from drawthings_mcp.tensors.header import Codec
 from drawthings_mcp.tensors.image import encode_image
 from drawthings_mcp.tensors.latent import encode_latent
-
-Pixels = NDArray[np.uint8]
 
 _logger = logging.getLogger("drawthings_mcp.simulator")
 

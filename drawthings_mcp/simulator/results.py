@@ -12,10 +12,8 @@ from PIL import Image
 
 from drawthings_mcp._generated import image_service_pb2 as pb
 from drawthings_mcp.simulator.catalog import VersionFacts
-from drawthings_mcp.simulator.painting.oklab import Floats, srgb_to_oklab
+from drawthings_mcp.simulator.painting.oklab import Floats, Pixels, srgb_to_oklab
 from drawthings_mcp.tensors.latent import load_latent_maps
-
-Pixels = NDArray[np.uint8]
 
 CHUNK_SIZE = 4_194_304
 """Bytes per piece; payloads are only cut when their sum is larger."""

@@ -19,7 +19,7 @@ from drawthings_mcp.simulator.catalog import (
     list_specifications,
     parse_override,
 )
-from drawthings_mcp.simulator.journal import Journal
+from drawthings_mcp.simulator.parsing import Journal
 
 LAYERED = "qwenimage_layered"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from drawthings_mcp.client.pins import PinStore
+from drawthings_mcp.client.certificate import PinStore
 from drawthings_mcp.errors import CertificateError, StorageError
 
 KEY, OTHER = "ab" * 32, "cd" * 32
@@ -60,7 +60,7 @@ def test_a_folder_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
 
 def test_processes_that_pin_at_the_same_time_lose_nothing(tmp_path: Path) -> None:
     program = (
-        "import sys; from pathlib import Path; from drawthings_mcp.client.pins import PinStore\n"
+        "import sys; from pathlib import Path; from drawthings_mcp.client.certificate import PinStore\n"
         "store = PinStore(Path(sys.argv[1])); print('ready', flush=True); sys.stdin.readline()\n"
         "for number in range(100): store.check(f'{sys.argv[2]}:{number}', 'ab' * 32)"
     )

@@ -105,7 +105,7 @@ class Hangs:
 async def test_a_client_waits_for_a_server_that_listens_again_after_a_while(
     serve: Serve, small_request: GenerationRequest, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level("DEBUG", "drawthings_mcp.client.retry")
+    caplog.set_level("DEBUG", "drawthings_mcp.client.channel")
     images: list[Any] = []
     queued = Hangs()
 

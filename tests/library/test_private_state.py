@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from drawthings_mcp import private
-from drawthings_mcp.client.pins import PinStore
+from drawthings_mcp.client.certificate import PinStore
 from drawthings_mcp.databases import hold_lock
 from drawthings_mcp.library.catalog import ImageCatalog
 from drawthings_mcp.library.originals import keep_input, save_made

@@ -21,7 +21,7 @@ from drawthings_mcp.generation import (
 )
 from drawthings_mcp.planning.compose import compose as compose_plan
 from drawthings_mcp.simulator.catalog import Inventory, list_specifications
-from drawthings_mcp.simulator.journal import Journal
+from drawthings_mcp.simulator.parsing import Journal
 from drawthings_mcp.simulator.plan import plan_run
 from drawthings_mcp.wire.request import build_request
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from drawthings_mcp.errors import InvalidInputError
+from drawthings_mcp.search import visual_index
 from drawthings_mcp.search.indexing import Progress
 from drawthings_mcp.search.query import SearchArguments
-from drawthings_mcp.search.visual import index as visual_index
-from drawthings_mcp.search.visual.features import VisualFeatures, measure_picture
+from drawthings_mcp.search.visual_features import VisualFeatures, measure_picture
 from drawthings_mcp.tensors.pixels import ImageLike
 from tests.search.conftest import PATIENT, Desk, Picture
 

@@ -16,8 +16,8 @@ from drawthings_mcp.search.database import open_index
 from drawthings_mcp.search.folders import choose_sources
 from drawthings_mcp.search.hits import source_key
 from drawthings_mcp.search.query import SearchArguments
-from drawthings_mcp.search.visual.features import COLOURS, measure_colours
-from drawthings_mcp.search.visual.index import run_visual_indexing
+from drawthings_mcp.search.visual_features import COLOURS, measure_colours
+from drawthings_mcp.search.visual_index import run_visual_indexing
 from tests.search.conftest import Desk, paint
 
 pytestmark = pytest.mark.anyio

@@ -15,12 +15,9 @@ from pydantic import SecretStr
 
 from drawthings_mcp.errors import InvalidInputError, WebError
 from drawthings_mcp.search.hits import HitPage
-from drawthings_mcp.search.providers.brave import Brave
-from drawthings_mcp.search.providers.openverse import Openverse
-from drawthings_mcp.search.providers.provider import Provider
-from drawthings_mcp.search.providers.searxng import SearXNG
-from drawthings_mcp.search.providers.web_search import WebSearch, choose_provider
+from drawthings_mcp.search.providers import Brave, Openverse, Provider, SearXNG
 from drawthings_mcp.search.query import SearchArguments
+from drawthings_mcp.search.web_search import WebSearch, choose_provider
 from drawthings_mcp.settings import Settings
 from drawthings_mcp.web.fetch import fetch_public
 from tests.search.conftest import Desk

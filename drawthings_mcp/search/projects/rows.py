@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import takewhile
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,9 +21,96 @@ from drawthings_mcp.generation import SamplerType
 from drawthings_mcp.generation.app_json import shorten_float32
 from drawthings_mcp.limits import UNIT
 from drawthings_mcp.metadata.dialect import ImageMetadata
-from drawthings_mcp.search.projects.flatbuffer import Table
 from drawthings_mcp.tensors.header import Codec, DataType, TensorFormat, TensorHeader, build_header
 from drawthings_mcp.tensors.image import decode_image
+
+Scalar: TypeAlias = int | float | bool
+
+_FORMATS: Mapping[str, struct.Struct] = {
+    "bool": struct.Struct("<?"),
+    "u8": struct.Struct("<B"),
+    "i8": struct.Struct("<b"),
+    "u16": struct.Struct("<H"),
+    "i32": struct.Struct("<i"),
+    "u32": struct.Struct("<I"),
+    "i64": struct.Struct("<q"),
+    "f32": struct.Struct("<f"),
+    "f64": struct.Struct("<d"),
+}
+_OFFSET = _FORMATS["u32"]
+_MAX_ITEMS = 10_000
+"""Of one list of tables; the longest in use are edits of a text, fifty."""
+
+
+class Table:
+    """One table of a buffer.
+
+    Parameters
+    ----------
+    data
+        The whole buffer.
+    place
+        Where the table begins; by default the buffer's root.
+    """
+
+    __slots__ = ("_data", "_place", "_vtable", "_vtable_size")
+
+    def __init__(self, data: bytes, place: int | None = None) -> None:
+        self._data = data
+        self._place: int = self._read(_OFFSET, 0) if place is None else place
+        self._vtable = self._place - int(self._read(_FORMATS["i32"], self._place))
+        self._vtable_size = int(self._read(_FORMATS["u16"], self._vtable))
+
+    def get(self, slot: int, kind: str, default: Scalar = 0) -> Scalar:
+        """A number, or the default where it is absent."""
+        place = self._find(slot)
+        value: Scalar = default if place is None else self._read(_FORMATS[kind], place, default)
+        return value
+
+    def get_text(self, slot: int) -> str:
+        """A text; empty where it is absent."""
+        return bytes(self.get_bytes(slot)).decode("utf-8", "replace")
+
+    def get_bytes(self, slot: int) -> memoryview:
+        """A vector of bytes, or those of a text; empty where it is absent or would end outside of the buffer."""
+        place = self._follow(slot)
+        if place is None:
+            return memoryview(b"")
+        length = self._read(_OFFSET, place)
+        data = memoryview(self._data)[place + 4 : place + 4 + length]
+        return data if len(data) == length else memoryview(b"")
+
+    def get_tables(self, slot: int) -> list[Table]:
+        """A vector of tables; empty where it is absent."""
+        place = self._follow(slot)
+        if place is None:
+            return []
+        count = min(self._read(_OFFSET, place), _MAX_ITEMS, (len(self._data) - place) // 4)
+        places = range(place + 4, place + 4 + 4 * count, 4)
+        return [Table(self._data, item + self._read(_OFFSET, item)) for item in places]
+
+    def get_range(self, slot: int) -> tuple[int, int]:
+        """A struct of two 32-bit integers; zeros where it is absent."""
+        place = self._find(slot)
+        number = _FORMATS["i32"]
+        return (0, 0) if place is None else (self._read(number, place), self._read(number, place + 4))
+
+    def _follow(self, slot: int) -> int | None:
+        place = self._find(slot)
+        return None if place is None else place + int(self._read(_OFFSET, place))
+
+    def _find(self, slot: int) -> int | None:
+        entry = 4 + 2 * slot
+        if entry + 2 > self._vtable_size:
+            return None
+        offset: int = self._read(_FORMATS["u16"], self._vtable + entry)
+        return self._place + offset if offset else None
+
+    def _read(self, form: struct.Struct, place: int, default: Scalar = 0) -> Any:
+        if not 0 <= place <= len(self._data) - form.size:
+            return default
+        return form.unpack_from(self._data, place)[0]
+
 
 _MICROSECONDS_FROM = 10**14
 """Older apps wrote seconds; as seconds this would be in three million years."""

@@ -1,4 +1,4 @@
-"""OKLab, a colour space in which mixing and lightening look even."""
+"""OKLab, a colour space in which mixing and lightening look even, and the types of colours and pictures."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+Pixels = NDArray[np.uint8]
 RGB = tuple[int, int, int]
 
 _LINEAR_TO_LMS = np.array([

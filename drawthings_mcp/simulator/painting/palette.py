@@ -2,12 +2,137 @@
 
 from __future__ import annotations
 
+import json
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any
 
 import numpy as np
 
 from drawthings_mcp.simulator.painting.oklab import RGB, Floats, mix, oklch, parse_hex, to_oklch, to_rgb
-from drawthings_mcp.simulator.painting.words import Wanted, vocabulary
+
+_WORD = re.compile(r"[a-z]+(?:-[a-z]+)?")
+_BINDING_REACH = 3
+"""How many words before a subject its colour may stand: "a red and fluffy fox"."""
+_SUBJECT_LIMIT = 3
+_LEAST_CHROMA = 0.03
+"""A colour with less chroma is white, grey or black."""
+_TITLE_LIMIT = 3
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a prompt asks for: moods such as ``night`` or ``sea``, colours, subjects, and up to three words as a title.
+
+    ``colors`` are those of the scene, ``#rrggbb`` in the order of the prompt; ``tints`` come with the moods and are
+    used when no colour is named. ``subjects`` have the colour that the prompt gave them, or None; "two foxes" are two.
+    """
+
+    colors: tuple[str, ...]
+    tints: tuple[str, ...]
+    moods: frozenset[str]
+    subjects: tuple[tuple[str, str | None], ...]
+    title: tuple[str, ...]
+
+
+@cache
+def vocabulary() -> dict[str, Any]:
+    """The words that the painter knows, from ``vocabulary.json``."""
+    loaded: dict[str, Any] = json.loads(resources.files(__package__).joinpath("vocabulary.json").read_text("utf-8"))
+    return loaded
+
+
+@cache
+def _subject_names() -> dict[str, str]:
+    subjects: dict[str, list[str]] = vocabulary()["subjects"]
+    return {word: name for name, others in subjects.items() for word in [name, f"{name}s", *others]}
+
+
+@cache
+def _mood_names() -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for name, mood in vocabulary()["moods"].items():
+        for word in mood["words"]:
+            found.setdefault(word, []).append(name)
+    return found
+
+
+def read_prompt(prompt: str, negative_prompt: str = "") -> Wanted:
+    """What a prompt asks for, without the words that the negative prompt also has."""
+    unwanted = set(_split(negative_prompt))
+    words = [word for word in _split(prompt) if word not in unwanted]
+    subjects = _find_subjects(words)
+    return Wanted(
+        colors=_find_colors(words, {color for _, color in subjects}),
+        tints=tuple(_list_tints(words)),
+        moods=frozenset(mood for word in words for mood in _mood_names().get(word, ())),
+        subjects=subjects,
+        title=_find_title(words),
+    )
+
+
+def _split(text: str) -> list[str]:
+    colors = vocabulary()["colors"]
+    words: list[str] = []
+    for word in _WORD.findall(text.lower()):
+        words.extend([word] if "-" not in word or word in colors else word.split("-"))
+    return words
+
+
+def _find_subjects(words: list[str]) -> tuple[tuple[str, str | None], ...]:
+    names = _subject_names()
+    found: dict[str, list[tuple[str, str | None]]] = {}
+    for place, word in enumerate(words):
+        if word in names:
+            subject = (names[word], _find_binding(words, place))
+            found.setdefault(names[word], [subject] * _find_count(words, place))
+    return tuple(subject for subjects in found.values() for subject in subjects)[:_SUBJECT_LIMIT]
+
+
+def _find_count(words: list[str], place: int) -> int:
+    """How many of a subject are wanted: what a number before it says, else one."""
+    numbers: dict[str, int] = vocabulary()["numbers"]
+    return next((numbers[word] for word in words[max(0, place - _BINDING_REACH) : place] if word in numbers), 1)
+
+
+def _find_binding(words: list[str], place: int) -> str | None:
+    """The nearest colour before a subject, unless another subject stands between them."""
+    colors: dict[str, str] = vocabulary()["colors"]
+    for word in reversed(words[max(0, place - _BINDING_REACH) : place]):
+        if word in colors:
+            return colors[word]
+        if word in _subject_names():
+            return None
+    return None
+
+
+def _find_colors(words: list[str], bound: set[str | None]) -> tuple[str, ...]:
+    """Colours of the scene; those of a subject count only when there are no others, and greys never do."""
+    colors: dict[str, str] = vocabulary()["colors"]
+    named = list(dict.fromkeys(colors[word] for word in words if word in colors))
+    free = [color for color in named if color not in bound]
+    return tuple(free or [color for color in named if to_oklch(parse_hex(color))[1] > _LEAST_CHROMA])
+
+
+def _list_tints(words: Iterable[str]) -> Iterable[str]:
+    """Tints in the vocabulary's order of moods: a sunset at sea is a sunset first."""
+    named = {mood for word in words for mood in _mood_names().get(word, ())}
+    moods = vocabulary()["moods"].items()
+    return dict.fromkeys(tint for name, mood in moods if name in named for tint in mood["tints"])
+
+
+def _find_title(words: list[str]) -> tuple[str, ...]:
+    """Subjects and moods as they are written; without any, the longest words that are no stop words."""
+    telling = [word for word in words if word in _subject_names() or word in _mood_names()]
+    if not telling:
+        plain = [word for word in words if word not in vocabulary()["stopwords"]]
+        longest = sorted(dict.fromkeys(plain), key=len, reverse=True)[:_TITLE_LIMIT]
+        telling = [word for word in plain if word in longest]
+    return tuple(dict.fromkeys(telling))[:_TITLE_LIMIT]
+
 
 _DARK_MOODS = frozenset({"night", "stars"})
 _PAPER = parse_hex("#fbf6ea")

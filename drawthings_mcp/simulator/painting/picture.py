@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from drawthings_mcp.simulator.painting.lettering import stamp
+from drawthings_mcp.simulator.painting.oklab import Pixels
 from drawthings_mcp.simulator.painting.poster import Painting, Scene, lay_over, paint
 from drawthings_mcp.simulator.painting.region import Region
 from drawthings_mcp.simulator.painting.traces import (
@@ -24,8 +24,6 @@ from drawthings_mcp.simulator.painting.traces import (
     set_figures,
     tile_boxes,
 )
-
-Pixels = NDArray[np.uint8]
 
 _SMALLEST_SCENE = 64
 _MASKED_EDIT_SHARE = 0.65

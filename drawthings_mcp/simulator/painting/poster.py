@@ -6,16 +6,13 @@ import zlib
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from drawthings_mcp.simulator.painting.lettering import break_lines, draw_spaced, fit_size, keep_drawable, load_font
-from drawthings_mcp.simulator.painting.palette import Palette, choose_palette
+from drawthings_mcp.simulator.painting.oklab import Pixels
+from drawthings_mcp.simulator.painting.palette import Palette, Wanted, choose_palette, read_prompt
 from drawthings_mcp.simulator.painting.scenery import add_grain, paint_landscape
 from drawthings_mcp.simulator.painting.subjects import paint_figures
-from drawthings_mcp.simulator.painting.words import Wanted, read_prompt
-
-Pixels = NDArray[np.uint8]
 
 _MAX_AREA = 1_600_000
 """In pixels; larger pictures are painted at this area and enlarged, to stay quick."""

@@ -6,13 +6,11 @@ import zlib
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter, ImageOps
 
 from drawthings_mcp.simulator.painting.lettering import break_lines, fit_size, keep_drawable, load_font, measure
-from drawthings_mcp.simulator.painting.oklab import RGB, oklch, to_rgb
+from drawthings_mcp.simulator.painting.oklab import RGB, Pixels, oklch, to_rgb
 
-Pixels = NDArray[np.uint8]
 Box = tuple[int, int, int, int]
 """Left, top, right and bottom."""
 

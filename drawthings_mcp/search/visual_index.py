@@ -20,7 +20,7 @@ from drawthings_mcp.search.database import find_last_number
 from drawthings_mcp.search.hits import list_places
 from drawthings_mcp.search.indexing import Progress, ReportProgress, Stop, never
 from drawthings_mcp.search.source import PictureSource
-from drawthings_mcp.search.visual.features import COLOURS, FEATURES_SIZE, VisualFeatures, decode_grid, measure_picture
+from drawthings_mcp.search.visual_features import COLOURS, FEATURES_SIZE, VisualFeatures, decode_grid, measure_picture
 
 SHORTLIST = 512
 """Pictures whose tiny pictures are compared as well."""

@@ -24,10 +24,7 @@ from drawthings_mcp.faces import Text
 from drawthings_mcp.library.catalog import ImageCatalog
 from drawthings_mcp.metadata.dialect import ImageMetadata
 from drawthings_mcp.search.hits import Hit, HitPage, identify_origin
-from drawthings_mcp.search.providers.brave import Brave
-from drawthings_mcp.search.providers.openverse import Openverse
-from drawthings_mcp.search.providers.provider import Provider, WebAnswer, WebImage, WebRequest
-from drawthings_mcp.search.providers.searxng import SearXNG
+from drawthings_mcp.search.providers import Brave, Openverse, Provider, SearXNG, WebAnswer, WebImage, WebRequest
 from drawthings_mcp.search.query import Query, SearchArguments
 from drawthings_mcp.settings import Settings
 from drawthings_mcp.tensors.picture_files import check_picture

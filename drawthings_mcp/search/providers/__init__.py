@@ -1,1 +1,0 @@
-"""Pictures on the web, when somebody asks for them: one provider per file, all with the contract of ``provider``."""

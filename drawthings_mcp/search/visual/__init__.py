@@ -1,1 +1,0 @@
-"""How pictures look: their features, and finding what looks alike."""
