@@ -1,4 +1,4 @@
-"""A server's certificate: fingerprint, names, validity. What it is worth is decided in ``trust``."""
+"""Who a server is: its certificate, and the keys of servers met before; ``trust`` says what both are worth."""
 
 from __future__ import annotations
 
@@ -38,19 +38,11 @@ _UNREADABLE = (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.I
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """A leaf certificate.
+    """A leaf certificate, as PEM.
 
-    Attributes
-    ----------
-    pem
-        The certificate itself.
-    spki_sha256
-        SHA-256 of its public key, hexadecimal: stays the same when a certificate is renewed with its key.
-    names
-        What it is issued for, as gRPC reads it: DNS names and numeric addresses, or the common name when there
-        is no DNS name.
-    is_simulators
-        Whether it says that a simulator made it for itself.
+    ``spki_sha256`` is the SHA-256 of its public key, hexadecimal, which stays the same when it is renewed with its key.
+    ``names`` are what it is issued for, as gRPC reads it: DNS names and numeric addresses, or the common name when
+    there is no DNS name. ``is_simulators``: it says that a simulator made it for itself.
     """
 
     pem: bytes = field(repr=False)
@@ -66,13 +58,7 @@ class Certificate:
         return self.spki_sha256 == SHARED_SPKI_SHA256
 
     def check_validity(self, now: datetime | None = None) -> None:
-        """Refuses a certificate outside its dates; gRPC would, without saying so.
-
-        Raises
-        ------
-        CertificateError
-            It has expired or is not valid yet.
-        """
+        """Raises ``CertificateError`` outside its dates; gRPC would refuse it, without saying so."""
         now = now or datetime.now(UTC)
         if now > self.not_after:
             raise CertificateError(
@@ -88,10 +74,7 @@ class Certificate:
     def choose_name(self, host: str) -> str:
         """The name to expect in the certificate: the host itself when it is in there, else the first.
 
-        Raises
-        ------
-        CertificateError
-            It holds no name that gRPC accepts for any host, verified or not.
+        Raises ``CertificateError`` when it holds no name that gRPC accepts for any host, verified or not.
         """
         usable = [name for name in self.names if _is_usable(name)]
         if not usable:
@@ -106,13 +89,7 @@ class Certificate:
 
 
 def parse_certificate(data: bytes) -> Certificate:
-    """The certificate of DER bytes.
-
-    Raises
-    ------
-    CertificateError
-        The bytes are not a certificate, or one that cannot be read.
-    """
+    """The certificate of DER bytes; raises ``CertificateError`` when it cannot be read."""
     try:
         parsed = x509.load_der_x509_certificate(data)
         key = parsed.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
@@ -167,15 +144,11 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class PinStore:
-    """Public keys by ``host:port``: a JSON object of SHA-256 in hexadecimal.
+    """Public keys by ``host:port``: ``pins.json`` in a folder, a JSON object of SHA-256 in hexadecimal. Blocking.
 
-    Several processes may use one folder: every look is under a lock, every change replaces the file whole. A
-    file that cannot be understood is never replaced, for that would forget whom to trust.
-
-    Parameters
-    ----------
-    folder
-        Made when the first key is pinned.
+    Several processes may use one folder, which is made when the first key is pinned: every look is under a lock, every
+    change replaces the file whole. A file that cannot be understood is never replaced, for that would forget whom to
+    trust: it raises ``StorageError``.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -183,19 +156,9 @@ class PinStore:
         self._lock_path = folder / "pins.lock"
 
     def check(self, server: str, spki_sha256: str, *, pin: bool = True) -> None:
-        """Compares a server's key with the pinned one, and pins it at the first use.
+        """Compares a server's key with the pinned one, and with ``pin`` pins it at the first use.
 
-        Parameters
-        ----------
-        pin
-            Whether a key that is met for the first time is pinned.
-
-        Raises
-        ------
-        CertificateError
-            Another key is pinned.
-        StorageError
-            The file cannot be read or written, or is damaged.
+        Raises ``CertificateError`` when another key is pinned.
         """
         if not pin and not self.path.exists():
             return
@@ -212,13 +175,7 @@ class PinStore:
             )
 
     def find(self, server: str) -> str | None:
-        """The key that is pinned for a server, SHA-256 in hexadecimal; None when there is none.
-
-        Raises
-        ------
-        StorageError
-            The file cannot be read, or is damaged.
-        """
+        """The key that is pinned for a server, SHA-256 in hexadecimal; None when there is none."""
         with self._translated_errors():
             # Every change replaces the file whole, so reading takes no lock.
             return self._read().get(server)

@@ -1,4 +1,8 @@
-"""The gRPC channel to one server: its options, with the reason of each, opening it and replacing it."""
+"""The gRPC channel to one server: its options, opening and replacing it, and sending again what was lost.
+
+What a server lost by going away before anything had come of it is sent a second time: a supervised server that
+another request crashed is back within seconds, with an empty queue.
+"""
 
 from __future__ import annotations
 
@@ -46,11 +50,17 @@ _OPTIONS = (
     # Keepalive pings stay off, as gRPC has it: a server hangs up on frequent ones (protocol §6.4).
 )
 
+AnswerT = TypeVar("AnswerT")
 ReplyT = TypeVar("ReplyT")
 
 _POLL_SECONDS = 0.002
 """Between two looks at a connection that is being made. gRPC could report the change itself, but such a report cannot
 be called off: it would reach an event loop that may be closed by then."""
+
+_RETURN_SECONDS = 0.1
+"""Between two looks at a server that is not back yet; nothing announces that it is."""
+
+_logger = logging.getLogger(__name__)
 
 
 def open_channel(route: Route) -> grpc.aio.Channel:
@@ -93,10 +103,7 @@ class ServerChannel:
     the network changed, the server is probed first: so every reason why there is no connection has its own error,
     and a certificate that was replaced meanwhile is noticed. What breaks later broke during a call.
 
-    Attributes
-    ----------
-    connect_timeout
-        Seconds for finding out what speaks at the address, and again for connecting.
+    ``connect_timeout`` is in seconds: for finding out what speaks at the address, and again for connecting.
     """
 
     def __init__(self, address: Address, policy: TrustPolicy, connect_timeout: float) -> None:
@@ -126,13 +133,7 @@ class ServerChannel:
             await self._channels.pop().close()
 
     async def get_stub(self) -> ImageGenerationServiceStub:
-        """The stub of a channel that is connected at this moment.
-
-        Raises
-        ------
-        ServerError
-            There is no connection; see ``TrustPolicy.choose_route`` for the reasons.
-        """
+        """The stub of a channel that is connected at this moment; raises as ``TrustPolicy.choose_route``."""
         if self._lock is None:
             raise InvalidInputError(
                 "The client is not open. Use it inside `async with AsyncDrawThingsClient(...) as client:` or "
@@ -176,45 +177,22 @@ class ServerChannel:
                 raise build_error(exc, str(self._address)) from exc
 
 
-AnswerT = TypeVar("AnswerT")
-
-_POLL_SECONDS = 0.1
-"""Between two looks at a server that is not back yet; nothing announces that it is."""
-
-_logger = logging.getLogger(__name__)
-
-
 class Run:
-    """One request on its way, which can be sent again.
-
-    Attributes
-    ----------
-    call
-        The latest one; there is none before ``send``.
-    """
+    """One request on its way, which can be sent again; ``call`` is the latest one, there is none before ``send``."""
 
     call: grpc.aio.UnaryStreamCall[pb.ImageGenerationRequest, pb.ImageGenerationResponse]
 
     def __init__(self, channel: ServerChannel, message: pb.ImageGenerationRequest) -> None:
-        self._channel = channel
+        self.channel = channel
         self._message = message
 
     async def send(self) -> None:
         """Starts the run; raises as ``ServerChannel.get_stub``."""
-        stub = await self._channel.get_stub()
+        stub = await self.channel.get_stub()
         self.call = stub.GenerateImage(self._message)
 
-    async def send_again(self) -> bool:
-        """Starts the run again once the server is back; False when it does not come back in time."""
-        if not await is_back(self._channel):
-            return False
-        await self.send()
-        return True
 
-
-async def read_persistently(
-    read: Callable[[], AsyncGenerator[Event]], send_again: Callable[[], Awaitable[bool]]
-) -> AsyncGenerator[Event]:
+async def read_persistently(read: Callable[[Run], AsyncGenerator[Event]], run: Run) -> AsyncGenerator[Event]:
     """The events of a run; of a second attempt when the server went away before the first event.
 
     From the first event on the run may have cost minutes, or have been what the server died of.
@@ -222,14 +200,15 @@ async def read_persistently(
     is_final = False
     while True:
         try:
-            async with aclosing(read()) as events:
+            async with aclosing(read(run)) as events:
                 async for event in events:
                     is_final = True
                     yield event
             return
         except ServerDiedError:
-            if is_final or not await send_again():
+            if is_final or not await is_back(run.channel):
                 raise
+            await run.send()
             is_final = True
 
 
@@ -246,10 +225,7 @@ async def ask_again(ask: Callable[[], Awaitable[AnswerT]], channel: ServerChanne
 async def is_back(channel: ServerChannel) -> bool:
     """Waits for a server that went away, as long as connecting may take.
 
-    Raises
-    ------
-    ServerError
-        Another server came back: its certificate is not trusted.
+    Raises ``ServerError`` when another server came back, whose certificate is not trusted.
     """
     with anyio.move_on_after(channel.connect_timeout):
         while True:
@@ -257,7 +233,7 @@ async def is_back(channel: ServerChannel) -> bool:
                 await channel.get_stub()
             except (ServerUnreachableError, WrongProtocolError) as error:
                 _logger.debug("not back yet: %s", error)
-                await anyio.sleep(_POLL_SECONDS)
+                await anyio.sleep(_RETURN_SECONDS)
             else:
                 _logger.info("the server went away and is back; what had not begun is sent again")
                 return True

@@ -59,14 +59,9 @@ class Speaks(enum.Enum):
 class ProbeResult:
     """What was found at an address.
 
-    Attributes
-    ----------
-    ip
-        The numeric address that answered; empty when no connection came about.
-    certificate
-        The peer's own certificate, DER, unverified; empty without TLS.
-    detail
-        The reason in the words of the system, or the first bytes of an unexpected answer; may be empty.
+    ``ip`` is the numeric address that answered, empty when no connection came about; ``certificate`` the peer's own,
+    DER, unverified, empty without TLS; ``detail`` the reason in the words of the system, or the first bytes of an
+    unexpected answer, and may be empty.
     """
 
     address: Address
@@ -80,14 +75,9 @@ class ProbeResult:
 
 
 async def probe(address: Address, *, timeout: float = CONNECT_TIMEOUT) -> ProbeResult:
-    """Finds out what speaks at an address.
+    """Finds out what speaks at an address, within ``timeout`` seconds.
 
     Every finding is a result, never an exception. The certificate is not verified here.
-
-    Parameters
-    ----------
-    timeout
-        Seconds for the whole look.
     """
     attempts = _Attempts(address)
     with anyio.move_on_after(timeout):
@@ -258,13 +248,7 @@ _MAX_ANSWER = 1 << 16
 
 
 async def offers_web_api(address: Address, *, timeout: float) -> bool:
-    """Whether a web server is Draw Things in HTTP mode.
-
-    Parameters
-    ----------
-    timeout
-        Seconds; no answer within them counts as no.
-    """
+    """Whether a web server is Draw Things in HTTP mode; no answer within ``timeout`` seconds counts as no."""
     answer = b""
     with anyio.move_on_after(timeout):
         try:

@@ -49,16 +49,9 @@ REPLY_TIMEOUT = 4 * 3600.0
 class ServerInfo:
     """What a server says of itself: the reply to an echo.
 
-    Attributes
-    ----------
-    message
-        Its greeting.
-    identifier
-        Drawn at each start of the server: tells a restart, and that two addresses are one server. 0 from a proxy.
-    catalog
-        None when the server does not let its models be browsed; it may have some all the same.
-    simulated
-        Whether this is the simulator, whose pictures no model made.
+    ``identifier`` is drawn at each start of the server: it tells a restart, and that two addresses are one server; 0
+    from a proxy. ``catalog`` is None when the server does not let its models be browsed; it may have some all the same.
+    ``simulated``: this is the simulator, whose pictures no model made.
     """
 
     message: str
@@ -151,29 +144,16 @@ class ServerClient:
         await self._channel.__aexit__(*error)
 
     async def take_inventory(self) -> ServerInventory:
-        """What the server has, as far as it says so; see ``work_out`` for the rest.
-
-        Raises
-        ------
-        ServerError
-            The server, or the way to it, failed.
-        """
+        """What the server has, as far as it says so; see ``work_out`` for the rest."""
         try:
             return (await ask_again(self.echo, self._channel)).take_inventory()
         except UnsupportedRequestError:
             return ServerInventory()
 
     async def work_out(self, inventory: ServerInventory, work: Callable[[], ResultT]) -> ResultT:
-        """The result of a function that may look into an inventory, run in a thread.
+        """The result of a function that may look into an inventory, run in a thread; raises what the function raises.
 
         Where the inventory lacks an answer the server is asked, the answer is kept, and the function is run again.
-
-        Raises
-        ------
-        ServerError
-            The server, or the way to it, failed.
-        Exception
-            What the function raises.
         """
         while True:
             try:
@@ -265,7 +245,7 @@ class ServerClient:
         async with self._explained_errors():
             await run.send()
         try:
-            async with aclosing(read_persistently(partial(self._read_events, run), run.send_again)) as events:
+            async with aclosing(read_persistently(self._read_events, run)) as events:
                 yield events
         finally:
             # Leaving the iterator alone would let the server render on.

@@ -56,14 +56,9 @@ _WRONG_PROTOCOL: Mapping[Speaks, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Security:
-    """How a connection is protected.
+    """How a connection is protected, and what that is worth in a few words.
 
-    Attributes
-    ----------
-    note
-        What that is worth, in a few words.
-    spki_sha256
-        SHA-256 of the server's public key, hexadecimal; empty for plaintext.
+    ``spki_sha256`` is the SHA-256 of the server's public key, hexadecimal; empty for plaintext.
     """
 
     kind: Literal["plaintext", "TLS"]
@@ -78,15 +73,10 @@ class Security:
 class Route:
     """Everything that opening a channel takes.
 
-    Attributes
-    ----------
-    target
-        The numeric address that answered, as gRPC writes it. The name is not resolved a second time: gRPC's own
-        resolver does not know the ``.local`` names of a Mac, and might come to another machine.
-    name
-        What the server is called: the authority of plaintext requests, the name expected in a certificate.
-    roots
-        PEM of the certificates to trust; None for plaintext.
+    ``target`` is the numeric address that answered, as gRPC writes it. The name is not resolved a second time: gRPC's
+    own resolver does not know the ``.local`` names of a Mac, and might come to another machine. ``name`` is what the
+    server is called: the authority of plaintext requests, the name expected in a certificate. ``roots`` are the
+    certificates to trust, PEM; None for plaintext.
     """
 
     target: str
@@ -97,17 +87,7 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class TrustPolicy:
-    """The caller's wishes.
-
-    Attributes
-    ----------
-    tls
-        ``auto``: TLS, and plaintext only on this machine. ``on``: TLS. ``off``: plaintext.
-    ca_file
-        PEM of a CA's or the server's certificate; chain and host name are verified against it.
-    verify
-        False accepts any certificate that gRPC can use, whatever is pinned: one within its dates that holds a name.
-    """
+    """The caller's wishes; ``tls``, ``ca_file`` and ``verify`` mean what ``ServerClient`` says of its parameters."""
 
     tls: TlsMode
     ca_file: Path | None
@@ -125,10 +105,8 @@ class TrustPolicy:
             Something answers in a protocol that is wrong or not allowed.
         CertificateError
             The certificate is not trusted or cannot be used.
-        InvalidInputError
-            The CA file cannot be used.
-        StorageError
-            The pins cannot be used.
+        InvalidInputError, StorageError
+            The CA file or the pins cannot be used.
         """
         if found.speaks in _NOT_REACHED:
             raise _refuse(found, _NOT_REACHED[found.speaks], ServerUnreachableError)
@@ -251,13 +229,7 @@ async def _verify(found: ProbeResult, roots: bytes) -> None:
 def build_policy(
     *, insecure: bool | None, verify_ssl: bool, tls: TlsMode, ca_file: str | Path | None, state_dir: str | Path | None
 ) -> TrustPolicy:
-    """The policy that a client's options mean; see ``AsyncDrawThingsClient``.
-
-    Raises
-    ------
-    InvalidInputError
-        An option is not one of its values, or two contradict each other.
-    """
+    """The policy that a client's options mean; raises ``InvalidInputError`` when two contradict each other."""
     if tls not in get_args(TlsMode):
         modes = get_args(TlsMode)
         raise InvalidInputError(
