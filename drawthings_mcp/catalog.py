@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from drawthings_mcp.errors import UnknownNameError
+from drawthings_mcp.faces import Text
 from drawthings_mcp.limits import UNIT
+from drawthings_mcp.quoting import key_of
 from drawthings_mcp.validation import find_nearest, strip_separators
 
 
@@ -252,19 +254,24 @@ def find_entry(entries: Sequence[EntryT], name: str) -> EntryT | None:
     """The entry with this file or display name, without regard to case; the ending .ckpt may be left out.
 
     When there is none, punctuation and blanks do not count either, as long as one file remains.
+    A name as a model reads it, quoted and cut, is found in the same way.
     """
     wanted = name.strip().lower()
     for entry in entries:
         if wanted in {entry.file.lower(), entry.file.lower().removesuffix(".ckpt")}:
             return entry
     named = next((entry for entry in entries if entry.name.lower() == wanted), None)
-    return named or _find_alike(entries, strip_separators(wanted))
+    return named or _find_alike(entries, _strip(name))
 
 
 def _find_alike(entries: Sequence[EntryT], plain: str) -> EntryT | None:
     labels = ((entry, (entry.name, entry.file, entry.file.removesuffix(".ckpt"))) for entry in entries)
-    alike = {entry.file: entry for entry, names in labels if plain and plain in map(strip_separators, names)}
+    alike = {entry.file: entry for entry, names in labels if plain and plain in map(_strip, names)}
     return next(iter(alike.values())) if len(alike) == 1 else None
+
+
+def _strip(name: str) -> str:
+    return strip_separators(key_of(name))
 
 
 def get_entry(entries: Sequence[EntryT], name: str, what: str) -> EntryT:
@@ -279,12 +286,18 @@ def get_entry(entries: Sequence[EntryT], name: str, what: str) -> EntryT:
     if found is not None:
         return found
     if not entries:
-        raise UnknownNameError(f"There is no {what} {name!r}: the server lists none at all.", name=name)
+        text = Text("There is no {what} {name!r}: the server lists none at all.", what=what, name=name)
+        raise UnknownNameError(text, name=name)
     labels = {label: entry for entry in entries for label in (entry.file, entry.name)}
     ranked = [labels[label] for label in find_nearest(name, labels, count=len(labels))]
     nearest = list(dict.fromkeys(entry.file for entry in ranked))[:3]
     raise UnknownNameError(
-        f"There is no {what} {name!r} on the server. Name one of the nearest: {', '.join(nearest)}.",
+        Text(
+            "There is no {what} {name!r} on the server. Name one of the nearest: {nearest}.",
+            what=what,
+            name=name,
+            nearest=tuple(nearest),
+        ),
         name=name,
         nearest=nearest,
     )

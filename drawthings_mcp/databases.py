@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from drawthings_mcp.errors import StorageError
-from drawthings_mcp.faces import Step, Text
+from drawthings_mcp.faces import Phrase, Step, Text
 from drawthings_mcp.private import open_private, prepare_state
 
 COMPANIONS = ("-wal", "-shm")
@@ -111,7 +111,7 @@ class Database:
             raise StorageError(
                 Text(
                     "The {name} {path} cannot be written: {reason}. {step:C}.",
-                    name=self._name,
+                    name=Phrase(self._name),
                     path=self.path,
                     reason=error.strerror or error,
                     step=Step("set", setting="state_dir"),

@@ -75,7 +75,7 @@ class DrawThingsError(Exception):
     def word(self, face: Face) -> str:
         """The error in the words of a face: the parameter's name, then the problem."""
         text = face.word(self.problem)
-        return f"{face.name(self.parameter)}: {text}" if self.parameter else text
+        return f"{face.word_fact(face.name(self.parameter))}: {text}" if self.parameter else text
 
     @property
     def steps(self) -> tuple[Step, ...]:

@@ -6,14 +6,20 @@ As a plain string a text reads as Python's users need it. ::
 
     Text("{moodboard} takes at most {most} pictures, got {count}.", most=8, count=9)
     Text("There is no model {name!r}. {step:C}.", name=name, step=Step("list_models", query=name))
+
+Where a model reads, a fact that is a plain string is data, not words of ours (``quoting``): it stands in “…” unless it
+is a plain name. Words of ours are a ``Text`` or a ``Phrase``; a fact that is a tuple is a list of names.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import PurePath
 from string import Formatter
 from typing import Any, Literal, Self, get_args
+
+from drawthings_mcp.quoting import MAX_DETAILS, label, quote, show_path, tidy
 
 StepKind = Literal[
     "allow_folder",  # folder: let pictures be read from it by path
@@ -64,10 +70,13 @@ class Face:
         Parameter, setting or field of a configuration → what this face calls it.
     phrases
         How each kind of step is taken: an imperative phrase without a full stop, or what makes one of the step's facts.
+    quotes
+        Whether facts may be read as instructions, so that they are quoted.
     """
 
     name: Callable[[str], str]
     phrases: Mapping[StepKind, str | Callable[[Mapping[str, Any]], str]]
+    quotes: bool = False
 
     def word(self, value: object) -> str:
         """A text, an error or a step in the words of this face; anything else as ``str``."""
@@ -78,8 +87,20 @@ class Face:
             return phrase if isinstance(phrase, str) else phrase(value.facts)
         if isinstance(value, Exception):
             worded = getattr(value, "word", None)
-            return str(worded(self)) if callable(worded) else str(value)
-        return str(value)
+            if callable(worded):
+                return str(worded(self))
+            return quote(str(value), MAX_DETAILS) if self.quotes else str(value)
+        return tidy(str(value)) if self.quotes else str(value)
+
+    def word_fact(self, value: object) -> object:
+        """A fact as it stands in a text; what is formatted by its own type, such as a number, is left to that."""
+        if isinstance(value, Text | Step | Exception | Phrase):
+            return Phrase(self.word(value))
+        if isinstance(value, tuple):
+            return Phrase(", ".join(str(self.word_fact(item)) for item in value))
+        if isinstance(value, str):
+            return _Quoted(value) if self.quotes else Phrase(value)
+        return Phrase(show_path(value)) if self.quotes and isinstance(value, PurePath) else value
 
 
 class Text(str):
@@ -127,13 +148,29 @@ def _find_steps(value: object) -> Iterator[Step]:
         yield from getattr(value, "steps", ())
 
 
-class _Phrase(str):
-    """What a face made of a fact; ``:C`` begins it with a capital."""
+class Phrase(str):
+    """Words of ours as a fact; ``:C`` begins them with a capital."""
 
     __slots__ = ()
 
     def __format__(self, spec: str) -> str:
         return self[:1].upper() + self[1:] if spec == "C" else super().__format__(spec)
+
+
+class _Quoted(Phrase):
+    """A name for which somebody else is answerable, as a model reads it; ``{name!r}`` is always quoted."""
+
+    __slots__ = ("_quoted",)
+
+    _quoted: str
+
+    def __new__(cls, name: str) -> Self:
+        shown = super().__new__(cls, label(name))
+        shown._quoted = quote(name)
+        return shown
+
+    def __repr__(self) -> str:
+        return self._quoted
 
 
 class _Lookup(Mapping[str, Any]):
@@ -143,9 +180,8 @@ class _Lookup(Mapping[str, Any]):
 
     def __getitem__(self, key: str) -> Any:
         if key not in self._facts:
-            return _Phrase(self._face.name(key))
-        value = self._facts[key]
-        return _Phrase(self._face.word(value)) if isinstance(value, str | Step | Exception) else value
+            return Phrase(self._face.name(key))
+        return self._face.word_fact(self._facts[key])
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._facts)
@@ -159,9 +195,14 @@ def variable(setting: str) -> str:
     return "BRAVE_API_KEY" if setting == "brave_api_key" else f"DRAWTHINGS_{setting.upper()}"
 
 
+def say(part: object) -> object:
+    """A plain string as words of ours; anything else as it is."""
+    return Phrase(part) if isinstance(part, str) and not isinstance(part, Text) else part
+
+
 def join_texts(*parts: object, by: str = " ") -> Text:
-    """One text of several texts, errors and steps; empty ones are left out."""
-    facts = {f"part{number}": part for number, part in enumerate(parts) if part}
+    """One text of several texts, errors and steps; empty ones are left out. Plain strings are taken for our words."""
+    facts = {f"part{number}": say(part) for number, part in enumerate(parts) if part}
     return Text(by.join(f"{{{name}}}" for name in facts), **facts)
 
 

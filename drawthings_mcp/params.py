@@ -21,7 +21,7 @@ from pydantic import (
 )
 
 from drawthings_mcp.limits import MAX_MOODBOARD, MAX_SEED, MAX_SIDE, MAX_VARIANTS, MIN_SIDE, Fit
-from drawthings_mcp.validation import build_refusal
+from drawthings_mcp.validation import build_refusal, shorten
 
 ImageFormat: TypeAlias = Literal["square", "landscape", "portrait", "16:9", "9:16", "3:2", "2:3", "4:3", "3:4"]
 PreviewMode: TypeAlias = Literal["auto", "always", "never"]
@@ -63,11 +63,11 @@ def parse_weighted(text: str) -> tuple[str, float | None]:
     if not at:
         return text, None
     if not name.strip():
-        raise ValueError(f"{text!r} names no LoRA; write it like name@0.8")
+        raise ValueError(f"{shorten(text)} names no LoRA; write it like name@0.8")
     try:
         return name, float(weight)
     except ValueError:
-        raise ValueError(f"{weight!r} is not a weight; write it like {name}@0.8") from None
+        raise ValueError(f"{shorten(weight)} is not a weight; write it like name@0.8") from None
 
 
 Name: TypeAlias = Annotated[str, BeforeValidator(unwrap)]

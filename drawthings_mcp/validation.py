@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from drawthings_mcp.errors import InvalidInputError
-from drawthings_mcp.faces import join_texts
+from drawthings_mcp.faces import Text, join_texts
+from drawthings_mcp.quoting import quote, tidy
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
@@ -19,6 +20,9 @@ _SUGGESTED = 3
 _MAX_LISTED = 30
 _ALIKE = 0.6
 """Share of letters in common from which on a name is taken for a slip of the pen."""
+
+_MAX_COMPARED = 200
+"""Characters of a name that are compared with others; longer ones are no slips of the pen."""
 
 _PHRASES: Mapping[str, str] = {
     "missing": "is required",
@@ -56,7 +60,7 @@ def find_nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:
     def plain(text: str) -> str:
         return "".join(c if c.isalnum() else " " for c in text.lower()).strip()
 
-    wanted = plain(name)
+    wanted = plain(name[:_MAX_COMPARED])
     words = set(wanted.split())
 
     def score(candidate: str) -> float:
@@ -80,20 +84,22 @@ def split_words(name: str) -> frozenset[str]:
     return frozenset(_WORDS.findall(name.casefold()))
 
 
-def suggest(name: str, known: Iterable[str]) -> str:
+def suggest(name: str, known: Iterable[str]) -> Text:
     """`` Did you mean …?`` with names that look like it; when none does, all that there are, or the nearest of many."""
     names = list(known)
     if alike := find_alike(name, names):
-        return f" Did you mean {' or '.join(map(repr, alike))}?"
+        meant = {f"name{number}": found for number, found in enumerate(alike)}
+        return Text(f" Did you mean {' or '.join(f'{{{key}!r}}' for key in meant)}?", **meant)
     if len(names) > _MAX_LISTED:
-        return f" Nearest of {len(names)}: {', '.join(find_nearest(name, names))}."
-    return f" There are: {', '.join(names)}." if names else ""
+        return Text(" Nearest of {count}: {names}.", count=len(names), names=tuple(find_nearest(name, names)))
+    return Text(" There are: {names}.", names=tuple(names)) if names else Text("")
 
 
 def find_alike(name: str, known: Iterable[str]) -> list[str]:
     """The known names for which a name may be a slip of the pen, the likeliest first; often none."""
     names = {other.lower(): other for other in known}
-    return [names[n] for n in difflib.get_close_matches(name.lower(), names, n=_SUGGESTED, cutoff=_ALIKE)]
+    wanted = name[:_MAX_COMPARED].lower()
+    return [names[n] for n in difflib.get_close_matches(wanted, names, n=_SUGGESTED, cutoff=_ALIKE)]
 
 
 def make_encodable(text: str) -> str:
@@ -103,7 +109,9 @@ def make_encodable(text: str) -> str:
 
 def shorten(value: object, limit: int = 60) -> str:
     """A value as it may be quoted in a one-line message."""
-    text = repr(value)
+    if isinstance(value, str):
+        return quote(value, limit)
+    text = tidy(repr(value))
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 

@@ -16,6 +16,7 @@ ROWS = {
     "address": 1,
     "errors": 0,
     "faces": 0,
+    "quoting": 0,
     "limits": 0,
     "memory": 0,
     "packaged": 0,
@@ -49,7 +50,7 @@ ROWS = {
 }
 """Rooms from bottom to top; a room imports from its own row or below."""
 
-SIMULATOR_MAY_IMPORT = {"_generated", "errors", "faces", "limits", "simulator", "tensors"}
+SIMULATOR_MAY_IMPORT = {"_generated", "errors", "faces", "limits", "quoting", "simulator", "tensors"}
 MAY_IMPORT_SIMULATOR = {"cli", "doctor", "simulator", "studio"}
 
 ARRAYS = {

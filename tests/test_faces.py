@@ -87,7 +87,7 @@ def test_parameters_fields_and_settings_have_the_names_of_the_face(face: Face, w
 def test_what_is_quoted_is_never_taken_for_a_template() -> None:
     inner = InvalidInputError(Text("has no {name!r}", name="{canvas} {0} {"), parameter="preset")
     outer = DrawThingsError(Text("{error}; {path}", error=inner, path="/tmp/{mask}"))
-    assert outer.word(MCP) == "preset: has no '{canvas} {0} {'; /tmp/{mask}"
+    assert outer.word(MCP) == "preset: has no “{canvas} {0} {”; /tmp/{mask}"
 
 
 def test_errors_survive_another_process() -> None:

@@ -30,6 +30,7 @@ from drawthings_mcp.errors import (
     WrongProtocolError,
 )
 from drawthings_mcp.events import Event
+from drawthings_mcp.faces import Text
 
 MAX_MESSAGE = 1 << 30
 """Bytes of one message, 1 GiB: what servers and the app allow (protocol §6.4). gRPC's own 4 MiB is less than one
@@ -170,8 +171,13 @@ class ServerChannel:
             kind = ServerUnreachableError if route.roots is None else CertificateError
             if exc.code() is grpc.StatusCode.UNAVAILABLE:
                 raise kind(
-                    f"{self._address} answers, but the {route.security.kind} connection fails: {exc.details()}. "
-                    "Check the server's certificate and what stands between, such as a proxy."
+                    Text(
+                        "{server} answers, but the {kind} connection fails: {details}. Check the server's certificate "
+                        "and what stands between, such as a proxy.",
+                        server=str(self._address),
+                        kind=route.security.kind,
+                        details=exc.details() or "no details",
+                    )
                 ) from exc
             if exc.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
                 raise build_error(exc, str(self._address)) from exc

@@ -28,7 +28,7 @@ from drawthings_mcp.errors import (
     UnsupportedRequestError,
 )
 from drawthings_mcp.events import Event
-from drawthings_mcp.faces import Step, Text
+from drawthings_mcp.faces import Phrase, Step, Text
 from drawthings_mcp.generation import GenerationRequest
 from drawthings_mcp.limits import SIMULATED_HEADER
 from drawthings_mcp.wire.catalog import parse_catalog
@@ -182,7 +182,7 @@ class ServerClient:
             reply: pb.EchoReply = await receive(call)
             self.simulated = _is_simulated(await call.initial_metadata())
         if reply.sharedSecretMissing:
-            wanted = "another shared secret than the one given" if self._shared_secret else "a shared secret"
+            wanted = Phrase("another shared secret than the one given" if self._shared_secret else "a shared secret")
             template = "{server} wants {wanted}. Give the one that it was started with: {step}."
             raise SharedSecretError(Text(template, server=str(self.address), wanted=wanted, step=SET_SECRET))
         return ServerInfo(reply.message, reply.serverIdentifier, parse_catalog(reply), self.simulated)
@@ -216,7 +216,7 @@ class ServerClient:
             request = pb.FileListRequest(files=names, sharedSecret=self._shared_secret or None)
             reply: pb.FileExistenceResponse = await receive(stub.FilesExist(request, timeout=REPLY_TIMEOUT))
         if len(reply.existences) != len(names):
-            found = f"{self.address} answered for {len(reply.existences)} of {len(names)} files"
+            found = Phrase(f"{self.address} answered for {len(reply.existences)} of {len(names)} files")
             raise RequestRefusedError(Text("{found}. {step:C}.", found=found, step=Step("update_server")))
         return dict(zip(names, reply.existences, strict=True))
 

@@ -25,11 +25,11 @@ from drawthings_mcp.errors import (
     UnsupportedRequestError,
     WrongProtocolError,
 )
-from drawthings_mcp.faces import Step, Text
+from drawthings_mcp.faces import Phrase, Step, Text
 
 SET_SECRET = Step("set", setting="shared_secret", value="…")
 _FACTS = {
-    "log": "The server's log says more.",
+    "log": Phrase("The server's log says more."),
     "list_models": Step("list_models"),
     "set_secret": SET_SECRET,
     "update_server": Step("update_server"),
@@ -150,8 +150,8 @@ def may_be_a_wrong_secret(error: DrawThingsError) -> bool:
     return isinstance(cause, grpc.aio.AioRpcError) and cause.code() is StatusCode.INTERNAL
 
 
-def _quote(details: str | None) -> str:
-    words = " ".join((details or "").split())
-    if not words:
-        return ""
-    return f" ({words if len(words) <= _MAX_DETAILS else words[: _MAX_DETAILS - 1] + '…'})"
+def _quote(details: str | None) -> Text:
+    """A server's own words in brackets, if it has any."""
+    words = " ".join((details or "")[: 2 * _MAX_DETAILS].split())
+    shown = words if len(words) <= _MAX_DETAILS else f"{words[: _MAX_DETAILS - 1]}…"
+    return Text(" ({details})", details=shown) if words else Text("")

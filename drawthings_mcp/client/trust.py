@@ -23,7 +23,7 @@ from drawthings_mcp.errors import (
     ServerUnreachableError,
     WrongProtocolError,
 )
-from drawthings_mcp.faces import Step, Text
+from drawthings_mcp.faces import Phrase, Step, Text
 from drawthings_mcp.settings import default_state_dir
 
 TlsMode: TypeAlias = Literal["auto", "on", "off"]
@@ -176,7 +176,7 @@ class TrustPolicy:
 def _refuse(
     found: ProbeResult, template: str, kind: type[ServerError] = WrongProtocolError, **facts: str
 ) -> ServerError:
-    return kind(Text(template, found=str(found), address=str(found.address), **_FACTS, **facts))
+    return kind(Text(template, found=Phrase(found), address=str(found.address), **_FACTS, **facts))
 
 
 def _build_target(found: ProbeResult) -> str:

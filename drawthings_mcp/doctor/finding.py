@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, Self, TypeAlias, TypeVar
 
 from drawthings_mcp.errors import DrawThingsError
-from drawthings_mcp.faces import Face, Text
+from drawthings_mcp.faces import Face, Text, say
 
 FindingStatus: TypeAlias = Literal["ok", "warning", "problem", "skipped"]
 
@@ -80,7 +80,7 @@ def blame(error: DrawThingsError, remedy: str = "") -> Finding:
     """
     detail, *advice = _split(error.problem)
     if error.parameter:
-        detail = Text(f"{{{error.parameter}}}: {{detail}}", detail=detail)
+        detail = Text(f"{{{error.parameter}}}: {{detail}}", detail=say(detail))
     return problem(detail, advice[0] if advice else remedy)
 
 

@@ -21,7 +21,7 @@ from drawthings_mcp.errors import (
     UnsupportedRequestError,
     WrongProtocolError,
 )
-from drawthings_mcp.faces import Step, Text
+from drawthings_mcp.faces import Step, Text, say
 from drawthings_mcp.presets.mode_table import choose_model, find_recipe, list_preferred_models
 from drawthings_mcp.presets.preset import Preset, strip_variant
 from drawthings_mcp.tensors.header import Codec
@@ -74,7 +74,7 @@ def check_protocol(evidence: Evidence) -> Finding:
         return ok(_describe_answer(evidence))
     if isinstance(replies.refusal, UnsupportedRequestError | RequestRefusedError):
         return problem(
-            Text("something else than Draw Things seems to answer: {what}", what=blame(replies.refusal).detail),
+            Text("something else than Draw Things seems to answer: {what}", what=say(blame(replies.refusal).detail)),
             f"Use the port that is shown {_API_SERVER} (7859 by default), and the server's own address rather than "
             "that of a proxy.",
         )
@@ -137,7 +137,7 @@ def _judge_refused(evidence: Evidence, certificate: Certificate) -> Finding:
         return skipped(f"not judged, since TLS is off here; {_describe(certificate)}")
     remedy = "Correct {ca_file} (DRAWTHINGS_CA_FILE), or leave it out to pin the certificate."
     found = blame(refusal, Text(remedy))
-    return replace(found, detail=Text("{what}; {shown}", what=found.detail, shown=_describe(certificate)))
+    return replace(found, detail=Text("{what}; {shown}", what=say(found.detail), shown=say(_describe(certificate))))
 
 
 def _describe_trust(evidence: Evidence, certificate: Certificate) -> str:
@@ -289,7 +289,7 @@ def _list_loras(recipes: list[Preset]) -> str:
 
 
 def _join(first: str, second: str) -> Text:
-    return Text("{first} {second}", first=first, second=second)
+    return Text("{first} {second}", first=say(first), second=say(second))
 
 
 SERVER_CHECKS: Mapping[str, Check[Evidence]] = {

@@ -72,7 +72,7 @@ def _parse_member(value: Any, info: Any) -> Any:
     by_name = {member.name.lower(): member for member in enum_type}
     member = by_name.get(value.lower().replace(" ", "").replace("_", ""))
     if member is None:
-        raise ValueError(f"must be one of {', '.join(m.name for m in enum_type)}, got {value!r}")
+        raise ValueError(f"must be one of {', '.join(m.name for m in enum_type)}, got {shorten(value)}")
     return member
 
 

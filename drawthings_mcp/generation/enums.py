@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 
 from drawthings_mcp.errors import UnknownNameError
-from drawthings_mcp.validation import find_nearest
+from drawthings_mcp.validation import find_nearest, shorten
 
 
 class SamplerType(enum.IntEnum):
@@ -55,7 +55,7 @@ class SamplerType(enum.IntEnum):
             return meant[0]
         nearest = [_SAMPLER_NAMES[one] for one in meant] or find_nearest(name, _SAMPLER_NAMES.values())
         raise UnknownNameError(
-            f"There is no sampler {name!r}. Nearest: {', '.join(nearest)}.", name=name, nearest=nearest
+            f"There is no sampler {shorten(name)}. Nearest: {', '.join(nearest)}.", name=name, nearest=nearest
         )
 
 

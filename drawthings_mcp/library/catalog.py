@@ -10,6 +10,7 @@ from typing import Any, Literal, Unpack
 
 from drawthings_mcp.databases import Database
 from drawthings_mcp.errors import CatalogDamagedError, StorageError, UnknownNameError
+from drawthings_mcp.faces import Phrase, Text
 from drawthings_mcp.library.database import FILE_NAME, build_database
 from drawthings_mcp.library.records import (
     COLUMNS,
@@ -362,5 +363,6 @@ def _list_nearest(connection: sqlite3.Connection, kind: str | None, number: int)
 
 
 def _build_unknown(image_id: str, nearest: list[str]) -> UnknownNameError:
-    hint = f"the nearest are {', '.join(nearest)}" if nearest else "none of that kind exists yet"
-    return UnknownNameError(f"There is no picture {image_id!r}; {hint}.", name=image_id, nearest=nearest)
+    hint = Phrase(f"the nearest are {', '.join(nearest)}" if nearest else "none of that kind exists yet")
+    text = Text("There is no picture {name!r}; {hint}.", name=image_id, hint=hint)
+    return UnknownNameError(text, name=image_id, nearest=nearest)

@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 
 from drawthings_mcp.errors import StorageError
-from drawthings_mcp.faces import Step, Text
+from drawthings_mcp.faces import Step, Text, say
 from drawthings_mcp.private import PART, make_private_folder
 
 _MAX_SLUG_CHARACTERS = 48
@@ -174,7 +174,7 @@ def _translate_os_errors(folder: Path, what: str) -> Iterator[None]:
     except OSError as error:
         hint = _HINTS.get(error.errno or 0, "Check the disk, then run the same seed again.")
         text = "The {what} cannot be saved in {folder}: {reason}. {hint}"
-        raise StorageError(Text(text, what=what, folder=folder, reason=error.strerror, hint=hint)) from error
+        raise StorageError(Text(text, what=what, folder=folder, reason=say(error.strerror), hint=say(hint))) from error
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from drawthings_mcp.catalog import Model
 from drawthings_mcp.errors import InvalidInputError
-from drawthings_mcp.faces import Step, Text
+from drawthings_mcp.faces import Phrase, Step, Text
 from drawthings_mcp.params import GenerationMode
 from drawthings_mcp.planning.known import load_known
 from drawthings_mcp.presets.mode_table import CUSTOM, list_families
@@ -92,9 +92,15 @@ def list_modes(model: Model) -> frozenset[GenerationMode]:
 def check_mode(model: Model, mode: str, preset: str = "") -> None:
     """Refuses a mode that a model does not serve; ``preset`` is the one that names the model, empty when none does."""
     if mode not in list_modes(model):
-        done = f"{model.file} does not do {mode} (it does: {describe_abilities(model)})."
+        done = Text(
+            "{file} does not do {mode} (it does: {abilities}).",
+            file=model.file,
+            mode=mode,
+            abilities=Phrase(describe_abilities(model)),
+        )
         if preset:
-            raise InvalidInputError(f"The preset {preset!r} is not for {mode}: {done} Name another, or another mode.")
+            text = "The preset {preset!r} is not for {mode}: {done} Name another, or another mode."
+            raise InvalidInputError(Text(text, preset=preset, mode=mode, done=done))
         raise InvalidInputError(
             Text(
                 "{done} Leave {model} out to have one chosen, or {list} and name another.",
@@ -138,8 +144,11 @@ def check_references(model: Model, count: int, *, has_controls: bool) -> None:
     if count and not has_controls and not reads_references(model.version, model.modifier):
         families = [name for name in list_families("edit") if name not in {"auto", CUSTOM}]
         raise InvalidInputError(
-            f"{model.file} looks at the canvas only. For several pictures use model {' or '.join(families)}, in mode "
-            "edit.",
+            Text(
+                "{file} looks at the canvas only. For several pictures use model {families}, in mode edit.",
+                file=model.file,
+                families=Phrase(" or ".join(families)),
+            ),
             parameter="moodboard",
         )
 

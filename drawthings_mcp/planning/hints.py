@@ -161,7 +161,10 @@ def _parse_kind(name: str | ControlInputType) -> ControlInputType:
         return names[wanted]
     nearest = find_nearest(wanted, names)
     raise UnknownNameError(
-        f"there is no kind {wanted!r}. Kinds are {', '.join(names)}.", name=wanted, nearest=nearest, parameter="hints"
+        Text("there is no kind {kind!r}. Kinds are {kinds}.", kind=wanted, kinds=tuple(names)),
+        name=wanted,
+        nearest=nearest,
+        parameter="hints",
     )
 
 
@@ -178,10 +181,9 @@ def _check_kind(kind: ControlInputType, images: Sequence[ImageLike], context: Co
         )
     if context.facts is None or context.has_unknown_reader or _is_read(kind, context):
         return
-    read = dict.fromkeys(
-        f"{chosen.setting.file} reads {context.find_kind(chosen)}" for chosen in context.active_controls
-    )
-    kinds = f"; {', '.join(read)}" if read else ""
+    read = dict.fromkeys((chosen.setting.file, context.find_kind(chosen)) for chosen in context.active_controls)
+    pairs = tuple(Text("{file} reads {kind}", file=file, kind=kind) for file, kind in read)
+    kinds = Text("; {pairs}", pairs=pairs) if read else Text("")
     text = Text("no control reads {name} maps{kinds}. {advice}", name=name, kinds=kinds, advice=_suggest(name, context))
     raise InvalidInputError(text, parameter="hints")
 
@@ -195,15 +197,15 @@ def _is_read(kind: ControlInputType, context: Context) -> bool:
     return any(context.find_kind(chosen) == name for chosen in context.active_controls)
 
 
-def _suggest(name: str, context: Context) -> str:
+def _suggest(name: str, context: Context) -> Text:
     fitting = context.list_fitting_controls()
     files = [control.file for control in fitting if control.modifier == name]
     unions = [control.file for control in fitting if control.modifier in {"", "none"}]
     if files:
-        return f"Add one to controls: {', '.join(files[:_SHOWN])}."
+        return Text("Add one to controls: {files}.", files=tuple(files[:_SHOWN]))
     if unions:
         return Text("Add {file} to controls, with {input_override} {name!r}.", file=unions[0], name=name)
-    return f"Add one for {context.version} models to controls, or leave the map out."
+    return Text("Add one for {version} models to controls, or leave the map out.", version=context.version)
 
 
 def _check_custom(maps: Mapping[ControlInputType, ImageLike]) -> None:

@@ -8,7 +8,7 @@ from itertools import chain
 
 from drawthings_mcp.catalog import Control, Model, ServerInventory, find_entry
 from drawthings_mcp.errors import InvalidInputError, UnknownNameError
-from drawthings_mcp.faces import Step, Text
+from drawthings_mcp.faces import Phrase, Step, Text
 from drawthings_mcp.generation import ControlInputType, ControlNetConfig, LoRAConfig
 from drawthings_mcp.limits import UNIT
 from drawthings_mcp.planning.known import load_known
@@ -53,8 +53,13 @@ def get_model(inventory: ServerInventory, name: str) -> Model:
     existing = inventory.list_existing(known)
     nearest = find_nearest(name, existing or known)
     raise UnknownNameError(
-        f"There is no model {name!r} on the server, which does not let its models be browsed: name a file exactly. "
-        f"Nearest {'on the server' if existing else 'known'}: {', '.join(nearest)}.",
+        Text(
+            "There is no model {name!r} on the server, which does not let its models be browsed: name a file exactly. "
+            "Nearest {where}: {nearest}.",
+            name=name,
+            where=Phrase("on the server" if existing else "known"),
+            nearest=tuple(nearest),
+        ),
         name=name,
         nearest=nearest,
     )
@@ -106,7 +111,7 @@ def find_model_recipe(
             Text(
                 "The server has no model{of_family} that is known to work well for {wanted_mode}. {download:C} "
                 "(Settings → Model → Manage), or {list} and name an installed model.",
-                of_family="" if family == "auto" else f" of {family}",
+                of_family=Phrase("" if family == "auto" else f" of {family}"),
                 wanted_mode=mode,
                 download=Step("download", what=f"one of {wanted}"),
                 list=Step("list_models"),
@@ -164,7 +169,7 @@ def build_control(inventory: ServerInventory, kind: str, weight: float | None, m
                 "{download:C}, or name a control's file, with its {input_override}, in the configuration's controls.",
                 kind=wanted,
                 file=model.file,
-                kinds=", ".join(kinds),
+                kinds=tuple(kinds),
                 download=Step("download", what="one"),
             )
         )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from drawthings_mcp.catalog import Model, ServerInventory, find_entry
 from drawthings_mcp.errors import InvalidInputError, UnknownNameError
-from drawthings_mcp.faces import Step, Text
+from drawthings_mcp.faces import Phrase, Step, Text, join_texts
 from drawthings_mcp.params import GenerateParams, GenerationMode
 from drawthings_mcp.planning.abilities import check_mode, check_picture, describe_new_version, list_modes
 from drawthings_mcp.planning.lookup import (
@@ -142,7 +142,7 @@ def _get_asked_model(asked: str, inventory: ServerInventory) -> Model:
         return get_model(inventory, asked)
     except UnknownNameError as error:
         raise UnknownNameError(
-            Text("{problem} Or name a family: {families}.", problem=error, families=", ".join(list_families())),
+            Text("{problem} Or name a family: {families}.", problem=error, families=tuple(list_families())),
             name=asked,
             nearest=error.nearest,
         ) from error
@@ -154,8 +154,14 @@ def _check_family(family: str, preset: Preset, model: Model) -> None:
     _, replaced = parse_mode_name(preset.name)
     if family not in {"auto", CUSTOM, replaced} and other and other != family:
         raise InvalidInputError(
-            f"model {family} and preset {preset.name!r} do not go together: the preset is for {model.file} ({other}). "
-            "Leave one of them out."
+            Text(
+                "model {family} and preset {preset!r} do not go together: the preset is for {file} ({other}). Leave "
+                "one of them out.",
+                family=family,
+                preset=preset.name,
+                file=model.file,
+                other=other,
+            )
         )
 
 
@@ -212,7 +218,7 @@ def _follow_preset(
         if variant is None:
             raise _explain_missing(preset, error) from error
         model = describe_model(inventory, variant)
-        notes = (f"{preset.model} is not on the server; {variant} was used",)
+        notes = (_explain_replacement(preset.model, variant),)
     return ModelSelection(mode or _choose_mode(params, model), model, f"preset {preset.name}", preset, notes=notes)
 
 
@@ -222,7 +228,7 @@ def _explain_missing(preset: Preset, error: UnknownNameError) -> UnknownNameErro
             "The preset {preset!r} needs {file}, which the server does not have. {download:C} (Settings → Model → "
             "Manage), or name an installed model in addition to the preset.",
             preset=preset.name,
-            file=label_file(preset.model),
+            file=Phrase(label_file(preset.model)),
             download=Step("download"),
         ),
         name=preset.model,
@@ -232,14 +238,13 @@ def _explain_missing(preset: Preset, error: UnknownNameError) -> UnknownNameErro
 
 def _explain_custom(mode: str, preset: Preset | None, presets: PresetCollection) -> str:
     if preset is not None:
-        return f"The preset {preset.name!r} names no model. Add one to it in the app, or name a model in the call."
-    return " ".join(
-        [
-            f"custom stands for your own presets, and none is named {mode}.{CUSTOM!s}. Save one under that name in "
-            f"Draw Things, name another as preset, or leave model out.{presets.describe_own()}",
-            *presets.problems,
-        ]
+        text = "The preset {preset!r} names no model. Add one to it in the app, or name a model in the call."
+        return Text(text, preset=preset.name)
+    text = (
+        "custom stands for your own presets, and none is named {wanted}. Save one under that name in Draw Things, name "
+        "another as preset, or leave model out.{own}"
     )
+    return join_texts(Text(text, wanted=f"{mode}.{CUSTOM!s}", own=presets.describe_own()), *presets.problems)
 
 
 def _find_fixed_loras(params: GenerateParams, preset: Preset | None) -> frozenset[str] | None:
@@ -260,9 +265,11 @@ def _find_best(mode: str, family: str, loras: frozenset[str] | None) -> Preset:
 def _explain_start(model: Model) -> str:
     """That a prompt for an edit was not understood as one."""
     families = " or ".join(family for family in list_families("edit") if family not in {"auto", CUSTOM})
-    return (
-        f"{model.name} does not edit, so a new picture was drawn along the canvas: the prompt describes the whole "
-        f"picture. To change a part only, use model {families}"
+    return Text(
+        "{name} does not edit, so a new picture was drawn along the canvas: the prompt describes the whole picture. To "
+        "change a part only, use model {families}",
+        name=model.name,
+        families=Phrase(families),
     )
 
 
@@ -271,7 +278,11 @@ def _explain_fallback(chosen: UsableRecipe, best: Preset) -> tuple[str, ...]:
     wanted = best.checkpoint.files[0]
     if chosen.recipe is not best:
         return (f"{best.name} lacks files on this server; {chosen.recipe.name} was used",)
-    return () if chosen.model == wanted else (f"{wanted} is not on the server; {chosen.model} was used",)
+    return () if chosen.model == wanted else (_explain_replacement(wanted, chosen.model),)
+
+
+def _explain_replacement(wanted: str, used: str) -> Text:
+    return Text("{wanted} is not on the server; {used} was used", wanted=wanted, used=used)
 
 
 def _add_recommended(selection: ModelSelection, inventory: ServerInventory, params: GenerateParams) -> ModelSelection:
@@ -285,7 +296,8 @@ def _add_recommended(selection: ModelSelection, inventory: ServerInventory, para
     if news is not None:
         recommended, notes = _read_settings_of_server(selection.model), (*notes, news)
     if recommended is None and selection.settings is None:
-        notes = (*notes, f"no recommended settings are known for {selection.model.file}; the app's defaults were used")
+        text = "no recommended settings are known for {file}; the app's defaults were used"
+        notes = (*notes, Text(text, file=selection.model.file))
     return replace(selection, recommended=recommended, notes=notes)
 
 

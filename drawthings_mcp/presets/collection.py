@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from drawthings_mcp.errors import DrawThingsError, UnknownNameError
-from drawthings_mcp.faces import Step, Text, join_texts
+from drawthings_mcp.faces import Phrase, Step, Text, join_texts
 from drawthings_mcp.presets.mode_table import list_recipes
 from drawthings_mcp.presets.preset import Preset, PresetSource, parse_preset
+from drawthings_mcp.quoting import key_of
 from drawthings_mcp.validation import suggest
 
 APP_FILE = Path("Library/Containers/com.liuliu.draw-things/Data/Documents/Models/custom_configs.json")
@@ -55,14 +56,17 @@ class PresetCollection:
     def find(self, name: str, *, own: bool = False) -> Preset | None:
         """The preset with a name, without regard to case, and to spaces around it or too many.
 
+        A name as a model reads it, quoted and cut, is found as well.
+
         Parameters
         ----------
         own
             Only among those that the user made.
         """
-        wanted = " ".join(name.split()).lower()
-        matching = (preset for preset in self.presets if preset.name.lower() == wanted)
-        return next((preset for preset in matching if preset.is_own or not own), None)
+        wanted, read = " ".join(name.split()).lower(), key_of(name)
+        known = [preset for preset in self.presets if preset.is_own or not own]
+        named = next((preset for preset in known if preset.name.lower() == wanted), None)
+        return named or next((preset for preset in known if key_of(preset.name) == read), None)
 
     def get(self, name: str) -> Preset:
         """Like ``find``.
@@ -74,16 +78,18 @@ class PresetCollection:
         """
         found = self.find(name)
         if found is None:
-            hint = suggest(name, [preset.name for preset in self.presets]) + self.describe_own()
-            text = Text("There is no preset {name!r}.{hint}", name=name, hint=hint)
+            hint = suggest(name, [preset.name for preset in self.presets])
+            text = Text("There is no preset {name!r}.{hint}{own}", name=name, hint=hint, own=self.describe_own())
             raise UnknownNameError(join_texts(text, *self.problems), name=name)
         return found
 
-    def describe_own(self) -> str:
+    def describe_own(self) -> Text:
         """`` Your presets: …``, the first few; that there are none, otherwise."""
         own = [preset.name for preset in self.presets if preset.is_own]
-        more = ", …" if len(own) > _SHOWN else ""
-        return f" Your presets: {', '.join(own[:_SHOWN])}{more}." if own else " You have no presets of your own yet."
+        more = Phrase(", …" if len(own) > _SHOWN else "")
+        if not own:
+            return Text(" You have no presets of your own yet.")
+        return Text(" Your presets: {own}{more}.", own=tuple(own[:_SHOWN]), more=more)
 
 
 def read_presets(app_file: Path | Literal["none"] | None, state_dir: Path) -> PresetCollection:
@@ -155,7 +161,7 @@ def _explain_absence(path: Path) -> Text:
     return Text(
         "{path} {what}, so there are no presets from it; {correct}, or {leave_out}.",
         path=path,
-        what=what,
+        what=Phrase(what),
         correct=Step("set", setting="custom_configs"),
         leave_out=_LEAVE_OUT,
     )

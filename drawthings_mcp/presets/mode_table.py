@@ -12,7 +12,7 @@ from functools import cache
 from typing import Any
 
 from drawthings_mcp.errors import UnknownNameError
-from drawthings_mcp.faces import Text
+from drawthings_mcp.faces import Phrase, Text
 from drawthings_mcp.packaged import read_packaged
 from drawthings_mcp.presets.preset import Preset, list_checkpoints, parse_preset, strip_variant
 from drawthings_mcp.validation import strip_separators, suggest
@@ -191,8 +191,8 @@ def explain_gap(family: str, mode: str) -> Text:
         "{family} does not do {mode}. For {mode} use {model} {others}; {family} does {served}.",
         family=family,
         mode=mode,
-        others=" or ".join(named),
-        served=", ".join(served),
+        others=Phrase(" or ".join(named)),
+        served=tuple(served),
     )
 
 

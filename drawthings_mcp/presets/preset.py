@@ -143,7 +143,7 @@ class Preset:
 
     def blame(self, error: InvalidInputError) -> InvalidInputError:
         """An error about a value in it, with its name and where it stands."""
-        where = f" in {self.path}" if self.path else ""
+        where = Text(" in {path}", path=self.path) if self.path else Text("")
         text = "Preset {name!r}{where} cannot be used ({error}); fix it there, or name another preset."
         return InvalidInputError(Text(text, name=self.name, where=where, error=error))
 

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 from drawthings_mcp.errors import InvalidImageError
-from drawthings_mcp.faces import Step, Text
+from drawthings_mcp.faces import Phrase, Step, Text
 from drawthings_mcp.library.catalog import ImageCatalog, is_in_place
 from drawthings_mcp.library.originals import hash_pixels, keep_input
 from drawthings_mcp.library.records import ImageRecord
 from drawthings_mcp.library.recovery import read_own, recover_file
+from drawthings_mcp.quoting import show_path
 from drawthings_mcp.references.policy import INPUT_FORMATS, MAX_PIXELS_BY_FORMAT, ImportPolicy
 from drawthings_mcp.tensors.picture_files import PictureInfo, check_picture, hash_file, name_file, open_regular_file
 from drawthings_mcp.tensors.pixels import read_pixels
@@ -127,12 +128,12 @@ def check_place(path: Path, policy: ImportPolicy) -> Path:
     if any(real.is_relative_to(folder) for folder in policy.folders):
         return real
     state_dir = _resolve(policy.state_dir)
-    names = [str(folder) for folder in policy.folders if not folder.is_relative_to(state_dir)][:_FOLDERS_SHOWN]
+    folders = [folder for folder in policy.folders if not folder.is_relative_to(state_dir)][:_FOLDERS_SHOWN]
     raise InvalidImageError(
         Text(
             "{file} lies outside the folders that may be read ({folders}); copy it there, or {step}.",
-            file=name_file(path),
-            folders=", ".join(names),
+            file=Phrase(name_file(path)),
+            folders=Phrase(", ".join(map(show_path, folders))),
             step=Step("allow_folder", folder="its folder"),
         )
     )

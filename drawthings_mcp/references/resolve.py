@@ -9,7 +9,7 @@ from typing import cast
 import anyio.to_thread
 
 from drawthings_mcp.errors import InvalidImageError, UnknownNameError
-from drawthings_mcp.faces import Step, Text
+from drawthings_mcp.faces import Phrase, Step, Text
 from drawthings_mcp.library.catalog import ImageCatalog
 from drawthings_mcp.library.originals import open_original
 from drawthings_mcp.library.records import ImageRecord, MediaKind
@@ -110,7 +110,7 @@ def _resolve_latest(kind: str, catalog: ImageCatalog, policy: ImportPolicy) -> R
         return _guess(attachment, catalog, policy)
     if record is not None:
         return _use(record, catalog, policy)
-    hint = ""
+    hint = Text("")
     if kind == "a" and policy.attachments_hint is not None:
         step = Step("allow_folder", folder=str(policy.attachments_hint))
         hint = Text(", or {step} to let latest:a find LM Studio's attachments", step=step)
@@ -118,8 +118,8 @@ def _resolve_latest(kind: str, catalog: ImageCatalog, policy: ImportPolicy) -> R
     problem = Text(
         "There is no {name}: no {kind} yet; give {allowed}{hint}.",
         name=name,
-        kind=_KIND_NAMES[kind],
-        allowed=ALLOWED,
+        kind=Phrase(_KIND_NAMES[kind]),
+        allowed=Phrase(ALLOWED),
         hint=hint,
     )
     raise UnknownNameError(problem, name=name)
@@ -127,9 +127,11 @@ def _resolve_latest(kind: str, catalog: ImageCatalog, policy: ImportPolicy) -> R
 
 def _guess(attachment: AttachedFile, catalog: ImageCatalog, policy: ImportPolicy) -> Resolved:
     resolved = import_path(attachment.path, catalog, policy)
-    note = (
-        f"latest:a is a guess: LM Studio's newest attachment, {attachment.path.name} of "
-        f"{attachment.when.astimezone():%Y-%m-%d %H:%M}, is {resolved.record.id}"
+    note = Text(
+        "latest:a is a guess: LM Studio's newest attachment, {file} of {when:%Y-%m-%d %H:%M}, is {id}",
+        file=attachment.path.name,
+        when=attachment.when.astimezone(),
+        id=resolved.record.id,
     )
     return Resolved(resolved.record, (note, *resolved.notes))
 
@@ -176,7 +178,7 @@ def _resolve_origin(uri: str, catalog: ImageCatalog, policy: ImportPolicy) -> Re
     record = catalog.find_by_origin(uri)
     if record is None:
         text = "Nothing was found at {uri} yet: {step}, which gives pictures of projects ids."
-        raise UnknownNameError(Text(text, uri=shorten(uri), step=Step("search")), name=uri)
+        raise UnknownNameError(Text(text, uri=Phrase(shorten(uri)), step=Step("search")), name=uri)
     return _use(record, catalog, policy)
 
 
@@ -192,7 +194,8 @@ def _use(record: ImageRecord, catalog: ImageCatalog, policy: ImportPolicy) -> Re
             return Resolved(record)
     assert record.path is not None
     changed = import_path(record.path, catalog, policy)
-    note = f"{record.path} has changed since it became {record.id}; as it is now it is {changed.record.id}"
+    text = "{path} has changed since it became {id}; as it is now it is {now}"
+    note = Text(text, path=record.path, id=record.id, now=changed.record.id)
     return Resolved(changed.record, (note, *changed.notes))
 
 

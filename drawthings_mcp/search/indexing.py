@@ -23,6 +23,7 @@ from drawthings_mcp.search.files import PendingFile
 from drawthings_mcp.search.pictures import PictureWriter, ReadTags, write_pictures
 from drawthings_mcp.search.source import Entry, PictureSource, are_copies, tell_apart
 from drawthings_mcp.search.tags import open_reader
+from drawthings_mcp.validation import shorten
 
 _logger = logging.getLogger(__name__)
 
@@ -266,7 +267,7 @@ def _read_file(source: PictureSource, file: PendingFile) -> _Outcome:
         return _Outcome(file, problem=problem, passing=True, gone=_is_gone(source, file))
     except Exception as error:
         _logger.warning("%s cannot be understood", file.path, exc_info=True)
-        return _Outcome(file, problem=f"{file.path} cannot be understood: {error!r}.")
+        return _Outcome(file, problem=f"{file.path} cannot be understood: {shorten(error)}.")
 
 
 def _is_gone(source: PictureSource, file: PendingFile) -> bool:

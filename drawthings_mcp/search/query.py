@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 from drawthings_mcp.errors import InvalidInputError
 from drawthings_mcp.faces import Text
 from drawthings_mcp.search.words import split_words
-from drawthings_mcp.validation import suggest
+from drawthings_mcp.validation import shorten, suggest
 
 if TYPE_CHECKING:
     from drawthings_mcp.tensors.pixels import ImageLike
@@ -170,13 +170,13 @@ def _narrow(query: Query, key: str, value: str, negated: bool, now: datetime) ->
 def _parse_names(value: str) -> tuple[str, ...]:
     names = tuple(part for part in value.split(",") if split_words(part))
     if not names:
-        raise InvalidInputError(f"{value!r} contains no letter and no digit.", value=value)
+        raise InvalidInputError(f"{shorten(value)} contains no letter and no digit.", value=value)
     return names
 
 
 def _parse_seed(value: str) -> tuple[str, ...]:
     if not (value.isascii() and value.isdigit() and len(value) <= _SEED_DIGITS):
-        raise InvalidInputError(f"must be a whole number like 4294967295, got {value!r}.", value=value)
+        raise InvalidInputError(f"must be a whole number like 4294967295, got {shorten(value)}.", value=value)
     return (str(int(value)),)
 
 
@@ -190,7 +190,7 @@ def _parse_size(value: str) -> str:
         return f"{int(match[1])}x{int(match[2])}"
     if value in SHAPES:
         return value
-    raise InvalidInputError(f"must be like 1024x768 or {', '.join(SHAPES)}, got {value!r}.", value=value)
+    raise InvalidInputError(f"must be like 1024x768 or {', '.join(SHAPES)}, got {shorten(value)}.", value=value)
 
 
 _PARSERS: Mapping[str, Callable[[str], tuple[str, ...]]] = {
@@ -304,7 +304,7 @@ def parse_moment(value: str, now: datetime) -> Span:
             return _NAMES[text](midnight)
         return _parse_ago(text, now) or _parse_calendar(text, midnight) or _parse_iso(text, now)
     raise InvalidInputError(
-        f"must be a date like 2026-11-20, 2026-11, today, yesterday or 7d, got {value!r}.", value=value
+        f"must be a date like 2026-11-20, 2026-11, today, yesterday or 7d, got {shorten(value)}.", value=value
     )
 
 

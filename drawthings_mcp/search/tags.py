@@ -15,6 +15,7 @@ from drawthings_mcp.errors import InvalidInputError, UnknownNameError
 from drawthings_mcp.faces import Step, Text
 from drawthings_mcp.search.pictures import ReadTags, write_pictures
 from drawthings_mcp.search.words import split_words
+from drawthings_mcp.validation import shorten
 
 MAX_TAG = 64
 
@@ -88,7 +89,7 @@ def forget_folders(tags: Database, folders: Sequence[Path]) -> None:
                     "{folder} was not added to what is searched (added: {others}); to take out a folder "
                     "of the settings, {step}.",
                     folder=folder,
-                    others=", ".join(map(str, known)) or "none",
+                    others=tuple(known) or "none",
                     step=Step("set", setting="search_dirs"),
                 ),
                 name=str(folder),
@@ -108,6 +109,6 @@ def _fold(tag: str) -> str:
     words = split_words(tag)
     if not words or len(tag) > MAX_TAG:
         raise InvalidInputError(
-            f"must be words of at most {MAX_TAG} characters in all, got {tag!r}.", parameter="tag", value=tag
+            f"must be words of at most {MAX_TAG} characters in all, got {shorten(tag)}.", parameter="tag", value=tag
         )
     return " ".join(words)

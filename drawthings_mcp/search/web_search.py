@@ -20,7 +20,7 @@ import anyio.to_thread
 import httpx2
 
 from drawthings_mcp.errors import DrawThingsError, InvalidInputError, WebError
-from drawthings_mcp.faces import Text
+from drawthings_mcp.faces import Text, say
 from drawthings_mcp.library.catalog import ImageCatalog
 from drawthings_mcp.metadata.dialect import ImageMetadata
 from drawthings_mcp.search.hits import Hit, HitPage, identify_origin
@@ -152,7 +152,7 @@ class WebSearch:
             ) from error
         if status != _OK:
             advice = self.provider.refusals.get(status) or _advise(status)
-            raise WebError(Text("{name} answered {status}: {advice}", name=name, status=status, advice=advice))
+            raise WebError(Text("{name} answered {status}: {advice}", name=name, status=status, advice=say(advice)))
         try:
             return json.loads(data)
         except (ValueError, RecursionError) as error:

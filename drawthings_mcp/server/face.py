@@ -41,6 +41,7 @@ def _set(facts: Mapping[str, Any]) -> str:
 
 MCP = Face(
     name=_name,
+    quotes=True,
     phrases={
         "allow_folder": lambda facts: f"ask the user to add {facts['folder']} to {variable('input_dirs')}",
         "download": lambda facts: f"ask the user to download {facts.get('what', 'it')} in Draw Things",

@@ -188,7 +188,7 @@ async def _read_image(uri: str, studio: Studio) -> ReadResourceContents:
         if form == "preview":
             return await _read_preview(image_id, studio)
         if form:
-            raise ResourceNotFoundError(f"There is no {uri!r}: write {ORIGINAL} or {PREVIEW}.")
+            raise ResourceNotFoundError(f"There is no {shorten(uri)}: write {ORIGINAL} or {PREVIEW}.")
         original = await studio.gallery.read_original(image_id, _MAX_ORIGINAL)
         return ReadResourceContents(content=original.data, mime_type=original.mime_type)
     except UnknownNameError as error:

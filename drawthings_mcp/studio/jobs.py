@@ -9,7 +9,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from drawthings_mcp.errors import DrawThingsError, UnknownNameError
-from drawthings_mcp.faces import Step, Text
+from drawthings_mcp.faces import Phrase, Step, Text
 from drawthings_mcp.studio.heartbeat import Report
 
 ResultT = TypeVar("ResultT")
@@ -128,7 +128,7 @@ class Jobs(Generic[ResultT]):
                     "There is no job {job!r} in this session. {there} Pictures of earlier jobs are saved: latest, or "
                     "{search}.",
                     job=job_id,
-                    there=there,
+                    there=Phrase(there),
                     search=Step("search"),
                 ),
                 name=job_id,

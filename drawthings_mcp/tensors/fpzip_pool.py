@@ -250,7 +250,7 @@ class FpzipPool:
                 "The tensor {dims} cannot be decoded: the process that did it failed ({failure}). Its fpzip stream is "
                 "probably damaged. Generate it again, or {step}.",
                 dims=list(header.dims),
-                failure=str(failure),
+                failure=failure,
                 step=Step("switch_off_compression"),
             )
         ) from failure
@@ -302,7 +302,7 @@ class FpzipPool:
             return FpzipProcess()
         except OSError as exc:
             text = "No process can be started to decode fpzip payloads ({error}). Free some memory, or {step}."
-            raise DecoderCrashedError(Text(text, error=str(exc), step=Step("switch_off_compression"))) from exc
+            raise DecoderCrashedError(Text(text, error=exc, step=Step("switch_off_compression"))) from exc
 
 
 _shared = FpzipPool()

@@ -24,6 +24,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from drawthings_mcp.errors import InvalidImageError
 from drawthings_mcp.tensors.header import MAX_PIXELS
 from drawthings_mcp.tensors.pixel_budget import DECODING
+from drawthings_mcp.validation import shorten
 
 MAX_FILE_SIZE = 512 << 20
 """Bytes; twice what the largest picture takes when it is not packed at all."""
@@ -160,7 +161,7 @@ def open_regular_file(path: Path, max_size: int = MAX_FILE_SIZE, *, follows_link
             raise InvalidImageError(f"{name} was replaced by a link while it was opened; try again.") from exc
         raise InvalidImageError(f"{name} cannot be read ({exc.strerror}); check the path.") from exc
     except ValueError as exc:  # a NUL character in the path
-        raise InvalidImageError(f"{name} cannot be read ({exc}); check the path.") from exc
+        raise InvalidImageError(f"{name} cannot be read ({shorten(str(exc))}); check the path.") from exc
     return file
 
 
@@ -348,7 +349,7 @@ def translate_errors(name: str, head: bytes = b"") -> Iterator[None]:
     except UnidentifiedImageError as exc:
         raise InvalidImageError(f"{name} {_explain_unknown(head)}") from exc
     except Exception as exc:
-        raise InvalidImageError(f"{name} is damaged ({exc}); export or download it again.") from exc
+        raise InvalidImageError(f"{name} is damaged ({shorten(str(exc))}); export or download it again.") from exc
 
 
 def _explain_unknown(head: bytes) -> str:

@@ -17,6 +17,7 @@ import anyio
 import httpx2
 
 from drawthings_mcp.errors import EndpointError, InvalidInputError
+from drawthings_mcp.quoting import quote
 
 MAX_REPLY = 32 << 20
 """Bytes of a reply; some hundred embeddings of the largest models take less."""
@@ -132,7 +133,7 @@ async def _translate_errors(endpoint: Endpoint, timeout: float) -> AsyncIterator
     except TimeoutError as exc:
         raise EndpointError(f"The endpoint {endpoint.name} did not answer within {timeout:g} s.") from exc
     except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError, OSError, UnicodeError) as exc:
-        reason = _mask(str(exc) or type(exc).__name__, endpoint)
+        reason = quote(_mask(str(exc), endpoint), _MAX_QUOTE) if str(exc) else type(exc).__name__
         raise EndpointError(
             f"The endpoint {endpoint.name} cannot be reached ({reason}); start it or correct its address."
         ) from exc
@@ -168,8 +169,8 @@ def _quote(data: bytes, endpoint: Endpoint) -> str:
         text = str(error.get("message", error)) if isinstance(error, dict) else str(error)
     except (ValueError, RecursionError):
         pass
-    words = " ".join(_mask(text, endpoint).split())
-    return (words if len(words) <= _MAX_QUOTE else f"{words[: _MAX_QUOTE - 1]}…") or "nothing"
+    words = _mask(text, endpoint).strip()
+    return quote(words, _MAX_QUOTE) if words else "nothing"
 
 
 def _mask(text: str, endpoint: Endpoint) -> str:

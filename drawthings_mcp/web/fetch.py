@@ -21,6 +21,7 @@ import anyio
 import httpx2
 
 from drawthings_mcp.errors import ForbiddenAddressError, WebError
+from drawthings_mcp.quoting import label, quote
 
 IPAddress: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -105,7 +106,7 @@ async def resolve_host(host: str, port: int) -> list[IPAddress]:
     try:
         found = await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
-        raise WebError(f"The host {host!r} cannot be found; check the address and the network.") from error
+        raise WebError(f"The host {label(host)} cannot be found; check the address and the network.") from error
     # Without the zone of link-local addresses, which ends nothing here but confuses the parser.
     addresses = [ipaddress.ip_address(str(target[0]).partition("%")[0]) for *_, target in found]
     return list(dict.fromkeys(addresses))
@@ -171,7 +172,7 @@ def _join(url: httpx2.URL, location: str) -> str:
     try:
         return str(url.join(location))
     except (httpx2.InvalidURL, ValueError) as error:
-        raise WebError(f"{_show(url)} redirects to {location[:_SHOWN]!r}, which is no URL.") from error
+        raise WebError(f"{_show(url)} redirects to {quote(location)}, which is no URL.") from error
 
 
 def _parse_url(text: str, rules: _Rules) -> httpx2.URL:
@@ -263,11 +264,11 @@ async def _read(response: httpx2.Response, url: httpx2.URL, rules: _Rules) -> Fe
 
 def _check_head(response: httpx2.Response, content_type: str, url: httpx2.URL, rules: _Rules) -> None:
     if response.status_code != _OK:
-        phrase = f" {response.reason_phrase}" if response.reason_phrase else ""
+        phrase = f" {quote(response.reason_phrase)}" if response.reason_phrase else ""
         raise WebError(f"{_show(url)} answers {response.status_code}{phrase}; check the URL or use another copy.")
     if rules.accept and content_type and not content_type.startswith(rules.accept):
         raise WebError(
-            f"{_show(url)} is of type {content_type[:_SHOWN]!r}, not {' or '.join(rules.accept)}; give the URL of the "
+            f"{_show(url)} is of type {label(content_type)}, not {' or '.join(rules.accept)}; give the URL of the "
             "file itself, not of a page that shows it."
         )
     if response.headers.get("content-encoding", "identity").lower() != "identity":
@@ -284,11 +285,10 @@ def _build_too_large(url: httpx2.URL, rules: _Rules) -> WebError:
 def _show(url: httpx2.URL | str) -> str:
     """A URL as it may stand in an error: short, on one line, and without what may be secret in its query."""
     text = _CREDENTIALS.sub("//…@", str(url).partition("?")[0])
-    short = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in short)
+    return label(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…")
 
 
 def _describe(error: Exception) -> str:
-    """The reason in a foreign error, on one line."""
-    text = " ".join(str(error).split())[:_SHOWN]
-    return text or type(error).__name__
+    """The reason in a foreign error, as data."""
+    text = str(error).strip()
+    return quote(text) if text else type(error).__name__

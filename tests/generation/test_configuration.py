@@ -89,7 +89,7 @@ def test_another_sampler_is_not_taken_for_a_near_one(name: str) -> None:
         ({"height": 8256}, "height: must be from 128 to 8192, got 8256"),
         ({"steps": 0}, "steps: must be from 1 to 150, got 0"),
         ({"steps": 151}, "steps: must be from 1 to 150, got 151"),
-        ({"steps": "many"}, "steps: must be a whole number, got 'many'"),
+        ({"steps": "many"}, "steps: must be a whole number, got “many”"),
         ({"strength": 1.5}, "strength: must be from 0 to 1, got 1.5"),
         ({"strength": math.nan}, "strength: must be a finite number"),
         ({"guidance_scale": 51}, "guidance_scale: must be from 0 to 50"),

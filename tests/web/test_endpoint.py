@@ -81,12 +81,12 @@ async def test_a_proxy_of_the_environment_is_not_asked_for_this_machine(
 
 
 FAILURES: list[tuple[tuple[int, Any], str]] = [
-    ((401, {"error": {"message": f"Incorrect API key: {KEY}", "code": "x"}}), "answered 401: Incorrect API key: ***"),
-    ((404, {"error": "no such model"}), "answered 404: no such model"),
-    ((500, b"<html>\n  oops </html>"), "answered 500: <html> oops </html>"),
+    ((401, {"error": {"message": f"Incorrect API key: {KEY}", "code": "x"}}), "answered 401: “Incorrect API key: ***”"),
+    ((404, {"error": "no such model"}), "answered 404: “no such model”"),
+    ((500, b"<html>\n  oops </html>"), "answered 500: “<html> oops </html>”"),
     ((503, b""), "answered 503: nothing"),
     ((302, b""), "answered 302: nothing"),
-    ((200, b"<html>"), "something else than JSON: <html>"),
+    ((200, b"<html>"), "something else than JSON: “<html>”"),
     ((200, b"[" * 100_000), "something else than JSON"),
     ((400, {"error": {"message": "x" * 5000}}), "xxx…"),
 ]

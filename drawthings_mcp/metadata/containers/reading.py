@@ -31,6 +31,7 @@ from drawthings_mcp.metadata.containers.webp import is_webp, read_webp
 from drawthings_mcp.metadata.xmp import XMP_KEYWORD
 from drawthings_mcp.tensors.picture_files import list_formats
 from drawthings_mcp.tensors.png import PNG_SIGNATURE
+from drawthings_mcp.validation import shorten
 
 _OWN = frozenset(("PNG", "JPEG", "MPO", "WEBP", "AVIF", "HEIF"))
 """Formats that have readers of their own here."""
@@ -105,15 +106,15 @@ def translate_picture_errors(name: object) -> Iterator[None]:
     except OSError as error:
         # Pillow raises OSError without a number for broken pictures.
         if error.errno is None:
-            raise InvalidImageError(f"{name} is a damaged picture: {error}.") from error
+            raise InvalidImageError(f"{name} is a damaged picture: {shorten(str(error))}.") from error
         raise StorageError(f"{name} cannot be read: {error.strerror}. Check the path and its permissions.") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise InvalidImageError(f"{name} has too many pixels to be opened safely: {error}") from error
+        raise InvalidImageError(f"{name} has too many pixels to be opened safely: {shorten(str(error))}") from error
     except (
         *(SyntaxError, ValueError, TypeError, LookupError, EOFError, ArithmeticError, AttributeError, MemoryError),
         *(struct.error, zlib.error, Warning),
     ) as error:
-        raise InvalidImageError(f"{name} is a damaged picture: {error}.") from error
+        raise InvalidImageError(f"{name} is a damaged picture: {shorten(str(error))}.") from error
 
 
 def read_raw_metadata(path: Path, max_text: int = MAX_TEXT) -> RawMetadata:

@@ -49,13 +49,13 @@ def has_uneven_sound(context: Context) -> str | None:
 
 
 def _explain_idle_hint(context: Context, kind: HintType) -> str:
-    distracted = [
-        f"{chosen.setting.file} ({context.find_kind(chosen)})"
+    distracted = tuple(
+        Text("{file} ({kind})", file=chosen.setting.file, kind=context.find_kind(chosen))
         for chosen in context.active_controls
         if kind in context.list_sources(chosen)
-    ]
+    )
     if distracted or (context.modifier == "canny" and kind is HintType.Custom):
-        who = ", ".join(distracted) or context.configuration.model
+        who = distracted or context.configuration.model
         return Text(
             "{who} makes a map of {canvas} and does not look at the {kind} map. Leave {canvas} out, since a map needs "
             "none, or leave the map out.",
@@ -71,7 +71,8 @@ def has_starved_control(context: Context) -> str | None:
         if chosen.entry and context.find_source(chosen) is None:
             sources = context.list_sources(chosen)
             if not sources:
-                return f"{chosen.entry.file} reads colours, which only T2I adapters do. Leave it out."
+                text = "{file} reads colours, which only T2I adapters do. Leave it out."
+                return Text(text, file=chosen.entry.file)
             wanted = " or ".join(_WANTED[source] for source in sources)
             text = "{file} ({kind}) has nothing to look at. Give it " + wanted + ", or leave it out."
             return Text(text, file=chosen.entry.file, kind=context.find_kind(chosen))

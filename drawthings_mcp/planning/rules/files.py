@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from drawthings_mcp.catalog import CatalogEntry, accepts_lora, find_entry, get_entry
 from drawthings_mcp.errors import UnknownNameError
-from drawthings_mcp.faces import Step, Text
+from drawthings_mcp.faces import Phrase, Step, Text
 from drawthings_mcp.generation import ControlNetConfig, LoRAConfig, LoRAMode
 from drawthings_mcp.planning.abilities import describe_new_version, is_new
 from drawthings_mcp.planning.context import Context
@@ -71,14 +71,16 @@ def _explain_missing(context: Context, named: _Named) -> str:
     others = [file for file in named.known if file != named.file]
     there = [file for file in others if context.inventory.has(file)]
     nearest = find_nearest(named.file, there or others, _SHOWN)
-    where = "on the server" if there else "known"
+    where = Phrase("on the server" if there else "known")
     raise UnknownNameError(
         Text(
             "There is no {what} {file!r} on the server. {remedy:C}{others}.",
             what=named.what,
             file=named.file,
-            remedy=Step("download") if named.file in named.known else "Check the name",
-            others=f", or name one of the nearest {where}: {', '.join(nearest)}" if nearest else "",
+            remedy=Step("download") if named.file in named.known else Phrase("Check the name"),
+            others=Text(", or name one of the nearest {where}: {nearest}", where=where, nearest=tuple(nearest))
+            if nearest
+            else Text(""),
         ),
         name=named.file,
         nearest=nearest,
@@ -139,7 +141,7 @@ def _explain_unusable(named: _Named) -> str:
         "another.",
         what=named.what,
         file=named.file,
-        taken=taken,
+        taken=Phrase(taken),
     )
 
 
@@ -152,7 +154,7 @@ def lacks_dependency(context: Context) -> str | None:
                 return Text(
                     "{file} also needs {missing} on the server. {download:C}.",
                     file=specification.get("file"),
-                    missing=", ".join(missing),
+                    missing=tuple(missing),
                     download=Step("download", what="it again"),
                 )
     return None
@@ -198,13 +200,13 @@ def names_foreign_control(context: Context) -> str | None:
 
 
 def _explain_misfit(entry: CatalogEntry, context: Context, what: str, fitting: Sequence[CatalogEntry]) -> str:
-    files = ", ".join(other.file for other in fitting[:_SHOWN])
+    files = tuple(other.file for other in fitting[:_SHOWN])
     return Text(
         "{file} is for {own}, the model is {version}. {advice}",
         file=entry.file,
         own=entry.version,
         version=context.version,
-        advice=f"{what} that fit: {files}." if files else "Leave it out.",
+        advice=Text("{what} that fit: {files}.", what=what, files=files) if files else Phrase("Leave it out."),
     )
 
 
@@ -214,9 +216,11 @@ def misfits_modifier(context: Context) -> str | None:
         modifier, version = specification.get("modifier", "none"), specification.get("version")
         fitting = context.known.modifier_versions.get(modifier)
         if fitting is not None and version not in fitting and not is_new(str(version)):
-            return (
-                f"no {version} model has the modifier {modifier!r}, a server crashes on that. It fits "
-                f"{', '.join(sorted(fitting))}."
+            return Text(
+                "no {version} model has the modifier {modifier!r}, a server crashes on that. It fits {fitting}.",
+                version=str(version),
+                modifier=str(modifier),
+                fitting=tuple(sorted(fitting)),
             )
     return None
 
@@ -227,8 +231,9 @@ def has_partial_override(context: Context) -> str | None:
         for specification in specifications:
             missing = sorted(REQUIRED_KEYS.get(kind, frozenset()) - specification.keys())
             if missing:
-                name = specification.get("file", "an entry")
-                return f"{name} lacks {', '.join(missing)}, so a server drops it. Add what is missing."
+                name = specification.get("file", Phrase("an entry"))
+                text = "{name} lacks {missing}, so a server drops it. Add what is missing."
+                return Text(text, name=name, missing=tuple(missing))
     return None
 
 
@@ -237,7 +242,8 @@ def has_idle_weight(context: Context) -> str | None:
     c = context.configuration
     settings: list[LoRAConfig | ControlNetConfig] = [*c.loras, *c.controls]
     idle = [setting.file for setting in settings if setting.weight == 0]
-    return f"{', '.join(idle)} has weight 0 and no effect. Leave it out, or give it a weight." if idle else None
+    text = "{files} has weight 0 and no effect. Leave it out, or give it a weight."
+    return Text(text, files=tuple(idle)) if idle else None
 
 
 def assigns_lora_without_refiner(context: Context) -> str | None:
@@ -247,7 +253,7 @@ def assigns_lora_without_refiner(context: Context) -> str | None:
         return None
     return Text(
         "There is no refiner, so {files} is applied to the model. Name a {refiner_model}, or use mode All.",
-        files=", ".join(assigned),
+        files=tuple(assigned),
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from drawthings_mcp.faces import Text
+from drawthings_mcp.faces import Phrase, Text
 from drawthings_mcp.generation import ColorCalibration, Hint, HintType
 from drawthings_mcp.planning.abilities import (
     FROM_REFERENCES,
@@ -99,8 +99,8 @@ def has_idle_moodboard(context: Context) -> str | None:
     )
 
 
-def _list_examples(files: list[str]) -> str:
-    return f" (on the server: {', '.join(files[:_SHOWN])})" if files else ""
+def _list_examples(files: list[str]) -> Text:
+    return Text(" (on the server: {files})", files=tuple(files[:_SHOWN])) if files else Text("")
 
 
 def has_alpha_reference(context: Context) -> str | None:
@@ -108,7 +108,7 @@ def has_alpha_reference(context: Context) -> str | None:
     shapes = [item.tensor.shape for hint in _list_shuffles(context) for item in hint.tensors]
     if context.facts is None or context.makes_alpha or all(shape[2] != _RGBA for shape in shapes):
         return None
-    return f"{context.configuration.model} takes references without alpha. Give them three channels."
+    return Text("{file} takes references without alpha. Give them three channels.", file=context.configuration.model)
 
 
 def has_surplus_references(context: Context) -> str | None:
@@ -118,7 +118,8 @@ def has_surplus_references(context: Context) -> str | None:
     if most is None or count <= most:
         return None
     what = "one picture, the last frame" if most == 1 else f"{most} pictures, the canvas included"
-    return f"{context.configuration.model} takes {what}; {count} were given. Leave out the rest."
+    text = "{file} takes {what}; {count} were given. Leave out the rest."
+    return Text(text, file=context.configuration.model, what=Phrase(what), count=count)
 
 
 def misnames_references(context: Context) -> str | None:

@@ -27,6 +27,7 @@ from urllib.parse import quote
 
 from drawthings_mcp.errors import InvalidInputError, StorageError
 from drawthings_mcp.search.source import open_listed
+from drawthings_mcp.validation import shorten
 
 _SIGNATURE = b"SQLite format 3\0"
 _READ_VERSION_AT = 19
@@ -161,7 +162,7 @@ def translate_database_errors(path: Path) -> Iterator[None]:
                 f"The project {path} is locked by another program; try again when Draw Things is done with it."
             ) from error
         raise StorageError(
-            f"The project {path} cannot be read ({error}); open it in Draw Things to repair it."
+            f"The project {path} cannot be read ({shorten(str(error))}); open it in Draw Things to repair it."
         ) from error
     except OSError as error:
         reason = error.strerror or str(error)

@@ -34,6 +34,7 @@ from drawthings_mcp.search.projects.rows import (
 )
 from drawthings_mcp.search.source import Entry, FileStamp, Listing, is_folder, is_plain_file, walk
 from drawthings_mcp.tensors.pixels import ImageLike
+from drawthings_mcp.validation import shorten
 
 _HISTORY = "tensorhistorynode"
 _COLUMNS = {"__pk0", "__pk1", "p"}
@@ -291,7 +292,7 @@ def parse_reference(text: str) -> tuple[Path, int]:
     """
     match = _FORM.fullmatch(text)
     if match is None:
-        raise InvalidInputError(f"A project's picture is project:///path/to/file.sqlite3#id, not {text!r}.")
+        raise InvalidInputError(f"A project's picture is project:///path/to/file.sqlite3#id, not {shorten(text)}.")
     return Path(unquote(match[1])), int(match[2])
 
 

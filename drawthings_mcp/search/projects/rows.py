@@ -23,6 +23,7 @@ from drawthings_mcp.limits import UNIT
 from drawthings_mcp.metadata.dialect import ImageMetadata
 from drawthings_mcp.tensors.header import Codec, DataType, TensorFormat, TensorHeader, build_header
 from drawthings_mcp.tensors.image import decode_image
+from drawthings_mcp.validation import shorten
 
 Scalar: TypeAlias = int | float | bool
 
@@ -350,5 +351,6 @@ def decode_row(kind: int, axes: int, datatype: int, dims: bytes, body: bytes) ->
         return decode_image(build_header(header) + body)
     except (TensorError, ValueError) as error:
         raise InvalidImageError(
-            f"The picture cannot be decoded ({error}); it is damaged, or from a newer Draw Things than is known here."
+            f"The picture cannot be decoded ({shorten(str(error))}); it is damaged, or from a newer Draw Things than is"
+            " known here."
         ) from error

@@ -1,0 +1,107 @@
+"""Texts that the user did not type, as data within a text that a model reads.
+
+Names and titles in files, on the web and on servers, details of errors and descriptions by another model can carry
+line breaks, signs that turn the direction of writing, and sentences that look like ours. Every such text passes through
+this module where a text is put together; parsed values stay as they are. ::
+
+    quote("a fox\\nshown: outputs v9")  → “a fox shown - outputs v9”
+    label("z_image_turbo_q8p.ckpt")     → z_image_turbo_q8p.ckpt
+    show_path(Path("/pictures/a\\nb.png")) → /pictures/a\\nb.png, the line break as two characters
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from collections.abc import Iterable
+from pathlib import PurePath
+from typing import Any
+
+MAX_NAME = 80
+"""Characters of a name or a title."""
+MAX_PROMPT = 4_000
+"""Characters of a prompt that was asked for in full."""
+MAX_DETAILS = 200
+"""Characters of the words of a server or of another program."""
+MAX_FILE = 255
+"""Characters of a file's name: no file system takes longer ones."""
+
+_JOINERS = "\u200c\u200d"
+"""Of letters in some scripts and of parts of an emoji: the only invisible signs that say something."""
+_INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+"""Categories of control and format characters (of direction, too), halves of pairs, separators of lines."""
+_OURS = str.maketrans({"•": "·", ";": ",", "|": "/", "“": '"', "”": '"'})
+"""What divides the parts of our own texts, and what may stand there instead."""
+_HEADS = re.compile(r"\b(shown|note|inputs|outputs)\s*[:\uff1a]\s*", re.IGNORECASE)
+"""What lines of our own begin with."""
+_PLAIN = re.compile(r"[\w.:@+/()\[\]{}'!$^,×%#=~&*-]+")
+_SPACES = re.compile(r"\s+")
+
+
+def tidy(text: str) -> str:
+    """A text on one line: control, direction and line-separating characters are spaces."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(" " if _is_invisible(sign) else sign for sign in text)
+
+
+def _is_invisible(sign: str) -> bool:
+    return sign not in _JOINERS and unicodedata.category(sign) in _INVISIBLE
+
+
+def clean(text: str, most: int = MAX_NAME) -> str:
+    """A text as data: on one line, without what divides our own texts, cut to a number of characters."""
+    # A text without end is cut before it is looked at: what is kept of it cannot grow.
+    whole = _HEADS.sub(r"\1 - ", tidy(text[: 8 * most]).translate(_OURS))
+    words = _SPACES.sub(" ", whole).strip()
+    return words if len(words) <= most and len(text) <= 8 * most else f"{words[: most - 1].rstrip()}…"
+
+
+def quote(text: str, most: int = MAX_NAME) -> str:
+    """``“a red fox”``: a text as data, in marks that it cannot contain."""
+    return f"“{clean(text, most)}”"
+
+
+def label(text: str) -> str:
+    """A file's name or an id, as it is when nothing in it can be misread; quoted otherwise, but not shortened."""
+    is_plain = len(text) <= MAX_FILE and _PLAIN.fullmatch(text) is not None and clean(text, MAX_FILE) == text
+    return text if is_plain else quote(text, MAX_FILE)
+
+
+def label_all(names: Iterable[str], most: int = 0) -> str:
+    """Names with commas between them; of many, the first and how many more there are."""
+    listed = list(names)
+    shown = listed[:most] if most else listed
+    more = len(listed) - len(shown)
+    return ", ".join(map(label, shown)) + (f" and {more} more" if more else "")
+
+
+def show_path(path: PurePath | str) -> str:
+    """A path as it is, never shortened; characters that are invisible or end a line are escaped."""
+    return "".join(_escape(sign) if _is_invisible(sign) else sign for sign in str(path))
+
+
+def _escape(sign: str) -> str:
+    return sign.encode("unicode_escape").decode("ascii")
+
+
+def clean_values(value: Any, most: int = MAX_PROMPT) -> Any:
+    """A JSON value all of whose texts are data."""
+    if isinstance(value, str):
+        return clean(value, most)
+    if isinstance(value, dict):
+        return {clean(str(key)): clean_values(item, most) for key, item in value.items()}
+    return [clean_values(item, most) for item in value] if isinstance(value, list | tuple) else value
+
+
+def show_value(value: Any) -> str:
+    """A setting's value as JSON; a text that is no plain name in “…”."""
+    if isinstance(value, str):
+        return label(value)
+    return json.dumps(clean_values(value, MAX_FILE), ensure_ascii=False)
+
+
+def key_of(name: str) -> str:
+    """What a name and the form in which a model read it have in common, without regard to case."""
+    return clean(name.strip().removeprefix("“").removesuffix("”")).casefold()
