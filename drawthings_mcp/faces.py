@@ -19,7 +19,7 @@ from pathlib import PurePath
 from string import Formatter
 from typing import Any, Literal, Self, get_args
 
-from drawthings_mcp.quoting import MAX_DETAILS, label, quote, show_path, tidy
+from drawthings_mcp.quoting import MAX_DETAILS, MAX_NAME, clean, label, quote, show_path, tidy
 
 StepKind = Literal[
     "allow_folder",  # folder: let pictures be read from it by path
@@ -91,6 +91,14 @@ class Face:
                 return str(worded(self))
             return quote(str(value), MAX_DETAILS) if self.quotes else str(value)
         return tidy(str(value)) if self.quotes else str(value)
+
+    def quote(self, text: str, most: int = MAX_NAME) -> str:
+        """A text of others, such as a name, a title or a prompt, on one line and cut; in “…” where a model reads."""
+        return quote(text, most) if self.quotes else clean(text, most)
+
+    def label(self, text: str) -> str:
+        """The name of a file, or an id: quoted only where a model reads and could misread it."""
+        return label(text) if self.quotes else tidy(text)
 
     def word_fact(self, value: object) -> object:
         """A fact as it stands in a text; what is formatted by its own type, such as a number, is left to that."""

@@ -18,13 +18,13 @@ from drawthings_mcp.attachments.budget import Slot
 from drawthings_mcp.attachments.preview import Preview
 from drawthings_mcp.errors import DrawThingsError, EndpointError
 from drawthings_mcp.faces import PYTHON, Face, Step, Text
+from drawthings_mcp.quoting import clean
 from drawthings_mcp.web.endpoint import Endpoint, get_json, post_json
 
 MAX_CHARACTERS = 700
 """Of one description."""
 MAX_LINE = 1_000
 """Of a description with all that is said about it."""
-_MAX_NAME = 100
 _MAX_TOKENS = 400
 _AT_ONCE = 2
 """Local servers work on one picture at a time; a second one waits there rather than here."""
@@ -70,7 +70,8 @@ class Description:
         if self.text is None:
             return _shorten(f"{label}: not described: {face.word(self.problem)}", MAX_LINE)
         return _shorten(
-            f"{label}: described by {_shorten(self.model, _MAX_NAME)}, not seen by you: {self.text}", MAX_LINE
+            f"{label}: described by {face.quote(self.model)}, not seen by you: {face.quote(self.text, MAX_CHARACTERS)}",
+            MAX_LINE,
         )
 
 
@@ -161,11 +162,11 @@ def _parse_answer(reply: Any, endpoint: Endpoint) -> str:
         content = reply["choices"][0]["message"]["content"]
     except (KeyError, IndexError, TypeError):
         content = None
-    # Without its line breaks it cannot pass for another part of the result.
-    words = "".join(c if c.isprintable() else " " for c in _THOUGHTS.sub("", str(content or ""))).split()
+    # As data it cannot pass for another part of the result.
+    words = clean(_THOUGHTS.sub("", str(content or "")), MAX_CHARACTERS)
     if not words:
         raise EndpointError(f"The endpoint {endpoint.name} answered without a description.")
-    return _shorten(" ".join(words), MAX_CHARACTERS)
+    return words
 
 
 def _shorten(text: str, most: int) -> str:

@@ -54,7 +54,7 @@ def search(settings: Settings, as_json: bool, is_opened: bool, like: str | None,
         print_json(page.to_json(SHELL))
     else:
         for hit in page.hits:
-            print_text(f"{hit.describe()}\n    {hit.place}")
+            print_text(f"{hit.describe(SHELL)}\n    {hit.place}")
         for line in page.describe_rest(SHELL):
             say(line)
     if sheet is not None:

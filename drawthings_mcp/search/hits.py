@@ -34,8 +34,10 @@ _REMEMBERED_HASHES = 4096
 _ORDER = ("generated", "projects", "comfyui", "lm-studio", "folders")
 """Which place of a picture is shown when it has several: the one that tells most."""
 _ENDING = ".ckpt"
-_MAX_TEXT = 80
-"""Characters of a prompt in a row."""
+_MAX_LORAS = 5
+"""LoRAs that a row names."""
+_MAX_PAGE = 300
+"""Characters of a web page's address, which is of no use when it is cut."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,22 +115,34 @@ class Hit:
             "attribution": web.attribution if web else "",
         }
 
-    def describe(self) -> str:
+    def describe(self, face: Face) -> str:
         """``p1 • a red fox • 1024×1024 • z_image • style@0.8 • words • folders • 2026-11-20``."""
-        text = " ".join(self.text.split())
-        shown = text if len(text) <= _MAX_TEXT else f"{text[: _MAX_TEXT - 1]}…"
+        model = self.metadata.model.strip().removesuffix(_ENDING)
         parts = (
             self.id,
-            shown or "(no prompt)",
+            face.quote(self.text) if self.text.strip() else "(no prompt)",
             f"{self.size[0]}×{self.size[1]}" if all(self.size) else "",
-            self.metadata.model.removesuffix(_ENDING),
-            ", ".join(lora.replace(_ENDING, "") for lora in self.loras),
+            face.label(model) if model else "",
+            self._describe_loras(face),
             self.match,
             self.kind,
             f"{self.metadata.created:%Y-%m-%d}" if self.metadata.created else "",
-            *((self.web.licence or self.web.attribution, self.web.page) if self.web else ()),
+            *self._describe_web(face),
         )
         return " • ".join(filter(None, parts))
+
+    def _describe_loras(self, face: Face) -> str:
+        named = self.metadata.loras[:_MAX_LORAS]
+        labels = [(face.label(name.removesuffix(_ENDING)), weight) for name, weight in named]
+        more = len(self.metadata.loras) - len(named)
+        shown = ", ".join(name if weight is None else f"{name}@{weight:g}" for name, weight in labels)
+        return f"{shown} and {more} more" if more else shown
+
+    def _describe_web(self, face: Face) -> Iterator[str]:
+        if self.web is not None:
+            rights = (self.web.licence or self.web.attribution).strip()
+            yield face.quote(rights) if rights else ""
+            yield face.label(self.web.page) if len(self.web.page) <= _MAX_PAGE else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from drawthings_mcp.errors import DrawThingsError, InvalidInputError, WebError
 from drawthings_mcp.faces import Text, say
 from drawthings_mcp.library.catalog import ImageCatalog
 from drawthings_mcp.metadata.dialect import ImageMetadata
+from drawthings_mcp.quoting import label
 from drawthings_mcp.search.hits import Hit, HitPage, identify_origin
 from drawthings_mcp.search.providers import Brave, Openverse, Provider, SearXNG, WebAnswer, WebImage, WebRequest
 from drawthings_mcp.search.query import Query, SearchArguments
@@ -191,7 +192,7 @@ def _build_hit(catalog: ImageCatalog, provider: str, image: WebImage, thumbnail:
         ),
         metadata=ImageMetadata("", image.width, image.height),
         match="web",
-        kind=f"{provider}: {image.source}" if image.source else provider,
+        kind=f"{provider}: {label(image.source)}" if image.source else provider,
         place=image.image,
         source=thumbnail or b"",
         web=image,

@@ -16,6 +16,7 @@ from mcp.server.context import ServerRequestContext
 from mcp.types import INVALID_PARAMS, CompleteRequestParams, CompleteResult, Completion, PromptReference
 
 from drawthings_mcp.errors import DrawThingsError
+from drawthings_mcp.quoting import clean
 from drawthings_mcp.server.prompts import CREATIVE_DIRECTOR, DESCRIBE_THEN_EDIT
 from drawthings_mcp.server.resources import FAMILIES, FAMILY_GUIDES, MODES, ORIGINAL, PREVIEW, PROMPTING_GUIDES
 from drawthings_mcp.server.session import Session
@@ -94,7 +95,7 @@ async def _complete_listed(kind: str, typed: str, studio: Studio) -> list[str]:
 
 async def _list_names(studio: Studio, kind: str) -> list[str]:
     listing = await studio.list_catalog(kind, limit=_ALL)
-    return list(dict.fromkeys(row.name for row in listing.rows))
+    return list(dict.fromkeys(clean(row.name) for row in listing.rows))
 
 
 COMPLETIONS: Mapping[tuple[str, str], Complete] = {

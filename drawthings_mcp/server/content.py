@@ -3,58 +3,104 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
+from drawthings_mcp.quoting import label, show_path
 from drawthings_mcp.server.face import MCP
-from drawthings_mcp.studio.results import FoundPictures, GenerationResult, MadePicture, SavedImage, describe_origin
+from drawthings_mcp.studio.results import (
+    FoundPictures,
+    GenerationResult,
+    MadePicture,
+    SavedImage,
+    describe_model,
+    describe_origin,
+)
+
+if TYPE_CHECKING:
+    from drawthings_mcp.generation import ImageGenerationConfig
 
 MAX_TEXT = 800
 """Characters of the text block of a result with pictures."""
 _MIN_NOTE = 60
 """Characters below which the beginning of a note says nothing."""
+_NOTES = 300
+"""Characters that are kept free for notes, so that long names of files do not crowd them out."""
+_MAX_HELPERS = 5
+"""LoRAs, and controls, that a result names."""
+
+FileRow: TypeAlias = tuple[str, Path | None, str]
+"""Id, path and what else is said of a picture."""
 
 
 def describe_generation(result: GenerationResult, budget: str) -> str:
-    """What a model reads: where from, files, then what was shown, then how they came about.
+    """What a model reads: where from, files, what was shown, what it should know, then how the pictures came about.
 
-    At most ``MAX_TEXT`` characters: what does not fit is left out.
+    At most ``MAX_TEXT`` characters: what comes last gives way.
 
     Parameters
     ----------
     budget
         The line that says what is shown.
     """
-    plan = result.plan
-    family = f", {plan.family}" if plan.family else ""
-    c = plan.configuration
+    plan, c = result.plan, result.plan.configuration
     return join_lines(
-        [*([f"from {', '.join(result.sources)}"] if result.sources else []), *_describe_variants(result.variants)],
+        [f"from {', '.join(result.sources)}"] if result.sources else [],
+        _list_variants(result.variants),
         budget,
+        [*_note_circumstances(result), *describe_notes(result.notes)],
         [
-            f"{plan.mode} with {plan.model.file} ({plan.model.name}{family}); preset {plan.preset or 'none'}",
+            describe_model(plan, MCP),
+            *_describe_helpers(c),
             f"{c.steps} steps, guidance {c.guidance_scale:g}, {c.sampler.display_name}",
-            _describe_time(result),
-            *describe_notes(result.notes),
+            f"{result.seconds:.1f} s on {label(result.server)}",
         ],
     )
 
 
-def join_lines(before: Sequence[str], budget: str, after: Sequence[str]) -> str:
-    """The budget line, and as many of the others, the most useful first, as a text block takes."""
-    ahead = _take_lines(before, MAX_TEXT - len(budget))
-    behind = _take_lines(after, MAX_TEXT - len(budget) - sum(len(line) + 1 for line in ahead))
-    return "\n".join([*ahead, budget, *behind])[:MAX_TEXT]
+def join_lines(
+    before: Sequence[str],
+    files: Sequence[FileRow],
+    budget: str,
+    notes: Sequence[str] = (),
+    after: Sequence[str] = (),
+) -> str:
+    """Files, budget line, notes and all else, in this order, as far as a text block takes them.
+
+    Of the rest files leave to the notes what these need, but no more than ``_NOTES``.
+    """
+    room = MAX_TEXT - len(budget) - _measure(before)
+    reserved = min(_measure(notes), _NOTES)
+    listed = _take_lines(_describe_files(files, room - reserved), room - reserved)
+    room -= _measure(listed)
+    noted = _take_notes(notes, room)
+    return "\n".join([*before, *listed, budget, *noted, *_take_lines(after, room - _measure(noted))])[:MAX_TEXT]
+
+
+def _measure(lines: Iterable[str]) -> int:
+    """Characters of lines, each with its end."""
+    return sum(len(line) + 1 for line in lines)
 
 
 def _take_lines(lines: Sequence[str], room: int) -> list[str]:
-    """Those that fit, each with the end of a line; half a note is better than none."""
+    """Those that fit, each with the end of a line."""
     taken = []
     for line in lines:
-        fitting = f"{line[: room - 2]}…" if line.startswith("note: ") and _MIN_NOTE <= room <= len(line) else line
-        if len(fitting) < room:
-            room -= len(fitting) + 1
-            taken.append(fitting)
+        if len(line) < room:
+            room -= len(line) + 1
+            taken.append(line)
+    return taken
+
+
+def _take_notes(notes: Sequence[str], room: int) -> list[str]:
+    """Notes that fit; half a note is better than none, and half of each better than a few whole ones."""
+    taken: list[str] = []
+    for place, note in enumerate(notes):
+        share = room if _measure(notes[place:]) <= room else max(room // (len(notes) - place), _MIN_NOTE)
+        if share <= room:
+            taken.append(note if len(note) < share else f"{note[: share - 2]}…")
+            room -= len(taken[-1]) + 1
     return taken
 
 
@@ -62,36 +108,42 @@ def describe_made(made: MadePicture, operation: str, budget: str) -> str:
     """What was made of which pictures, and where it is."""
     sources = " ".join(parent.id for parent in made.picture.parents)
     detail = f"{_describe_size(made.picture.size)}, {operation} of {sources}"
-    files = _describe_files([(made.picture.id, made.picture.path, detail)])
-    return join_lines(files, budget, describe_notes(made.notes))
+    return join_lines([], [(made.picture.id, made.picture.path, detail)], budget, describe_notes(made.notes))
 
 
 def describe_found(found: FoundPictures, verdict: str, budget: str) -> str:
     """Which pictures these are, where, and how they came about; first the outcome of a vision check, if any."""
     rows = [(picture.id, picture.path, _describe_size(picture.size)) for picture in found.pictures]
     stories = [f"{picture.id}: {story}" for picture in found.pictures if (story := describe_origin(picture))]
-    before = [*filter(None, [verdict]), *_describe_files(rows)]
-    return join_lines(before, budget, [*stories, *describe_notes(found.notes)])
+    return join_lines(list(filter(None, [verdict])), rows, budget, describe_notes(found.notes), stories)
 
 
-def _describe_variants(variants: Sequence[SavedImage]) -> list[str]:
-    return _describe_files(
-        [
-            (variant.record.id or "without id", variant.path, f"{_describe_size(variant.size)} seed {variant.seed}")
-            for variant in variants
-        ]
-    )
+def _list_variants(variants: Sequence[SavedImage]) -> list[FileRow]:
+    return [
+        (variant.record.id or "without id", variant.path, f"{_describe_size(variant.size)} seed {variant.seed}")
+        for variant in variants
+    ]
 
 
-def _describe_files(rows: Sequence[tuple[str, Path | None, str]]) -> list[str]:
-    """A line for each id, path and detail; what lies in one folder is listed below it when the paths are long."""
-    lines = [f"{label}: {path} {detail}" for label, path, detail in rows]
-    if len(rows) < 2 or sum(map(len, lines)) <= MAX_TEXT // 2:
+def _describe_files(rows: Sequence[FileRow], room: int) -> list[str]:
+    """A line for each id, path and detail; what lies in one folder is listed below it when the paths are long.
+
+    When there is no room for names either, ids lead to the files.
+    """
+    lines = [f"{name}: {show_path(path) if path else ''} {detail}" for name, path, detail in rows]
+    if len(rows) < 2 or _measure(lines) <= min(MAX_TEXT // 2, room):
         return lines
+    grouped = _group(rows, with_names=True)
+    return grouped if _measure(grouped) <= room else _group(rows, with_names=False)
+
+
+def _group(rows: Sequence[FileRow], *, with_names: bool) -> list[str]:
     grouped = []
     for folder, files in itertools.groupby(rows, lambda row: row[1].parent if row[1] else None):
-        names = ((label, path.name if path else "", detail) for label, path, detail in files)
-        grouped += [f"in {folder}:", *(f"{label}: {name} {detail}" for label, name, detail in names)]
+        grouped.append(f"in {show_path(folder)}:" if folder else "no files:")
+        for name, path, detail in files:
+            shown = f" {show_path(path.name)}" if path and with_names else ""
+            grouped.append(f"{name}:{shown} {detail}")
     return grouped
 
 
@@ -104,14 +156,19 @@ def describe_notes(notes: Sequence[str]) -> list[str]:
     return [f"note: {MCP.word(note)}" for note in notes]
 
 
-def _describe_time(result: GenerationResult) -> str:
-    simulated = " (simulated: no real model drew this)" if result.simulated else ""
-    return f"{result.seconds:.1f} s on {result.server}{simulated}{_describe_rendering(result)}"
-
-
-def _describe_rendering(result: GenerationResult) -> str:
+def _note_circumstances(result: GenerationResult) -> Iterator[str]:
+    if result.simulated:
+        yield "note: simulated: no real model drew this"
     width, height = result.plan.size.rendered
-    if result.variants[0].size == (width, height):
-        return ""
-    change = "upscaled" if result.variants[0].size[0] > width else "cropped"
-    return f", rendered at {width}×{height} and {change}"
+    if result.variants and result.variants[0].size != (width, height):
+        change = "upscaled" if result.variants[0].size[0] > width else "cropped"
+        yield f"note: rendered at {width}×{height} and {change}"
+
+
+def _describe_helpers(c: ImageGenerationConfig) -> Iterator[str]:
+    """LoRAs and controls that took part, with their weights."""
+    for what, settings in (("LoRAs", c.loras), ("controls", c.controls)):
+        parts = [f"{label(setting.file)}@{setting.weight:g}" for setting in settings[:_MAX_HELPERS]]
+        more = f" and {len(settings) - len(parts)} more" if len(settings) > len(parts) else ""
+        if parts:
+            yield f"{what}: {', '.join(parts)}{more}"

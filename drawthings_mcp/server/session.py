@@ -25,6 +25,11 @@ _TIMED_OUT = ("timed out", "timeout", "time out")
 _ABOUT = 2.0
 """Seconds around a client's known patience in which a cancellation is its own limit, whatever it says."""
 
+_FREE = 50
+"""Notifications of one call that may follow each other at once: as many as runs of few steps have."""
+_INTERVAL = 0.5
+"""Seconds between all others."""
+
 _TOTAL = 100.0
 _CREEP = 0.02
 """Part of the way to the next percent that a message without progress moves the bar: the protocol wants every
@@ -91,14 +96,20 @@ def identify(ctx: Context[Session, Any]) -> ChatClient:
 
 
 class ProgressNotifier:
-    """Progress of a call as notifications whose values only ever rise."""
+    """Progress of a call as notifications whose values only ever rise, few enough for a client to print."""
 
     def __init__(self, context: Context[Any, Any]) -> None:
         self._context = context
         self._last = 0.0
+        self._sent = 0
+        self._next = 0.0
 
     async def __call__(self, fraction: float, message: str) -> None:
         """Reports a fraction of the whole call, 0 to 1; silent when the client did not ask for progress."""
+        now = anyio.current_time()
+        if self._sent >= _FREE and now < self._next:
+            return
+        self._sent, self._next = self._sent + 1, now + _INTERVAL
         value = fraction * _TOTAL
         if value <= self._last:
             value = self._last + (min(self._last + 1, _TOTAL) - self._last) * _CREEP

@@ -112,7 +112,7 @@ class Viewer:
         self.studio.gallery.remember_previews(
             [(slot.ids[0], preview.data) for slot, preview in previews.items() if not slot.is_sheet]
         )
-        budget = describe_budget(shown, policy) + _describe_sight(shown, seen)
+        budget = describe_budget(shown, policy, seen)
         return CallToolResult(
             content=[
                 TextContent(text=describe(budget)),
@@ -165,10 +165,3 @@ def _encode(
 def build_image(preview: Preview) -> ImageContent:
     """A preview as a block of a result."""
     return ImageContent(data=base64.b64encode(preview.data).decode(), mime_type=preview.mime_type)
-
-
-def _describe_sight(shown: AttachmentPlan, seen: bool | None) -> str:
-    """Whether the model behind the client is known to see what is attached; nothing when nothing is."""
-    if not shown.slots:
-        return ""
-    return "; sight proven" if seen else "; sight unproven"

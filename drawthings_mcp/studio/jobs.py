@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
 import anyio
@@ -11,6 +11,7 @@ from anyio.abc import TaskGroup
 from drawthings_mcp.errors import DrawThingsError, UnknownNameError
 from drawthings_mcp.faces import Phrase, Step, Text
 from drawthings_mcp.studio.heartbeat import Report
+from drawthings_mcp.studio.results import SavedImage, describe_saved
 
 ResultT = TypeVar("ResultT")
 
@@ -19,7 +20,17 @@ _KEPT = 50
 
 
 class JobCancelledError(DrawThingsError):
-    """A job was cancelled before it was done."""
+    """A job was cancelled before it was done.
+
+    Attributes
+    ----------
+    saved
+        The pictures that it had finished.
+    """
+
+    def __init__(self, job: str, saved: Sequence[SavedImage]) -> None:
+        super().__init__(Text("{job} was cancelled. {saved}", job=job, saved=describe_saved(saved)))
+        self.saved = tuple(saved)
 
 
 class Job(Generic[ResultT]):
@@ -31,6 +42,8 @@ class Job(Generic[ResultT]):
         ``j1``, counted from the start of the process.
     fraction, message
         How far it is, 0 to 1, and what it does.
+    saved
+        The pictures that it has finished; they stay when it ends before its time.
     listener
         Gets every step while somebody waits.
     """
@@ -39,6 +52,7 @@ class Job(Generic[ResultT]):
         self.id = job_id
         self.fraction = 0.0
         self.message = "Waiting"
+        self.saved: list[SavedImage] = []
         self.listener: Report | None = None
         self._started = anyio.current_time()
         self._done = anyio.Event()
@@ -56,16 +70,16 @@ class Job(Generic[ResultT]):
         """Since it was started."""
         return anyio.current_time() - self._started
 
-    async def run(self, work: Callable[[Report], Awaitable[ResultT]]) -> None:
+    async def run(self, work: Callable[[Job[ResultT]], Awaitable[ResultT]]) -> None:
         """Does the work; raises only when it is cancelled from outside."""
         try:
             with self._scope:
-                self._result = await work(self._report)
+                self._result = await work(self)
         except Exception as error:
             self._error = error
         finally:
             if self._result is None and self._error is None:
-                self._error = JobCancelledError(f"{self.id} was cancelled. What it had finished before is saved.")
+                self._error = JobCancelledError(self.id, self.saved)
             self._done.set()
 
     async def wait(self, seconds: float) -> bool:
@@ -91,7 +105,8 @@ class Job(Generic[ResultT]):
         """Replaces the result, once that was shown, by what is to be kept of it."""
         self._result = result
 
-    async def _report(self, fraction: float, message: str) -> None:
+    async def report(self, fraction: float, message: str) -> None:
+        """Notes how far it is, and passes it on."""
         self.fraction, self.message = fraction, message
         if self.listener is not None:
             await self.listener(fraction, message)
@@ -105,8 +120,8 @@ class Jobs(Generic[ResultT]):
         self._jobs: dict[str, Job[ResultT]] = {}
         self._count = 0
 
-    def start(self, work: Callable[[Report], Awaitable[ResultT]]) -> Job[ResultT]:
-        """Begins a piece of work, which gets a function to report its progress with."""
+    def start(self, work: Callable[[Job[ResultT]], Awaitable[ResultT]]) -> Job[ResultT]:
+        """Begins a piece of work, which gets its job to report its progress to."""
         self._count += 1
         job: Job[ResultT] = Job(f"j{self._count}")
         finished = [known.id for known in self._jobs.values() if known.is_done]

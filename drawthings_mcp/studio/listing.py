@@ -20,6 +20,7 @@ from drawthings_mcp.catalog import (
     Upscaler,
     find_entry,
 )
+from drawthings_mcp.faces import Text
 from drawthings_mcp.limits import UNIT
 from drawthings_mcp.planning.abilities import describe_abilities, list_modes
 from drawthings_mcp.planning.known import load_known
@@ -151,23 +152,23 @@ def _list_entries(catalog: Catalog, section: str) -> Iterator[CatalogRow]:
             yield CatalogRow(kind, entry.name, entry.file, family, _describe(entry), modes=frozenset(modes))
 
 
-def _describe(entry: CatalogEntry) -> str:
+def _describe(entry: CatalogEntry) -> Text:
     match entry:
         case Model():
             where = "; runs in the vendor's cloud" if entry.remote else ""
-            return f"{entry.native_side} px; {describe_abilities(entry)}{where}"
+            return Text(f"{entry.native_side} px; {describe_abilities(entry)}{where}")
         case LoRA():
             weight = f"; weight {entry.default_weight:g}" if entry.default_weight is not None else ""
-            trigger = f"; trigger words: {entry.prefix.strip()}" if entry.prefix.strip() else ""
-            return f"for {entry.version}{weight}{trigger}"
+            trigger = "; trigger words: {trigger}" if entry.prefix.strip() else ""
+            return Text(f"for {{version}}{weight}{trigger}", version=entry.version, trigger=entry.prefix.strip())
         case Control():
-            return f"for {entry.version}; {entry.modifier or entry.type}"
+            return Text("for {version}; {kind}", version=entry.version, kind=entry.modifier or entry.type)
         case Upscaler():
-            return f"{entry.scale_factor}×"
+            return Text(f"{entry.scale_factor}×")
         case Embedding():
-            return f"for {entry.version}; keyword {entry.keyword}"
+            return Text("for {version}; keyword {keyword}", version=entry.version, keyword=entry.keyword)
         case _:
-            return ""
+            return Text("")
 
 
 def _list_presets(catalog: Catalog, presets: PresetCollection) -> Iterator[CatalogRow]:
@@ -181,7 +182,7 @@ def _list_presets(catalog: Catalog, presets: PresetCollection) -> Iterator[Catal
             name=preset.name,
             file=preset.model,
             family=find_family(model.version) if model else "",
-            detail=_ORIGINS[preset.source] + (f"; lacks {', '.join(lacking)}" if lacking else ""),
+            detail=Text(_ORIGINS[preset.source] + ("; lacks {files}" if lacking else ""), files=tuple(lacking)),
             installed=not lacking,
             modes=_list_preset_modes(preset, model),
         )

@@ -15,9 +15,15 @@ from drawthings_mcp.events import Event, ImageReceived, RemoteDownload, Sampling
 from drawthings_mcp.generation import GenerationRequest
 from drawthings_mcp.planning.compose import Plan
 from drawthings_mcp.studio.heartbeat import Report
+from drawthings_mcp.studio.results import describe_saved
 from drawthings_mcp.studio.saver import Saver
 from drawthings_mcp.tasks import raised_alone
 from drawthings_mcp.tensors.fpzip_pool import prestart
+
+_TELLING_SECONDS = 1.0
+"""Of rendering, before which its pace says nothing."""
+_MINUTES_FROM = 100
+"""Seconds from which on minutes are named."""
 
 
 async def run_plan(plan: Plan, client: ServerClient, saver: Saver, report: Report) -> None:
@@ -35,11 +41,13 @@ async def run_plan(plan: Plan, client: ServerClient, saver: Saver, report: Repor
     try:
         with raised_alone():
             async with anyio.create_task_group() as saving:
+                pace = _Pace()
                 for place, request in enumerate(plan.requests):
-                    await _run_request(request, client, saver, saving, _Narrator(report, place, len(plan.requests)))
+                    narrator = _Narrator(report, pace, place, len(plan.requests))
+                    await _run_request(request, client, saver, saving, narrator)
     except DrawThingsError as error:
         if saver.images:
-            error.add_note(f"Saved before that: {', '.join(str(image.path) for image in saver.images)}.")
+            error.add_note(describe_saved(saver.images))
         raise
 
 
@@ -61,35 +69,67 @@ async def _run_request(
         raise
 
 
+class _Pace:
+    """How fast a call goes since its first step: loading a model says nothing about the rest."""
+
+    def __init__(self) -> None:
+        self._since: tuple[float, float] | None = None
+
+    def begin(self, fraction: float) -> None:
+        """The first step of the call begins, with a share of it done; further calls change nothing."""
+        self._since = self._since or (anyio.current_time(), fraction)
+
+    def estimate(self, fraction: float) -> float:
+        """Seconds that are left; 0 as long as nothing can be said."""
+        if self._since is None:
+            return 0.0
+        moment, done = self._since
+        elapsed = anyio.current_time() - moment
+        is_telling = elapsed >= _TELLING_SECONDS and fraction > done
+        return elapsed * (1 - fraction) / (fraction - done) if is_telling else 0.0
+
+
 @dataclass(frozen=True, slots=True)
 class _Narrator:
-    """Turns the events of one request into messages about the whole call."""
+    """Turns the events of one request into messages about the whole call.
+
+    They carry no percentage: the share that is reported with them is one, and clients print it.
+    """
 
     report: Report
+    pace: _Pace
     place: int
     count: int
 
     async def say(self, fraction: float, message: str) -> None:
+        share = (self.place + fraction) / self.count
         whole = message if self.count == 1 else f"{message}, image {self.place + 1} of {self.count}"
-        await self.report((self.place + fraction) / self.count, whole)
+        left = self.pace.estimate(share)
+        await self.report(share, f"{whole}, about {_describe_seconds(left)} left" if left >= 1 else whole)
 
     async def tell(self, event: Event) -> None:
+        if isinstance(event, Sampling):
+            self.pace.begin((self.place + event.fraction) / self.count)
         message = _describe(event)
         if message:
             await self.say(event.fraction, message)
+
+
+def _describe_seconds(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < _MINUTES_FROM else f"{seconds / 60:.0f} min"
 
 
 def _describe(event: Event) -> str:
     match event:
         case Sampling(step=step, total=total) if total > 0:
             reached = min(max(step, 0), total)
-            return f"Step {reached}/{total} ({reached / total:.0%})"
+            return f"Step {reached}/{total}"
         case Sampling(step=step):
             return f"Step {max(step, 0)}"
         case StageReached(stage=stage):
             return stage.value.capitalize()
         case RemoteDownload(received=received, expected=expected):
-            share = f" ({received / expected:.0%})" if expected else ""
+            share = f": {received / 1e6:.0f} of {expected / 1e6:.0f} MB" if expected else ""
             return f"The server downloads a file{share}"
         case TransferAnnounced(size=size):
             return f"Receiving {size / 1e6:.1f} MB"

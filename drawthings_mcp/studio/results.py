@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from drawthings_mcp.faces import Face
+from drawthings_mcp.faces import Face, Text
+from drawthings_mcp.quoting import MAX_PROMPT, clean_values, quote
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from drawthings_mcp.tensors.pixels import ImageLike
 
 _MAX_PROMPT = 60
+_NAMED = frozenset({"preset", "recipe", "recommended"})
+"""Places where settings come from that have names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +131,14 @@ class GenerationResult:
         return replace(self, variants=tuple(replace(image, pixels=None, prepared=None) for image in self.variants))
 
 
+def describe_saved(images: Sequence[SavedImage]) -> Text:
+    """Ids and paths of the pictures of a call that ended before its time."""
+    if not images:
+        return Text("No picture was finished before that.")
+    pictures = tuple(Text("{id} ({path})", id=image.id, path=image.path) for image in images)
+    return Text("Saved before that: {pictures}.", pictures=pictures)
+
+
 def list_sources(parents: Sequence[Parent]) -> tuple[str, ...]:
     """``canvas a1``, ``moodboard a2 v3``: each role once."""
     roles = dict.fromkeys(parent.role for parent in parents)
@@ -135,31 +146,45 @@ def list_sources(parents: Sequence[Parent]) -> tuple[str, ...]:
     return tuple(f"{role} {' '.join(names)}" for role, names in ids.items())
 
 
+def describe_model(plan: Plan, face: Face) -> str:
+    """``edit with flux.ckpt (FLUX, flux); preset none``."""
+    family = f", {plan.family}" if plan.family else ""
+    preset = face.quote(plan.preset) if plan.preset else "none"
+    return f"{plan.mode} with {face.label(plan.model.file)} ({face.quote(plan.model.name)}{family}); preset {preset}"
+
+
 def describe_plan(plan: Plan, face: Face) -> str:
     """Every setting of a call, one line for each place where settings came from, the app's defaults last."""
     size, rendered_size = (plan.size.width, plan.size.height), plan.size.rendered
     rendered = "" if size == rendered_size else f", rendered at {_join(rendered_size)} and cropped"
-    family = f", {plan.family}" if plan.family else ""
     negative_prompt = plan.requests[0].negative_prompt
     return "\n".join(
         [
             "dry run: nothing was rendered",
-            f"{plan.mode} with {plan.model.file} ({plan.model.name}{family}); preset {plan.preset or 'none'}",
+            describe_model(plan, face),
             f"size {_join(size)}{rendered}; sampler {plan.configuration.sampler.display_name}",
-            *([f"negative prompt: {negative_prompt}"] if negative_prompt else []),
-            *_describe_settings(plan),
+            *([f"negative prompt: {face.quote(negative_prompt, MAX_PROMPT)}"] if negative_prompt else []),
+            *_describe_settings(plan, face),
             *(f"note: {face.word(note)}" for note in plan.notes),
         ]
     )
 
 
-def _describe_settings(plan: Plan) -> list[str]:
+def _describe_settings(plan: Plan, face: Face) -> list[str]:
     by_origin: dict[str, list[str]] = {}
     for key, value, origin in plan.list_settings():
-        by_origin.setdefault(origin, []).append(f"{key} {json.dumps(value, ensure_ascii=False)}")
+        shown = json.dumps(clean_values(value) if face.quotes else value, ensure_ascii=False)
+        by_origin.setdefault(origin, []).append(f"{key} {shown}")
     defaults = by_origin.pop("default", [])
-    lines = [f"{origin}: {', '.join(settings)}" for origin, settings in by_origin.items()]
+    lines = [f"{_describe_source(origin, face)}: {', '.join(settings)}" for origin, settings in by_origin.items()]
     return [*lines, f"default: {', '.join(defaults)}"]
+
+
+def _describe_source(origin: str, face: Face) -> str:
+    """Where a setting came from; what follows the kind of place is a name, ``preset Mine``."""
+    below, plus, call = origin.partition(" + ")
+    kind, _, name = below.partition(" ")
+    return f"{kind} {face.quote(name)}{plus}{call}" if kind in _NAMED and name else origin
 
 
 def _join(size: tuple[int, int]) -> str:
@@ -167,12 +192,10 @@ def _join(size: tuple[int, int]) -> str:
 
 
 def describe_origin(record: ImageRecord) -> str:
-    """How a picture came about: ``"make it night" seed 7 from canvas v2``; empty when nothing is known."""
-    prompt = " ".join(record.prompt.split())
-    shown = prompt if len(prompt) <= _MAX_PROMPT else f"{prompt[: _MAX_PROMPT - 1]}…"
+    """How a picture came about: ``“make it night” seed 7 from canvas v2``; empty when nothing is known."""
     sources = list_sources(record.parents)
     parts = (
-        f'"{shown}"' if shown else "",
+        quote(record.prompt, _MAX_PROMPT) if record.prompt.strip() else "",
         f"seed {record.seed}" if record.seed is not None else "",
         f"from {', '.join(sources)}" if sources else "",
     )

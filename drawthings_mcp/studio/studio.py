@@ -19,7 +19,7 @@ from drawthings_mcp.studio.connection import Connection, ServerConnection
 from drawthings_mcp.studio.finder import Finder
 from drawthings_mcp.studio.gallery import Gallery
 from drawthings_mcp.studio.heartbeat import Report, keep_alive
-from drawthings_mcp.studio.results import GenerationResult
+from drawthings_mcp.studio.results import GenerationResult, SavedImage
 from drawthings_mcp.tasks import background_tasks
 
 if TYPE_CHECKING:
@@ -117,6 +117,7 @@ class Studio:
         *,
         output: Path | None = None,
         prepare: Prepare | None = None,
+        saved: list[SavedImage] | None = None,
     ) -> GenerationResult:
         """Makes and saves the pictures of one call; when it fails, what had been rendered before is saved.
 
@@ -128,6 +129,8 @@ class Studio:
             File to write instead of one in the output folder; when it exists, a number is added to its name.
         prepare
             Makes what each picture is shown by, in a thread, while its file is written.
+        saved
+            Gets every picture once it is on disk: a call that is cancelled has no result.
         """
         from drawthings_mcp.studio.render import run_plan
         from drawthings_mcp.studio.saver import Saver
@@ -147,7 +150,11 @@ class Studio:
                 await heartbeat(0.0, "Sending the request" if place.is_set() else "Waiting for an earlier call")
                 await place.wait()
                 started = time.monotonic()
-                await run_plan(plan, connection.client, saver, heartbeat)
+                try:
+                    await run_plan(plan, connection.client, saver, heartbeat)
+                finally:
+                    if saved is not None:
+                        saved.extend(saver.images)
                 return GenerationResult(
                     plan=plan,
                     variants=tuple(saver.images),

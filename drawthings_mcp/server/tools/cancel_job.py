@@ -8,8 +8,10 @@ from mcp.server.mcpserver import Context
 from mcp.types import CallToolResult, TextContent, ToolAnnotations
 from pydantic import Field
 
+from drawthings_mcp.server.face import MCP
 from drawthings_mcp.server.session import Session, get_session
 from drawthings_mcp.server.strict_tool import StrictTool
+from drawthings_mcp.studio.results import describe_saved
 
 _DESCRIPTION = "Ends a render that generate_image handed back as a job. Pictures that it had finished stay saved."
 
@@ -21,7 +23,8 @@ async def cancel_job(
     if found.is_done:
         return CallToolResult(content=[TextContent(text=f"{found.id} has ended already; get_job tells how.")])
     await found.cancel()
-    return CallToolResult(content=[TextContent(text=f"{found.id} was cancelled. What it had finished is saved.")])
+    text = f"{found.id} was cancelled. {MCP.word(describe_saved(found.saved))}"
+    return CallToolResult(content=[TextContent(text=text)])
 
 
 TOOL = StrictTool.from_function(

@@ -15,7 +15,7 @@ from drawthings_mcp.params import FULL, SIMPLE, GenerateParams
 from drawthings_mcp.server.face import MCP
 from drawthings_mcp.server.session import ProgressNotifier, Render, Session, answer_render, get_session, identify
 from drawthings_mcp.server.strict_tool import StrictTool
-from drawthings_mcp.studio.heartbeat import Report
+from drawthings_mcp.studio.jobs import Job
 from drawthings_mcp.studio.results import describe_plan
 
 _DESCRIPTION = (
@@ -64,9 +64,10 @@ async def _generate(ctx: Context[Session, None], params: GenerateParams) -> Call
         plan = await session.studio.plan(params)
         return CallToolResult(content=[TextContent(text=describe_plan(plan, MCP))])
 
-    async def render(report: Report) -> Render:
+    async def render(job: Job[Render]) -> Render:
         prepare = session.viewer.choose_preparation(client, params.preview)
-        return Render(await session.studio.generate(params, report, prepare=prepare), params.preview)
+        made = await session.studio.generate(params, job.report, prepare=prepare, saved=job.saved)
+        return Render(made, params.preview)
 
     started = anyio.current_time()
     job = session.jobs.start(render)

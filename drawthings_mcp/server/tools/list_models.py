@@ -8,13 +8,14 @@ from mcp.server.mcpserver import Context
 from mcp.types import CallToolResult, TextContent, ToolAnnotations
 from pydantic import Field
 
+from drawthings_mcp.quoting import clean, clean_values, label, quote
 from drawthings_mcp.server.content import describe_notes
 from drawthings_mcp.server.face import MCP
 from drawthings_mcp.server.session import Session, get_session
 from drawthings_mcp.server.strict_tool import StrictTool
 
 if TYPE_CHECKING:
-    from drawthings_mcp.studio.listing import CatalogListing
+    from drawthings_mcp.studio.listing import CatalogListing, CatalogRow
 
 _DESCRIPTION = (
     "Lists what the Draw Things server offers: models, LoRAs, controls, upscalers, embeddings, and all presets, the "
@@ -44,15 +45,25 @@ async def list_models(
             "server": listing.server,
             "total": listing.total,
             "offset": listing.offset,
-            "rows": [row.to_json() for row in listing.rows],
+            "rows": list(map(_build_row, listing.rows)),
             "notes": list(map(MCP.word, listing.notes)),
         },
     )
 
 
+def _build_row(row: CatalogRow) -> dict[str, object]:
+    told: dict[str, object] = clean_values(row.to_json())
+    return {**told, "name": clean(row.name), "detail": MCP.word(row.detail)}
+
+
+def _describe_row(row: CatalogRow) -> str:
+    name, file = quote(row.name) if row.name else "", label(row.file) if row.file else ""
+    return " | ".join(filter(None, (row.kind, name, file, row.family, MCP.word(row.detail))))
+
+
 def describe_listing(listing: CatalogListing) -> str:
     """A line per row, then how to get the rest."""
-    lines = [" | ".join(filter(None, (row.kind, row.name, row.file, row.family, row.detail))) for row in listing.rows]
+    lines = list(map(_describe_row, listing.rows))
     shown = listing.offset + len(listing.rows)
     if not lines and listing.total:
         lines = [f"There are {listing.total} rows; offset={listing.offset} is past the last."]

@@ -15,6 +15,7 @@ from pydantic import Field
 from drawthings_mcp.errors import InvalidInputError, StorageError
 from drawthings_mcp.faces import Step, Text
 from drawthings_mcp.params import Names
+from drawthings_mcp.quoting import quote
 from drawthings_mcp.server.content import describe_found
 from drawthings_mcp.server.face import MCP
 from drawthings_mcp.server.session import Session, get_session, identify
@@ -104,10 +105,10 @@ async def _check_answer(session: Session, client: ChatClient, answer: str) -> st
     session.vision_code = ""
     problem = await _record(session, client, seen)
     if seen:
-        return f"sight proven: {client.label} passes pictures on to you{problem}"
+        return f"sight proven: {quote(client.label)} passes pictures on to you{problem}"
     return (
-        f"sight unproven: {answer!r} is not what the picture showed. Do not speak of what pictures show, or try again "
-        f'with review_image(images=["sight"]){problem}'
+        f"sight unproven: {quote(answer)} is not what the picture showed. Do not speak of what pictures show, or try "
+        f'again with review_image(images=["sight"]){problem}'
     )
 
 

@@ -51,7 +51,7 @@ async def search_images(
         offset=offset,
         limit=limit,
     )
-    rows = [hit.describe() for hit in page.hits]
+    rows = [hit.describe(MCP) for hit in page.hits]
 
     def describe(budget: str) -> str:
         return "\n".join([*rows, *([budget] if rows else []), *page.describe_rest(MCP)])
