@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from drawthings_mcp.errors import StorageError
-from drawthings_mcp.faces import Phrase, Step, Text
+from drawthings_mcp.faces import Phrase, Step, Text, say
 from drawthings_mcp.private import open_private, prepare_state
 
 COMPANIONS = ("-wal", "-shm")
@@ -113,7 +113,7 @@ class Database:
                     "The {name} {path} cannot be written: {reason}. {step:C}.",
                     name=Phrase(self._name),
                     path=self.path,
-                    reason=error.strerror or error,
+                    reason=say(error.strerror or error),
                     step=Step("set", setting="state_dir"),
                 )
             ) from error

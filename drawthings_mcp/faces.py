@@ -104,7 +104,7 @@ class Face:
         """A fact as it stands in a text; what is formatted by its own type, such as a number, is left to that."""
         if isinstance(value, Text | Step | Exception | Phrase):
             return Phrase(self.word(value))
-        if isinstance(value, tuple):
+        if isinstance(value, tuple) and all(isinstance(item, str | PurePath) for item in value):
             return Phrase(", ".join(str(self.word_fact(item)) for item in value))
         if isinstance(value, str):
             return _Quoted(value) if self.quotes else Phrase(value)

@@ -11,10 +11,9 @@ this module where a text is put together; parsed values stay as they are. ::
 
 from __future__ import annotations
 
-import json
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import PurePath
 from typing import Any
 
@@ -36,6 +35,8 @@ _OURS = str.maketrans({"•": "·", ";": ",", "|": "/", "“": '"', "”": '"'})
 _HEADS = re.compile(r"\b(shown|note|inputs|outputs)\s*[:\uff1a]\s*", re.IGNORECASE)
 """What lines of our own begin with."""
 _PLAIN = re.compile(r"[\w.:@+/()\[\]{}'!$^,×%#=~&*-]+")
+_CREDENTIALS = re.compile(r"(?<=:)//[^\s/@]*(?:/[^\s@]*)?@(?=[^\s/@]+)")
+"""Before the host of a URL; a password may have a stroke in it, though it should not."""
 _SPACES = re.compile(r"\s+")
 
 
@@ -52,6 +53,7 @@ def _is_invisible(sign: str) -> bool:
 
 def clean(text: str, most: int = MAX_NAME) -> str:
     """A text as data: on one line, without what divides our own texts, cut to a number of characters."""
+    text = text.strip()
     # A text without end is cut before it is looked at: what is kept of it cannot grow.
     whole = _HEADS.sub(r"\1 - ", tidy(text[: 8 * most]).translate(_OURS))
     words = _SPACES.sub(" ", whole).strip()
@@ -77,6 +79,16 @@ def label_all(names: Iterable[str], most: int = 0) -> str:
     return ", ".join(map(label, shown)) + (f" and {more} more" if more else "")
 
 
+def shorten_text(text: str, most: int) -> str:
+    """A text of ours, cut at its end."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def hide_password(text: str) -> str:
+    """A text with the names and passwords in its URLs masked."""
+    return _CREDENTIALS.sub("//***@", text)
+
+
 def show_path(path: PurePath | str) -> str:
     """A path as it is, never shortened; characters that are invisible or end a line are escaped."""
     return "".join(_escape(sign) if _is_invisible(sign) else sign for sign in str(path))
@@ -86,22 +98,16 @@ def _escape(sign: str) -> str:
     return sign.encode("unicode_escape").decode("ascii")
 
 
-def clean_values(value: Any, most: int = MAX_PROMPT) -> Any:
-    """A JSON value all of whose texts are data."""
+def change_texts(value: Any, change: Callable[[str], str]) -> Any:
+    """A JSON value with all of its texts changed, names of members included."""
     if isinstance(value, str):
-        return clean(value, most)
+        return change(value) if value else value
     if isinstance(value, dict):
-        return {clean(str(key)): clean_values(item, most) for key, item in value.items()}
-    return [clean_values(item, most) for item in value] if isinstance(value, list | tuple) else value
-
-
-def show_value(value: Any) -> str:
-    """A setting's value as JSON; a text that is no plain name in “…”."""
-    if isinstance(value, str):
-        return label(value)
-    return json.dumps(clean_values(value, MAX_FILE), ensure_ascii=False)
+        return {change(str(key)): change_texts(item, change) for key, item in value.items()}
+    return [change_texts(item, change) for item in value] if isinstance(value, list | tuple) else value
 
 
 def key_of(name: str) -> str:
     """What a name and the form in which a model read it have in common, without regard to case."""
-    return clean(name.strip().removeprefix("“").removesuffix("”")).casefold()
+    plain = name.strip()
+    return clean(plain[1:-1] if plain.startswith("“") and plain.endswith("”") else plain).casefold()

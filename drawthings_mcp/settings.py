@@ -18,6 +18,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, V
 from drawthings_mcp.address import parse_address
 from drawthings_mcp.errors import InvalidInputError
 from drawthings_mcp.limits import ATTACHMENT_LIMITS
+from drawthings_mcp.quoting import hide_password
 from drawthings_mcp.validation import build_refusal, suggest
 
 _logger = logging.getLogger(__name__)
@@ -72,7 +73,7 @@ def _parse_switchable_path(value: Any) -> Any:
 
 def _check_url(value: Any) -> Any:
     if isinstance(value, str) and value.strip() and not value.strip().lower().startswith(("http://", "https://")):
-        raise ValueError(f"must begin with http:// or https://, got {value!r}")
+        raise ValueError(f"must begin with http:// or https://, got {hide_password(value)!r}")
     return value.strip().rstrip("/") if isinstance(value, str) else value
 
 

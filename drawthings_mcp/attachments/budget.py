@@ -202,22 +202,23 @@ def _drop_repeated(pictures: Iterable[Showable], without: Collection[str] = ()) 
     return list(by_id.values())
 
 
-def describe_budget(plan: AttachmentPlan, policy: Policy, seen: bool | None = None) -> str:
+def describe_budget(plan: AttachmentPlan, policy: Policy) -> str:
     """The budget line: what was attached; never that anybody saw it.
 
     For example ``shown: inputs a1 (1/2), outputs v3 v4 v5 (3/3); not shown: v6 → review_image(["v6"])``. What an
     earlier result showed is listed as ``already shown``, a contact sheet as ``sheet of v1 v2``.
-
-    Parameters
-    ----------
-    seen
-        Whether the model behind the client proved that it sees pictures; said when any are attached.
     """
     rows = (("inputs", plan.inputs, policy.max_inputs), ("outputs", plan.outputs, policy.max_outputs))
     shown = ", ".join(f"{name} {_list_slots(slots)} ({len(slots)}/{most})" for name, slots, most in rows if slots)
     head = f"{_HEADS[policy.model_sees]}: {shown}" if shown else "shown: none"
-    sight = ["sight proven" if seen else "sight unproven"] if plan.slots else []
-    return "; ".join([head, *_describe_hidden(plan, policy), *sight])
+    return "; ".join([head, *_describe_hidden(plan, policy)])
+
+
+def describe_sight(plan: AttachmentPlan, seen: bool | None) -> str:
+    """The end of the budget line: whether the model behind the client proved that it sees what is attached."""
+    if not plan.slots:
+        return ""
+    return "; sight proven" if seen else "; sight unproven"
 
 
 def _list_slots(slots: Iterable[Slot]) -> str:

@@ -16,6 +16,7 @@ from drawthings_mcp.cli.options import with_settings
 from drawthings_mcp.cli.output import can_print, format_table, json_option, measure, pad, print_json, print_text, say
 from drawthings_mcp.doctor.diagnosis import Diagnosis, diagnose
 from drawthings_mcp.doctor.finding import Finding, FindingStatus
+from drawthings_mcp.quoting import hide_password
 from drawthings_mcp.settings import NAMES, Settings, variable
 
 _SYMBOLS: Mapping[FindingStatus, str] = {"ok": "✓", "warning": "!", "problem": "✗", "skipped": "–"}
@@ -84,7 +85,7 @@ def _show(value: object) -> str | None:
         return ", ".join(f"{name}={limit}" for name, limit in value.items()) or None
     if isinstance(value, tuple | list):
         return ", ".join(map(str, value)) or None
-    return None if value is None or value == "" else str(value)
+    return None if value is None or value == "" else hide_password(str(value))
 
 
 def _describe_settings(values: Mapping[str, Mapping[str, str | None]]) -> Iterator[str]:

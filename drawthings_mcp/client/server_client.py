@@ -33,7 +33,7 @@ from drawthings_mcp.generation import GenerationRequest
 from drawthings_mcp.limits import SIMULATED_HEADER
 from drawthings_mcp.wire.catalog import parse_catalog
 from drawthings_mcp.wire.request import build_request
-from drawthings_mcp.wire.response import ResponseReader
+from drawthings_mcp.wire.response import ResponseReader, measure_yield
 
 ResultT = TypeVar("ResultT")
 
@@ -242,17 +242,18 @@ class ServerClient:
         build = partial(build_request, request, shared_secret=self._shared_secret, user=USER)
         message = await anyio.to_thread.run_sync(build)
         run = Run(self._channel, message)
+        read = partial(self._read_events, measure_yield(request.configuration))
         async with self._explained_errors():
             await run.send()
         try:
-            async with aclosing(read_persistently(self._read_events, run)) as events:
+            async with aclosing(read_persistently(read, run)) as events:
                 yield events
         finally:
             # Leaving the iterator alone would let the server render on.
             run.call.cancel()
 
-    async def _read_events(self, run: Run) -> AsyncGenerator[Event]:
-        reader = ResponseReader()
+    async def _read_events(self, most: int, run: Run) -> AsyncGenerator[Event]:
+        reader = ResponseReader(most)
         try:
             async with self._explained_errors():
                 self.simulated = _is_simulated(await receive(run.call.initial_metadata()))

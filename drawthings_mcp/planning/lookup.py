@@ -186,11 +186,11 @@ def _list_controls(inventory: ServerInventory, model: Model) -> Sequence[Control
     return [control for control in known if control.file in there]
 
 
-def label_file(file: str) -> str:
+def label_file(file: str) -> Text:
     """Display name and file of a known model or LoRA: ``Qwen Image 2512 (qwen_image_2512_q6p.ckpt)``."""
     known = load_known()
     entry = known.models.get(file) or known.loras.get(file)
-    return f"{entry.name} ({file})" if entry else file
+    return Text("{name} ({file})", name=Phrase(entry.name), file=file) if entry else Text("{file}", file=file)
 
 
 def _complete(name: str) -> str:

@@ -228,7 +228,7 @@ def _explain_missing(preset: Preset, error: UnknownNameError) -> UnknownNameErro
             "The preset {preset!r} needs {file}, which the server does not have. {download:C} (Settings → Model → "
             "Manage), or name an installed model in addition to the preset.",
             preset=preset.name,
-            file=Phrase(label_file(preset.model)),
+            file=label_file(preset.model),
             download=Step("download"),
         ),
         name=preset.model,

@@ -11,16 +11,27 @@ from typing import Any
 
 import anyio
 import anyio.to_thread
+from mcp import MCPError
 from mcp.server import MCPServer
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.server.lowlevel.helper_types import ReadResourceContents
 from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.tools import Tool, ToolManager
-from mcp.types import GetPromptResult, InputRequiredResult, Prompt, Resource, ResourceTemplate
+from mcp.types import (
+    INVALID_PARAMS,
+    CallToolResult,
+    GetPromptResult,
+    InputRequiredResult,
+    Prompt,
+    Resource,
+    ResourceTemplate,
+)
 from pydantic import AnyUrl
 
 from drawthings_mcp.server import prompts, resources
+from drawthings_mcp.server.face import MCP
 from drawthings_mcp.server.session import Session
+from drawthings_mcp.validation import shorten, suggest
 
 _QUIET_SECONDS = 0.15
 """After the handshake: clients ask for the tools at once."""
@@ -81,6 +92,14 @@ class _Preloading:
                     await anyio.to_thread.run_sync(load)
 
 
+async def _refuse_cursors(ctx: ServerRequestContext[Session, Any], call_next: CallNext) -> HandlerResult:
+    """Every list here is one page, so that no cursor was ever handed out."""
+    cursor = (ctx.params or {}).get("cursor") if ctx.method.endswith("/list") else None
+    if cursor is not None:
+        raise MCPError(code=INVALID_PARAMS, message=f"cursor: {shorten(cursor)} is not known; the list has one page")
+    return await call_next(ctx)
+
+
 class LazyServer(MCPServer[Session]):
     """See ``MCPServer``: resources that are neither guides nor pictures are left to it; all tools and prompts are ours.
 
@@ -97,7 +116,15 @@ class LazyServer(MCPServer[Session]):
     ) -> None:
         super().__init__(**options)
         self._tool_manager = _LazyTools(build_tools)
-        self._lowlevel_server.middleware.append(_Preloading([self._tool_manager.list_tools, *loads]))
+        self._lowlevel_server.middleware += [_Preloading([self._tool_manager.list_tools, *loads]), _refuse_cursors]
+
+    async def call_tool(
+        self, name: str, arguments: dict[str, Any], context: Context[Session, Any] | None = None
+    ) -> CallToolResult | InputRequiredResult:
+        if self._tool_manager.get_tool(name) is None:
+            hint = MCP.word(suggest(name, [tool.name for tool in self._tool_manager.list_tools()]))
+            raise MCPError(code=INVALID_PARAMS, message=f"There is no tool {shorten(name)}.{hint}")
+        return await super().call_tool(name, arguments, context)
 
     async def list_resources(self) -> list[Resource]:
         return [*resources.list_guides(), *await super().list_resources()]

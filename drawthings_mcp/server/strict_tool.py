@@ -15,8 +15,14 @@ from pydantic.fields import FieldInfo
 from pydantic.json_schema import GenerateJsonSchema
 
 from drawthings_mcp.errors import DrawThingsError
+from drawthings_mcp.quoting import shorten_text
 from drawthings_mcp.server.face import MCP
 from drawthings_mcp.validation import build_refusal, make_encodable
+
+MAX_BLOCK = 24_000
+"""Characters of any text block: a hundred rows of a listing."""
+MAX_ERROR = 2_000
+"""Characters of an error."""
 
 
 class _PlainSchema(GenerateJsonSchema):
@@ -84,7 +90,7 @@ class StrictTool(Tool):
             text = _explain_failure(error.__cause__, fields)
             if text is None:
                 raise
-            raise ToolError(make_encodable(text)) from error.__cause__
+            raise ToolError(make_encodable(shorten_text(text, MAX_ERROR))) from error.__cause__
 
 
 def _is_left_out(value: Any) -> bool:
@@ -97,7 +103,7 @@ def _make_sendable(result: Any) -> Any:
     if isinstance(result, CallToolResult):
         for block in result.content:
             if isinstance(block, TextContent):
-                block.text = make_encodable(block.text)
+                block.text = make_encodable(shorten_text(block.text, MAX_BLOCK))
         result.structured_content = _clean(result.structured_content)
     return result
 

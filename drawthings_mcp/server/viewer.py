@@ -12,7 +12,14 @@ import anyio
 import anyio.to_thread
 from mcp.types import CallToolResult, ImageContent, TextContent
 
-from drawthings_mcp.attachments.budget import AttachmentPlan, Showable, Slot, describe_budget, plan_attachments
+from drawthings_mcp.attachments.budget import (
+    AttachmentPlan,
+    Showable,
+    Slot,
+    describe_budget,
+    describe_sight,
+    plan_attachments,
+)
 from drawthings_mcp.attachments.policy import Policy, find_policy
 from drawthings_mcp.errors import InvalidInputError
 from drawthings_mcp.server.content import MAX_TEXT
@@ -112,7 +119,7 @@ class Viewer:
         self.studio.gallery.remember_previews(
             [(slot.ids[0], preview.data) for slot, preview in previews.items() if not slot.is_sheet]
         )
-        budget = describe_budget(shown, policy, seen)
+        budget = describe_budget(shown, policy) + describe_sight(shown, seen)
         return CallToolResult(
             content=[
                 TextContent(text=describe(budget)),

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from drawthings_mcp.faces import Face, Text
-from drawthings_mcp.quoting import MAX_PROMPT, clean_values, quote
+from drawthings_mcp.quoting import MAX_PROMPT, change_texts, quote
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -135,7 +135,7 @@ def describe_saved(images: Sequence[SavedImage]) -> Text:
     """Ids and paths of the pictures of a call that ended before its time."""
     if not images:
         return Text("No picture was finished before that.")
-    pictures = tuple(Text("{id} ({path})", id=image.id, path=image.path) for image in images)
+    pictures = tuple(Text("{path} ({id})", id=image.id, path=image.path) for image in images)
     return Text("Saved before that: {pictures}.", pictures=pictures)
 
 
@@ -173,7 +173,7 @@ def describe_plan(plan: Plan, face: Face) -> str:
 def _describe_settings(plan: Plan, face: Face) -> list[str]:
     by_origin: dict[str, list[str]] = {}
     for key, value, origin in plan.list_settings():
-        shown = json.dumps(clean_values(value) if face.quotes else value, ensure_ascii=False)
+        shown = json.dumps(change_texts(value, face.label), ensure_ascii=False)
         by_origin.setdefault(origin, []).append(f"{key} {shown}")
     defaults = by_origin.pop("default", [])
     lines = [f"{_describe_source(origin, face)}: {', '.join(settings)}" for origin, settings in by_origin.items()]

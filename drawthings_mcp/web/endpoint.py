@@ -17,7 +17,7 @@ import anyio
 import httpx2
 
 from drawthings_mcp.errors import EndpointError, InvalidInputError
-from drawthings_mcp.quoting import quote
+from drawthings_mcp.quoting import hide_password, quote
 
 MAX_REPLY = 32 << 20
 """Bytes of a reply; some hundred embeddings of the largest models take less."""
@@ -63,7 +63,7 @@ class Endpoint:
     @property
     def name(self) -> str:
         """The address as it may be shown: without user and password."""
-        return re.sub(r"//[^/@]*@", f"//{_SECRET}@", self.url)
+        return hide_password(self.url)
 
     @property
     def is_local(self) -> bool:

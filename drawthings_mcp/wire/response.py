@@ -21,6 +21,8 @@ from drawthings_mcp.events import (
     StageReached,
     TransferAnnounced,
 )
+from drawthings_mcp.generation import ImageGenerationConfig
+from drawthings_mcp.limits import MAX_UPSCALE_FACTOR
 
 _ORDER = (
     "textEncoded",
@@ -99,17 +101,41 @@ _STAGES: Mapping[str, Stage] = {
 }
 
 
+_BYTES_PER_PIXEL = 16
+"""Twice the four channels of 16 bits that the largest results have: some servers round sizes up."""
+_LEAST_TRANSFER = 32 << 20
+"""Bytes that any run may send: tensors have headers, and sound does not follow from the size of pictures."""
+
+
+def measure_yield(configuration: ImageGenerationConfig) -> int:
+    """The most bytes of pictures that a run can send back (protocol §2.1, §8.3).
+
+    Whether its model makes frames is not known here, so each run may.
+    """
+    c = configuration
+    factor = MAX_UPSCALE_FACTOR if c.upscaler else 1
+    pixel_count = c.width * c.height * factor**2 * c.batch_size * max(c.num_frames, 1)
+    return min(max(pixel_count * _BYTES_PER_PIXEL, _LEAST_TRANSFER), MAX_TRANSFER)
+
+
 class ResponseReader:
     """Reads one response stream: ``feed`` every message in order, then ``finish``.
 
     Images are held back until all announced bytes are there, so that a transfer that breaks off is known
     before anything is decoded. A message with nothing set is a heartbeat and gives no event.
+
+    Parameters
+    ----------
+    most
+        Bytes of pictures, and as many of sound, that the run can yield; see ``measure_yield``.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, most: int | None = None) -> None:
+        self._most = MAX_TRANSFER if most is None else most
         self._progress = ProgressEstimate()
         self._announced: int | None = None
         self._received = 0
+        self._heard = 0
         self._partial_image = bytearray()
         self._partial_audio = bytearray()
         self._held: list[tuple[bytes, int]] = []
@@ -212,6 +238,8 @@ class ResponseReader:
     def _read_audio(self, message: pb.ImageGenerationResponse) -> list[Event]:
         if not message.generatedAudio:
             return []
+        self._heard += sum(map(len, message.generatedAudio))
+        self._check(self._heard)
         payloads = _join(message, self._partial_audio, message.generatedAudio)
         first = self._audio
         self._audio += len(payloads)
@@ -221,9 +249,13 @@ class ResponseReader:
 
     def _count(self, size: int) -> None:
         self._received += size
-        if self._received > MAX_TRANSFER:
+        self._check(self._received)
+
+    def _check(self, size: int) -> None:
+        if size > self._most:
             raise GenerationError(
-                f"The server sent more than {MAX_TRANSFER >> 30} GiB for one run; ask for fewer or smaller frames."
+                f"The server sent more than {self._most / 1e6:.0f} MB, which is more than the request can yield; the "
+                "run was stopped. Update Draw Things, or ask for fewer or smaller pictures."
             )
 
 
@@ -231,8 +263,6 @@ def _join(message: pb.ImageGenerationResponse, partial: bytearray, items: Iterab
     """Payloads that are whole with this message; the chunk state counts only where there are items."""
     payloads = list(items)
     if message.chunkState == pb.MORE_CHUNKS:
-        if len(partial) + len(payloads[0]) > MAX_TRANSFER:
-            raise GenerationError("The server sends a tensor without end; the run was stopped.")
         partial += payloads[0]
         return []
     if partial:

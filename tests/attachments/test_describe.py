@@ -73,7 +73,7 @@ async def test_without_any_model_nothing_is_described_and_the_note_says_so(
 @pytest.mark.parametrize(
     ("reply", "words"),
     [
-        ((500, {"error": "the model cannot see"}), "answered 500: the model cannot see"),
+        ((500, {"error": "the model cannot see"}), "answered 500: “the model cannot see”"),
         ((200, {}), "without a description"),
         ((200, {"choices": []}), "without a description"),
         (answer(None), "without a description"),

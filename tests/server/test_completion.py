@@ -104,8 +104,8 @@ async def test_every_prompt_and_template_can_be_asked_about_over_stdio(over_stdi
 @pytest.mark.parametrize(
     ("reference", "sentence"),
     [
-        (PromptReference(name="me"), "'me'. There are: guide://families/{family}, guide://prompting/{mode}, desc"),
-        (ResourceTemplateReference(uri="guide://family/{x}"), "'guide://family/{x}'. Did you mean 'guide://families/"),
+        (PromptReference(name="me"), "“me”. There are: guide://families/{family}, guide://prompting/{mode}, desc"),
+        (ResourceTemplateReference(uri="guide://family/{x}"), "“guide://family/{x}”. Did you mean 'guide://families/"),
     ],
 )
 async def test_an_unknown_reference_is_refused_with_the_known_ones(

@@ -97,12 +97,12 @@ async def test_a_family_is_found_however_it_is_spelt(in_process: Any, spelling: 
     [
         (
             "guide://family/flux",
-            "There is no guide at 'guide://family/flux'. There are: guide://modes, guide://families/{family}, guide://",
+            "There is no guide at “guide://family/flux”. There are: guide://modes, guide://families/{family}, guide://",
         ),
-        ("guide://families/flx", "There is no guide for the family 'flx'. There are: z-image, qwen-image, flux, sdxl,"),
+        ("guide://families/flx", "There is no guide for the family “flx”. There are: z-image, qwen-image, flux, sdxl,"),
         (
             "guide://prompting/upscale",
-            "There is no guide for the mode 'upscale'. There are: text2image, image2image, edit, inpaint.",
+            "There is no guide for the mode “upscale”. There are: text2image, image2image, edit, inpaint.",
         ),
     ],
 )

@@ -64,7 +64,7 @@ async def test_a_cancelled_job_stops_the_server_so_that_the_next_one_is_served(o
         await call(client, "generate_image", **SMALL, steps=1)
         with anyio.fail_after(20):
             after = await client.call_tool("get_job", {"job": "j2"})
-    assert text_of(ended) == "j1 was cancelled. What it had finished is saved."
+    assert text_of(ended) == "j1 was cancelled. No picture was finished before that."
     assert answer.is_error
     assert "j1 was cancelled" in text_of(answer)
     assert "has ended already" in text_of(twice)
@@ -80,7 +80,7 @@ async def test_a_job_that_fails_says_why_when_it_is_asked_for(over_stdio: Any) -
     assert refused.is_error
     assert "There is no model" in text_of(refused)
     assert unknown.is_error
-    assert text_of(unknown).startswith("There is no job 'j9' in this session. None is running.")
+    assert text_of(unknown).startswith("There is no job “j9” in this session. None is running.")
 
 
 @pytest.mark.usefixtures("impatient")

@@ -72,8 +72,8 @@ async def test_what_is_left_out_or_empty_is_not_mentioned(in_process: Any) -> No
 @pytest.mark.parametrize(
     ("name", "arguments", "sentence"),
     [
-        ("creative_directer", {}, "There is no prompt 'creative_directer'. Did you mean 'creative_director'?"),
-        ("zzz", {}, "There is no prompt 'zzz'. There are: creative_director, describe_then_edit."),
+        ("creative_directer", {}, "There is no prompt “creative_directer”. Did you mean 'creative_director'?"),
+        ("zzz", {}, "There is no prompt “zzz”. There are: creative_director, describe_then_edit."),
         ("creative_director", {}, "request: is required. What you want to see."),
         (
             "describe_then_edit",

@@ -81,10 +81,10 @@ async def test_hits_are_compact_rows_with_one_labelled_sheet(over_stdio: Any, fo
         again = await call(client, "search_images", query="red okapi")
         one = await call(client, "search_images", query="okapi -fog", limit=1)
     lines = text_of(found).splitlines()
-    assert lines[0].startswith("v1 • an okapi in snow • 256×256 • z_image_turbo_1.0_q8p • ")
+    assert lines[0].startswith("v1 • “an okapi in snow” • 256×256 • z_image_turbo_1.0_q8p • ")
     (red,) = [line for line in lines if "red fog" in line]
     assert re.fullmatch(
-        r"p\d • an okapi in red fog • 96×96 • dream_9 • film@0\.7 • \w+ • folders • \d{4}-\d\d-\d\d", red
+        r"p\d • “an okapi in red fog” • 96×96 • dream_9 • film@0\.7 • \w+ • folders • \d{4}-\d\d-\d\d", red
     )
     assert re.search(rf"^shown: outputs \[sheet of {' '.join(ids_of(found))}\] \(1/1\)", text_of(found), re.M)
     (sheet,) = images_of(found)
@@ -173,7 +173,7 @@ async def test_a_full_page_says_how_to_go_on(in_process: Any, folder: Path) -> N
     assert text_of(newest).splitlines()[-1] == "2 of 3; go on with offset=2"
     assert "go on" not in text_of(all_of_them) + text_of(last)
     assert text_of(best).splitlines()[-1] == "These are the best 2, perhaps there are more; go on with offset=2"
-    assert " • two okapis • " in text_of(other)
+    assert " • “two okapis” • " in text_of(other)
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ async def test_a_full_page_says_how_to_go_on(in_process: Any, folder: Path) -> N
     [
         ({"source": "disk"}, "source: must be 'all'"),
         ({"limit": 26}, "limit: must be from 1 to 25, got 26"),
-        ({"like": "v9"}, "There is no picture 'v9'"),
+        ({"like": "v9"}, "There is no picture “v9”"),
         ({"quary": "fox"}, "quary: there is no such argument. Did you mean 'query'"),
     ],
 )

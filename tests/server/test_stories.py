@@ -110,7 +110,7 @@ async def test_lineage_is_kept_in_files_and_catalog(
         await chat.call("generate_image", prompt="night", canvas=photos[0], width=256, height=256)
         await chat.call("generate_image", prompt="dawn", canvas="latest", width=256, height=256, seed=7)
         reviewed = text_of(await chat.call("review_image", images=["v2", "a1"]))
-    assert reviewed.splitlines()[-1] == 'v2: "dawn" seed 7 from canvas v1'
+    assert reviewed.splitlines()[-1] == "v2: “dawn” seed 7 from canvas v1"
     (dawn,) = Path(server_environment["DRAWTHINGS_OUTPUT_DIR"]).glob("*dawn*.png")
     metadata = read_metadata(dawn)
     assert metadata is not None
@@ -176,7 +176,7 @@ async def test_pictures_are_resources_with_completed_ids(
         template = ResourceTemplateReference(uri="image://{id}")
         ids = (await client.complete(template, {"name": "id", "value": ""})).completion.values
         templates = [found.uri_template for found in (await client.list_resource_templates()).resource_templates]
-        with pytest.raises(MCPError, match=r"There is no picture 'v9'; the nearest are v1"):
+        with pytest.raises(MCPError, match=r"There is no picture “v9”; the nearest are v1"):
             await client.read_resource("image://v9")
     (file,) = Path(server_environment["DRAWTHINGS_OUTPUT_DIR"]).glob("*.png")
     assert isinstance(original, BlobResourceContents)
@@ -220,7 +220,7 @@ async def test_a_mask_of_another_size_is_refused_in_the_words_of_the_tool(
 async def test_what_cannot_be_used_gets_one_sentence(in_process: Any, photos: tuple[str, str], tmp_path: Path) -> None:
     secret = draw_photo(tmp_path / "secret.jpg", (0, 0, 0))
     cases = [
-        ("generate_image", {"prompt": "x", "canvas": "v7"}, "canvas: There is no picture 'v7'"),
+        ("generate_image", {"prompt": "x", "canvas": "v7"}, "canvas: There is no picture “v7”"),
         ("generate_image", {"prompt": "x", "canvas": secret}, "canvas: "),
         ("generate_image", {"prompt": "x", "moodboard": ["http://127.0.0.1/x.png"]}, "moodboard: "),
         ("generate_image", {"prompt": "x", "canvas": "my photo.jpg"}, "There is no picture 'my photo.jpg'"),

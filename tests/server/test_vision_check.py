@@ -69,7 +69,7 @@ async def test_who_reads_the_test_picture_is_remembered_by_client(server_environ
     async with chat_as("Other", server_environment) as client:
         other = await draw(client)
     assert len(signs) == 4
-    assert verdict == "sight proven: Seer 1.2 passes pictures on to you"
+    assert verdict == "sight proven: “Seer 1.2” passes pictures on to you"
     assert [text.count("; sight proven") for text in (before, after, later, other)] == [0, 1, 1, 0]
     assert [text.count("; sight unproven") for text in (before, after, later, other)] == [1, 0, 0, 1]
 
@@ -118,7 +118,7 @@ async def test_the_vision_check_comes_alone_and_its_outcome_with_what_is_asked_f
         signs = read_signs(image_of(asked))
         answered = await call(client, "review_image", images=["v1", "sight"], sight=signs)
     assert texts_of(asked)[0].endswith('The test comes alone: then call review_image(["v1"]).')
-    assert texts_of(answered)[0].splitlines()[0].startswith("sight proven: Seer")
+    assert texts_of(answered)[0].splitlines()[0].startswith("sight proven: “Seer")
     assert "shown: outputs v1 (1/5); sight proven" in texts_of(answered)[0]
     assert image_of(answered).size == (256, 256)
 
@@ -139,7 +139,7 @@ async def test_an_outcome_that_cannot_be_remembered_is_reported_all_the_same(in_
     async with in_process(server="demo", name="Seer") as client:
         signs = read_signs(image_of(await call(client, "review_image", images=["sight"])))
         (verdict,) = texts_of(await call(client, "review_image", sight=signs))
-    assert verdict.startswith("sight proven: Seer 1.2 passes pictures on to you; not remembered: The catalog")
+    assert verdict.startswith("sight proven: “Seer 1.2” passes pictures on to you; not remembered: The catalog")
 
 
 async def test_the_user_can_ask_for_pictures_all_the_same(in_process: Any) -> None:
@@ -177,7 +177,7 @@ async def test_a_vision_endpoint_describes_what_may_not_be_seen(
     server_environment["DRAWTHINGS_VISION_URL"] = http_service.url
     async with Simulator() as simulator, in_process(server=simulator.address, tls="off") as client:
         result = await call(client, "generate_image", prompt="a fox", width=256, height=256)
-    assert texts_of(result)[1] == "v1: described by tiny-vision, not seen by you: A red fox in the snow."
+    assert texts_of(result)[1] == "v1: described by “tiny-vision”, not seen by you: “A red fox in the snow.”"
     assert isinstance(result.content[-1], TextContent)
 
 
@@ -204,7 +204,7 @@ async def test_a_client_that_drops_pictures_gets_their_descriptions(
     text, description = texts_of(result)
     assert len(result.content) == 2
     assert "shown: none; this client passes no pictures on to you" in text
-    assert description == "v1: described by tiny, not seen by you: A red fox in the snow."
+    assert description == "v1: described by “tiny”, not seen by you: “A red fox in the snow.”"
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:99999", "http://[::1", "http://a..b", "http://xn--\udc80"])

@@ -93,7 +93,7 @@ async def test_when_none_is_there_the_names_and_files_to_download_are_listed(stu
         ({"configuration": {"width": "wide"}}, "configuration: width: must be a whole number"),
         ({"configuration": {"width": float("inf")}}, "configuration: width: must be a finite number"),
         ({"configuration": {"loras": ["Relight"]}}, "configuration: A LoRA must be a JSON object"),
-        ({"sampler": "DPM++ 2M"}, "sampler: There is no sampler 'DPM++ 2M'"),
+        ({"sampler": "DPM++ 2M"}, "sampler: There is no sampler “DPM++ 2M”"),
     ],
 )
 async def test_what_cannot_be_done_says_what_can(studio_at: Any, arguments: dict[str, Any], words: str) -> None:

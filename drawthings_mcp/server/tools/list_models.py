@@ -8,7 +8,7 @@ from mcp.server.mcpserver import Context
 from mcp.types import CallToolResult, TextContent, ToolAnnotations
 from pydantic import Field
 
-from drawthings_mcp.quoting import clean, clean_values, label, quote
+from drawthings_mcp.quoting import MAX_FILE, change_texts, clean, label, quote
 from drawthings_mcp.server.content import describe_notes
 from drawthings_mcp.server.face import MCP
 from drawthings_mcp.server.session import Session, get_session
@@ -51,8 +51,12 @@ async def list_models(
     )
 
 
+def _clean_file(name: str) -> str:
+    return clean(name, MAX_FILE)
+
+
 def _build_row(row: CatalogRow) -> dict[str, object]:
-    told: dict[str, object] = clean_values(row.to_json())
+    told: dict[str, object] = change_texts(row.to_json(), _clean_file)
     return {**told, "name": clean(row.name), "detail": MCP.word(row.detail)}
 
 

@@ -9,7 +9,7 @@ from mcp.types import CallToolResult, TextContent, ToolAnnotations
 from pydantic import Field
 
 from drawthings_mcp.params import Names
-from drawthings_mcp.quoting import quote
+from drawthings_mcp.quoting import clean
 from drawthings_mcp.server.session import Session, get_session
 from drawthings_mcp.server.strict_tool import StrictTool
 
@@ -29,10 +29,10 @@ async def tag_image(
     finder = get_session(ctx).studio.finder
     if not images:
         counts = await finder.list_tags()
-        lines = [f"{quote(tag)}: {count}" for tag, count in counts.items()] or ["There are no tags yet."]
+        lines = [f"{clean(tag)}: {count}" for tag, count in counts.items()] or ["There are no tags yet."]
         return CallToolResult(content=[TextContent(text="\n".join(lines))])
     tags = await finder.change_tags(images, add, remove)
-    lines = [f"{name}: {', '.join(map(quote, of_one)) or 'no tags'}" for name, of_one in tags.items()]
+    lines = [f"{name}: {', '.join(map(clean, of_one)) or 'no tags'}" for name, of_one in tags.items()]
     return CallToolResult(content=[TextContent(text="\n".join(lines))])
 
 
