@@ -16,7 +16,6 @@ from typing import Any
 import grpc
 import grpc.aio
 import pytest
-from drawthings_mcp.search.providers.provider import WebImage
 from pydantic import BaseModel
 
 import drawthings_mcp
@@ -44,6 +43,7 @@ from drawthings_mcp.quoting import (
     tidy,
 )
 from drawthings_mcp.search.hits import Hit, HitPage
+from drawthings_mcp.search.providers import WebImage
 from drawthings_mcp.server.completion import _list_names
 from drawthings_mcp.server.content import MAX_TEXT, describe_found, describe_generation, describe_made
 from drawthings_mcp.server.face import MCP
