@@ -65,16 +65,8 @@ _PRECISIONS = ("_i4x", "_q5p", "_q6p", "_i6x", "_q8p", "_i8x")
 class Sample:
     """One tiny picture: only a real run shows how a server packs its pictures, and that they can be read.
 
-    Attributes
-    ----------
-    model
-        File of the model.
-    codec
-        How the picture was packed.
-    size
-        Bytes of its payload.
-    seconds
-        From the request to the decoded picture, loading of the model included.
+    ``size`` is that of its payload in bytes; the ``seconds`` go from the request to the decoded picture, loading of the
+    model included.
     """
 
     model: str
@@ -85,19 +77,11 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Replies:
-    """What the server replied.
+    """What the server replied, or why it did not.
 
-    Attributes
-    ----------
-    refusal
-        Why it did not.
-    wants_secret
-        None when that is not known.
-    on_trial
-        The settings lead to no connection; one was made all the same, without the shared secret and without
-        trusting what came back.
-    sample
-        The picture that was made, or why there is none; None when none was asked for.
+    ``wants_secret`` is None when that is not known. With ``on_trial`` the settings lead to no connection; one was made
+    all the same, without the shared secret and without trusting what came back. ``sample`` is the picture that was
+    made, or why there is none; None when none was asked for.
     """
 
     info: ServerInfo | None = None
@@ -112,16 +96,8 @@ class Replies:
 class Evidence:
     """What is known of one server, and the settings that were used.
 
-    Attributes
-    ----------
-    is_web_api
-        It is Draw Things in HTTP mode.
-    met_before
-        A key was pinned for this address before this look.
-    security
-        How the connection is protected; None when the settings do not lead to one.
-    refusal
-        Why they do not.
+    ``is_web_api``: it is Draw Things in HTTP mode. ``met_before``: a key was pinned for this address before this look.
+    ``security`` says how the connection is protected; it is None, with a ``refusal``, when the settings lead to none.
     """
 
     settings: Settings
@@ -139,19 +115,9 @@ class Evidence:
 
 
 async def gather_evidence(address: str, settings: Settings, *, timeout: float, render: bool) -> Evidence:
-    """Looks at a server.
+    """Looks at a server, within ``timeout`` seconds for each question but a picture, which ``render`` asks for.
 
-    Parameters
-    ----------
-    timeout
-        Seconds for each question but a picture.
-    render
-        Whether a picture is made.
-
-    Raises
-    ------
-    InvalidInputError
-        The address is none.
+    Raises ``InvalidInputError`` when the address is none.
     """
     found = await probe(parse_address(address), timeout=timeout)
     evidence = await _find_way(Evidence(settings, found), timeout)

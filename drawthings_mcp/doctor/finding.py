@@ -21,19 +21,10 @@ _NEXT_SENTENCE = re.compile(r"(?<=[.!?]) (?=[A-Z{])")
 class Finding:
     """The answer to one question.
 
-    Attributes
-    ----------
-    name
-        What was looked at, in a word or two; unique within its group. A check leaves it empty, as it does the group.
-    status
-        ``problem``: something does not work until the remedy is applied. ``warning``: it works, but not as well as
-        it could. ``skipped``: could not be told.
-    detail
-        What was found.
-    remedy
-        What to do about it, with the switch to flip; empty when there is nothing to do.
-    group
-        What it belongs to, e.g. ``Server localhost:7859``.
+    ``name`` says what was looked at, in a word or two, unique within its ``group``, e.g. ``Server localhost:7859``; a
+    check leaves both empty. ``problem``: something does not work until the remedy is applied. ``warning``: it works,
+    but not as well as it could. ``skipped``: it could not be told. ``remedy`` says what to do about it, with the switch
+    to flip; empty when there is nothing to do.
     """
 
     name: str
@@ -71,13 +62,7 @@ def skipped(detail: str, remedy: str = "") -> Finding:
 
 
 def blame(error: DrawThingsError, remedy: str = "") -> Finding:
-    """An error as a problem: its first sentence says what is wrong, the others what to do.
-
-    Parameters
-    ----------
-    remedy
-        What to do if the error itself does not say.
-    """
+    """An error as a problem: its first sentence says what is wrong, the others what to do, or else ``remedy``."""
     detail, *advice = _split(error.problem)
     if error.parameter:
         detail = Text(f"{{{error.parameter}}}: {{detail}}", detail=say(detail))

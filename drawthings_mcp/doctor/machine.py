@@ -174,13 +174,7 @@ def check_folders(settings: Settings) -> Finding:
 
 
 async def check_endpoint(url: str, model: str, key: str, purpose: str) -> Finding:
-    """Whether an endpoint serves, and has the model that was named.
-
-    Parameters
-    ----------
-    purpose
-        What it is for, when there is none.
-    """
+    """Whether an endpoint serves, and has the model that was named; ``purpose`` says what there is not without one."""
     if not url:
         return ok(f"none is set; {purpose}")
     from drawthings_mcp.web.endpoint import Endpoint, get_json

@@ -1,7 +1,4 @@
-"""A query and an index that is up to date → one page of hits. Blocks: call it in a thread.
-
-Owns how words, embeddings, visual features and filters work together.
-"""
+"""A query and an index that is up to date → one page of hits. Blocks: call it in a thread."""
 
 from __future__ import annotations
 
@@ -81,17 +78,9 @@ class Answerer:
         sources: Mapping[str, PictureSource],
         vector: NDArray[np.float32] | None = None,
     ) -> HitPage:
-        """One page.
+        """One page; ``vector`` is the embedding of the words, ``(D,)`` of length 1, when there is one.
 
-        Parameters
-        ----------
-        vector
-            ``(D,)``, of length 1: the embedding of the words, when there is one.
-
-        Raises
-        ------
-        InvalidImageError
-            ``like`` cannot be read.
+        Raises ``InvalidImageError`` when ``like`` cannot be read.
         """
         with self._index.open() as connection:
             active = _list_active(connection, sources)

@@ -84,13 +84,7 @@ class EmbeddingIndex:
             self._last = batch[-1][0]
 
     def find_nearest(self, connection: sqlite3.Connection, wanted: NDArray[np.float32], count: int) -> list[Nearness]:
-        """The pictures whose embeddings are nearest, the nearest first.
-
-        Parameters
-        ----------
-        wanted
-            ``(D,)``, of length 1.
-        """
+        """The pictures whose embeddings are nearest to ``wanted``, ``(D,)`` of length 1; the nearest first."""
         if not self._count or len(wanted) != self._dimensions:
             return []
         apart = self._count_apart(_pack_signs(wanted[None, :])[0])
@@ -152,17 +146,9 @@ def _pack_signs(vectors: NDArray[np.float32]) -> NDArray[np.uint64]:
 
 
 async def embed_texts(endpoint: Endpoint, texts: Sequence[str], *, timeout: float) -> NDArray[np.float32]:
-    """The embeddings of some texts.
+    """The embeddings of some texts: ``(len(texts), D)``, each of length 1, so that products are cosines.
 
-    Returns
-    -------
-    NDArray[np.float32]
-        ``(len(texts), D)``, each of length 1, so that products are cosines.
-
-    Raises
-    ------
-    EndpointError
-        The endpoint cannot be reached, or answers something else than so many vectors.
+    Raises ``EndpointError`` when the endpoint cannot be reached, or answers something else than so many vectors.
     """
     body = {"input": list(texts), "encoding_format": "float", **({"model": endpoint.model} if endpoint.model else {})}
     answer = await post_json(endpoint, "embeddings", body, timeout=timeout)

@@ -1,7 +1,7 @@
 """Searching: one question from arguments to hits.
 
-Owns the order of things: bring the index up to date within a budget of time, answer from what is there, go on in the
-background. The parts are elsewhere; nothing here knows SQL, MCP or the terminal.
+The index is brought up to date within a budget of time, answers come from what is there, indexing goes on in the
+background. Nothing here knows SQL, MCP or the terminal.
 """
 
 from __future__ import annotations
@@ -60,16 +60,9 @@ def _read(file: BinaryIO, path: Path) -> ImageMetadata:
 class SearchEngine:
     """Finds pictures in the sources of some settings, and on the web when asked.
 
-    Parameters
-    ----------
-    background
-        Where indexing goes on after an answer; without it, it stops and the next search continues.
-    sources, web
-        Instead of those that the settings name.
-    budget
-        Seconds that a search spends on indexing at most.
-    fresh_for
-        Seconds for which the index is not compared with the sources again.
+    Indexing goes on in ``background`` after an answer; without it, it stops and the next search continues. ``sources``
+    and ``web`` replace those that the settings name. ``budget`` is the seconds that a search spends on indexing at
+    most, ``fresh_for`` those for which the index is not compared with the sources again.
     """
 
     def __init__(
@@ -103,10 +96,8 @@ class SearchEngine:
     async def search(self, arguments: SearchArguments, report: ReportProgress | None = None) -> HitPage:
         """One page of the pictures that match.
 
-        Parameters
-        ----------
-        report
-            Called from another thread with how far indexing is, when there is no background in which it could go on.
+        ``report`` is called from another thread with how far indexing is, when there is no background in which it could
+        go on.
 
         Raises
         ------
@@ -132,12 +123,7 @@ class SearchEngine:
     async def index(self, dirs: Iterable[Path] = (), report: ReportProgress | None = None) -> IndexReport:
         """Bring the whole index up to date, visual features and embeddings included.
 
-        Parameters
-        ----------
-        dirs
-            Folders to search from now on, besides those of the settings.
-        report
-            Called from another thread, now and then.
+        ``dirs`` are searched from now on, besides those of the settings. ``report`` is called from another thread.
         """
         await self._in_thread(partial(tag_file.remember_folders, self._tags, [path.resolve() for path in dirs]))
         result = await self._in_thread(partial(self._updater.read, report=report))
@@ -149,10 +135,7 @@ class SearchEngine:
     async def forget(self, dirs: Iterable[Path]) -> None:
         """Search some folders no more that were given to ``index``, and keep nothing of them but tags.
 
-        Raises
-        ------
-        UnknownNameError
-            One of them was never given.
+        Raises ``UnknownNameError`` when one of them was never given.
         """
         folders = [path.resolve() for path in dirs]
         await self._in_thread(partial(tag_file.forget_folders, self._tags, folders))
@@ -160,13 +143,7 @@ class SearchEngine:
             await self._in_thread(partial(drop_folder, self._index, self._tags, folder))
 
     async def change_tags(self, place: str, *, add: Sequence[str] = (), remove: Sequence[str] = ()) -> list[str]:
-        """Add tags to a picture and take tags off; all that it has then.
-
-        Parameters
-        ----------
-        place
-            Its path or ``project://<file>#<key>``.
-        """
+        """Add tags to the picture at a path or ``project://<file>#<key>`` and take tags off; all that it has then."""
         return await self._in_thread(partial(self._answerer.change_tags, place, add, remove))
 
     async def list_tags(self) -> dict[str, int]:

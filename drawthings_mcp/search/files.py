@@ -1,6 +1,6 @@
 """The files that the index knows: which are new, changed, moved or gone, and which are still to be read.
 
-Owns the tables ``roots``, ``folders`` and ``files``. Works within the caller's transaction and reads no file itself.
+The tables ``roots``, ``folders`` and ``files``, within the caller's transaction. No file is read here.
 """
 
 from __future__ import annotations
@@ -159,13 +159,7 @@ def is_still(connection: sqlite3.Connection, file: PendingFile) -> bool:
 
 
 def settle(connection: sqlite3.Connection, file: PendingFile, problem: str = "", *, passing: bool = False) -> bool:
-    """A file has been read, or cannot be; whether the problem is a new one.
-
-    Parameters
-    ----------
-    passing
-        The problem may be gone the next time.
-    """
+    """A file has been read, or cannot be, for a reason that may be passing; whether the problem is a new one."""
     state = (BUSY if passing else UNREADABLE) if problem else READ
     (before,) = connection.execute("SELECT problem FROM files WHERE id = ?", (file.id,)).fetchone()
     connection.execute("UPDATE files SET state = ?, owner = NULL, problem = ? WHERE id = ?", (state, problem, file.id))

@@ -1,6 +1,6 @@
 """Folders of pictures, and which sources are in the folders that the user allowed.
 
-Owns which files count as pictures, and how folders of ComfyUI and LM Studio are recognised (formats §8.1).
+Folders of ComfyUI and LM Studio are recognised (formats §8.1).
 """
 
 from __future__ import annotations
@@ -52,19 +52,11 @@ _MAX_DESCRIPTION = 4 << 20
 
 @dataclass(frozen=True, slots=True)
 class FolderSource:
-    """Pictures in a folder.
+    """Pictures in a folder, without ``skipped`` folders below it, which are sources of their own.
 
-    Links are not followed: they lead in circles, or out of the folders that the user allowed. Attachments of LM Studio
-    are found under the names that they had.
-
-    Attributes
-    ----------
-    kind
-        ``folders``; ``generated`` for our own library; ``comfyui`` and ``lm-studio`` for folders of those programs.
-    read_facts
-        What a picture says about itself.
-    skipped
-        Folders below it that are sources of their own.
+    Links are not followed: they lead in circles, or out of the folders that the user allowed. ``kind`` is ``folders``;
+    ``generated`` for our own library; ``comfyui`` and ``lm-studio`` for folders of those programs. Attachments of LM
+    Studio are found under the names that they had.
     """
 
     kind: str
@@ -100,15 +92,10 @@ class FolderSource:
 
 
 def choose_sources(output_dir: Path, folders: Sequence[Path], read_facts: ReadFacts) -> tuple[PictureSource, ...]:
-    """The sources in some folders, and our own library; no file belongs to two.
+    """The sources in some folders, and our own library ``output_dir``; no file belongs to two.
 
-    Parameters
-    ----------
-    output_dir
-        Our own library.
-    folders
-        What is to be searched besides; a ComfyUI installation or LM Studio's home stand for what people keep there.
-        Each may have project files as well as pictures.
+    A ComfyUI installation or LM Studio's home stands for what people keep there. Each folder may have project files as
+    well as pictures.
     """
     roots = {_resolve(output_dir): GENERATED}
     for folder in folders:

@@ -44,22 +44,10 @@ _MAX_PAGE = 300
 class Hit:
     """A picture that a search found.
 
-    Attributes
-    ----------
-    record
-        Its entry in the catalog: the id under which every tool takes it.
-    metadata
-        What its file tells, as it stands in the index; of a picture on the web, only the size.
-    match
-        How it was found.
-    kind
-        Where: ``generated``, ``folders``, ``comfyui``, ``lm-studio``, ``projects``, or the provider of a web search.
-    place
-        Its path, ``project://<file>#<key>``, or the URL of the picture on the web.
-    source
-        What shows it: its file, or a small picture of one that has no file of its own; empty when it cannot be shown.
-    web
-        What the provider tells of a picture on the web.
+    ``metadata`` is what its file tells, as it stands in the index; of a picture on the web, only the size. ``kind``
+    says where it was found: ``generated``, ``folders``, ``comfyui``, ``lm-studio``, ``projects``, or the provider of a
+    web search; ``place`` is its path, ``project://<file>#<key>``, or the URL. ``source`` shows it: its file, or a small
+    picture of one that has no file of its own; empty when it cannot be shown.
     """
 
     record: ImageRecord
@@ -149,14 +137,8 @@ class Hit:
 class HitPage:
     """One page of what was found.
 
-    Attributes
-    ----------
-    total
-        Hits on all pages; at least so many when ``is_exact`` is False.
-    pending
-        Files that are not in the index yet; they may be hits as well.
-    notes
-        What the reader should know, one sentence each.
+    ``total`` counts the hits on all pages; there are at least so many when ``is_exact`` is False. ``pending`` files are
+    not in the index yet and may be hits as well. ``notes`` are what the reader should know, one sentence each.
     """
 
     hits: tuple[Hit, ...]
@@ -197,13 +179,7 @@ class HitPage:
 
 @dataclass(frozen=True, slots=True)
 class PictureLocation:
-    """Where a picture is right now.
-
-    Attributes
-    ----------
-    reference
-        Its path, or ``project://<file>#<key>``.
-    """
+    """Where a picture is right now; ``reference`` is its path, or ``project://<file>#<key>``."""
 
     source: PictureSource
     file: Path
@@ -213,13 +189,7 @@ class PictureLocation:
 
 @dataclass(frozen=True, slots=True)
 class HitBuilder:
-    """Pictures of the index → hits. Blocks.
-
-    Parameters
-    ----------
-    sources
-        Those that are there, by ``source_key``.
-    """
+    """Pictures of the index → hits. Blocks. ``sources`` are those that are there, by ``source_key``."""
 
     connection: sqlite3.Connection
     sources: Mapping[str, PictureSource]

@@ -1,8 +1,8 @@
-"""One run of indexing: what changed in the sources → the index.
+"""One run of indexing: what changed in the sources → the index. Blocks: call it in a thread.
 
-Owns the order of things: every folder is listed first, so that it is known how much there is to do; then files are
-read, the newest first, a batch at a time. A run may be stopped or killed between any two steps and goes on where it
-was; two runs at once share the work. Blocks: call it in a thread.
+Every folder is listed first, so that it is known how much there is to do; then files are read, the newest first, a
+batch at a time. A run may be stopped or killed between any two steps and goes on where it was; two runs at once share
+the work.
 """
 
 from __future__ import annotations
@@ -33,15 +33,7 @@ _BATCH = 256
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a run is.
-
-    Attributes
-    ----------
-    done, total
-        Files.
-    doing
-        ``reading`` what pictures say, ``measuring`` how they look, ``embedding`` what they say.
-    """
+    """How many files a run has done, and what it is doing: ``reading``, ``measuring`` or ``embedding``."""
 
     done: int
     total: int
@@ -54,22 +46,12 @@ Stop: TypeAlias = Callable[[], bool]
 
 @dataclass(slots=True)
 class IndexReport:
-    """What a run did.
+    """What a run did: how many files were ``read``, and how many are ``pending``.
 
-    Attributes
-    ----------
-    read
-        Files whose pictures are in the index now.
-    pending
-        Files still to be read.
-    is_listed
-        Whether all folders were listed; if not, there are more files than is known.
-    problems
-        What could not be read, one sentence each; only what was not reported by an earlier run.
-    missing
-        Roots that are not there; their pictures are kept for the day when they are back.
-    listing_seconds
-        What it took to find out what there is: a run costs so much even when nothing has changed.
+    Unless ``is_listed``, there are more files than is known. ``problems`` say what could not be read, one sentence
+    each, only what was not reported by an earlier run. ``missing`` are roots that are not there; their pictures are
+    kept for the day when they are back. ``listing_seconds`` is what it took to find out what there is: a run costs so
+    much even when nothing has changed.
     """
 
     read: int = 0
@@ -100,17 +82,8 @@ def run_indexing(
 ) -> IndexReport:
     """Bring the index in step with the sources.
 
-    Parameters
-    ----------
-    should_stop
-        Asked between batches.
-    report
-        Called from this thread, now and then.
-
-    Raises
-    ------
-    StorageError
-        The index cannot be written; what was written before stays.
+    ``should_stop`` is asked between batches, ``report`` called from this thread, now and then. What was written before
+    a ``StorageError`` stays.
     """
     start = time.monotonic()
     # One connection for all: the last one to close makes SQLite empty its log, which takes longer than a batch.
@@ -141,14 +114,8 @@ def drop_folder(index: Database, tags: Database, folder: Path) -> None:
 class _Outcome:
     """What came of reading a file.
 
-    Attributes
-    ----------
-    problem
-        Why it could not be read.
-    passing
-        The problem may be gone the next time: the file is in use, or may not be read yet.
-    gone
-        There is no such file any more.
+    A ``passing`` problem may be gone the next time: the file is in use, or may not be read yet. ``gone``: there is no
+    such file any more.
     """
 
     file: PendingFile

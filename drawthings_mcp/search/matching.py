@@ -1,7 +1,7 @@
 """A query → the pictures that match it, best tier first, newest first within a tier.
 
-Owns the tiers: exact phrase, all words, beginnings of words, typing errors forgiven; when nothing had them all, all but
-one; when nothing had those either, the rarest words, which tell most. Each tier is one look-up in the index in order of
+The tiers: exact phrase, all words, beginnings of words, typing errors forgiven; when nothing had them all, all but one;
+when nothing had those either, the rarest words, which tell most. Each tier is one look-up in the index in order of
 time, begun only when those before it did not fill the page, so that a search costs what its page costs and not what a
 million pictures cost.
 """
@@ -62,13 +62,7 @@ class Matches:
 
 
 class Tier(NamedTuple):
-    """One look-up.
-
-    Attributes
-    ----------
-    resort
-        How far it is from what was asked for; of no interest when one that is less far found something.
-    """
+    """One look-up; of no interest when one of a lower ``resort``, nearer to what was asked for, found something."""
 
     match: Match
     expression: str
@@ -77,26 +71,14 @@ class Tier(NamedTuple):
 
 @dataclass(frozen=True)
 class IndexQuery:
-    """A query as it is put to an index.
-
-    Attributes
-    ----------
-    roots
-        Facets; one of them is needed, unless there are none.
-    """
+    """A query as it is put to an index; one of the facets in ``roots`` is needed, unless there are none."""
 
     connection: sqlite3.Connection
     query: Query
     roots: Sequence[str] = ()
 
     def find_page(self, offset: int, limit: int, is_alive: Callable[[int], bool] = lambda _: True) -> Matches:
-        """One page of what matches.
-
-        Parameters
-        ----------
-        is_alive
-            Whether a picture is still there; asked for those up to the end of the page only.
-        """
+        """One page of what matches; ``is_alive`` is asked for pictures up to the end of the page only."""
         gathering = _Gathering(offset + limit, max(self._limit_counting(), offset + limit + 1), is_alive)
         resort = 0
         for tier in self._list_useful():

@@ -1,7 +1,7 @@
 """Pictures in the index: rows, postings, vocabulary, in step with each other.
 
-Owns the tables ``pictures``, ``places``, ``names`` and ``postings``. Byte-identical copies are one picture with several
-places. Works within the caller's transaction.
+The tables ``pictures``, ``places``, ``names`` and ``postings``, within the caller's transaction. Byte-identical copies
+are one picture with several places.
 """
 
 from __future__ import annotations
@@ -68,14 +68,9 @@ def write_pictures(connection: sqlite3.Connection, tags: ReadTags) -> Iterator[P
 
 
 class PictureWriter:
-    """Adds and removes pictures; see ``write_pictures``.
+    """Adds and removes pictures within a transaction; see ``write_pictures``.
 
-    Parameters
-    ----------
-    connection
-        In a transaction.
-    tags
-        The tags of a content. They are asked for within the transaction, so that one given meanwhile is not missed.
+    Tags of a content are asked for within the transaction too, so that one given meanwhile is not missed.
     """
 
     def __init__(self, connection: sqlite3.Connection, tags: ReadTags) -> None:

@@ -76,14 +76,8 @@ _NAMES: Mapping[str, Callable[[datetime], Span]] = {
 
 @dataclass(frozen=True, slots=True)
 class QueryFilter:
-    """What a picture must have, or must not.
-
-    Attributes
-    ----------
-    key
-        ``model``, ``lora``, ``size``, ``source``, ``tag`` or ``seed``.
-    values
-        As typed; one of them is enough.
+    """What a picture must have, or must not: one of the values, as typed, of the key ``model``, ``lora``, ``size``,
+    ``source``, ``tag`` or ``seed``.
     """
 
     key: str
@@ -95,20 +89,9 @@ class QueryFilter:
 class Query:
     """What is looked for.
 
-    Attributes
-    ----------
-    terms
-        What should be there; ranking tells how well it is.
-    phrases
-        What must be there, word for word.
-    excluded
-        What must not be there.
-    since, until
-        Time zone aware; both ends belong to the range.
-    text
-        The words as typed, for those who read sentences: embeddings, web search.
-    notes
-        What was not understood, one sentence each.
+    ``terms`` should be there; ranking tells how well they are. ``phrases`` must be there, word for word, and
+    ``excluded`` must not. Between ``since`` and ``until``, time zone aware; both ends belong to the range. ``text`` has
+    the words as typed, for those who read sentences: embeddings, web search. ``notes`` say what was not understood.
     """
 
     terms: tuple[Term, ...] = ()
@@ -124,10 +107,7 @@ class Query:
 def parse_query(text: str, now: datetime) -> Query:
     """The query that a text stands for; a key or a value that is not understood counts as words.
 
-    Parameters
-    ----------
-    now
-        Time zone aware; what ``since:yesterday`` refers to.
+    ``now``, time zone aware, is what ``since:yesterday`` refers to.
     """
     query = Query()
     typed: list[str] = []
@@ -210,16 +190,9 @@ KEYS = (*_PARSERS, "since", "until")
 class SearchArguments:
     """What to look for.
 
-    Attributes
-    ----------
-    query
-        Words, ``"exact phrases"``, ``-without``, and filters as ``model:flux``.
-    source
-        ``all``, ``generated``, ``folders``, ``projects`` or ``web``.
-    like
-        A picture that the hits should look like; colours among the words of the query say what to change.
-    since, until
-        ``2026-11-20``, ``2026-11``, ``yesterday``, ``7d``.
+    ``query`` has words, ``"exact phrases"``, ``-without``, and filters as ``model:flux``. ``source`` is ``all``,
+    ``generated``, ``folders``, ``projects`` or ``web``. Hits should look like ``like``; colours among the words of the
+    query say what to change. ``since`` and ``until`` are as ``2026-11-20``, ``2026-11``, ``yesterday``, ``7d``.
     """
 
     query: str = ""
@@ -236,13 +209,7 @@ class SearchArguments:
 
 
 def build_query(arguments: SearchArguments, now: datetime) -> Query:
-    """The query with all filters.
-
-    Raises
-    ------
-    InvalidInputError
-        An argument cannot be used; says what can.
-    """
+    """The query with all filters; raises ``InvalidInputError`` for an argument that cannot be used."""
     _check(arguments)
     query = parse_query(arguments.query, now)
     if arguments.query.strip() and query == Query():
@@ -287,15 +254,7 @@ class Span(NamedTuple):
 def parse_moment(value: str, now: datetime) -> Span:
     """The span that a date stands for: ``2026`` is a year, ``2026-11-20`` a day, ``7d`` the moment seven days ago.
 
-    Parameters
-    ----------
-    now
-        Time zone aware; dates without a zone are in its zone.
-
-    Raises
-    ------
-    InvalidInputError
-        It is no date.
+    Dates without a zone are in that of ``now``. Raises ``InvalidInputError`` for what is no date.
     """
     text = value.strip().lower().replace("_", " ")
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)

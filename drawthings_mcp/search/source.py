@@ -47,13 +47,7 @@ def place_name(path: Path) -> str:
 
 
 class Listing(NamedTuple):
-    """The files of one folder.
-
-    Attributes
-    ----------
-    problem
-        Why the folder could not be listed; then nothing is known of its files.
-    """
+    """The files of one folder; nothing is known of them when a ``problem`` says why it could not be listed."""
 
     folder: Path
     files: dict[str, FileStamp]
@@ -64,16 +58,9 @@ class Listing(NamedTuple):
 class Entry:
     """One picture as its source describes it.
 
-    Attributes
-    ----------
-    key
-        Which picture of its file; empty when the file is the picture.
-    content
-        The same for the same picture wherever it is, and for no other.
-    name
-        What people would call it: a file's name without its suffix, the folder's name.
-    modified
-        Time zone aware; counts when the picture itself tells no date.
+    ``key`` tells which picture of its file it is, empty when the file is the picture. ``content`` is the same for the
+    same picture wherever it is, and for no other. ``name`` is what people would call it: a file's name without its
+    suffix, the folder's name. ``modified``, time zone aware, counts when the picture itself tells no date.
     """
 
     key: str
@@ -85,7 +72,11 @@ class Entry:
 
 @runtime_checkable
 class PictureSource(Protocol):
-    """A place where pictures are: what is there, and what one file of it contains."""
+    """A place where pictures are: what is there, and what one file of it contains.
+
+    The files are below ``root``, an absolute path. ``kind`` is ``generated``, ``folders``, ``comfyui``, ``lm-studio``
+    or ``projects``.
+    """
 
     @property
     def kind(self) -> str:
@@ -99,45 +90,22 @@ class PictureSource(Protocol):
         """Whether the root is; a disk may be disconnected."""
 
     def list_folders(self) -> Iterator[Listing]:
-        """Every folder and its files.
-
-        Raises
-        ------
-        FileNotFoundError
-            The root is not there: a disk that is not connected, perhaps.
-        """
+        """Every folder and its files; raises ``FileNotFoundError`` when the root is not there, on a disk perhaps."""
 
     def read(self, path: Path) -> Iterator[Entry]:
-        """The pictures of one file.
-
-        Raises
-        ------
-        DrawThingsError
-            The file cannot be read, or is no picture.
-        """
+        """The pictures of one file; raises ``DrawThingsError`` when it cannot be read, or is no picture."""
 
     def find_place(self, path: Path, key: str) -> str | None:
         """How the picture is referred to: its path, or ``project://<file>#<key>``; None when it is there no more."""
 
     def read_preview(self, path: Path, key: str) -> ImageLike:
-        """What shows the picture; it may be small.
-
-        Raises
-        ------
-        DrawThingsError
-            There is none.
-        """
+        """What shows the picture; it may be small. Raises ``DrawThingsError`` when there is none."""
 
 
 def open_listed(path: Path) -> BinaryIO:
     """A file of a source, open for reading, if it still lies where it was listed: no link leads there.
 
-    Raises
-    ------
-    InvalidImageError
-        It is no file any more.
-    OSError
-        It cannot be opened.
+    Raises ``InvalidImageError`` when it is no file any more, ``OSError`` when it cannot be opened.
     """
     from drawthings_mcp.tensors.picture_files import open_regular_file
 
@@ -181,10 +149,7 @@ def tell_apart(content: str, path: Path) -> str:
 def walk(root: Path, suffixes: Collection[str], skipped: Collection[Path] = ()) -> Iterator[Listing]:
     """A folder and those below it, each with its files of some suffixes; nothing hidden.
 
-    Raises
-    ------
-    FileNotFoundError
-        The root is not there.
+    Raises ``FileNotFoundError`` when the root is not there.
     """
     if not root.is_dir():
         raise FileNotFoundError(str(root))

@@ -1,7 +1,7 @@
-"""Tags that people gave to pictures.
+"""Tags that people gave to pictures: the file of tags, which outlives the index.
 
-Owns the file of tags, which outlives the index: a tag belongs to a picture's bytes, so that copies and moved files have
-it too. The index only carries copies, for filtering.
+A tag belongs to a picture's bytes, so that copies and moved files have it too. The index only has copies, for
+filtering.
 """
 
 from __future__ import annotations
@@ -23,12 +23,7 @@ MAX_TAG = 64
 def change_tags(tags: Database, index: Database, content: str, add: Iterable[str], remove: Iterable[str]) -> None:
     """Add tags to a picture and take tags off.
 
-    Raises
-    ------
-    InvalidInputError
-        A tag has no letter and no digit, or is too long.
-    StorageError
-        The tags cannot be written.
+    Raises ``InvalidInputError`` for a tag that has no letter and no digit, or is too long.
     """
     added = [(content, _fold(tag), tag.strip()) for tag in add]
     removed = [(content, _fold(tag)) for tag in remove]
@@ -74,13 +69,7 @@ def remember_folders(tags: Database, folders: Iterable[Path]) -> None:
 
 
 def forget_folders(tags: Database, folders: Sequence[Path]) -> None:
-    """Search some folders no more.
-
-    Raises
-    ------
-    UnknownNameError
-        One of them is not among those that are remembered; carries these.
-    """
+    """Search some folders no more; raises ``UnknownNameError`` for one that is not remembered."""
     known = list_remembered(tags)
     for folder in folders:
         if folder not in known:

@@ -35,19 +35,9 @@ T = TypeVar("T")
 class IndexUpdater:
     """Starts runs of indexing and waits for them, never longer than it should.
 
-    The second and the third phase may take hours; what is new meanwhile is read all the same.
-
-    Parameters
-    ----------
-    choose_sources
-        What is searched now, by ``source_key``; blocks.
-    endpoint
-        For embeddings, which are only asked for in the background.
-    background
-        Where runs go on; without it they stop at the end of the budget.
-    fresh_for
-        Seconds after a complete run for which no other is begun; as many times longer as it took seconds to find out
-        what there is.
+    The second and the third phase may take hours; what is new meanwhile is read all the same. Runs go on in
+    ``background``; without it they stop at the end of the budget. For ``fresh_for`` seconds after a complete run no
+    other is begun; as many times longer as it took seconds to find out what there is.
     """
 
     def __init__(
@@ -88,12 +78,7 @@ class IndexUpdater:
     ) -> IndexReport | None:
         """What the newest run found; None when it is not that far yet.
 
-        Parameters
-        ----------
-        with_features
-            Whether visual features are needed as well.
-        report
-            Called from another thread, when there is no background in which the run could go on.
+        ``report`` is called from another thread, when there is no background in which the run could go on.
         """
         if self._background is None:
             await self._run_within(budget, with_features, report)

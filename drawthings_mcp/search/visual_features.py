@@ -61,18 +61,9 @@ _BACKGROUND = (255, 255, 255)
 class VisualFeatures:
     """How a picture looks.
 
-    Attributes
-    ----------
-    hash
-        64 bits; pictures that differ in few of them show the same.
-    colours
-        Share of each of ``COLOURS``, 0 to 255.
-    brightness
-        Mean, 0 to 255.
-    aspect
-        128 for a square, more for a landscape.
-    grid
-        ``(4, 4, 3)`` uint8: the picture at that size.
+    Pictures that differ in few of the 64 bits of ``hash`` show the same. ``colours`` has the share of each of
+    ``COLOURS``, 0 to 255; ``brightness`` is the mean, 0 to 255; ``aspect`` 128 for a square, more for a landscape;
+    ``grid`` the picture at the size of 4 x 4, ``(4, 4, 3)`` uint8.
     """
 
     hash: int
@@ -88,14 +79,9 @@ class VisualFeatures:
 
 
 def measure_features(square: NDArray[np.uint8], width: int, height: int) -> VisualFeatures:
-    """How a picture looks.
+    """How a picture of some width and height looks.
 
-    Parameters
-    ----------
-    square
-        ``(64, 64, 3)`` uint8, sRGB: the picture scaled without regard to its aspect.
-    width, height
-        Pixels of the picture itself.
+    ``square``, ``(64, 64, 3)`` uint8, sRGB, is the picture scaled without regard to its aspect.
     """
     light = square.astype(np.float32) @ _LUMA
     cell = SIDE // GRID
@@ -140,18 +126,7 @@ def colour_words() -> Mapping[str, str]:
 
 
 def measure_colours(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The share of each colour.
-
-    Parameters
-    ----------
-    pixels
-        ``(H, W, 3)`` uint8, sRGB.
-
-    Returns
-    -------
-    NDArray[np.uint8]
-        One number for each of ``COLOURS``; 255 stands for the whole picture.
-    """
+    """The share of each of ``COLOURS`` in pixels ``(H, W, 3)`` uint8, sRGB; 255 stands for the whole picture."""
     names = _name_pixels(pixels.reshape(-1, 3).astype(np.float32) / np.float32(255))
     shares = np.bincount(names, minlength=len(COLOURS)) / names.size
     return np.rint(shares * 255).astype(np.uint8)
@@ -189,13 +164,7 @@ def _measure_hue(
 
 
 def measure_picture(picture: ImageLike) -> VisualFeatures:
-    """How a picture looks.
-
-    Raises
-    ------
-    InvalidImageError
-        It cannot be read.
-    """
+    """How a picture looks; raises ``InvalidImageError`` when it cannot be read."""
     if isinstance(picture, str | os.PathLike):
         with open_file(picture) as file, open_picture(file, name_file(Path(picture))) as opened:
             return _measure(opened)

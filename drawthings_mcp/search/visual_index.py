@@ -44,12 +44,8 @@ _ALL = (1 << 63) - 1
 class Likeness(NamedTuple):
     """A picture and how far it is from the one that was asked for.
 
-    Attributes
-    ----------
-    distance
-        0 for the same features; two pictures that have nothing in common are about 500 apart.
-    is_near_duplicate
-        Whether both show the same.
+    The ``distance`` is 0 for the same features; two pictures that have nothing in common are about 500 apart. A
+    near-duplicate shows the same.
     """
 
     picture: int
@@ -102,14 +98,9 @@ class VisualIndex:
         among: NDArray[np.int64] | None = None,
         count: int = SHORTLIST,
     ) -> list[Likeness]:
-        """The pictures whose features are most alike, the nearest first.
+        """The pictures whose features are most alike, the nearest first; ``among`` some pictures, or all.
 
-        Parameters
-        ----------
-        wishes
-            Colours that they should have instead of the picture's.
-        among
-            Pictures to choose from, all when None.
+        ``wishes`` are colours that they should have instead of the picture's.
         """
         points = self._score(features, wishes)
         numbers = np.arange(self._count)
@@ -209,13 +200,7 @@ def run_visual_indexing(
     should_stop: Stop = never,
     report: ReportProgress | None = None,
 ) -> int:
-    """Measure the features that are missing, newest pictures first; how many there were.
-
-    Parameters
-    ----------
-    sources
-        By ``hits.source_key``.
-    """
+    """Measure the features that are missing, newest pictures first; how many there were."""
     done, last = 0, _ALL
     with index.open() as connection:
         # Not to pass a million pictures that were all measured.

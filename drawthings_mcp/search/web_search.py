@@ -1,6 +1,6 @@
 """Words → pictures on the web with their thumbnails.
 
-Owns the only requests of this room that leave the machine; nothing is sent unless somebody asked for the web. A
+These are the only requests of this room that leave the machine; nothing is sent unless somebody asked for the web. A
 provider is asked directly, the user named it; what it answers is fetched with the rules for strangers' URLs.
 """
 
@@ -69,15 +69,7 @@ class WebSearch:
         self._fetch = fetch
 
     async def answer(self, catalog: ImageCatalog, query: Query, arguments: SearchArguments, now: datetime) -> HitPage:
-        """One page of hits, with their thumbnails.
-
-        Raises
-        ------
-        WebError
-            The provider cannot be reached or refuses.
-        InvalidInputError
-            There are no words to search for.
-        """
+        """One page of hits, with their thumbnails; raises as ``search``."""
         found = await self.search(query.text, arguments.offset, arguments.limit)
         thumbnails = await self.fetch_thumbnails(found.images)
         build = partial(_build_hit, catalog, self.provider.name, now=now)
@@ -93,12 +85,8 @@ class WebSearch:
     async def search(self, text: str, offset: int, limit: int) -> WebAnswer:
         """Some of the pictures that a provider finds.
 
-        Raises
-        ------
-        WebError
-            It cannot be reached, refuses, or answers something else; says what to do.
-        InvalidInputError
-            There are no words.
+        Raises ``WebError`` when it cannot be reached, refuses, or answers something else, and ``InvalidInputError``
+        without words.
         """
         if not text.strip():
             raise InvalidInputError("the web is searched by words; give some.", parameter="query")

@@ -1,8 +1,8 @@
 """The words of the index: how texts become words, what pictures are filtered by, which words there are.
 
-Owns the tables ``vocabulary`` and ``trigrams``. Filters are words that nobody can type: with filters and words in one
-index, a filtered search is one look-up, in order of time. There are far fewer words than pictures, so that words are
-corrected first and pictures looked up after.
+The tables ``vocabulary`` and ``trigrams``. Filters are words that nobody can type: with filters and words in one index,
+a filtered search is one look-up, in order of time. There are far fewer words than pictures, so that words are corrected
+first and pictures looked up after.
 """
 
 from __future__ import annotations
@@ -78,11 +78,8 @@ def fold_name(name: str) -> str:
 def facet(kind: str, value: object) -> str:
     """The index's word for a value that pictures are filtered by; case and accents do not matter.
 
-    Parameters
-    ----------
-    kind
-        ``name`` of a model or a LoRA, by its number in the table of names; ``root``, a searched folder, by its number;
-        ``source``, its kind or the program that made the picture; ``size``, as ``1024x768`` or a shape.
+    ``kind`` is ``name`` of a model or a LoRA, by its number in the table of names; ``root``, a searched folder, by its
+    number; ``source``, its kind or the program that made the picture; ``size``, as ``1024x768`` or a shape.
     """
     return f"{_MARK}{_LETTERS[kind]}{_JOINT.join(split_words(str(value)))}"
 

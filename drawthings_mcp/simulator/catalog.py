@@ -137,28 +137,12 @@ def _is_complete(kind: str, entry: object) -> bool:
 class VersionFacts:
     """What the wire shows of a model version.
 
-    Attributes
-    ----------
-    name
-        The version string.
-    channels, cell
-        Channels of a latent, and pixels per side of one of its cells.
-    latent_map
-        Name of the linear map from latents to colours, or None where there is none.
-    is_flow
-        Trained on rectified flow, so that ``shift`` bends its schedule.
-    auto_shift
-        ``resolution_dependent_shift`` applies.
-    video
-        How frames are counted: ``wan``, ``ltx``, ``svd``, ``h3``, or None for pictures.
-    audio_hz
-        Sample rate of the sound, 0 for none.
-    fps
-        Frames per second of a video whose model does not say.
-    alpha
-        Pictures have an alpha channel, and so may references.
-    shift_rise, shift_span
-        The logarithm of the shift by resolution rises by ``shift_rise`` over ``shift_span`` tokens.
+    ``channels`` of a latent, of which one ``cell`` stands for so many pixels per side, become colours by the linear
+    ``latent_map``, None where there is none. ``is_flow``: trained on rectified flow, so that ``shift`` bends its
+    schedule; with ``auto_shift`` by resolution, its logarithm rising by ``shift_rise`` over ``shift_span`` tokens.
+    ``video`` says how frames are counted: ``wan``, ``ltx``, ``svd``, ``h3``, or None for pictures. ``audio_hz`` is the
+    sample rate of the sound, 0 for none; ``fps`` the frames per second of a video whose model does not say. With
+    ``alpha`` pictures have an alpha channel, and so may references.
     """
 
     name: str

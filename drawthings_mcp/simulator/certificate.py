@@ -63,13 +63,7 @@ def make_certificate(key_pem: bytes = b"") -> tuple[bytes, bytes]:
 
 
 def check_pair(certificate_pem: bytes, key_pem: bytes) -> None:
-    """Refuse a certificate and a key that do not belong together.
-
-    Raises
-    ------
-    InvalidInputError
-        One of them is not PEM, or the key is another certificate's.
-    """
+    """Refuse a certificate and a key that are not PEM or do not belong together, with ``InvalidInputError``."""
     try:
         certificate = x509.load_pem_x509_certificate(certificate_pem)
         key = serialization.load_pem_private_key(key_pem, password=None)
@@ -80,20 +74,12 @@ def check_pair(certificate_pem: bytes, key_pem: bytes) -> None:
 
 
 def keep_certificate(folder: Path) -> tuple[bytes, bytes]:
-    """Return the certificate and the private key of ``simulator.pem``, both PEM; the key never changes.
+    """Return the certificate and the private key of ``simulator.pem`` in a folder, both PEM; the key never changes.
 
-    The first call makes the file, readable by its owner alone, with the certificate before the key, so that clients
-    can verify the simulator with it. A certificate that ends soon is renewed with its key.
+    The first call makes the file, readable by its owner alone, with the certificate before the key, so that clients can
+    verify the simulator with it. A certificate that ends soon is renewed with its key.
 
-    Parameters
-    ----------
-    folder
-        Made when it is missing.
-
-    Raises
-    ------
-    StorageError
-        The file cannot be read or written, or is damaged.
+    Raises ``StorageError`` when the file cannot be read or written, or is damaged.
     """
     path = folder / "simulator.pem"
     try:

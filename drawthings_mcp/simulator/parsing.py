@@ -24,15 +24,7 @@ class CrashError(Exception):
 
 
 class Journal:
-    """The two lists that tests read; their entries are also logged.
-
-    Attributes
-    ----------
-    crashes
-        Why requests would have crashed a real server, oldest first.
-    degradations
-        What a real server would have silently left out or replaced, oldest first.
-    """
+    """The two lists that tests read, oldest first; their entries are also logged."""
 
     def __init__(self) -> None:
         self.crashes: list[str] = []
@@ -105,10 +97,7 @@ class ParsedRequest:
 def parse_configuration(data: bytes) -> fbs.GenerationConfigurationT:
     """Parse the configuration of a request.
 
-    Raises
-    ------
-    CrashError
-        The buffer is empty or no FlatBuffer; the server reads it unverified (protocol §2).
+    Raises ``CrashError`` for an empty buffer or no FlatBuffer; the server reads it unverified (protocol §2).
     """
     if len(data) < _SMALLEST_BUFFER:
         raise CrashError(f"the configuration has {len(data)} bytes, which is no FlatBuffer")
@@ -121,13 +110,7 @@ def parse_configuration(data: bytes) -> fbs.GenerationConfigurationT:
 def parse_request(
     message: pb.ImageGenerationRequest, configuration: fbs.GenerationConfigurationT, journal: Journal
 ) -> ParsedRequest:
-    """Decode the tensors of a request.
-
-    Raises
-    ------
-    CrashError
-        A tensor's header alone would crash the server.
-    """
+    """Decode the tensors of a request; raises ``CrashError`` when a tensor's header alone would crash the server."""
     contents = _Contents(message.contents, journal)
     return ParsedRequest(
         message,
@@ -166,13 +149,8 @@ class _Contents:
     def read(self, value: bytes, what: str) -> Tensor | None:
         """Decode a field: a payload or a reference to one (protocol §3.4, §6.1).
 
-        None when there is nothing, the reference is unknown, or the payload cannot be decoded: the server goes on
-        as if the field were not there.
-
-        Raises
-        ------
-        CrashError
-            The header names an unknown datatype or memory that is not the CPU's.
+        None when there is nothing, the reference is unknown, or the payload cannot be decoded: the server goes on as if
+        the field were not there. Raises ``CrashError`` for an unknown datatype or memory that is not the CPU's.
         """
         payload = self._resolve(value, what)
         if not payload:

@@ -179,13 +179,7 @@ class RunPlan:
 
 
 def plan_run(message: pb.ImageGenerationRequest, inventory: Inventory, journal: Journal) -> RunPlan:
-    """Plan what a run of this request will do.
-
-    Raises
-    ------
-    CrashError
-        It would crash a real server.
-    """
+    """Plan what a run of this request will do; raises ``CrashError`` when it would crash a real server."""
     configuration = parse_configuration(message.configuration)
     check_configuration(configuration)
     _settle_enums(configuration, journal)

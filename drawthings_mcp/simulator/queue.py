@@ -65,12 +65,8 @@ class _CancelledError(Exception):
 class Job:
     """One request between its client and the queue.
 
-    Attributes
-    ----------
-    messages
-        What the client gets; the last item is the outcome.
-    signposts
-        Names of the signposts that the run has reached.
+    ``messages`` are what the client gets, the last item is the outcome; ``signposts`` the names of those that the run
+    has reached.
     """
 
     def __init__(self, message: pb.ImageGenerationRequest) -> None:

@@ -31,16 +31,10 @@ _FADE_SECONDS = 0.05
 def list_messages(
     images: Sequence[bytes], sounds: Sequence[bytes], *, scale_factor: int, chunked: bool
 ) -> Iterator[pb.ImageGenerationResponse]:
-    """Messages that end a stream: sizes first, then payloads whole or in pieces.
+    """Messages that end a stream: sizes first, then payloads whole or, for a client that can join them, in pieces.
 
-    Parameters
-    ----------
-    images, sounds
-        Payloads in order. Without images the run has failed, and one bare message says so.
-    scale_factor
-        Factor of the upscaler that was applied, 1 for none.
-    chunked
-        The client can join pieces.
+    Without images the run has failed, and one bare message says so. ``scale_factor`` is that of the upscaler, 1 for
+    none.
     """
     total = sum(map(len, images))
     if not images:
@@ -67,7 +61,7 @@ def _cut(payload: bytes, size: int) -> Iterator[tuple[bytes, pb.ChunkState]]:
 def compose_chord(seed: int, seconds: float, rate_hz: int) -> NDArray[np.float32]:
     """Sound of a video: a quiet chord that depends on the seed.
 
-    Returns two planes of samples ``(2, samples)`` in -1 to 1, the right one slightly delayed.
+    Two planes of samples ``(2, samples)`` in -1 to 1, the right one slightly delayed.
     """
     count = max(1, round(seconds * rate_hz))
     root = _ROOTS_HZ[seed % len(_ROOTS_HZ)]

@@ -32,14 +32,8 @@ _MAX_PORT = 65_535
 class Endpoint:
     """Where an OpenAI-compatible service is.
 
-    Attributes
-    ----------
-    url
-        Base address. Without a version at its end, ``/v1`` is added.
-    model
-        Name of the model to ask; empty for the service's first one.
-    key
-        Sent as a bearer token; empty for none.
+    ``/v1`` is added to a ``url`` without a version at its end. An empty ``model`` is the service's first one; ``key``
+    is sent as a bearer token, empty for none.
     """
 
     url: str
@@ -72,19 +66,9 @@ class Endpoint:
 
 
 async def post_json(endpoint: Endpoint, path: str, body: object, *, timeout: float) -> Any:
-    """What an endpoint answers to a JSON document.
+    """What an endpoint answers to a JSON document at a path such as ``chat/completions``, within ``timeout`` seconds.
 
-    Parameters
-    ----------
-    path
-        Below the base address, e.g. ``chat/completions``.
-    timeout
-        Seconds for all of it.
-
-    Raises
-    ------
-    EndpointError
-        Unreachable, too slow, a status of failure, no JSON, or too much of it.
+    Raises ``EndpointError``: unreachable, too slow, a status of failure, no JSON, or too much of it.
     """
     return await _exchange(endpoint, "POST", path, timeout, content=json.dumps(body).encode())
 

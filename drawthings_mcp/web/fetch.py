@@ -48,14 +48,9 @@ _SHOWN = 120
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """What a URL gave.
+    """What a URL gave; ``url`` is the one after all redirects.
 
-    Attributes
-    ----------
-    content_type
-        As the server says, in lower case and without parameters; believe it only to refuse.
-    url
-        The one that gave it, after all redirects.
+    ``content_type`` is as the server says, in lower case and without parameters; believe it only to refuse.
     """
 
     data: bytes
@@ -96,13 +91,7 @@ def _find_inner(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
 
 
 async def resolve_host(host: str, port: int) -> list[IPAddress]:
-    """The addresses of a host, in the order in which they should be tried.
-
-    Raises
-    ------
-    WebError
-        It has none.
-    """
+    """The addresses of a host, in the order in which they should be tried; raises ``WebError`` when it has none."""
     try:
         found = await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:

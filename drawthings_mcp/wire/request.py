@@ -76,13 +76,7 @@ def build_request(
 
 
 def check_form(request: GenerationRequest) -> None:
-    """Refuses pictures and hints that do not have the form that the request needs.
-
-    Raises
-    ------
-    InvalidInputError, InvalidImageError
-        As ``build_request``.
-    """
+    """Refuses pictures and hints that do not have the form that the request needs; raises as ``build_request``."""
     if request.canvas is not None:
         _check_canvas(request, request.canvas)
     if request.mask is not None:

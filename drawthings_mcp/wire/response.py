@@ -143,13 +143,7 @@ class ResponseReader:
         self._audio = 0
 
     def feed(self, message: pb.ImageGenerationResponse) -> list[Event]:
-        """The events of one message.
-
-        Raises
-        ------
-        GenerationError
-            The server sends more than can be held.
-        """
+        """The events of one message; raises ``GenerationError`` when the server sends more than can be held."""
         self._progress.announce(message.signposts)
         events: list[Event] = []
         if message.HasField("remoteDownload"):

@@ -47,25 +47,10 @@ class Moved(Exception):  # noqa: N818 - a signal between two functions of this p
 
 
 class ProjectConnection:
-    """An open project.
+    """An open project; raises ``InvalidInputError`` for a file that is no SQLite database.
 
-    Parameters
-    ----------
-    path
-        Of the project.
-    timeout
-        Seconds to wait for a lock.
-    copied
-        Open a copy of the log in any case: not every file system can share memory.
-    follows_links
-        Whether a link may lead to the project.
-
-    Raises
-    ------
-    InvalidInputError
-        The file is no SQLite database.
-    StorageError
-        It cannot be read.
+    ``timeout`` is the seconds to wait for a lock. With ``copied`` a copy of the log is opened in any case: not every
+    file system can share memory.
     """
 
     def __init__(self, path: Path, timeout: float, *, copied: bool = False, follows_links: bool = True) -> None:
@@ -114,13 +99,7 @@ class ProjectConnection:
         return target
 
     def fetch(self, statement: str, values: tuple[object, ...] = ()) -> list[tuple[object, ...]]:
-        """All rows of a statement, in a transaction of its own.
-
-        Raises
-        ------
-        Moved
-            Open the project again.
-        """
+        """All rows of a statement, in a transaction of its own; raises ``Moved`` when to open the project again."""
         with translate_database_errors(self._path):
             try:
                 rows = self._database.execute(statement, values).fetchall()

@@ -1,7 +1,7 @@
-"""A project file of the app: what was generated in it, thumbnails, pictures (formats §5).
+"""A project file of the app as a source: what was generated in it, thumbnails, pictures (formats §5).
 
-Owns the tables and how they belong together, and ``project://<file>#<id>``, the reference of one picture. Reads in
-short transactions, never writes, and sees what the app writes meanwhile.
+How the tables belong together, and ``project://<file>#<id>``, the reference of one picture. Reads in short
+transactions, never writes, and sees what the app writes meanwhile.
 """
 
 from __future__ import annotations
@@ -50,12 +50,10 @@ _FORM = re.compile(r"project://(/[^#]*)#([1-9]\d{0,18})")
 
 
 class ProjectFile:
-    """A project, open for reading; a context manager.
+    """A project, open for reading; a context manager for one thread at a time.
 
     Parameters
     ----------
-    path
-        Of the ``.sqlite3`` file.
     timeout
         Seconds to wait while another program locks it.
     follows_links
@@ -67,10 +65,6 @@ class ProjectFile:
         The file is not a project.
     StorageError
         It cannot be read: it is gone, locked, damaged, or of a newer app.
-
-    Notes
-    -----
-    One thread at a time.
     """
 
     def __init__(self, path: Path, timeout: float = 5.0, *, follows_links: bool = True) -> None:
@@ -96,20 +90,7 @@ class ProjectFile:
         self._close()
 
     def list_entries(self, since: int = 0) -> Iterator[ProjectEntry]:
-        """The generated pictures, oldest first, each once.
-
-        Rows that are damaged are left out.
-
-        Parameters
-        ----------
-        since
-            Only those with a larger id: what came since that one was the last.
-
-        Raises
-        ------
-        StorageError
-            The project cannot be read any more.
-        """
+        """The generated pictures after the id ``since``, oldest first, each once; damaged rows are left out."""
         previews: set[int] = set()
         while rows := self._list_rows(since):
             for node in rows:
@@ -123,17 +104,9 @@ class ProjectFile:
                     yield self._describe(node, layer)
 
     def read_thumbnail(self, entry_id: int, *, full: bool = False) -> bytes | None:
-        """A small picture as a JPEG file; None when the app has not kept one.
+        """A small picture as a JPEG file, with ``full`` as large as the canvas; None when the app has not kept one.
 
-        Parameters
-        ----------
-        full
-            As large as the canvas, instead of about half of that or less.
-
-        Raises
-        ------
-        InvalidImageError
-            There is no such picture any more.
+        Raises ``InvalidImageError`` when there is no such picture any more.
         """
         node = self._get_node(entry_id)
         preview = node.preview_id or self._find_layer(node).ids
@@ -145,17 +118,9 @@ class ProjectFile:
         return None
 
     def read_image(self, entry_id: int) -> NDArray[np.uint8]:
-        """The picture itself.
+        """The picture itself, ``(H, W, 3)`` or ``(H, W, 4)``, sRGB, channels R, G, B, A.
 
-        Returns
-        -------
-        NDArray[np.uint8]
-            ``(H, W, 3)`` or ``(H, W, 4)``, sRGB, channels R, G, B, A.
-
-        Raises
-        ------
-        InvalidImageError
-            It is not there any more, or cannot be decoded.
+        Raises ``InvalidImageError`` when it is not there any more, or cannot be decoded.
         """
         tensor_id = self._find_layer(self._get_node(entry_id)).tensor_id
         statement = "SELECT type, format, datatype, dim, data FROM tensors WHERE name = ?"
@@ -283,13 +248,7 @@ def format_reference(path: Path, entry_id: int) -> str:
 
 
 def parse_reference(text: str) -> tuple[Path, int]:
-    """File and id of a reference.
-
-    Raises
-    ------
-    InvalidInputError
-        It is none.
-    """
+    """File and id of a reference; raises ``InvalidInputError`` for any other text."""
     match = _FORM.fullmatch(text)
     if match is None:
         raise InvalidInputError(f"A project's picture is project:///path/to/file.sqlite3#id, not {shorten(text)}.")

@@ -1,6 +1,7 @@
-"""The rows of a project's tables → entries, prompts, thumbnails and pixels (formats §5.3 to §5.7).
+"""The rows of a project's tables → entries, prompts, thumbnails and pixels (formats §5.2 to §5.7). Knows no SQL.
 
-Owns slots, defaults and units. Knows no SQL: rows are asked for.
+Generated code would read a table of 114 slots into 114 attributes, trusts every offset, and fails on a blob that was
+cut off. Here a field is a slot, a type and a default; what stands outside of the blob counts as absent.
 """
 
 from __future__ import annotations
@@ -44,15 +45,7 @@ _MAX_ITEMS = 10_000
 
 
 class Table:
-    """One table of a buffer.
-
-    Parameters
-    ----------
-    data
-        The whole buffer.
-    place
-        Where the table begins; by default the buffer's root.
-    """
+    """One table of a FlatBuffer: it begins at ``place``, by default the root."""
 
     __slots__ = ("_data", "_place", "_vtable", "_vtable_size")
 
@@ -135,20 +128,11 @@ _CODEC_SHIFT = 32
 
 @dataclass(frozen=True, slots=True)
 class ProjectEntry:
-    """One generated picture; of a video, the first frame.
+    """One generated picture; of a video, the first of its ``frames``.
 
-    Attributes
-    ----------
-    id
-        Of the row; the app gives a new one when a history is continued from an earlier point.
-    metadata
-        What the row tells, as any picture's; the seed is from 0 to 4294967295, the date in UTC.
-    prompt_is_inferred
-        Whether the prompt is that of the closest earlier picture, for the row tells none.
-    has_image
-        Whether the picture itself is in the file; the app may keep only a thumbnail.
-    frames
-        1, or more of a video.
+    The app gives a row a new ``id`` when a history is continued from an earlier point. ``metadata`` is what the row
+    tells, as any picture's; the seed is from 0 to 4294967295, the date in UTC. ``prompt_is_inferred``: it is that of
+    the closest earlier picture, for the row tells none. Unless ``has_image`` the app kept only a thumbnail.
     """
 
     id: int
@@ -162,14 +146,8 @@ class ProjectEntry:
 class PictureLayer:
     """The layer of a row that holds the generated picture.
 
-    Attributes
-    ----------
-    tensor_id
-        0 when there is none.
-    ids
-        The sum of all its ids, which older rows use for the preview.
-    width, height
-        Pixels, 0 when not told.
+    ``tensor_id`` is 0 when there is none; ``ids`` the sum of all its ids, which older rows use for the preview;
+    ``width`` and ``height`` are in pixels, 0 when not told.
     """
 
     tensor_id: int = 0
@@ -277,12 +255,7 @@ def _read_time(clock: int) -> datetime | None:
 def replay(lineage: int, edits: int, find_text: FindText) -> tuple[str, str] | None:
     """Prompt and negative prompt after so many edits; None when the history does not reach there.
 
-    Parameters
-    ----------
-    lineage
-        As resolved through its aliases.
-    edits
-        From the beginning of the history.
+    ``lineage`` is as resolved through its aliases, ``edits`` count from the beginning of the history.
     """
     data = find_text(lineage, edits // EDITS_PER_NODE)
     if data is None:
@@ -321,28 +294,12 @@ def read_jpeg(data: bytes) -> bytes | None:
 
 
 def decode_row(kind: int, axes: int, datatype: int, dims: bytes, body: bytes) -> NDArray[np.uint8]:
-    """The pixels of a row of ``tensors``.
+    """The pixels of a row of ``tensors``: ``(H, W, 3)`` or ``(H, W, 4)``, sRGB, channels R, G, B, A.
 
-    Parameters
-    ----------
-    kind
-        The codec in the upper 32 bits.
-    axes, datatype
-        The numbers of ``TensorFormat`` and ``DataType``.
-    dims
-        Lengths of the axes, 32 bits each, up to the first 0.
-    body
-        As packed.
+    ``kind`` has the codec in the upper 32 bits; ``axes`` and ``datatype`` are the numbers of ``TensorFormat`` and
+    ``DataType``; ``dims`` the lengths of the axes, 32 bits each, up to the first 0; ``body`` is as packed.
 
-    Returns
-    -------
-    NDArray[np.uint8]
-        ``(H, W, 3)`` or ``(H, W, 4)``, sRGB, channels R, G, B, A.
-
-    Raises
-    ------
-    InvalidImageError
-        The row is damaged, or packed in a way that is not known.
+    Raises ``InvalidImageError`` when the row is damaged, or packed in a way that is not known.
     """
     try:
         lengths = tuple(takewhile(bool, (length for (length,) in struct.iter_unpack("<i", dims[: len(dims) // 4 * 4]))))

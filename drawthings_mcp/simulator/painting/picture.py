@@ -48,26 +48,11 @@ class Form(Enum):
 class Drawing:
     """Everything that determines a run's pictures. All pictures are ``(H, W, 3)`` uint8.
 
-    Attributes
-    ----------
-    scenes
-        One per picture of the batch, of the output's size before upscaling.
-    form, count
-        What is returned; ``count`` is the number of frames or layers, 1 otherwise.
-    canvas
-        The source image at the output's size, or None.
-    strength
-        0 to 1: 0 returns the canvas, 1 leaves nothing of it (except to an edit).
-    region
-        What a mask leaves to be drawn, or None for everything.
-    is_edit
-        The model sees canvas and references as pictures, whatever the strength.
-    references
-        The moodboard in its order, each of any size.
-    loras, controls, notices
-        What leaves a mark.
-    upscale
-        Factor of the upscaler, 1 for none.
+    There is a scene for each picture of the batch, of the output's size before upscaling, and so is the ``canvas``.
+    ``form`` is what is returned; ``count`` is the number of frames or layers, 1 otherwise. A ``strength`` of 0 returns
+    the canvas, 1 leaves nothing of it, except to an edit, whose model sees canvas and references as pictures.
+    ``region`` is what a mask leaves to be drawn, or None for everything. ``references`` are the moodboard, each of any
+    size; ``loras``, ``controls`` and ``notices`` leave a mark. ``upscale`` is the factor of the upscaler, 1 for none.
     """
 
     scenes: tuple[Scene, ...]
