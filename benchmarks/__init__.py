@@ -1,1 +1,1 @@
-"""Measurements of what is promised to be fast, each beside the plain way of doing the same."""
+"""Measurements of what is promised to be fast, each next to the plain way of doing the same."""

@@ -7,7 +7,18 @@ import sys
 
 from benchmarks.measurement import Measurement
 
-SUBJECTS = ("tensors", "video", "saving", "call", "metadata", "attachments", "memory", "search", "meaning", "startup")
+SUBJECTS = (
+    "tensors",
+    "video",
+    "saving",
+    "call",
+    "metadata",
+    "attachments",
+    "memory",
+    "search",
+    "embeddings",
+    "startup",
+)
 LONG = ("soak",)
 """Subjects that take minutes and run only when they are named."""
 

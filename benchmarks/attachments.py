@@ -1,4 +1,4 @@
-"""A full result, two inputs and three outputs of 1024×1024: time and bytes, beside Pillow's PNG encoding."""
+"""A full result, two inputs and three outputs of 1024×1024: time and bytes, next to Pillow's PNG encoding."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ _ANY_SIZE = (("grpc.max_receive_message_length", -1),)
 
 
 def run() -> Iterator[Measurement]:
-    """A call beside the decoder; about twenty seconds."""
+    """A call next to the decoder; about twenty seconds."""
     payload = encode_image(make_photo(_GRAIN), codec=Codec.FPZIP)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "payload")

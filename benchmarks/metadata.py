@@ -1,4 +1,4 @@
-"""Reading what pictures tell of themselves, without their pixels: microseconds per file, beside Pillow's open."""
+"""Reading what pictures tell of themselves, without their pixels: microseconds per file, next to Pillow's open."""
 
 from __future__ import annotations
 

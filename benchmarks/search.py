@@ -1,4 +1,4 @@
-"""Searching ten thousand, a hundred thousand and a million pictures, beside plain scans of the same rows.
+"""Searching ten thousand, a hundred thousand and a million pictures, next to plain scans of the same rows.
 
 Indexing and searching run in a process of their own, whose memory is measured; the scans they are compared with run in
 this one. ``BENCHMARK_ROWS=100000`` stops earlier: a million takes minutes to index.

@@ -133,7 +133,7 @@ def time_first_call(command: Sequence[str], environment: dict[str, str], simulat
 
 @contextmanager
 def spawn(command: Sequence[str], environment: dict[str, str] | None = None) -> Iterator[subprocess.Popen[bytes]]:
-    """A server's process, which is told to end at the end, and waited for."""
+    """A server's process, which is ended and waited for when it is left."""
     with subprocess.Popen(
         command,
         stdin=subprocess.PIPE,

@@ -141,7 +141,7 @@ def measure_raw(raw: bytes) -> Measurement:
 def measure_stall(name: str, payload: bytes) -> Measurement:
     """How long an event loop stands still at most while two replies are decoded, in the quietest of some rounds.
 
-    Beside it: the same while two processes that have nothing to do with us keep the cores busy, which is what the
+    Next to it: the same while two processes that have nothing to do with us keep the cores busy, which is what the
     system's scheduler alone costs.
     """
 
@@ -152,7 +152,7 @@ def measure_stall(name: str, payload: bytes) -> Measurement:
     with keep_cores_busy(2):
         others = [asyncio.run(find_longest_turn(asyncio.sleep(0.1))) for _ in range(15)]
     note = (
-        f"median {statistics.median(ours) * 1e3:.1f} ms; beside two unrelated processes "
+        f"median {statistics.median(ours) * 1e3:.1f} ms; next to two unrelated processes "
         f"{min(others) * 1e3:.1f} ms, median {statistics.median(others) * 1e3:.1f} ms"
     )
     return Measurement(f"longest stall of the event loop, {name}", min(ours) * 1e3, "ms", 5.0, note)

@@ -41,7 +41,7 @@ class Model(CatalogEntry):
     """A checkpoint."""
 
     modifier: str = "none"
-    """What the model does beside text-to-image, e.g. ``kontext`` or ``inpainting`` (protocol §8.3)."""
+    """What the model does besides text-to-image, e.g. ``kontext`` or ``inpainting`` (protocol §8.3)."""
     default_scale: int = 8
     """Side of the native square, in units of 64 pixels."""
     guidance_embed: bool = False

@@ -30,7 +30,7 @@ MAX_VARIANTS = 4
 """Pictures that one call makes: as many as a result can still show or list."""
 
 MAX_MOODBOARD = 8
-"""References beside the canvas: no model that edits was made for more than a few, and each costs time and memory."""
+"""References besides the canvas: no model that edits was made for more than a few, and each costs time and memory."""
 
 ATTACHMENT_LIMITS: Mapping[str, tuple[int, int]] = {
     "max_inputs": (0, 100),

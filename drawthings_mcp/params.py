@@ -75,8 +75,7 @@ Name: TypeAlias = Annotated[str, BeforeValidator(unwrap)]
 Names: TypeAlias = Annotated[list[str], BeforeValidator(split)]
 """What names several."""
 Picture: TypeAlias = Annotated[Any, BeforeValidator(unwrap), WithJsonSchema({"type": "string"})]
-"""A reference as text; or a picture itself: a path, bytes, a Pillow image or an ``(H, W, C)`` array. ``""`` for "
-"none."""
+"""A reference as text, empty for none; or a picture itself: a path, bytes, a Pillow image or an ``(H, W, C)`` array."""
 WeightedLoRA: TypeAlias = Annotated[
     tuple[str, float | None],
     BeforeValidator(lambda value: parse_weighted(value) if isinstance(value, str) else value),

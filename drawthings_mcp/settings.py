@@ -245,7 +245,7 @@ def _read_config(path: Path) -> dict[str, object]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as exc:
-        raise InvalidInputError(f"{path} cannot be read: {exc}. Mend it or move it away.") from exc
+        raise InvalidInputError(f"{path} cannot be read: {exc}. Repair it or move it away.") from exc
     for name in data.keys() - set(NAMES):
         _logger.warning("%s: there is no setting %r.%s", path, name, suggest(name, NAMES))
     return {name: value for name, value in data.items() if name in NAMES}

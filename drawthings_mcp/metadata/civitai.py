@@ -1,4 +1,4 @@
-"""Civitai's JSON: settings beside the graph that its own generator executed, or alone (formats §4.10).
+"""Civitai's JSON: settings next to the graph that its own generator executed, or alone (formats §4.10).
 
 Its text ``Civitai resources: […]`` belongs to ``parameters`` and is read in ``a1111``.
 """

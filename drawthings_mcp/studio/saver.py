@@ -186,7 +186,7 @@ class Saver:
         return width * height * MAX_UPSCALE_FACTOR**2
 
     def _crop(self, pixels: NDArray[np.uint8], upscale_factor: int) -> NDArray[np.uint8]:
-        """The part that was asked for; the whole picture when the server did not render what it was told."""
+        """The part that was asked for; the whole picture when the server rendered another size."""
         size = self._plan.size
         sent = (pixels.shape[1], pixels.shape[0])
         expected = tuple(side * upscale_factor for side in size.rendered)

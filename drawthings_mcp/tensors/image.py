@@ -86,7 +86,7 @@ def decode_image(payload: Payload, *, max_pixels: int | None = None) -> NDArray[
 
     Notes
     -----
-    Beside the payload and the pixels this takes next to no memory, for the tensor is never unpacked as a whole; only
+    Besides the payload and the pixels this takes hardly any memory, for the tensor is never unpacked as a whole; only
     the process that decodes fpzip needs four bytes per value: 1 GiB for 8192×8192 with alpha.
     """
     header, body = split_payload(payload)

@@ -42,7 +42,6 @@ REF2VA = "minimax_h3_ref2va_q8p.ckpt"
 WAN = "wan_v2.1_1.3b_480p_q8p.ckpt"
 CANNY = "controlnet_canny_1.x_v1.1_f16.ckpt"
 DEPTH = "controlnet_depth_1.x_v1.1_f16.ckpt"
-TILE = "controlnet_tile_1.x_v1.1_f16.ckpt"
 CANVAS = np.tile(np.arange(128, dtype=np.uint8)[:, None, None], (1, 128, 3))
 MASK = np.where(np.arange(128) < 64, np.uint8(255), np.uint8(0))[:, None].repeat(128, axis=1)
 

@@ -28,9 +28,6 @@ async def complete(client: Client, reference: Reference, argument: str, typed: s
     return (await client.complete(reference, {"name": argument, "value": typed})).completion
 
 
-WITH_AN_I = ["ideogram", "z-image", "qwen-image", "hidream", "ernie", "anima", "hunyuan-video", "minimax"]
-
-
 @pytest.mark.parametrize(
     ("reference", "argument", "typed", "values"),
     [

@@ -132,7 +132,7 @@ def names_no_control(context: Context) -> str | None:
 
 
 def contradicts_control(context: Context) -> str | None:
-    """What a control reads is its own; only those that read several kinds of maps are told (protocol §2.3)."""
+    """What a control reads is its own; only those that read several kinds of maps take a kind (protocol §2.3)."""
     for named in context.active_controls:
         override = named.setting.input_override
         kind = context.find_kind(named)

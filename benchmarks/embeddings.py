@@ -1,7 +1,7 @@
-"""The nearest meanings among a million: time, memory, and how many of the truly nearest are among them.
+"""The nearest embeddings among a million: time, memory, and how many of the truly nearest are among them.
 
 Vectors of 768 numbers around a few thousand topics, as models of language make them. A full comparison of the same
-numbers runs beside. ``BENCHMARK_ROWS=100000`` stops earlier: a million take one and a half gigabytes of disk.
+numbers runs for comparison. ``BENCHMARK_ROWS=100000`` stops earlier: a million take one and a half gigabytes of disk.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def run() -> Iterator[Measurement]:
     rows = int(os.environ.get("BENCHMARK_ROWS", _ROWS))
     with tempfile.TemporaryDirectory() as place:
         # It begins before this one has filled its memory, which a system may count as the child's as well.
-        command = [sys.executable, "-m", "benchmarks.meaning", place]
+        command = [sys.executable, "-m", "benchmarks.embeddings", place]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
             wanted = _fill(Path(place), rows)
             np.save(Path(place) / "wanted.npy", wanted)
@@ -97,13 +97,13 @@ def _compare_all(folder: Path, wanted: NDArray[np.float32]) -> list[list[int]]:
 def serve(folder: Path) -> None:
     """The process that is measured."""
     sys.stdin.readline()
-    meanings, wanted = EmbeddingIndex("m"), np.load(folder / "wanted.npy")
+    index, wanted = EmbeddingIndex("m"), np.load(folder / "wanted.npy")
     found: list[list[int]] = []
     with open_index(folder).open() as connection:
-        seconds = time_once(partial(meanings.refresh, connection))
+        seconds = time_once(partial(index.refresh, connection))
 
         def ask(vector: NDArray[np.float32]) -> None:
-            found.append([near.picture for near in meanings.find_nearest(connection, vector, _ASKED)])
+            found.append([near.picture for near in index.find_nearest(connection, vector, _ASKED)])
 
         times = [time_once(partial(ask, vector)) * 1e3 for vector in wanted]
     print(json.dumps({"seconds": seconds, "times": times, "found": found, "memory": measure_peak()}))
