@@ -6,6 +6,7 @@ import fcntl
 import itertools
 import os
 import sqlite3
+import stat
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
@@ -15,7 +16,7 @@ from typing import TypeAlias
 
 from drawthings_mcp.errors import StorageError
 from drawthings_mcp.faces import Phrase, Step, Text, say
-from drawthings_mcp.private import open_private, prepare_state
+from drawthings_mcp.private import OTHERS, open_private, prepare_state
 
 COMPANIONS = ("-wal", "-shm")
 """Endings of the files that SQLite keeps next to a database in use."""
@@ -82,12 +83,10 @@ class Database:
         """A connection in autocommit mode to a database of the newest version."""
         with self.translate_errors(), self._hold_lock():
             prepare_state(self.path.parent)
-            # SQLite gives its other files the mode of this one.
-            with suppress(IsADirectoryError):  # which SQLite reports
-                os.close(open_private(self.path, os.O_RDONLY))
             # The thread that ends a search may be another than the one that began it; never two at once.
             connection = sqlite3.connect(self.path, _BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
             try:
+                self._make_private(connection)
                 connection.row_factory = self._row_factory
                 for pragma in self._pragmas:
                     connection.execute(f"PRAGMA {pragma}")
@@ -127,6 +126,17 @@ class Database:
             if type(error) is not sqlite3.DatabaseError:
                 raise
             raise self._report_damage(self.path, error) from error
+
+    def _make_private(self, connection: sqlite3.Connection) -> None:
+        """Close the file before anything is in it; SQLite gives its other files the mode of this one.
+
+        By its name: to open and close it here would free the locks of all of this process's connections to it.
+        """
+        connection.execute("PRAGMA user_version")  # makes the file
+        mode = self.path.stat().st_mode
+        if mode & OTHERS:
+            with suppress(OSError):
+                self.path.chmod(stat.S_IMODE(mode) & ~OTHERS)
 
     @contextmanager
     def _hold_lock(self) -> Iterator[None]:

@@ -14,7 +14,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TypeAlias
 
-_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+OTHERS = stat.S_IRWXG | stat.S_IRWXO
+"""What a mode allows others than the owner."""
 _FOLDER_MODE = 0o700
 _FILE_MODE = 0o600
 PART = re.compile(r"\.[0-9a-f]{16}\.part")
@@ -71,8 +72,8 @@ def _close(folder: Path, own: _Tree, status: os.stat_result) -> None:
             if found is not None and _close_entry(entry, own[found]):
                 continue
             is_ours = is_ours and entry.name in _NEIGHBOURS
-        if is_ours and status.st_mode & _OTHERS:
-            folder.chmod(stat.S_IMODE(status.st_mode) & ~_OTHERS)
+        if is_ours and status.st_mode & OTHERS:
+            folder.chmod(stat.S_IMODE(status.st_mode) & ~OTHERS)
 
 
 def _close_entry(entry: os.DirEntry[str], own: _Tree | None) -> bool:
@@ -80,10 +81,10 @@ def _close_entry(entry: os.DirEntry[str], own: _Tree | None) -> bool:
     status = entry.stat(follow_symlinks=False)
     if not (stat.S_ISREG(status.st_mode) if own is None else stat.S_ISDIR(status.st_mode)):
         return False
-    if status.st_mode & _OTHERS:  # what is closed has nothing open in it that anybody could get at
+    if status.st_mode & OTHERS:  # what is closed has nothing open in it that anybody could get at
         with suppress(OSError):
             if own is None:
-                Path(entry.path).chmod(stat.S_IMODE(status.st_mode) & ~_OTHERS)
+                Path(entry.path).chmod(stat.S_IMODE(status.st_mode) & ~OTHERS)
             else:
                 _close(Path(entry.path), own, status)
     return True

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -142,3 +144,17 @@ def test_files_of_ours_that_were_never_finished_are_removed_at_the_start(state: 
     assert [path for path in old if path.exists()] == []
     assert [path for path in kept if not path.exists()] == []
     assert (output / ".aaaaaaaaaaaaaaaa.part").is_symlink()
+
+
+def test_a_database_that_is_open_keeps_its_locks_when_it_is_opened_once_more(state: Path) -> None:
+    index = open_index(state)
+    log = state / "search.sqlite3-wal"
+    with index.open() as connection:
+        connection.execute("CREATE TABLE something (a)")
+        with index.open():
+            pass
+        # The last process that closes a database removes its log; this one still uses it.
+        other = "import sqlite3, sys; sqlite3.connect(sys.argv[1]).execute('SELECT * FROM something').close()"
+        subprocess.run([sys.executable, "-c", other, str(index.path)], check=True, timeout=60)
+        assert log.exists()
+        assert connection.execute("SELECT count(*) FROM something").fetchone()[0] == 0
