@@ -26,6 +26,9 @@ _BUSY_PAUSE = 0.01
 _PRIMARY_CODE = 0xFF
 """The part of an SQLite error code that tells the kind of error."""
 
+_UNDECODABLE = "Could not decode to UTF-8"
+"""What the module says of a column that holds no text any more."""
+
 Migrations: TypeAlias = Sequence[Sequence[str]]
 """The statements that lead from each version to the next; the version is SQLite's ``user_version``.
 
@@ -116,7 +119,11 @@ class Database:
                     step=Step("set", setting="state_dir"),
                 )
             ) from error
+        except UnicodeDecodeError as error:  # what SQLite quotes of a damaged schema need not be text
+            raise self._report_damage(self.path, sqlite3.DatabaseError("its schema is damaged")) from error
         except sqlite3.OperationalError as error:
+            if _UNDECODABLE in str(error):
+                raise self._report_damage(self.path, error) from error
             raise StorageError(
                 f"The {self._name} {self.path} cannot be used: {error}. Close programs that hold it, free disk space, "
                 "check its permissions, then try again; nothing was lost."

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -120,14 +121,17 @@ async def collect_images(
         Whatever the events or the callback raise.
     """
     decoded: dict[int, NDArray[np.uint8]] = {}
+    notes: list[str] = []
     factors: dict[int, int] = {}
     with raised_alone():
         async with anyio.create_task_group() as decoding:
             async for event in events:
                 if isinstance(event, ImageReceived):
-                    decoding.start_soon(_decode, event, decoded)
+                    decoding.start_soon(_decode, event, decoded, notes)
                     factors[event.index] = event.upscale_factor
                 await report(on_event, event)
+    for note in dict.fromkeys(notes):
+        warn_caller(note)
     for index in {pixels.shape: index for index, pixels in decoded.items()}.values():
         warn_about_size(request.configuration, decoded[index], factors[index])
     return [
@@ -136,9 +140,10 @@ async def collect_images(
     ]
 
 
-async def _decode(event: ImageReceived, decoded: dict[int, NDArray[np.uint8]]) -> None:
+async def _decode(event: ImageReceived, decoded: dict[int, NDArray[np.uint8]], notes: list[str]) -> None:
+    decode = partial(decode_image, event.payload, report=notes.append)
     with explained_as_received():
-        decoded[event.index] = await anyio.to_thread.run_sync(decode_image, event.payload)
+        decoded[event.index] = await anyio.to_thread.run_sync(decode)
 
 
 async def report(on_event: EventCallback | None, event: Event) -> None:

@@ -78,6 +78,7 @@ class VideoRecorder:
         _check_video(self._model, len(composed.requests))
         self.request: GenerationRequest = composed.requests[0]
         self._folder = folder
+        self._notes: list[str] = []
         kind = ModelKind(version=self._model.version, modifier=self._model.modifier)
         self._frames = FrameSet(folder, prefix, server=server, kind=kind)
         fps = self.request.configuration.fps
@@ -116,7 +117,7 @@ class VideoRecorder:
 
     def _decode_frame(self, event: ImageReceived) -> ResultImage:
         with explained_as_received("a frame"):
-            pixels = decode_image(event.payload)
+            pixels = decode_image(event.payload, report=self._notes.append)
         configuration = self.request.configuration
         if event.index == 0:
             warn_about_size(configuration, pixels, event.upscale_factor)
@@ -127,6 +128,8 @@ class VideoRecorder:
             await anyio.to_thread.run_sync(self._frames.add, frame)
 
     def _finish(self, payload: bytes | None) -> SavedVideo:
+        for note in dict.fromkeys(self._notes):
+            warn_caller(note)
         sound = self._decode_sound(payload) if payload else None
         stem, paths = self._frames.stem, tuple(self._frames.paths)
         return SavedVideo(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from drawthings_mcp.cli.face import SHELL
 from drawthings_mcp.cli.options import with_local_settings
 from drawthings_mcp.cli.output import indexing_bar, json_option, print_json, print_text, say
 from drawthings_mcp.settings import Settings
@@ -41,9 +42,18 @@ def index(settings: Settings, folders: tuple[Path, ...], forget: bool, as_json: 
 
     report = anyio.run(run)
     missing = [str(folder) for folder in report.missing]
+    skipped = [SHELL.word(note) for note in report.list_skipped()]
     if as_json:
-        print_json({"read": report.read, "pending": report.pending, "problems": report.problems, "missing": missing})
+        print_json(
+            {
+                "read": report.read,
+                "pending": report.pending,
+                "problems": report.problems,
+                "missing": missing,
+                "skipped": skipped,
+            }
+        )
         return
     print_text(f"{report.read} files read, {report.pending} left")
-    for problem in [*report.problems, *(f"{folder} is not there" for folder in missing)]:
+    for problem in [*report.problems, *(f"{folder} is not there" for folder in missing), *skipped]:
         say(f"note: {problem}")

@@ -172,14 +172,14 @@ def _is_damaged(path: Path) -> bool:
     try:
         with closing(sqlite3.connect(path, timeout=30.0)) as connection:
             return bool(connection.execute("PRAGMA quick_check").fetchone() != ("ok",))
-    except sqlite3.DatabaseError:
+    except (sqlite3.DatabaseError, UnicodeDecodeError):
         return True
 
 
 def _read_rows(path: Path, table: str) -> list[tuple[str, ...]]:
     """The rows of a damaged file as far as they can be read."""
     rows: list[tuple[str, ...]] = []
-    with suppress(sqlite3.DatabaseError), closing(sqlite3.connect(path)) as connection:
+    with suppress(sqlite3.DatabaseError, UnicodeDecodeError), closing(sqlite3.connect(path)) as connection:
         # One by one: what comes before the damage is kept.
         rows.extend(
             row for row in connection.execute(f"SELECT * FROM {table}") if all(isinstance(value, str) for value in row)

@@ -185,6 +185,9 @@ class SearchEngine:
         # The output folder comes into being with the first picture.
         missing = [root for root in report.missing if root != self._settings.output_dir.absolute()]
         notes = [f"{root} is not there; its pictures are left out until it is." for root in missing]
+        skipped = [note for note in report.list_skipped() if note not in self._told]
+        self._told.update(skipped)
+        notes += skipped
         if not report.is_listed:
             notes.append("Not all folders have been listed yet; search again for more.")
         problems = [problem for problem in report.problems if problem not in self._told]

@@ -8,6 +8,7 @@ the work.
 from __future__ import annotations
 
 import logging
+import os
 import secrets
 import sqlite3
 import time
@@ -18,10 +19,11 @@ from typing import TypeAlias
 
 from drawthings_mcp.databases import Database, transaction
 from drawthings_mcp.errors import DrawThingsError, StorageError
+from drawthings_mcp.faces import Step, Text
 from drawthings_mcp.search import files
 from drawthings_mcp.search.files import PendingFile
 from drawthings_mcp.search.pictures import PictureWriter, ReadTags, write_pictures
-from drawthings_mcp.search.source import Entry, PictureSource, are_copies, tell_apart
+from drawthings_mcp.search.source import Entry, Listing, PictureSource, are_copies, tell_apart
 from drawthings_mcp.search.tags import open_reader
 from drawthings_mcp.validation import shorten
 
@@ -51,7 +53,8 @@ class IndexReport:
     Unless ``is_listed``, there are more files than is known. ``problems`` say what could not be read, one sentence
     each, only what was not reported by an earlier run. ``missing`` are roots that are not there; their pictures are
     kept for the day when they are back. ``listing_seconds`` is what it took to find out what there is: a run costs so
-    much even when nothing has changed.
+    much even when nothing has changed. ``links`` lead to other folders and are not
+    followed; ``unnamed`` are folders with files whose names are no text, which are left out.
     """
 
     read: int = 0
@@ -59,7 +62,25 @@ class IndexReport:
     is_listed: bool = True
     problems: list[str] = field(default_factory=list)
     missing: list[Path] = field(default_factory=list)
+    links: list[Path] = field(default_factory=list)
+    unnamed: list[Path] = field(default_factory=list)
     listing_seconds: float = 0.0
+
+    def list_skipped(self) -> list[str]:
+        """Sentences about what was there and is not searched."""
+        notes: list[str] = []
+        if self.links:
+            one = "{link} is a link to another folder, which is not searched"
+            many = "{count} links to other folders are not followed, the first: {link}"
+            text = (one if len(self.links) == 1 else many) + "; index that folder once, or add it: {step}."
+            step = Step("set", setting="search_dirs")
+            notes.append(Text(text, count=len(self.links), link=self.links[0], step=step))
+        if self.unnamed:
+            notes.append(
+                f"Files in {self.unnamed[0]}{' and other folders' * (len(self.unnamed) > 1)} are left out, since their "
+                "names are no UTF-8 text; rename them."
+            )
+        return notes
 
     @property
     def is_complete(self) -> bool:
@@ -146,6 +167,7 @@ class _IndexingRun:
         try:
             for listing in source.list_folders():
                 listed.add(listing.folder)
+                self._note_skipped(source.root, listing)
                 if listing.problem:
                     closed.append(listing.folder)
                     self.result.problems.append(listing.problem)
@@ -165,6 +187,15 @@ class _IndexingRun:
         for folder in files.list_folders(connection, root):
             if folder not in listed and not any(folder.is_relative_to(other) for other in closed):
                 self._forget_folder(root, folder)
+
+    def _note_skipped(self, root: Path, listing: Listing) -> None:
+        """Note what a folder has that is not searched, once for all sources that look into it."""
+        links = (listing.folder / name for name in listing.links)
+        # What lies below the root is found there.
+        outward = (link for link in links if not Path(os.path.realpath(link)).is_relative_to(root))
+        self.result.links += [link for link in outward if link not in self.result.links]
+        if listing.unnamed and listing.folder not in self.result.unnamed:
+            self.result.unnamed.append(listing.folder)
 
     def _forget_folder(self, root: int, folder: Path) -> None:
         numbers = [file.id for file in files.list_known(self.connection, root, folder).values()]

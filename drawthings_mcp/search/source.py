@@ -47,11 +47,17 @@ def place_name(path: Path) -> str:
 
 
 class Listing(NamedTuple):
-    """The files of one folder; nothing is known of them when a ``problem`` says why it could not be listed."""
+    """The files of one folder; nothing is known of them when a ``problem`` says why it could not be listed.
+
+    ``links`` are names of links to folders, which are not followed; ``unnamed`` counts files and folders whose names
+    are no text.
+    """
 
     folder: Path
     files: dict[str, FileStamp]
     problem: str = ""
+    links: tuple[str, ...] = ()
+    unnamed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,15 +174,25 @@ def walk(root: Path, suffixes: Collection[str], skipped: Collection[Path] = ()) 
 def _list_folder(folder: Path, suffixes: Collection[str]) -> tuple[Listing, list[Path]]:
     files: dict[str, FileStamp] = {}
     below: list[Path] = []
+    links: list[str] = []
+    unnamed = 0
     with os.scandir(folder) as found:
         for item in found:
-            if item.name.startswith(".") or not _is_text(item.name):
+            if item.name.startswith("."):
                 continue
-            if item.is_dir(follow_symlinks=False):
+            if not _is_text(item.name):
+                unnamed += item.is_dir() or _has_suffix(item.name, suffixes)
+            elif item.is_dir(follow_symlinks=False):
                 below.append(folder / item.name)
-            elif os.path.splitext(item.name)[1].lower() in suffixes and item.is_file(follow_symlinks=False):  # noqa: PTH122
+            elif item.is_symlink():
+                links += [item.name] if item.is_dir() else []
+            elif _has_suffix(item.name, suffixes) and item.is_file(follow_symlinks=False):
                 files[item.name] = stamp_of(item.stat(follow_symlinks=False))
-    return Listing(folder, files), below
+    return Listing(folder, files, links=tuple(sorted(links)), unnamed=unnamed), below
+
+
+def _has_suffix(name: str, suffixes: Collection[str]) -> bool:
+    return os.path.splitext(name)[1].lower() in suffixes  # noqa: PTH122 - a path of each name takes too long
 
 
 def is_plain_file(path: Path) -> bool:

@@ -151,8 +151,12 @@ class Saver:
 
     def _decode(self, payload: bytes, upscale_factor: int) -> NDArray[np.uint8]:
         with explained_as_received():
-            pixels = decode_image(payload, max_pixels=self._max_pixel_count)
+            pixels = decode_image(payload, max_pixels=self._max_pixel_count, report=self._note_once)
         return self._crop(pixels, upscale_factor)
+
+    def _note_once(self, note: str) -> None:
+        if note not in self.notes:
+            self.notes.append(note)
 
     def _save(self, pixels: NDArray[np.uint8], request: GenerationRequest, image_id: str) -> SavedImage:
         image = ResultImage(

@@ -223,10 +223,12 @@ class ReplyStatus(IntEnum):
 
     DONE = 0
     REFUSED = 1
+    DONE_WITH_GAPS = 2
+    """Some values of an image were no numbers."""
 
 
-def unpack_pixels(header: TensorHeader, body: bytes) -> NDArray[np.uint8]:
-    """The pixels of an fpzip image payload, decoded in this process.
+def unpack_pixels(header: TensorHeader, body: bytes) -> tuple[NDArray[np.uint8], bool]:
+    """The pixels of an fpzip image payload, decoded in this process, and whether some values were no numbers.
 
     Notes
     -----
@@ -236,12 +238,12 @@ def unpack_pixels(header: TensorHeader, body: bytes) -> NDArray[np.uint8]:
     check_stream(header, memoryview(body))
     values = _decompress(header, body)
     pixels = values.reshape(-1).view(np.uint8)[: values.size]
-    fill_picture(values, pixels)
-    return pixels.reshape(values.shape[1:])
+    has_gaps = fill_picture(values, pixels)
+    return pixels.reshape(values.shape[1:]), has_gaps
 
 
-_TASKS: Mapping[int, Callable[[TensorHeader, bytes], NDArray[Any]]] = {
-    WorkerTask.TENSOR: unpack_fpzip,
+_TASKS: Mapping[int, Callable[[TensorHeader, bytes], tuple[NDArray[Any], bool]]] = {
+    WorkerTask.TENSOR: lambda header, body: (unpack_fpzip(header, body), False),
     WorkerTask.PIXELS: unpack_pixels,
 }
 
@@ -253,11 +255,12 @@ def serve(requests: BinaryIO, replies: BinaryIO) -> None:
         task, data, size = REQUEST.unpack(frame)
         header = parse_header(data)
         try:
-            result = _TASKS[task](header, requests.read(size))
+            result, has_gaps = _TASKS[task](header, requests.read(size))
         except TensorError as exc:
             _reply(replies, ReplyStatus.REFUSED, str(exc).encode())
         else:
-            _reply(replies, ReplyStatus.DONE, result.reshape(-1).view(np.uint8).data)
+            status = ReplyStatus.DONE_WITH_GAPS if has_gaps else ReplyStatus.DONE
+            _reply(replies, status, result.reshape(-1).view(np.uint8).data)
             del result  # before the next body takes its memory
 
 

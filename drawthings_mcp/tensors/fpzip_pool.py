@@ -71,14 +71,17 @@ class FpzipProcess:
         """The process's number."""
         return self._process.pid
 
-    def exchange(self, task: WorkerTask, header: TensorHeader, body: memoryview, result: NDArray[Any]) -> None:
-        """Have a payload decoded into a C-contiguous array; a ``WorkerFailedError`` when there is no answer."""
+    def exchange(self, task: WorkerTask, header: TensorHeader, body: memoryview, result: NDArray[Any]) -> bool:
+        """Have a payload decoded into a C-contiguous array; a ``WorkerFailedError`` when there is no answer.
+
+        Returns whether some values of an image were no numbers.
+        """
         deadline = time.monotonic() + self._patience + header.count * _SECONDS_PER_VALUE
         try:
             self._await_greeting(deadline)
             self._requests.write(REQUEST.pack(task, build_header(header), len(body)), deadline)
             self._requests.write(body, deadline)
-            self._receive(result, deadline)
+            return self._receive(result, deadline)
         except (EOFError, BrokenPipeError) as exc:
             raise WorkerFailedError(self._describe_end()) from exc
         except TimeoutError as exc:
@@ -89,13 +92,14 @@ class FpzipProcess:
             raise WorkerFailedError("it answered nonsense")
         self._greeted = True
 
-    def _receive(self, result: NDArray[Any], deadline: float) -> None:
+    def _receive(self, result: NDArray[Any], deadline: float) -> bool:
         status, size = REPLY.unpack(self._replies.read(REPLY.size, deadline))
         if status == ReplyStatus.REFUSED and size <= _MAX_TEXT_SIZE:
             raise TensorError(self._replies.read(size, deadline).decode(errors="replace"))
-        if status != ReplyStatus.DONE or size != result.nbytes:
+        if status not in {ReplyStatus.DONE, ReplyStatus.DONE_WITH_GAPS} or size != result.nbytes:
             raise WorkerFailedError("it answered nonsense")
         self._replies.read_into(result.reshape(-1).view(np.uint8).data, deadline)
+        return bool(status == ReplyStatus.DONE_WITH_GAPS)
 
     def _describe_end(self) -> str:
         """Why the process ended, for an error's text."""
@@ -212,8 +216,13 @@ class FpzipPool:
             while len(self._idle) + len(self._busy) < min(count, self._size):
                 self._idle.append(self._start())
 
-    def decode(self, task: WorkerTask, header: TensorHeader, body: memoryview, result: NDArray[Any]) -> None:
+    def decode(self, task: WorkerTask, header: TensorHeader, body: memoryview, result: NDArray[Any]) -> bool:
         """Decode a stream that fits its payload's header into ``result``.
+
+        Returns
+        -------
+        bool
+            Whether some values of an image were no numbers.
 
         Raises
         ------
@@ -231,7 +240,7 @@ class FpzipPool:
             for attempt in range(_ATTEMPTS):
                 worker = self._take(fresh=attempt > 0)
                 try:
-                    worker.exchange(task, header, body, result)
+                    has_gaps = worker.exchange(task, header, body, result)
                 except WorkerFailedError as exc:
                     self._discard(worker)
                     failure = exc
@@ -244,7 +253,7 @@ class FpzipPool:
                     raise
                 else:
                     self._give_back(worker)
-                    return
+                    return has_gaps
         raise DecoderCrashedError(
             Text(
                 "The tensor {dims} cannot be decoded: the process that did it failed ({failure}). Its fpzip stream is "

@@ -5,7 +5,8 @@ What reads picture files is imported when it is first used: the process that dec
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from drawthings_mcp.errors import (
     DecoderCrashedError,
+    DrawThingsWarning,
     InvalidInputError,
     StorageError,
     TensorError,
@@ -30,7 +32,7 @@ from drawthings_mcp.tensors.header import (
     TensorHeader,
     split_payload,
 )
-from drawthings_mcp.tensors.layout import build_pixels, build_tensor, check_pixels, fill_picture, pixels_to_tensor
+from drawthings_mcp.tensors.layout import build_tensor, check_pixels, fill_picture, pixels_to_tensor
 from drawthings_mcp.tensors.pixel_budget import DECODING
 from drawthings_mcp.tensors.png import encode_png
 from drawthings_mcp.tensors.tensor import Inflater, decode_body, decode_fpzip_pixels, encode_tensor, view_bytes
@@ -41,6 +43,10 @@ if TYPE_CHECKING:
 MAX_SIDE = 8192 * 4
 """The longest side that can be asked for, four times enlarged."""
 _BLOCK_PIXELS = 16384
+REPLACED = (
+    "Some values of the picture are no numbers (NaN) and became black: the model overflowed. Another seed, sampler or "
+    "model file may help."
+)
 
 
 @contextmanager
@@ -55,7 +61,9 @@ def explained_as_received(what: str = "a picture") -> Iterator[None]:
         raise type(error)(Text(text, what=what, error=error, step=Step("update_server"))) from error
 
 
-def decode_image(payload: Payload, *, max_pixels: int | None = None) -> NDArray[np.uint8]:
+def decode_image(
+    payload: Payload, *, max_pixels: int | None = None, report: Callable[[str], object] | None = None
+) -> NDArray[np.uint8]:
     """The picture in a payload.
 
     Blocks for a tenth of a second for 1024×1024 packed with fpzip, but never holds the interpreter lock for long:
@@ -69,6 +77,9 @@ def decode_image(payload: Payload, *, max_pixels: int | None = None) -> NDArray[
         The most pixels that it may have, for those who know what they asked for: width times height, times the
         square of the upscaler's factor. By default, and at most, 8192 times 8192. Nothing is allocated before this
         is checked.
+    report
+        Gets a sentence when some values are no numbers (NaN) and were replaced; by default it is a
+        ``DrawThingsWarning``.
 
     Returns
     -------
@@ -93,11 +104,12 @@ def decode_image(payload: Payload, *, max_pixels: int | None = None) -> NDArray[
     _check_image(header)
     _check_extent(header, MAX_PIXELS if max_pixels is None else min(max_pixels, MAX_PIXELS))
     with DECODING.hold(header.dims[1] * header.dims[2]):
-        if header.codec is Codec.FPZIP:
-            return decode_fpzip_pixels(header, body)
-        if header.codec is Codec.DEFLATE:
-            return _inflate_pixels(header, body)
-        return build_pixels(decode_body(header, body))
+        pixels, has_gaps = _DECODERS[header.codec](header, body)
+    if has_gaps and report is not None:
+        report(REPLACED)
+    elif has_gaps:
+        warnings.warn(REPLACED, DrawThingsWarning, stacklevel=2)
+    return pixels
 
 
 def encode_image(pixels: NDArray[np.uint8], *, codec: Codec = Codec.RAW) -> bytes:
@@ -221,16 +233,30 @@ def _check_extent(header: TensorHeader, max_pixels: int) -> None:
         raise TensorTooLargeError(f"The image is {width}x{height} pixels; no side may be longer than {MAX_SIDE:,}.")
 
 
-def _inflate_pixels(header: TensorHeader, body: memoryview) -> NDArray[np.uint8]:
+def _convert_raw(header: TensorHeader, body: memoryview) -> tuple[NDArray[np.uint8], bool]:
+    pixels = np.empty(header.dims[1:], np.uint8)
+    return pixels, fill_picture(decode_body(header, body), pixels.reshape(-1))
+
+
+def _inflate_pixels(header: TensorHeader, body: memoryview) -> tuple[NDArray[np.uint8], bool]:
     inflater = Inflater(header, body)
     channels = header.dims[3]
     block = np.empty((_BLOCK_PIXELS, channels), header.datatype.dtype)
     pixels = np.empty(header.dims[1:], np.uint8)
     flat = pixels.reshape(-1)
+    has_gaps = False
     for start in range(0, flat.size, block.size):
         part = flat[start : start + block.size]
         values = block[: part.size // channels]
         inflater.read_into(view_bytes(values))
-        fill_picture(values, part)
+        has_gaps |= fill_picture(values, part)
     inflater.finish()
-    return pixels
+    return pixels, has_gaps
+
+
+_DECODERS: Mapping[Codec, Callable[[TensorHeader, memoryview], tuple[NDArray[np.uint8], bool]]] = {
+    Codec.RAW: _convert_raw,
+    Codec.DEFLATE: _inflate_pixels,
+    Codec.FPZIP: decode_fpzip_pixels,
+}
+"""How the pixels of an image are made, and whether some values were no numbers."""

@@ -18,6 +18,8 @@ from drawthings_mcp.errors import InvalidImageError
 _ScalarT = TypeVar("_ScalarT", bound=np.generic)
 _BLOCK_VALUES = 65536
 """Values per step: the scratch arrays stay in the second-level cache, and other threads get a turn."""
+_NO_NUMBER, _MINUS_INFINITY = 0x7C00, 0xFC00
+"""Bits of the float16 of plus and of minus infinity; what is above is NaN."""
 _BLOCK_PIXELS = 16384  # so that channels are taken apart in the second-level cache, and not in a copy of it all
 
 
@@ -63,20 +65,33 @@ def tensor_to_pixels(tensor: NDArray[np.floating[Any]], value_range: ValueRange 
     return pixels
 
 
-def fill_pixels(tensor: NDArray[np.floating[Any]], pixels: NDArray[np.uint8], value_range: ValueRange = COLOUR) -> None:
+def fill_pixels(tensor: NDArray[np.floating[Any]], pixels: NDArray[np.uint8], value_range: ValueRange = COLOUR) -> bool:
     """The same into memory that is already there: one-dimensional, contiguous, one byte per value.
 
     It may begin where a contiguous tensor begins: every block of values is read before its pixels are written, and
     these never reach the next block.
+
+    Returns
+    -------
+    bool
+        Whether a value was NaN or plus infinity.
     """
     if tensor.dtype.itemsize == 2:
-        fill_looked_up(_list_pixels(value_range), tensor.view(np.uint16), pixels)
-        return
+        words = tensor.view(np.uint16)
+        # Asked before the memory may be written over. NaN and infinity have the largest exponent, with either sign.
+        has_gaps = bool(tensor.size) and bool(
+            tensor.view(np.int16).max() >= _NO_NUMBER or words.max() > _MINUS_INFINITY
+        )
+        fill_looked_up(_list_pixels(value_range), words, pixels)
+        return has_gaps
+    has_gaps = False
     flat = tensor.reshape(-1)
     scratch = np.empty(min(flat.size, _BLOCK_VALUES), np.float32)
     with np.errstate(invalid="ignore", over="ignore"):
         for start in range(0, flat.size, _BLOCK_VALUES):
-            _quantise(flat[start : start + _BLOCK_VALUES], value_range, scratch, pixels[start : start + _BLOCK_VALUES])
+            block = flat[start : start + _BLOCK_VALUES]
+            has_gaps |= _quantise(block, value_range, scratch, pixels[start : start + _BLOCK_VALUES])
+    return has_gaps
 
 
 def fill_looked_up(
@@ -97,15 +112,17 @@ def fill_looked_up(
 
 def _quantise(
     values: NDArray[np.floating[Any]], value_range: ValueRange, scratch: NDArray[np.float32], pixels: NDArray[np.uint8]
-) -> None:
+) -> bool:
     levels = scratch[: values.size]
     np.add(values, value_range.offset, out=levels, dtype=np.float32, casting="same_kind")
     np.multiply(levels, value_range.factor, out=levels)
     np.rint(levels, out=levels)
     np.clip(levels, 0, 255, out=levels)
-    if not np.isfinite(values.max()):  # -inf needs no care, it is clamped to 0 anyway
+    has_gaps = not np.isfinite(values.max())  # -inf needs no care, it is clamped to 0 anyway
+    if has_gaps:
         levels[~np.isfinite(values)] = 0
     np.copyto(pixels, levels, casting="unsafe")
+    return has_gaps
 
 
 @cache
@@ -121,28 +138,27 @@ def _list_pixels(value_range: ValueRange) -> NDArray[np.uint8]:
     return tensor_to_pixels(np.arange(65536, dtype=np.uint16).view(np.float16).astype(np.float32), value_range)
 
 
-def build_pixels(tensor: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
-    """Pixels ``(H, W, 3 or 4)``, sRGB, alpha last, of an image tensor of floats, alpha first."""
-    pixels = np.empty(tensor.shape[1:], np.uint8)
-    fill_picture(tensor, pixels.reshape(-1))
-    return pixels
+def fill_picture(tensor: NDArray[np.floating[Any]], pixels: NDArray[np.uint8]) -> bool:
+    """Pixels of a part of an image, ``(…, 3 or 4)``, contiguous, alpha first in the tensor and last in the pixels.
 
-
-def fill_picture(tensor: NDArray[np.floating[Any]], pixels: NDArray[np.uint8]) -> None:
-    """The same for any part of an image, ``(…, 3 or 4)``, contiguous, into memory as for ``fill_pixels``."""
+    Memory and answer are as for ``fill_pixels``.
+    """
     if tensor.shape[-1] == 3:
-        fill_pixels(tensor, pixels)
-        return
+        return fill_pixels(tensor, pixels)
+    has_gaps = False
     values, picture = tensor.reshape(-1, 4), pixels.reshape(-1, 4)
     for start in range(0, len(values), _BLOCK_PIXELS):
         block = values[start : start + _BLOCK_PIXELS]
-        colours, alpha = tensor_to_pixels(block[:, 1:]), tensor_to_pixels(block[:, 0], ALPHA)
+        colours, alpha = np.empty((len(block), 3), np.uint8), np.empty(len(block), np.uint8)
+        has_gaps |= fill_pixels(block[:, 1:], colours.reshape(-1))
+        has_gaps |= fill_pixels(block[:, 0], alpha, ALPHA)
         picture[start : start + _BLOCK_PIXELS, :3] = colours
         picture[start : start + _BLOCK_PIXELS, 3] = alpha
+    return has_gaps
 
 
 def build_tensor(pixels: NDArray[np.uint8]) -> NDArray[np.float16]:
-    """The image tensor of pixels; the inverse of ``build_pixels``."""
+    """The image tensor of pixels; the inverse of ``fill_picture``."""
     if pixels.shape[2] == 3:
         return pixels_to_tensor(pixels)[np.newaxis]
     tensor = np.empty((1, *pixels.shape), np.float16)

@@ -109,12 +109,14 @@ def view_bytes(values: NDArray[Any]) -> memoryview:
     return values.reshape(-1).view(np.uint8).data
 
 
-def decode_fpzip_pixels(header: TensorHeader, body: memoryview) -> NDArray[np.uint8]:
-    """The pixels behind the header of an fpzip image: the other process makes them, for they are less to transfer."""
+def decode_fpzip_pixels(header: TensorHeader, body: memoryview) -> tuple[NDArray[np.uint8], bool]:
+    """The pixels behind the header of an fpzip image, and whether some values were no numbers.
+
+    The other process makes them, for they are less to transfer.
+    """
     check_stream(header, body)
     pixels = np.empty(header.dims[1:], np.uint8)
-    decode_fpzip(WorkerTask.PIXELS, header, body, pixels)
-    return pixels
+    return pixels, decode_fpzip(WorkerTask.PIXELS, header, body, pixels)
 
 
 def _unpack_raw(header: TensorHeader, body: memoryview) -> NDArray[Any]:

@@ -124,3 +124,25 @@ async def test_reading_projects_leaves_them_as_they_were(desk: Desk, project: Bu
     assert {path.name: path.read_bytes() for path in Path(desk.pictures).iterdir()} == before
     with ProjectFile(project.path) as file:
         assert len(list(file.list_entries())) == 1
+
+
+@pytest.mark.parametrize("damage", ["schema", "pages", "cut off"])
+async def test_a_damaged_project_is_said_without_a_traceback(
+    desk: Desk, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    project = desk.pictures / "trip.sqlite3"
+    builder = Builder(project, "delete")
+    for time in range(40):
+        builder.add_node(0, time)
+    builder.close()
+    data = project.read_bytes()
+    if damage == "schema":
+        data = data.replace(b"CREATE TABLE tensordata", b"CREATE TABL\xff tensordata")
+    elif damage == "pages":
+        data = data[:4096] + b"\x55" * (len(data) - 4096)
+    else:
+        data = data[:5000]
+    project.write_bytes(data)
+    page = await desk.search("picture")
+    assert [note for note in page.notes if "trip.sqlite3 cannot be read" in note]
+    assert [record for record in caplog.records if record.exc_info] == []

@@ -336,3 +336,26 @@ async def test_pictures_of_other_programs_are_found_by_their_prompts_and_models(
         ["ruined.png"],
         ["comfy.jpg"],
     ]
+
+
+async def test_links_to_other_folders_and_names_that_are_no_text_are_said_once(desk: Desk, tmp_path: Path) -> None:
+    Picture("a fox").write(desk.pictures / "fox.png")
+    elsewhere = tmp_path / "elsewhere"
+    Picture("a hidden fox").write(elsewhere / "hidden.png")
+    (desk.pictures / "album").symlink_to(elsewhere)
+    (desk.pictures / "itself").symlink_to(desk.pictures)  # found anyway
+    (desk.pictures / "gone").symlink_to(tmp_path / "nowhere")
+    Picture("a fox of bytes").write(tmp_path / "bytes.png").rename(os.fsdecode(bytes(desk.pictures) + b"/\xff.png"))
+    (desk.pictures / os.fsdecode(b"\xfe.txt")).touch()
+    engine = desk.engine()
+    page = await engine.search(SearchArguments("fox"))
+    assert page.total == 1
+    album = f"{desk.pictures / 'album'} is a link to another folder, which is not searched; index that folder once"
+    names = f"Files in {desk.pictures} are left out, since their names are no UTF-8 text; rename them."
+    assert len(page.notes) == 2
+    assert page.notes[0].startswith(album)
+    assert page.notes[1] == names
+    assert (await engine.search(SearchArguments("fox"))).notes == ()
+    report = await engine.index()
+    assert report.links == [desk.pictures / "album"]
+    assert len(report.list_skipped()) == 2

@@ -24,7 +24,9 @@ from drawthings_mcp.studio.results import GenerationResult
 from drawthings_mcp.studio.studio import open_studio
 from drawthings_mcp.tensors import decode_image, encode_image
 from drawthings_mcp.tensors.header import Codec
+from drawthings_mcp.tensors.image import REPLACED
 from drawthings_mcp.tensors.picture_files import hash_file
+from drawthings_mcp.tensors.tensor import encode_tensor
 from tests.strict_server import StrictServer
 
 pytestmark = pytest.mark.anyio
@@ -73,6 +75,17 @@ async def test_a_picture_that_cannot_be_read_leaves_no_gap_in_the_ids(studio_at:
         strict.payload = payload
         result = await studio.generate(arguments)
     assert [variant.id for variant in result.variants] == ["v1"]
+
+
+async def test_values_that_are_no_numbers_are_noted_once(studio_at: Any) -> None:
+    tensor = np.full((1, 128, 128, 3), np.nan, np.float16)
+    arguments = GenerateParams(prompt="fox", width=128, height=128, variants=2)
+    async with (
+        StrictServer([MODEL], payload=encode_tensor(tensor)) as strict,
+        studio_at(strict.address) as studio,
+    ):
+        result = await studio.generate(arguments)
+    assert [note for note in result.notes if "no numbers" in note] == [REPLACED]
 
 
 async def test_pictures_are_decoded_side_by_side_and_numbered_as_they_came(

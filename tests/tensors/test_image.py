@@ -12,7 +12,14 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from drawthings_mcp.errors import InvalidImageError, InvalidInputError, StorageError, TensorError, TensorTooLargeError
+from drawthings_mcp.errors import (
+    DrawThingsWarning,
+    InvalidImageError,
+    InvalidInputError,
+    StorageError,
+    TensorError,
+    TensorTooLargeError,
+)
 from drawthings_mcp.tensors import decode_image, encode_image, encode_image_to_tensor, save_tensor_image
 from drawthings_mcp.tensors.header import Codec, DataType, TensorFormat, TensorHeader, build_header, parse_header
 from drawthings_mcp.tensors.layout import pixels_to_tensor, tensor_to_pixels
@@ -217,3 +224,32 @@ def test_a_saved_picture_is_encoded_again_from_its_file(pixels: NDArray[np.uint8
     with Image.open(buffer) as picture:
         for source in (path, str(path), path.read_bytes(), picture):
             assert encode_image_to_tensor(source) == encode_image(pixels)
+
+
+def build_with(value: float, channels: int, dtype: type[np.floating[Any]], codec: Codec) -> bytes:
+    """The payload of a grey picture in which one value is another."""
+    tensor = np.zeros((1, 64, 64, channels), dtype)
+    tensor[0, 5, 7, channels - 1] = value
+    return encode_tensor(tensor, codec=codec, tensor_format=TensorFormat.NHWC)
+
+
+@pytest.mark.parametrize("codec", Codec)
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+@pytest.mark.parametrize("channels", [3, 4])
+def test_values_that_are_no_numbers_are_replaced_and_said(
+    codec: Codec, dtype: type[np.floating[Any]], channels: int
+) -> None:
+    notes: list[str] = []
+    for value in (np.nan, -np.nan, np.inf):
+        pixels = decode_image(build_with(value, channels, dtype, codec), report=notes.append)
+        assert pixels[5, 7, 2] == 0
+        assert [note.partition(" and ")[0] for note in notes] == ["Some values of the picture are no numbers (NaN)"]
+        notes.clear()
+    for number in (0.5, -3.0, 6e4):
+        decode_image(build_with(number, channels, dtype, codec), report=notes.append)
+    assert notes == []
+
+
+def test_without_anybody_to_tell_it_is_a_warning() -> None:
+    with pytest.warns(DrawThingsWarning, match=r"no numbers \(NaN\)"):
+        decode_image(build_with(np.nan, 3, np.float16, Codec.RAW))

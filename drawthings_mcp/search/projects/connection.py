@@ -143,6 +143,10 @@ def translate_database_errors(path: Path) -> Iterator[None]:
         raise StorageError(
             f"The project {path} cannot be read ({shorten(str(error))}); open it in Draw Things to repair it."
         ) from error
+    except UnicodeDecodeError as error:  # what SQLite quotes of a damaged schema need not be text
+        raise StorageError(
+            f"The project {path} cannot be read (its schema is damaged); open it in Draw Things to repair it."
+        ) from error
     except OSError as error:
         reason = error.strerror or str(error)
         raise StorageError(
