@@ -291,6 +291,10 @@ def _hash(path: Path, _stamp: FileStamp) -> str:
 
 
 def _read_preview(location: PictureLocation) -> ImageLike:
+    from drawthings_mcp.tensors.picture_files import PictureFile
+
+    if not location.key:
+        return PictureFile(location.file, follows_links=False)
     try:
         return location.source.read_preview(location.file, location.key)
     except DrawThingsError:

@@ -234,8 +234,9 @@ def _check_extent(header: TensorHeader, max_pixels: int) -> None:
 
 
 def _convert_raw(header: TensorHeader, body: memoryview) -> tuple[NDArray[np.uint8], bool]:
+    tensor = decode_body(header, body)  # checked before memory is taken
     pixels = np.empty(header.dims[1:], np.uint8)
-    return pixels, fill_picture(decode_body(header, body), pixels.reshape(-1))
+    return pixels, fill_picture(tensor, pixels.reshape(-1))
 
 
 def _inflate_pixels(header: TensorHeader, body: memoryview) -> tuple[NDArray[np.uint8], bool]:

@@ -24,7 +24,7 @@ from drawthings_mcp.tensors.tensor import decode_tensor, encode_tensor
 
 DECODERS: tuple[Callable[[bytes], NDArray[Any]], ...] = (
     decode_tensor,
-    decode_image,
+    lambda payload: decode_image(payload, report=str),
     decode_mask,
     decode_latent,
     decode_audio,
