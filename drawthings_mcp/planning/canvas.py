@@ -99,8 +99,11 @@ def _fit_mask(is_white: NDArray[np.bool_], size: tuple[int, int], fit: Fit) -> P
         return mask_classes(fitted)
     except InvalidImageError as exc:
         raise InvalidImageError(
-            f"nothing white is left of it once the picture is fitted by {fit!r}. Choose another fit, or the "
-            "proportions of the picture for width and height.",
+            Text(
+                "nothing white is left of it once the picture is fitted by {how!r}. Choose another {fit}, or a size "
+                "with the proportions of the picture.",
+                how=fit,
+            ),
             parameter="mask",
         ) from exc
 

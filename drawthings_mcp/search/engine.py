@@ -165,7 +165,7 @@ class SearchEngine:
             run = await self._updater.refresh(self._budget, with_features=with_features, report=report)
         except StorageError as error:
             # A disk that is full can still be read.
-            return None, [str(error)]
+            return None, [error.problem]
         notes = self._list_news(run)
         if self._updater.is_reading:
             notes.append("Pictures are still being indexed; search again for more.")

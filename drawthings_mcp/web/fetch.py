@@ -62,7 +62,6 @@ class Fetched:
 class _Rules:
     max_bytes: int
     accept: tuple[str, ...]
-    schemes: tuple[str, ...]
     allow: Callable[[IPAddress], bool]
     resolve: HostResolver
     tls: ssl.SSLContext
@@ -107,7 +106,6 @@ async def fetch_public(
     max_bytes: int,
     timeout: float,
     accept: Sequence[str] = (),
-    allow_http: bool = False,
     allow: Callable[[IPAddress], bool] = is_public,
     resolve: HostResolver = resolve_host,
     tls: ssl.SSLContext | None = None,
@@ -122,8 +120,6 @@ async def fetch_public(
         Seconds for everything together, names, redirects and all.
     accept
         Beginnings of content types, ``image/``; all when left out.
-    allow_http
-        Whether it may be had without TLS.
     allow
         Judges each address before a connection is made to it.
     resolve
@@ -138,11 +134,10 @@ async def fetch_public(
     WebError
         It cannot be fetched, is too large, too slow or of another type.
     """
-    schemes = ("https", "http") if allow_http else ("https",)
-    rules = _Rules(max_bytes, tuple(accept), schemes, allow, resolve, tls or httpx2.create_ssl_context())
+    rules = _Rules(max_bytes, tuple(accept), allow, resolve, tls or httpx2.create_ssl_context())
     try:
         with anyio.fail_after(timeout):
-            return await _follow(_parse_url(url, rules), rules)
+            return await _follow(_parse_url(url), rules)
     except TimeoutError as error:
         raise WebError(f"{_show(url)} took longer than {timeout:g} seconds; try again or use another copy.") from error
 
@@ -153,7 +148,7 @@ async def _follow(url: httpx2.URL, rules: _Rules) -> Fetched:
             if response.status_code not in _REDIRECTS:
                 return await _read(response, url, rules)
             location = response.headers.get("location", "")
-        url = _parse_url(_join(url, location), rules)
+        url = _parse_url(_join(url, location))
     raise WebError(f"{_show(url)} was reached after more than {MAX_REDIRECTS} redirects; give the picture's own URL.")
 
 
@@ -164,7 +159,7 @@ def _join(url: httpx2.URL, location: str) -> str:
         raise WebError(f"{_show(url)} redirects to {quote(location)}, which is no URL.") from error
 
 
-def _parse_url(text: str, rules: _Rules) -> httpx2.URL:
+def _parse_url(text: str) -> httpx2.URL:
     try:
         url = httpx2.URL(text) if len(text) <= _MAX_URL else None
     except (httpx2.InvalidURL, ValueError):
@@ -173,11 +168,8 @@ def _parse_url(text: str, rules: _Rules) -> httpx2.URL:
         raise ForbiddenAddressError(f"{_show(text)} is no valid URL; check it.")
     if url.userinfo:
         raise ForbiddenAddressError("The URL has a name or password in it; give one without.")
-    if url.scheme not in rules.schemes:
-        raise ForbiddenAddressError(
-            f"{_show(text)} does not begin with {' or '.join(f'{scheme}://' for scheme in rules.schemes)}; only such "
-            "addresses are fetched."
-        )
+    if url.scheme != "https":
+        raise ForbiddenAddressError(f"{_show(text)} does not begin with https://; only such addresses are fetched.")
     return url.copy_with(fragment=None)
 
 

@@ -261,11 +261,6 @@ async def test_what_does_not_speak_http_is_reported(web: WebServer, fetch: Fetch
         await fetch(web.url("/x.png"))
 
 
-async def test_http_is_possible_where_the_caller_says_so(plain_web: WebServer, fetch: Fetch) -> None:
-    url = plain_web.put("/fox.png", b"picture")
-    assert (await fetch(url, allow_http=True)).data == b"picture"
-
-
 async def test_proxies_of_the_environment_are_not_used(
     web: WebServer, fetch: Fetch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
