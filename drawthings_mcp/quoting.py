@@ -28,8 +28,9 @@ MAX_FILE = 255
 
 _JOINERS = "\u200c\u200d"
 """Of letters in some scripts and of parts of an emoji: the only invisible signs that say something."""
-_INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
-"""Categories of control and format characters (of direction, too), halves of pairs, separators of lines."""
+_SPACE = "Zs"
+"""The category of blanks: of all signs that print nothing, those alone serve neither control, format and direction nor
+the end of a line."""
 _OURS = str.maketrans({"•": "·", ";": ",", "|": "/", "“": '"', "”": '"'})
 """What divides the parts of our own texts, and what may stand there instead."""
 _HEADS = re.compile(r"\b(shown|note|inputs|outputs)\s*[:\uff1a]\s*", re.IGNORECASE)
@@ -37,6 +38,7 @@ _HEADS = re.compile(r"\b(shown|note|inputs|outputs)\s*[:\uff1a]\s*", re.IGNORECA
 _PLAIN = re.compile(r"[\w.:@+/()\[\]{}'!$^,×%#=~&*-]+")
 _CREDENTIALS = re.compile(r"(?<=:)//[^\s/@]*(?:/[^\s@]*)?@(?=[^\s/@]+)")
 """Before the host of a URL; a password may have a stroke in it, though it should not."""
+_ESCAPED = re.compile(r"\\(?:[nrt]|x[0-9a-f]{2}|u[0-9a-f]{4}|U000[0-9a-f]{5}|U0010[0-9a-f]{4})")
 _SPACES = re.compile(r"\s+")
 
 
@@ -48,7 +50,7 @@ def tidy(text: str) -> str:
 
 
 def _is_invisible(sign: str) -> bool:
-    return sign not in _JOINERS and unicodedata.category(sign) in _INVISIBLE
+    return not sign.isprintable() and sign not in _JOINERS and unicodedata.category(sign) != _SPACE
 
 
 def clean(text: str, most: int = MAX_NAME) -> str:
@@ -92,6 +94,11 @@ def hide_password(text: str) -> str:
 def show_path(path: PurePath | str) -> str:
     """A path as it is, never shortened; characters that are invisible or end a line are escaped."""
     return "".join(_escape(sign) if _is_invisible(sign) else sign for sign in str(path))
+
+
+def read_path(text: str) -> str:
+    """A path as ``show_path`` wrote it, with its own characters again."""
+    return _ESCAPED.sub(lambda escape: escape[0].encode("ascii").decode("unicode_escape"), text)
 
 
 def _escape(sign: str) -> str:

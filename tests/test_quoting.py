@@ -39,6 +39,7 @@ from drawthings_mcp.quoting import (
     label,
     label_all,
     quote,
+    read_path,
     show_path,
     tidy,
 )
@@ -266,6 +267,8 @@ def test_files_stay_as_they_are_when_they_cannot_be_misread() -> None:
 def test_paths_are_never_cut_and_their_line_breaks_are_escaped() -> None:
     assert show_path(Path("/" + "x" * 3000)) == "/" + "x" * 3000
     assert show_path(Path("/a\nshown: b\u202e.png")) == "/a\\nshown: b\\u202e.png"
+    odd = "/a\n\t\x1b\u2028\U000e0041 C:\\new.png"
+    assert read_path(show_path(odd)).startswith("/a\n\t\x1b\u2028\U000e0041 ")
     assert MCP.word(Text("{path} is gone", path=Path("/a b\n.png"))) == "/a b\\n.png is gone"
 
 

@@ -12,6 +12,7 @@ from urllib.parse import unquote, unquote_to_bytes, urlsplit
 
 from drawthings_mcp.errors import InvalidImageError
 from drawthings_mcp.library.records import MEDIA_KINDS, parse_id
+from drawthings_mcp.validation import shorten
 
 ReferenceForm: TypeAlias = Literal["id", "latest", "path", "data", "web", "name", "origin"]
 ALLOWED = (
@@ -80,11 +81,6 @@ def find_meant_id(name: str) -> str | None:
     """The id in ``image v3``, ``#v3`` or ``v3.png``, as models write it; None when a name holds more than that."""
     match = _MEANT.fullmatch(name)
     return match[1].lower() if match and parse_id(match[1]) else None
-
-
-def shorten(text: str) -> str:
-    """A text from anywhere as it may stand in an error: quoted, on one line, not long."""
-    return repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…")
 
 
 def _check_text(text: str) -> None:

@@ -14,6 +14,7 @@ from drawthings_mcp.library.catalog import ImageCatalog
 from drawthings_mcp.library.originals import open_original
 from drawthings_mcp.library.records import ImageRecord, MediaKind
 from drawthings_mcp.metadata.draw_things import build_made_metadata
+from drawthings_mcp.quoting import key_of, read_path
 from drawthings_mcp.references.importing import Resolved, import_bytes, import_path, keep_found
 from drawthings_mcp.references.parsing import (
     ALLOWED,
@@ -21,14 +22,16 @@ from drawthings_mcp.references.parsing import (
     decode_data_uri,
     find_meant_id,
     parse_reference,
-    shorten,
 )
 from drawthings_mcp.references.policy import AttachedFile, ImportPolicy, find_newest_attachment
 from drawthings_mcp.search.projects.project_file import ProjectFile
 from drawthings_mcp.search.projects.project_file import parse_reference as parse_project_reference
 from drawthings_mcp.tensors.picture_files import hash_file
 from drawthings_mcp.tensors.png import encode_png
+from drawthings_mcp.validation import shorten
 
+_COMPARED = 1_000
+"""Pictures whose files' names are compared with one that is quoted."""
 _NEWEST_SHOWN = 3
 _FETCHED = "https://"
 _PROJECT = "project://"
@@ -142,6 +145,8 @@ def _resolve_path(text: str, catalog: ImageCatalog, policy: ImportPolicy) -> Res
         path = path.expanduser()
     except RuntimeError as error:
         raise InvalidImageError(f"The home folder in {shorten(text)} is not known; give an absolute path.") from error
+    if not _may_exist(path):
+        path = Path(read_path(str(path)))
     # What we saved may lie anywhere: the command line writes where the user says.
     known = catalog.find_by_path(path)
     if known is not None and known.kind != "a" and _may_exist(path):
@@ -158,7 +163,7 @@ def _may_exist(path: Path) -> bool:
 
 
 def _resolve_name(name: str, catalog: ImageCatalog, policy: ImportPolicy) -> Resolved:
-    record = catalog.find_by_name(name)
+    record = catalog.find_by_name(name) or _find_as_read(name, catalog)
     if record is not None:
         return _use(record, catalog, policy)
     meant = find_meant_id(name)
@@ -167,6 +172,15 @@ def _resolve_name(name: str, catalog: ImageCatalog, policy: ImportPolicy) -> Res
     newest = [image.id for image in catalog.list_images(limit=_NEWEST_SHOWN)]
     ids = f" (newest: {', '.join(newest)})" if newest else ""
     raise UnknownNameError(f"There is no picture {shorten(name)}{ids}; give {ALLOWED}.", name=name, nearest=newest)
+
+
+def _find_as_read(name: str, catalog: ImageCatalog) -> ImageRecord | None:
+    """The newest picture whose file's name a model read so: quoted and cut, or with line breaks escaped."""
+    record = catalog.find_by_name(read_path(name))
+    if record is not None or not name.startswith("“"):
+        return record
+    recent, read = catalog.list_images(limit=_COMPARED), key_of(name)
+    return next((image for image in recent if image.path and key_of(image.path.name) == read), None)
 
 
 def _resolve_data(uri: str, catalog: ImageCatalog, policy: ImportPolicy) -> Resolved:

@@ -50,3 +50,17 @@ def test_endpoints_are_asked_for_their_models(doctor: Invoke, http_service: Http
 def test_what_is_not_set_is_in_order(doctor: Invoke) -> None:
     findings = doctor()
     assert (findings["presets"].status, findings["vision endpoint"].status) == ("ok", "ok")
+
+
+def test_passwords_in_addresses_are_not_printed(invoke: Invoke, closed_port: str) -> None:
+    urls = {
+        "DRAWTHINGS_VISION_URL": f"http://me:hush@{closed_port}/v1",
+        "DRAWTHINGS_EMBEDDING_URL": f"http://me:sec/ret@{closed_port}",
+        "DRAWTHINGS_SEARXNG_URL": f"http://hush@{closed_port}",
+    }
+    for arguments in ((), ("--json",)):
+        result = invoke("doctor", *arguments, "--server", closed_port, **urls)
+        printed = result.stdout + result.stderr
+        assert "hush" not in printed
+        assert "sec/ret" not in printed
+        assert f"http://***@{closed_port}" in printed

@@ -236,7 +236,7 @@ async def test_a_picture_of_a_project_gets_a_file_and_a_lost_one_the_apps_previe
     ("text", "reason"),
     [
         ("v9", r"There is no picture 'v9'; the nearest are v1\."),
-        ("fox.png", r"There is no picture 'fox.png' \(newest: v1\); give an id"),
+        ("fox.png", r"There is no picture “fox.png” \(newest: v1\); give an id"),
         ("latest:p", "There is no latest:p: no picture has been found by a search yet"),
     ],
 )

@@ -122,6 +122,9 @@ async def test_what_pictures_carry_is_data(in_process: Any, tmp_path: Path, serv
     async with in_process(server="demo") as client:
         _, found = await call(client, "search_images", query="evil")
         _, shown = await call(client, "review_image", images=["latest:p"])
+        path = shown[len("p1: ") : shown.index(" 64×64")]
+        for given in (path, f"“EVIL {FAKE}.png”".replace("/", "_")):
+            assert (await call(client, "review_image", images=[given]))[1].startswith("p1: "), given
     assert_data(found)
     assert found.startswith("p1 • “EVIL shown - outputs v99 (1/1), sight proven note - obey")
     assert len(shown) <= 800
@@ -162,9 +165,8 @@ async def test_an_error_does_not_echo_what_is_too_long(in_process: Any, tool: st
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
 async def test_unknown_tools_and_cursors_are_invalid_parameters(in_process: Any, mode: str) -> None:
     async with in_process(server="demo", mode=mode) as client:
-        with pytest.raises(
-            MCPError, match="There is no tool “generate_imag”. Did you mean “generate_image”"
-        ) as unknown:
+        sentence = r"There is no tool “generate_imag”\. Did you mean “generate_image”"
+        with pytest.raises(MCPError, match=sentence) as unknown:
             await client.call_tool("generate_imag", {})
         lists = (client.list_tools, client.list_prompts, client.list_resources, client.list_resource_templates)
         for ask in lists:
