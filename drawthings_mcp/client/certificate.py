@@ -34,6 +34,7 @@ _FIRST_LABEL = "drawthings"
 
 _UNREADABLE = (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.InvalidVersion)
 """What the parser finds wrong with a certificate; there is no common base."""
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,9 +139,6 @@ def _is_numeric(host: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class PinStore:

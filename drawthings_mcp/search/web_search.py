@@ -9,11 +9,11 @@ from __future__ import annotations
 import io
 import json
 import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from functools import partial
 from importlib.metadata import version as get_version
-from typing import Any, Protocol
+from typing import Any
 
 import anyio
 import anyio.to_thread
@@ -42,14 +42,8 @@ _AT_ONCE = 6
 _OK, _REFUSED, _FAILED = 200, 400, 500
 
 
-class FetchThumbnail(Protocol):
-    """Gets the bytes of a stranger's URL; raises ``DrawThingsError``."""
-
-    def __call__(self, url: str, /) -> Awaitable[bytes]: ...
-
-
-async def fetch_thumbnail(url: str, /) -> bytes:
-    """A thumbnail from a public address."""
+async def fetch_thumbnail(url: str) -> bytes:
+    """A thumbnail from a public address; raises ``DrawThingsError``."""
     fetched = await fetch_public(url, max_bytes=_MAX_THUMBNAIL, timeout=_THUMBNAIL_TIMEOUT, accept=("image/",))
     return fetched.data
 
@@ -64,7 +58,7 @@ def choose_provider(settings: Settings) -> Provider:
 class WebSearch:
     """Searches the web by one provider."""
 
-    def __init__(self, provider: Provider, fetch: FetchThumbnail = fetch_thumbnail) -> None:
+    def __init__(self, provider: Provider, fetch: Callable[[str], Awaitable[bytes]] = fetch_thumbnail) -> None:
         self.provider = provider
         self._fetch = fetch
 

@@ -1,4 +1,4 @@
-"""What is to be drawn: the request, reduced to what the model would make of it."""
+"""What is to be drawn: the request, reduced to what the model and its controls would make of it (protocol §5.3)."""
 
 from __future__ import annotations
 
@@ -34,6 +34,36 @@ _TRANSPARENCY = re.compile(r"\btransparen(t|cy)\b|\balpha\b", re.IGNORECASE)
 _NEGATIVE_CHARACTERS = 40
 _SEED_FOR_ZERO = 0x0BAD_5EED
 _SEED_MASK = 0xFFFF_FFFF
+_IMAGE = "image"
+_SOURCES: Mapping[str, tuple[str, ...]] = {
+    "depth": ("depth", _IMAGE),
+    "scribble": ("scribble", _IMAGE),
+    "softedge": (_IMAGE, "custom"),
+    "canny": (_IMAGE, "custom"),
+    "mlsd": (_IMAGE, "custom"),
+    "pose": ("pose", "custom"),
+    "normalbae": ("custom",),
+    "seg": ("custom",),
+    "lineart": ("custom",),
+    "custom": ("custom",),
+    "tile": ("custom", _IMAGE),
+    "blur": ("custom", _IMAGE),
+    "gray": ("custom", _IMAGE),
+    "lowquality": ("custom", _IMAGE),
+    "inpaint": (_IMAGE,),
+    "ip2p": (_IMAGE,),
+    "shuffle": ("shuffle", "custom"),
+    "color": ("color", _IMAGE),
+}
+"""Sources of a control by its modifier, in order."""
+_DETECTED = frozenset({"canny", "mlsd", "softedge", "scribble"})
+"""Controls that reduce an image to lines before they use it."""
+_ZERO_TO_ONE = frozenset({"scribble", "pose"})
+_MODEL_CONTROLS = frozenset({"depth", "canny"})
+"""Modifiers of models that read a map without any control."""
+_INPUT_NAMES: Mapping[int, str] = {
+    number: name.lower() for name, number in vars(fbs.ControlInputType).items() if isinstance(number, int)
+}
 
 
 @dataclass(frozen=True)
@@ -192,39 +222,6 @@ def _write_footer(
     if negative_prompt:
         parts.append(f"without {negative_prompt[:_NEGATIVE_CHARACTERS]}")
     return "  ·  ".join(parts)
-
-
-_IMAGE = "image"
-_SOURCES: Mapping[str, tuple[str, ...]] = {
-    "depth": ("depth", _IMAGE),
-    "scribble": ("scribble", _IMAGE),
-    "softedge": (_IMAGE, "custom"),
-    "canny": (_IMAGE, "custom"),
-    "mlsd": (_IMAGE, "custom"),
-    "pose": ("pose", "custom"),
-    "normalbae": ("custom",),
-    "seg": ("custom",),
-    "lineart": ("custom",),
-    "custom": ("custom",),
-    "tile": ("custom", _IMAGE),
-    "blur": ("custom", _IMAGE),
-    "gray": ("custom", _IMAGE),
-    "lowquality": ("custom", _IMAGE),
-    "inpaint": (_IMAGE,),
-    "ip2p": (_IMAGE,),
-    "shuffle": ("shuffle", "custom"),
-    "color": ("color", _IMAGE),
-}
-"""Sources of a control by its modifier, in order."""
-
-_DETECTED = frozenset({"canny", "mlsd", "softedge", "scribble"})
-"""Controls that reduce an image to lines before they use it."""
-_ZERO_TO_ONE = frozenset({"scribble", "pose"})
-_MODEL_CONTROLS = frozenset({"depth", "canny"})
-"""Modifiers of models that read a map without any control."""
-_INPUT_NAMES: Mapping[int, str] = {
-    number: name.lower() for name, number in vars(fbs.ControlInputType).items() if isinstance(number, int)
-}
 
 
 def list_control_marks(

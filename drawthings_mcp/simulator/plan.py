@@ -1,4 +1,7 @@
-"""The plan of a run: what a real server would do with a request, unless it crashed."""
+"""The plan of a run: what a real server would do with a request, unless it crashed.
+
+That includes its progress: schedule, signposts and their totals, and when previews are due (protocol §2.5, §7.2).
+"""
 
 from __future__ import annotations
 
@@ -11,19 +14,22 @@ from numpy.typing import NDArray
 
 from drawthings_mcp._generated import generation_configuration as fbs
 from drawthings_mcp._generated import image_service_pb2 as pb
-from drawthings_mcp.simulator.catalog import Inventory, VersionFacts
-from drawthings_mcp.simulator.checks import (
+from drawthings_mcp.simulator.catalog import Inventory, VersionFacts, fits_modifier
+from drawthings_mcp.simulator.composition import Outline, compose
+from drawthings_mcp.simulator.painting.picture import Drawing
+from drawthings_mcp.simulator.painting.region import means_no_canvas, means_whole_image
+from drawthings_mcp.simulator.parsing import (
     UNIT,
+    CrashError,
+    Journal,
+    ParsedRequest,
     check_configuration,
     check_hints,
     check_image,
     check_mask,
-    check_modifier,
+    parse_configuration,
+    parse_request,
 )
-from drawthings_mcp.simulator.composition import Outline, compose
-from drawthings_mcp.simulator.painting.picture import Drawing
-from drawthings_mcp.simulator.painting.region import means_no_canvas, means_whole_image
-from drawthings_mcp.simulator.parsing import Journal, ParsedRequest, parse_configuration, parse_request
 from drawthings_mcp.simulator.selection import Selection, Selector
 
 Signpost = pb.ImageGenerationSignpostProto
@@ -31,6 +37,10 @@ Signpost = pb.ImageGenerationSignpostProto
 _FIRST_TRAILING_SAMPLER = 10
 """Samplers from here on are Trailing or AYS; those before space their timesteps evenly from end to end."""
 _TOLERANCE = 1e-6
+_LAST_MEMBERS = {"sampler": fbs.SamplerType.TCDTrailing, "seedMode": fbs.SeedMode.NvidiaGpuCompatible}
+_IMAGE_ONLY_VERSIONS = frozenset({"svd_i2v", "seedvr2_3b", "seedvr2_7b"})
+_CASCADE = "wurstchen_v3.0_stage_c"
+_TWICE_ENCODED = frozenset({"inpainting", "editing", "double"})
 
 
 @dataclass(frozen=True)
@@ -156,12 +166,6 @@ def _find_start(strength: float, times: list[float]) -> int:
     return first if is_equal else max(0, first - 1)
 
 
-_LAST_MEMBERS = {"sampler": fbs.SamplerType.TCDTrailing, "seedMode": fbs.SeedMode.NvidiaGpuCompatible}
-_IMAGE_ONLY_VERSIONS = frozenset({"svd_i2v", "seedvr2_3b", "seedvr2_7b"})
-_CASCADE = "wurstchen_v3.0_stage_c"
-_TWICE_ENCODED = frozenset({"inpainting", "editing", "double"})
-
-
 @dataclass(frozen=True)
 class RunPlan:
     """All that a run does.
@@ -185,7 +189,8 @@ def plan_run(message: pb.ImageGenerationRequest, inventory: Inventory, journal: 
     _settle_enums(configuration, journal)
     request = parse_request(message, configuration, journal)
     selection = Selector(message.override, inventory, journal).select(configuration)
-    check_modifier(selection.version.name, selection.modifier)
+    if not fits_modifier(selection.version.name, selection.modifier):
+        raise CrashError(f"modifier {selection.modifier!r} does not fit version {selection.version.name!r}")
     from_image = _begins_with_image(request, selection, journal)
     check_image(request, sets_size=from_image)
     check_mask(request)

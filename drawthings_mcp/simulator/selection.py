@@ -78,7 +78,7 @@ class Selector:
         """Select what the run of a configuration works with."""
         model, replaced = self._select_model(configuration.model)
         version = _facts_of(model or default_model())
-        refiner = self._find_refiner(configuration)
+        refiner = self._find("models", "refiner", configuration.refinerModel) if configuration.refinerModel else None
         versions = {version.name, *([refiner["version"]] if refiner else [])}
         return Selection(
             model=model,
@@ -106,15 +106,6 @@ class Selector:
     def _guess(self, file: str) -> Specification:
         self._journal.degrade(f"model {file!r} has no specification: treated as version {UNKNOWN_FILE_VERSION}")
         return {"name": file, "file": file, "prefix": "", "version": UNKNOWN_FILE_VERSION, "default_scale": 8}
-
-    def _find_refiner(self, configuration: fbs.GenerationConfigurationT) -> Specification | None:
-        file = configuration.refinerModel
-        if not file:
-            return None
-        if not self._inventory.has(file) or file not in self._known["models"]:
-            self._journal.degrade(f"refiner {file!r} is not there: skipped")
-            return None
-        return self._known["models"][file]
 
     def _list_loras(
         self, configuration: fbs.GenerationConfigurationT, versions: set[str]

@@ -1,4 +1,4 @@
-"""A simulated server: opening, listening, closing."""
+"""A simulated server: opening, listening, closing, and the six methods of its gRPC service (protocol §1.1)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import math
 import secrets
 from collections.abc import AsyncIterator, Collection, Sequence
 from functools import partial
-from types import TracebackType
 from typing import Any, Self, TypeAlias
 
 import anyio
@@ -35,6 +34,20 @@ _CRASH_DETAILS = "Socket closed"
 """What a client sees when the server's process dies."""
 _REFUSAL_DETAILS = "unknown error processing request"
 """What a real server answers to a wrong secret (protocol §7.7)."""
+_logger = logging.getLogger("drawthings_mcp.simulator")
+_LAST_PORT = 65_535
+_MAX_MESSAGE_SIZE = 1 << 30
+_MAX_STREAMS = 100
+_IDENTITY_ONLY = 1
+_CHANNEL_OPTIONS = (
+    ("grpc.max_receive_message_length", _MAX_MESSAGE_SIZE),
+    ("grpc.max_send_message_length", _MAX_MESSAGE_SIZE),
+    ("grpc.max_concurrent_streams", _MAX_STREAMS),
+    # A compressed request is answered UNIMPLEMENTED (protocol §6.4).
+    ("grpc.compression_enabled_algorithms_bitset", _IDENTITY_ONLY),
+    # Without it a second server on the same port would start, and each would get some of the calls.
+    ("grpc.so_reuseport", 0),
+)
 
 
 class ImageGenerationService(pb_grpc.ImageGenerationServiceServicer):
@@ -175,23 +188,6 @@ class _Upload:
         )
 
 
-_logger = logging.getLogger("drawthings_mcp.simulator")
-
-_LAST_PORT = 65_535
-_MAX_MESSAGE_SIZE = 1 << 30
-_MAX_STREAMS = 100
-_IDENTITY_ONLY = 1
-_CHANNEL_OPTIONS = (
-    ("grpc.max_receive_message_length", _MAX_MESSAGE_SIZE),
-    ("grpc.max_send_message_length", _MAX_MESSAGE_SIZE),
-    ("grpc.max_concurrent_streams", _MAX_STREAMS),
-    # A compressed request is answered UNIMPLEMENTED (protocol §6.4).
-    ("grpc.compression_enabled_algorithms_bitset", _IDENTITY_ONLY),
-    # Without it a second server on the same port would start, and each would get some of the calls.
-    ("grpc.so_reuseport", 0),
-)
-
-
 class Simulator:
     """A Draw Things-compatible server that draws without a model; an async context manager.
 
@@ -256,10 +252,18 @@ class Simulator:
         self._port = 0
         self._name = name
         self._certificate = (certificate or make_certificate()) if tls else None
-        self._journal = Journal()
+        journal = Journal()
         inventory = Inventory(frozenset(missing_files))
         codec = Codec.FPZIP if response_compression else Codec.RAW
-        self._queue = RunQueue(inventory, self._journal, codec, step_seconds)
+        self._queue = RunQueue(inventory, journal, codec, step_seconds)
+        self.requests: Sequence[ReceivedRequest] = self._queue.requests
+        """The latest requests for images, oldest first, including those still in the queue."""
+        self.runs: Sequence[RunRecord] = self._queue.runs
+        """The latest runs that have ended, oldest first."""
+        self.crashes = journal.crashes
+        """Why requests would have crashed a real server, oldest first."""
+        self.degradations = journal.degradations
+        """What a real server would have silently left out or replaced, oldest first."""
         self._make_service = partial(
             ImageGenerationService, self._queue, inventory, shared_secret=shared_secret, model_browser=model_browser
         )
@@ -274,26 +278,6 @@ class Simulator:
         """The certificate that it shows, PEM; None without TLS. It can be trusted as a root."""
         return self._certificate[0] if self._certificate else None
 
-    @property
-    def crashes(self) -> list[str]:
-        """Why requests would have crashed a real server, oldest first."""
-        return self._journal.crashes
-
-    @property
-    def degradations(self) -> list[str]:
-        """What a real server would have silently left out or replaced, oldest first."""
-        return self._journal.degradations
-
-    @property
-    def requests(self) -> Sequence[ReceivedRequest]:
-        """The latest requests for images, oldest first, including those still in the queue."""
-        return self._queue.requests
-
-    @property
-    def runs(self) -> Sequence[RunRecord]:
-        """The latest runs that have ended, oldest first."""
-        return self._queue.runs
-
     async def __aenter__(self) -> Self:
         self._server = grpc.aio.server(options=_CHANNEL_OPTIONS)
         pb_grpc.add_ImageGenerationServiceServicer_to_server(self._make_service(), self._server)
@@ -304,9 +288,7 @@ class Simulator:
         _logger.info("%s listens at %s.", self._name, self.address)
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         with anyio.CancelScope(shield=True):
             await self._server.stop(None)
         self._tasks.cancel_scope.cancel()

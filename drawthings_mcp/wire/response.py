@@ -43,6 +43,22 @@ _SAMPLING = frozenset({"sampling", "secondPassSampling"})
 
 _TRANSFER_SHARE = 0.05
 """Part of the bar that is kept for the transfer, so that the bar does not stand at the end while bytes flow."""
+MAX_TRANSFER = 4 << 30
+"""Bytes of tensors of one run that are held at most, 4 GiB: 81 uncompressed frames of 2880² fit, and a server
+that never stops sending does not fill the memory."""
+_STAGES: Mapping[str, Stage] = {
+    "textEncoded": Stage.TEXT_ENCODED,
+    "imageEncoded": Stage.IMAGE_ENCODED,
+    "imageDecoded": Stage.IMAGE_DECODED,
+    "secondPassImageEncoded": Stage.SECOND_PASS_IMAGE_ENCODED,
+    "secondPassImageDecoded": Stage.SECOND_PASS_IMAGE_DECODED,
+    "faceRestored": Stage.FACE_RESTORED,
+    "imageUpscaled": Stage.IMAGE_UPSCALED,
+}
+_BYTES_PER_PIXEL = 16
+"""Twice the four channels of 16 bits that the largest results have: some servers round sizes up."""
+_LEAST_TRANSFER = 32 << 20
+"""Bytes that any run may send: tensors have headers, and sound does not follow from the size of pictures."""
 
 
 class ProgressEstimate:
@@ -84,27 +100,6 @@ class ProgressEstimate:
 
     def _raise_to(self, fraction: float) -> None:
         self.fraction = max(self.fraction, fraction)
-
-
-MAX_TRANSFER = 4 << 30
-"""Bytes of tensors of one run that are held at most, 4 GiB: 81 uncompressed frames of 2880² fit, and a server
-that never stops sending does not fill the memory."""
-
-_STAGES: Mapping[str, Stage] = {
-    "textEncoded": Stage.TEXT_ENCODED,
-    "imageEncoded": Stage.IMAGE_ENCODED,
-    "imageDecoded": Stage.IMAGE_DECODED,
-    "secondPassImageEncoded": Stage.SECOND_PASS_IMAGE_ENCODED,
-    "secondPassImageDecoded": Stage.SECOND_PASS_IMAGE_DECODED,
-    "faceRestored": Stage.FACE_RESTORED,
-    "imageUpscaled": Stage.IMAGE_UPSCALED,
-}
-
-
-_BYTES_PER_PIXEL = 16
-"""Twice the four channels of 16 bits that the largest results have: some servers round sizes up."""
-_LEAST_TRANSFER = 32 << 20
-"""Bytes that any run may send: tensors have headers, and sound does not follow from the size of pictures."""
 
 
 def measure_yield(configuration: ImageGenerationConfig) -> int:

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 from urllib.parse import quote, unquote
 
@@ -47,6 +46,11 @@ _MAX_ALIASES = 100
 _MAX_EARLIER = 20
 """Rows that are looked through for a prompt where a row tells none."""
 _FORM = re.compile(r"project://(/[^#]*)#([1-9]\d{0,18})")
+KIND = "projects"
+_SUFFIX = ".sqlite3"
+_DIGEST = 16
+_PATIENCE = 1.0
+"""Seconds to wait for the app; what it holds longer is tried again by the next run."""
 
 
 class ProjectFile:
@@ -84,9 +88,7 @@ class ProjectFile:
             raise
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._close()
 
     def list_entries(self, since: int = 0) -> Iterator[ProjectEntry]:
@@ -112,9 +114,9 @@ class ProjectFile:
         preview = node.preview_id or self._find_layer(node).ids
         tables = ("thumbnailhistorynode", "thumbnailhistoryhalfnode")
         for table in tables if full else reversed(tables):
-            for (data,) in self._fetch_from(table, f"SELECT p FROM {table} WHERE __pk0 = ? LIMIT 1", preview):
-                if jpeg := read_jpeg(data):
-                    return jpeg
+            data = self._find_blob(table, "__pk0 = ?", preview)
+            if data is not None and (jpeg := read_jpeg(data)):
+                return jpeg
         return None
 
     def read_image(self, entry_id: int) -> NDArray[np.uint8]:
@@ -187,8 +189,8 @@ class ProjectFile:
         return tensor_id > 0 and bool(self._fetch_from("tensors", "SELECT 1 FROM tensors WHERE name = ? LIMIT 1", name))
 
     def _count_frames(self, clip_id: int) -> int:
-        rows = self._fetch_from("clip", "SELECT p FROM clip WHERE __pk0 = ? LIMIT 1", clip_id) if clip_id > 0 else []
-        return max(int(Table(rows[0][0]).get(1, "i32")), 1) if rows and isinstance(rows[0][0], bytes) else 1
+        clip = self._find_blob("clip", "__pk0 = ?", clip_id) if clip_id > 0 else None
+        return 1 if clip is None else max(int(Table(clip).get(1, "i32")), 1)
 
     def _find_texts(self, node: HistoryRow) -> tuple[str, str] | None:
         """Prompt and negative prompt: as the row tells them, else from the history of edits (formats §5.5)."""
@@ -199,18 +201,16 @@ class ProjectFile:
 
     def _resolve_lineage(self, lineage: int) -> int:
         for _ in range(_MAX_ALIASES):
-            rows = self._fetch_from("textlineagenode", "SELECT p FROM textlineagenode WHERE __pk0 = ?", lineage)
-            if not rows or not isinstance(rows[0][0], bytes):
+            alias = self._find_blob("textlineagenode", "__pk0 = ?", lineage)
+            if alias is None:
                 break
-            lineage = int(Table(rows[0][0]).get(1, "i64"))
+            lineage = int(Table(alias).get(1, "i64"))
         return lineage
 
     def _find_text_node(self, lineage: int, time: int) -> bytes | None:
         """The node of a lineage, or of the highest that has this time."""
-        condition = "__pk1 = ? AND length(p) < ? ORDER BY __pk0 = ? DESC, __pk0 DESC LIMIT 1"
-        statement = f"SELECT p FROM texthistorynode WHERE {condition}"
-        rows = self._fetch_from("texthistorynode", statement, time, _MAX_ROW, lineage)
-        return rows[0][0] if rows and isinstance(rows[0][0], bytes) else None
+        condition = "__pk1 = ? AND length(p) < ? ORDER BY __pk0 = ? DESC, __pk0 DESC"
+        return self._find_blob("texthistorynode", condition, time, _MAX_ROW, lineage)
 
     def _infer_texts(self, node: HistoryRow) -> tuple[str, str]:
         """Those of the closest earlier row of the same lineage that has any."""
@@ -218,6 +218,11 @@ class ProjectFile:
         rows = self._fetch(f"SELECT rowid, p FROM {_HISTORY} WHERE {condition}", *node.key, _MAX_ROW, _MAX_EARLIER)
         earlier = (self._find_texts(HistoryRow(rowid, data)) for rowid, data in rows if isinstance(data, bytes))
         return next((texts for texts in earlier if texts), ("", ""))
+
+    def _find_blob(self, table: str, condition: str, *values: object) -> bytes | None:
+        """What the first such row of a table holds; None when there is none, or something else in it."""
+        rows = self._fetch_from(table, f"SELECT p FROM {table} WHERE {condition} LIMIT 1", *values)
+        return rows[0][0] if rows and isinstance(rows[0][0], bytes) else None
 
     def _fetch_from(self, table: str, statement: str, *values: object) -> list[tuple[Any, ...]]:
         """Rows of a table that not every project has."""
@@ -253,13 +258,6 @@ def parse_reference(text: str) -> tuple[Path, int]:
     if match is None:
         raise InvalidInputError(f"A project's picture is project:///path/to/file.sqlite3#id, not {shorten(text)}.")
     return Path(unquote(match[1])), int(match[2])
-
-
-KIND = "projects"
-_SUFFIX = ".sqlite3"
-_DIGEST = 16
-_PATIENCE = 1.0
-"""Seconds to wait for the app; what it holds longer is tried again by the next run."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,24 @@ _FORMATS: Mapping[str, struct.Struct] = {
 _OFFSET = _FORMATS["u32"]
 _MAX_ITEMS = 10_000
 """Of one list of tables; the longest in use are edits of a text, fifty."""
+_MICROSECONDS_FROM = 10**14
+"""Older apps wrote seconds; as seconds this would be in three million years."""
+_LORA_FILE, _LORA_WEIGHT = 0, 1
+_DEFAULT_LORA_WEIGHT = 0.6
+_LAYER_IDS = (9, 10, 22, 28, 29, 31, 33)
+"""Tensor, mask, depth map, scribble, pose, palette, custom: what the preview's id is the sum of in older rows."""
+_LAYER_IDS_OF_DATA = (8, 9, 10, 11, 12, 13, 14)
+"""The same in rows of ``tensordata``."""
+EDITS_PER_NODE = 50
+"""After so many edits the app begins a new node with the whole text."""
+_NEGATIVE = 1
+_MAX_TEXT = 1 << 20
+"""UTF-16 code units; a hostile history could double a text with every edit."""
+FindText: TypeAlias = Callable[[int, int], bytes | None]
+"""Lineage and logical time → the blob of a node."""
+_START, _END = b"\xff\xd8\xff", b"\xff\xd9"
+_DATA = 1
+_CODEC_SHIFT = 32
 
 
 class Table:
@@ -104,26 +122,6 @@ class Table:
         if not 0 <= place <= len(self._data) - form.size:
             return default
         return form.unpack_from(self._data, place)[0]
-
-
-_MICROSECONDS_FROM = 10**14
-"""Older apps wrote seconds; as seconds this would be in three million years."""
-_LORA_FILE, _LORA_WEIGHT = 0, 1
-_DEFAULT_LORA_WEIGHT = 0.6
-_LAYER_IDS = (9, 10, 22, 28, 29, 31, 33)
-"""Tensor, mask, depth map, scribble, pose, palette, custom: what the preview's id is the sum of in older rows."""
-_LAYER_IDS_OF_DATA = (8, 9, 10, 11, 12, 13, 14)
-"""The same in rows of ``tensordata``."""
-EDITS_PER_NODE = 50
-"""After so many edits the app begins a new node with the whole text."""
-_NEGATIVE = 1
-_MAX_TEXT = 1 << 20
-"""UTF-16 code units; a hostile history could double a text with every edit."""
-FindText: TypeAlias = Callable[[int, int], bytes | None]
-"""Lineage and logical time → the blob of a node."""
-_START, _END = b"\xff\xd8\xff", b"\xff\xd9"
-_DATA = 1
-_CODEC_SHIFT = 32
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,7 @@
-"""The colours of one picture, from the colour words of its prompt or from a scheme that the seed picks."""
+"""What a prompt asks for by single words: colours, moods and subjects, and the palette that comes of it.
+
+Where it names no colour, the seed picks a scheme.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +24,9 @@ _SUBJECT_LIMIT = 3
 _LEAST_CHROMA = 0.03
 """A colour with less chroma is white, grey or black."""
 _TITLE_LIMIT = 3
+_DARK_MOODS = frozenset({"night", "stars"})
+_PAPER = parse_hex("#fbf6ea")
+_INK = parse_hex("#14161c")
 
 
 @dataclass(frozen=True)
@@ -132,11 +138,6 @@ def _find_title(words: list[str]) -> tuple[str, ...]:
         longest = sorted(dict.fromkeys(plain), key=len, reverse=True)[:_TITLE_LIMIT]
         telling = [word for word in plain if word in longest]
     return tuple(dict.fromkeys(telling))[:_TITLE_LIMIT]
-
-
-_DARK_MOODS = frozenset({"night", "stars"})
-_PAPER = parse_hex("#fbf6ea")
-_INK = parse_hex("#14161c")
 
 
 @dataclass(frozen=True)
