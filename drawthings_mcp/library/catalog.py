@@ -208,7 +208,7 @@ class ImageCatalog:
             row = connection.execute("SELECT image FROM previews WHERE sha256 = ?", (sha256,)).fetchone()
             return None if row is None else _find(connection, _THE_ONE, *_split(row["image"]))
 
-    def record_sight(self, client: str, seen: bool) -> None:
+    def record_vision(self, client: str, seen: bool) -> None:
         """Remember whether the model behind a client proved that it sees pictures.
 
         Parameters
@@ -220,7 +220,7 @@ class ImageCatalog:
             values = (client, seen, _now().isoformat())
             connection.execute("INSERT OR REPLACE INTO sights VALUES (?, ?, ?)", values)
 
-    def find_sight(self, client: str) -> bool | None:
+    def find_vision(self, client: str) -> bool | None:
         """Whether the model behind a client sees pictures; None while nobody has tried."""
         with self._database.open() as connection:
             row = connection.execute("SELECT seen FROM sights WHERE client = ?", (client,)).fetchone()

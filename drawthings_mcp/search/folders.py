@@ -32,7 +32,7 @@ from drawthings_mcp.search.source import (
 from drawthings_mcp.tensors.picture_files import PictureFile, open_regular_file
 from drawthings_mcp.tensors.pixels import ImageLike
 
-ReadFacts: TypeAlias = Callable[[BinaryIO, Path], ImageMetadata]
+ReadMetadata: TypeAlias = Callable[[BinaryIO, Path], ImageMetadata]
 """What an open picture file says about itself; the path is what errors call it."""
 
 SUFFIXES = frozenset(
@@ -61,7 +61,7 @@ class FolderSource:
 
     kind: str
     root: Path
-    read_facts: ReadFacts
+    read_metadata: ReadMetadata
     skipped: frozenset[Path] = field(default_factory=frozenset)
 
     def is_there(self) -> bool:
@@ -76,7 +76,7 @@ class FolderSource:
     def read(self, path: Path) -> Iterator[Entry]:
         """The one picture of a file."""
         with open_listed(path) as file:
-            metadata = self.read_facts(file, path)
+            metadata = self.read_metadata(file, path)
             content = fingerprint(file)
             modified = datetime.fromtimestamp(os.fstat(file.fileno()).st_mtime, UTC)
         name = _find_original_name(path) if self.kind == LM_STUDIO else ""
@@ -91,7 +91,7 @@ class FolderSource:
         return PictureFile(path, follows_links=False)
 
 
-def choose_sources(output_dir: Path, folders: Sequence[Path], read_facts: ReadFacts) -> tuple[PictureSource, ...]:
+def choose_sources(output_dir: Path, folders: Sequence[Path], read_metadata: ReadMetadata) -> tuple[PictureSource, ...]:
     """The sources in some folders, and our own library ``output_dir``; no file belongs to two.
 
     A ComfyUI installation or LM Studio's home stands for what people keep there. Each folder may have project files as
@@ -104,7 +104,7 @@ def choose_sources(output_dir: Path, folders: Sequence[Path], read_facts: ReadFa
     sources: list[PictureSource] = []
     for root, kind in roots.items():
         others = frozenset(roots) - {root}
-        sources.append(FolderSource(kind, root, read_facts, others))
+        sources.append(FolderSource(kind, root, read_metadata, others))
         if kind == FOLDERS:
             sources.append(ProjectSource(root, others))
     return tuple(sources)

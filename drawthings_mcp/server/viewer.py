@@ -94,7 +94,7 @@ class Viewer:
         limits
             Those of the policy that are others for this call.
         """
-        seen = await self.studio.gallery.find_sight(client.label)
+        seen = await self.studio.gallery.find_vision(client.label)
         policy = self._choose_policy(client, seen, preview).replace(**limits)
         is_described = bool(self.studio.settings.vision_url) and not policy.model_sees
         # What is only described is chosen and made small as what is shown.

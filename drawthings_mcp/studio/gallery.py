@@ -176,13 +176,13 @@ class Gallery:
                 await anyio.to_thread.run_sync(remember, catalog)
                 self._checked = catalog.describe_file()
 
-    async def find_sight(self, client: str) -> bool | None:
+    async def find_vision(self, client: str) -> bool | None:
         """Whether the model behind a client proved that it sees pictures; None when it was never asked."""
         try:
-            return await anyio.to_thread.run_sync((await self.open_catalog()).find_sight, client)
+            return await anyio.to_thread.run_sync((await self.open_catalog()).find_vision, client)
         except StorageError:
             return None
 
-    async def record_sight(self, client: str, seen: bool) -> None:
+    async def record_vision(self, client: str, seen: bool) -> None:
         """Records whether it did."""
-        await anyio.to_thread.run_sync((await self.open_catalog()).record_sight, client, seen)
+        await anyio.to_thread.run_sync((await self.open_catalog()).record_vision, client, seen)

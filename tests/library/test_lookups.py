@@ -101,12 +101,12 @@ def test_a_preview_leads_to_its_original(catalog: ImageCatalog) -> None:
 
 
 def test_a_vision_check_is_remembered_by_client(catalog: ImageCatalog) -> None:
-    assert catalog.find_sight("LM Studio 0.4.9") is None
-    catalog.record_sight("LM Studio 0.4.9", False)
-    assert catalog.find_sight("LM Studio 0.4.9") is False
-    catalog.record_sight("LM Studio 0.4.9", True)
-    assert catalog.find_sight("LM Studio 0.4.9") is True
-    assert catalog.find_sight("LM Studio 0.5.0") is None
+    assert catalog.find_vision("LM Studio 0.4.9") is None
+    catalog.record_vision("LM Studio 0.4.9", False)
+    assert catalog.find_vision("LM Studio 0.4.9") is False
+    catalog.record_vision("LM Studio 0.4.9", True)
+    assert catalog.find_vision("LM Studio 0.4.9") is True
+    assert catalog.find_vision("LM Studio 0.5.0") is None
 
 
 def test_a_reserved_id_is_used_once_and_an_unused_one_never_again(catalog: ImageCatalog, tmp_path: Path) -> None:

@@ -132,15 +132,15 @@ async def test_what_is_shown_of_a_record_has_its_bytes(
 async def test_a_source_of_search_reads_no_swapped_file(
     tmp_path: Path, picture: Path, swap: Swap, moment: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen_facts: list[bytes] = []
+    contents: list[bytes] = []
 
-    def read_facts(file: Any, path: Path) -> Any:
-        seen_facts.append(file.read())
+    def read_metadata(file: Any, path: Path) -> Any:
+        contents.append(file.read())
         return None
 
     (source, *_) = (
         source
-        for source in choose_sources(tmp_path / "output", [picture.parents[1]], read_facts)
+        for source in choose_sources(tmp_path / "output", [picture.parents[1]], read_metadata)
         if source.kind == "folders"
     )
     allowed = picture.read_bytes()
@@ -152,7 +152,7 @@ async def test_a_source_of_search_reads_no_swapped_file(
     except (DrawThingsError, OSError):
         pass
     assert seen
-    assert seen_facts in ([], [allowed])
+    assert contents in ([], [allowed])
 
 
 def test_links_inside_of_the_folders_work_and_no_link_does_where_none_may_be(

@@ -51,7 +51,7 @@ async def test_old_pictures_keep_their_ids_and_what_they_were_made_from(old_fold
     assert [(parent.role, parent.id) for parent in drawing.parents] == [("canvas", "a1"), ("moodboard", "v1")]
     assert drawing.configuration["sampler"] == 17
     assert catalog.find_latest() == drawing
-    assert catalog.find_sight("Claude 1.0") is True
+    assert catalog.find_vision("Claude 1.0") is True
 
 
 async def test_a_preview_that_was_shown_then_leads_to_its_picture(old_folder: Path, studio_at: Any) -> None:

@@ -115,7 +115,7 @@ async def _check_answer(session: Session, client: ChatClient, answer: str) -> st
 async def _record(session: Session, client: ChatClient, seen: bool) -> str:
     """Why the outcome will not be remembered; empty when it will."""
     try:
-        await session.studio.gallery.record_sight(client.label, seen)
+        await session.studio.gallery.record_vision(client.label, seen)
     except StorageError as error:
         return f"; not remembered: {MCP.word(error)}"
     return ""
