@@ -182,6 +182,22 @@ def test_a_guide_names_only_tools_arguments_and_values_that_exist(name: str) -> 
     assert calls, "a guide shows a call"
 
 
+FILMS = {"hunyuan-video", "ltx", "minimax", "svd", "wan"}
+
+
+@pytest.mark.parametrize("family", sorted(FILMS))
+def test_the_guide_of_a_family_for_films_shows_no_call_that_is_refused(family: str) -> None:
+    text = TEXTS[f"families/{family}.md"]
+    assert "made from Python, by generate_video" in text
+    calls = [code for code in list_code(text) if code.startswith("generate_image(")]
+    assert calls
+    for code in calls:
+        call = ast.parse(code, mode="eval").body
+        assert isinstance(call, ast.Call)
+        models = [ast.literal_eval(each.value) for each in call.keywords if each.arg == "model"]
+        assert set(models) <= {"auto"}, code
+
+
 NUMBERS = {
     "steps": re.compile(r"(\d+)(?: |-)steps?\b"),
     "guidanceScale": re.compile(r"\bguidance (?:is )?([\d.]*\d)"),
