@@ -321,7 +321,7 @@ def generate_image(
     pictures = cast(Pictures, {name: value for name, value in options.items() if name in names})
     fields = {name: value for name, value in options.items() if name not in names}
     if size is not None:
-        fields["width"], fields["height"] = (size, size) if isinstance(size, int) else size
+        fields["width"], fields["height"] = _read_size(size)
     with DrawThingsClient(address, **(client_options or {})) as client:
         if config is None:
             model = str(fields.get("model") or "")
@@ -331,3 +331,14 @@ def generate_image(
         for image in images:
             image.save(output)
     return images
+
+
+def _read_size(size: int | tuple[int, int]) -> tuple[int, int]:
+    try:
+        width, height = (size, size) if isinstance(size, int | str) else size
+    except (TypeError, ValueError):
+        width = height = -1
+    if isinstance(size, str) or width == -1:
+        text = f"must be the side of a square or (width, height), such as 512 or (768, 512), got {size!r}"
+        raise InvalidInputError(text, parameter="size", value=size)
+    return width, height

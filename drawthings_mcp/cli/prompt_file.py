@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from drawthings_mcp.cli.face import SHELL
-from drawthings_mcp.cli.generation import PICTURE, ControlType, ShellCall, list_given
+from drawthings_mcp.cli.face import SHELL, SPELLINGS
+from drawthings_mcp.cli.generation import PICTURE, ControlType, ShellCall, SizeType, list_given
 from drawthings_mcp.cli.output import say
 from drawthings_mcp.errors import DrawThingsError, InvalidInputError
 from drawthings_mcp.faces import Face
@@ -26,6 +26,12 @@ if TYPE_CHECKING:
 _COMMENT = "#"
 _LINE = Face(name=str, phrases=SHELL.phrases)
 """How a line of JSON names parameters: as they are."""
+_PARAMETERS = {
+    spelling.removeprefix("--"): name
+    for name, spelling in (*SPELLINGS.items(), ("guidance_scale", "--cfg"))
+    if name in GenerateParams.model_fields
+}
+"""What options are called, and the parameters that they stand for."""
 _MIN_DIGITS = 3
 _COMPARED = ("negative_prompt", "steps", "guidance_scale")
 """What is compared with a picture that was not made by this program, besides seed, sampler and size."""
@@ -81,7 +87,7 @@ def _read_line(line: str, given: Mapping[str, Any], folder: Path, *, is_json: bo
     output = values.pop("output", None)
     if output is not None and not (isinstance(output, str) and output.lower().endswith(".png")):
         raise click.UsageError(f"output: pictures are written as PNG, end the name with .png, got {output!r}")
-    params = GenerateParams(**{**given, **_read_pictures(values)})
+    params = GenerateParams(**{**given, **_read_pictures(_read_options(values))})
     if not params.prompt.strip():
         raise click.UsageError("prompt: is empty")
     return ShellCall(params, None if output is None else folder / output)
@@ -95,6 +101,14 @@ def _parse_line(line: str) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise click.UsageError('must be a JSON object such as {"prompt": "a fox", "seed": 7}')
     return values
+
+
+def _read_options(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values under the names of parameters, where some are under those of options."""
+    named = {_PARAMETERS.get(name, name): value for name, value in values.items() if name != "size"}
+    if "size" in values:
+        named["width"], named["height"] = SizeType().convert(str(values["size"]), None, None)
+    return named
 
 
 def _read_pictures(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -31,6 +31,7 @@ from pydantic import (
 )
 
 from drawthings_mcp.errors import DrawThingsWarning, InvalidInputError
+from drawthings_mcp.faces import Text, say
 from drawthings_mcp.generation.app_json import MAX_FLOAT32, UNIT_SIZES, build_object, list_keys, parse_fields
 from drawthings_mcp.generation.enums import (
     ColorCalibration,
@@ -475,6 +476,14 @@ def list_app_keys() -> Mapping[str, str]:
     return list_keys(ImageGenerationConfig)
 
 
+def name_key(error: InvalidInputError) -> Text:
+    """An error about a field as one about its key in the app's JSON object."""
+    keys = {name: key for key, name in list_app_keys().items()}
+    if error.parameter not in keys:
+        return Text("{error}", error=error)
+    return Text("{key}: {problem}", key=say(keys[error.parameter]), problem=say(error.problem))
+
+
 @cache
 def list_ranges() -> Mapping[str, InApp]:
     """The fields of ``ImageGenerationConfig`` that have a range in the app's user interface, each with that range."""
@@ -523,6 +532,10 @@ def parse_app_json(data: Mapping[str, Any]) -> AppSettings:
         value = fields[name]
         if isinstance(value, int | float) and math.isfinite(value):
             fields[name] = int(value) // (1 if value <= MAX_GIVEN_UNITS else UNIT) * UNIT
+    if isinstance(fields.get("loras"), list):
+        named = [item for item in fields["loras"] if not isinstance(item, Mapping) or item.get("file")]
+        unknown += ["a LoRA without a file"] * (len(named) < len(fields["loras"]))
+        fields["loras"] = named
     for name, kind, what in (("loras", LoRAConfig, "A LoRA"), ("controls", ControlNetConfig, "A control")):
         if name in fields:
             items = fields[name]

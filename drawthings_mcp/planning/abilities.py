@@ -92,8 +92,11 @@ def list_modes(model: Model) -> frozenset[GenerationMode]:
 def check_mode(model: Model, mode: str, preset: str = "") -> None:
     """Refuses a mode that a model does not serve; ``preset`` is the one that names the model, empty when none does."""
     if mode not in list_modes(model):
+        text = "{file} does not do {mode} (it does: {abilities})."
+        if makes_video(model):
+            text += " Films are made from Python, by generate_video."
         done = Text(
-            "{file} does not do {mode} (it does: {abilities}).",
+            text,
             file=model.file,
             mode=mode,
             abilities=Phrase(describe_abilities(model)),

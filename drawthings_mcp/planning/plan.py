@@ -10,7 +10,7 @@ from drawthings_mcp.catalog import ServerInventory
 from drawthings_mcp.errors import InvalidInputError
 from drawthings_mcp.faces import Text
 from drawthings_mcp.generation import ImageGenerationConfig
-from drawthings_mcp.generation.configuration import list_ranges, parse_app_json
+from drawthings_mcp.generation.configuration import list_ranges, name_key, parse_app_json
 from drawthings_mcp.limits import Fit
 from drawthings_mcp.params import GenerateParams, is_given
 from drawthings_mcp.planning.abilities import check_mask, check_references, check_text_only, reads_canvas
@@ -122,7 +122,7 @@ def _blame_origin(
     if origin in (presets := selection.list_presets()):
         return presets[origin].blame(error)
     if origin == "call" and error.parameter in parse_app_json(params.configuration).fields:
-        return InvalidInputError(Text("{error}", error=error), parameter="configuration")
+        return InvalidInputError(name_key(error), parameter="configuration")
     return _blame_file(error, selection.preset)
 
 

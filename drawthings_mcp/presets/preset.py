@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from drawthings_mcp.errors import InvalidInputError
 from drawthings_mcp.faces import Text
-from drawthings_mcp.generation.configuration import AppSettings, parse_app_json
+from drawthings_mcp.generation.configuration import AppSettings, name_key, parse_app_json
 from drawthings_mcp.packaged import read_packaged
 from drawthings_mcp.validation import make_encodable
 
@@ -142,10 +142,10 @@ class Preset:
             raise self.blame(error) from error
 
     def blame(self, error: InvalidInputError) -> InvalidInputError:
-        """An error about a value in it, with its name and where it stands."""
+        """An error about a value in it, with its name, its key and where it stands."""
         where = Text(" in {path}", path=self.path) if self.path else Text("")
         text = "Preset {name!r}{where} cannot be used ({error}); fix it there, or name another preset."
-        return InvalidInputError(Text(text, name=self.name, where=where, error=error))
+        return InvalidInputError(Text(text, name=self.name, where=where, error=name_key(error)))
 
 
 def parse_preset(element: object, source: PresetSource, path: Path | None = None) -> Preset | None:

@@ -76,6 +76,10 @@ def test_one_call_takes_a_size_and_an_output(simulated: Any, tmp_path: Path) -> 
         options = {"address": simulator.address, "client_options": LOCAL, "model": SD, "steps": 2}
         (image,) = generate_image("a lion", size=192, output=tmp_path / "lion.png", **options)
         (wide,) = generate_image("a lion", size=(256, 128), **options)
+        sizes: Any = ("512x768", "64", (512,), (1, 2, 3), 5.5)
+        for size in sizes:
+            with pytest.raises(InvalidInputError, match=r"size: must be the side of a square or \(width, height\)"):
+                generate_image("a lion", size=size, **options)
     assert (image.size, wide.size) == ((192, 192), (256, 128))
     assert (tmp_path / "lion.png").is_file()
 

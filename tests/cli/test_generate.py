@@ -49,6 +49,23 @@ async def test_mode_family_and_preset_choose_the_settings(run: Any, picture: str
     ]
 
 
+async def test_a_number_that_cannot_be_used_is_named_by_its_key_in_the_file_of_presets(
+    run: Any, tmp_path: Path
+) -> None:
+    presets = tmp_path / "custom_configs.json"
+    settings = {"model": "z_image_turbo_1.0_q8p.ckpt", "guidanceScale": 99, "stage2Steps": 0, "loras": [{"weight": 1}]}
+    environment = {"DRAWTHINGS_CUSTOM_CONFIGS": str(presets)}
+    async with Simulator() as simulator:
+        options = ("generate", "a fox", "--preset", "Mine", "--size", "128", *server(simulator))
+        presets.write_text(json.dumps([{"name": "Mine", "configuration": settings}]))
+        refused = await run(*options, **environment)
+        presets.write_text(json.dumps([{"name": "Mine", "configuration": {**settings, "guidanceScale": 1}}]))
+        made = await run(*options, **environment)
+    assert f"Preset 'Mine' in {presets} cannot be used (guidanceScale: must be from 0 to 50, got 99" in refused.stderr
+    assert made.code == 0
+    assert "preset 'Mine': not known here and not sent: a LoRA without a file" in made.stderr
+
+
 async def test_a_dry_run_prints_settings_with_their_origins_and_renders_nothing(run: Any) -> None:
     async with Simulator() as simulator:
         plain = await run("generate", "a fox", "--steps", "9", "--dry-run", *server(simulator))
@@ -178,7 +195,7 @@ async def test_lines_of_json_have_settings_and_names_of_their_own(run: Any, tmp_
         tmp_path / "a.jsonl",
         {"prompt": "a fox\u2028in snow", "seed": 7, "steps": 3, "output": "sub/fox.png"},
         "# a comment",
-        {"prompt": "a hare", "width": 192, "height": 128, "negative_prompt": "fog"},
+        {"prompt": "a hare", "size": "192x128", "negative": "fog", "cfg": 1.5},
     )
     async with Simulator() as simulator:
         batch = Batches(run, tmp_path, simulator)
@@ -190,7 +207,7 @@ async def test_lines_of_json_have_settings_and_names_of_their_own(run: Any, tmp_
         rendered, said = await batch(mixed)
     assert (batch.folder / "sub" / "fox.png").is_file()
     assert [(one.seed, one.steps, one.size) for one in (fox, hare)] == [(7, 3, (128, 128)), (5, 8, (192, 128))]
-    assert hare.negative_prompt == "fog"
+    assert (hare.negative_prompt, hare.guidance_scale) == ("fog", 1.5)
     assert rendered == ["an owl", "a hare"]
     assert "fox.png exists already; the new picture became fox-2.png" in said
 
@@ -200,6 +217,7 @@ async def test_lines_of_json_have_settings_and_names_of_their_own(run: Any, tmp_
     [
         ("{broken", "is no JSON: "),
         ({"prompt": "a fox", "step": 8}, "step: there is no such argument. Did you mean 'steps'"),
+        ({"prompt": "a fox", "size": "wide"}, "'wide' is not a size; write it like 1024x768"),
         ({"prompt": "a fox", "steps": 999}, "steps: must be from 1 to 150, got 999"),
         ({"seed": 7}, "prompt: is required"),
         ({"prompt": " "}, "prompt: is empty"),

@@ -117,6 +117,7 @@ def test_null_is_left_out_and_any_negative_seed_is_random() -> None:
         ({"upscalerScaleFactor": 256}, "upscalerScaleFactor 256"),
         ({"maskBlur": 1e39}, "maskBlur 1e+39"),
         ({"loras": [{"file": "l.ckpt", "mode": "both", "warmth": 1}]}, "'warmth' in loras, mode 'both' in loras"),
+        ({"loras": [{"weight": 1}, {"file": ""}, {"file": "l.ckpt"}]}, "left out: a LoRA without a file"),
         ({f"key{number:02}": 1 for number in range(10)}, "'key07' and 2 more"),
     ],
 )
@@ -149,9 +150,7 @@ def test_a_colour_calibration_of_none_reads_like_the_older_word_and_is_written()
         assert config.to_app_json()["colorCalibration"] == "none"
 
 
-@pytest.mark.parametrize(
-    "data", [[], "x", {"loras": {}}, {"loras": ["x"]}, {"steps": "x"}, {"tiledDecoding": "often"}, {"loras": [{}]}]
-)
+@pytest.mark.parametrize("data", [[], "x", {"loras": {}}, {"loras": ["x"]}, {"steps": "x"}, {"tiledDecoding": "often"}])
 def test_a_malformed_preset_is_refused(data: Any) -> None:
     with pytest.raises(InvalidInputError):
         ImageGenerationConfig.from_app_json(data)

@@ -198,6 +198,8 @@ BAD_ARGUMENTS: list[tuple[dict[str, Any], str]] = [
     ({"model": "z image turbo q9"}, "z_image_turbo_1.0_q8p.ckpt"),
     ({"sampler": "Euler Trailling"}, "Euler A Trailing"),
     ({"model": "qwen_image_edit_2511_q6p.ckpt"}, "does not do text2image (it does: edit, inpaint)"),
+    ({"model": "wan_v2.1_1.3b_480p_q8p.ckpt"}, "(it does: video). Films are made from Python, by generate_video."),
+    ({"configuration": {"guidanceScale": 99}}, "configuration: guidanceScale: must be from 0 to 50, got 99"),
     ({"image_format": "16:9", "width": 8192, "height": 64}, "height: must be from 128"),
     ({"image_format": "9:16", "width": 8000}, "height: would be"),
     ({"mode": "edit"}, "edit needs a picture: give canvas"),

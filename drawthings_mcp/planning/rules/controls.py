@@ -73,8 +73,10 @@ def has_starved_control(context: Context) -> str | None:
             if not sources:
                 text = "{file} reads colours, which only T2I adapters do. Leave it out."
                 return Text(text, file=chosen.entry.file)
-            wanted = " or ".join(_WANTED[source] for source in sources)
-            text = "{file} ({kind}) has nothing to look at. Give it " + wanted + ", or leave it out."
+            is_exact = any(source not in (IMAGE, HintType.Custom) for source in sources)
+            wanted = " or ".join(_WANTED[one] for one in sources if not (is_exact and one is HintType.Custom))
+            unread = " ({canvas} does not count)" if context.request.canvas is not None else ""
+            text = "{file} ({kind}) has nothing to look at. Give it " + wanted + unread + ", or leave it out."
             return Text(text, file=chosen.entry.file, kind=context.find_kind(chosen))
     return None
 

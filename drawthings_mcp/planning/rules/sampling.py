@@ -25,12 +25,12 @@ _DEFAULTS = ImageGenerationConfig()
 
 
 def yields_nan(context: Context) -> str | None:
-    """Spacing one step from end to end divides by zero, and the result is empty."""
+    """Spacing one step from end to end divides by zero, which crashes the server with some models (protocol §2.8)."""
     c = context.configuration
     if c.steps > 1 or c.sampler >= _FIRST_TRAILING or c.sampler in _LEADING:
         return None
     return (
-        f"one step with {c.sampler.display_name} gives an empty result. Use 2 steps or more, or a Trailing or AYS "
+        f"one step with {c.sampler.display_name} can crash the server. Use 2 steps or more, or a Trailing or AYS "
         f"sampler such as {SamplerType.EulerATrailing.display_name}."
     )
 
