@@ -1,6 +1,6 @@
 """What the user set, and where: command line, environment, ``config.toml``, default.
 
-Owns the names and the precedence of settings. Reads no other file and opens nothing.
+No other file is read, and no folder or server is looked at.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A plan → the previews that a tool result carries, all together within its limit.
 
-Knows no messages but their length: the caller says how many characters the rest of the result takes.
+Of messages only the length matters: the caller says how many characters the rest of the result takes.
 """
 
 from __future__ import annotations

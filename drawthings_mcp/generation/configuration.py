@@ -153,7 +153,7 @@ def _names_by_alias(kind: type[BaseModel]) -> Mapping[str, str]:
 
 
 class _CheckedConfig(BaseModel):
-    """Closed, and refusing with this package's own error. Equal by content, and hence without a hash."""
+    """Closed, and refusing with this package's own error. Equal by content, so that it has no hash."""
 
     model_config = ConfigDict(
         extra="forbid", populate_by_name=True, validate_assignment=True, validate_default=False, frozen=False
@@ -504,7 +504,7 @@ class AppSettings:
     fields
         Of an ``ImageGenerationConfig``, ready for ``from_saved``.
     unknown
-        What is not known here and hence not among the fields: keys, words and numbers, for people.
+        What is not known here, and so is none of the fields: keys, words and numbers, for people.
     """
 
     fields: dict[str, Any]

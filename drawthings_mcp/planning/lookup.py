@@ -101,7 +101,7 @@ def find_model_recipe(
     Parameters
     ----------
     within
-        LoRAs that will be applied in place of a recipe's, which may hence have no others; None when there are none.
+        LoRAs that will be applied in place of a recipe's, which may then have no others; None when there are none.
     """
     models, loras = _list_candidates(inventory, family, mode)
     chosen = choose_recipe(models, loras if within is None else loras & within, family, mode)

@@ -179,7 +179,7 @@ def _list_sizes(selection: ModelSelection, canvas_size: tuple[int, int] | None) 
     ours = [_pick_sides("recipe", selection.recipe), _pick_sides("recommended", selection.recommended)]
     preset = _pick_sides("preset", selection.preset)
     if canvas_size is not None:
-        # Our settings are for any picture, hence follow its shape; a size in the user's own preset is meant.
+        # Our settings are for any picture and follow its shape; a size in the user's own preset is meant.
         is_meant = selection.preset is not None and selection.preset.is_own
         ours = [Layer("canvas", dict(zip(_SIDES, fit_to_area(*canvas_size, side), strict=True)))]
         preset = preset if is_meant else Layer("preset", {})

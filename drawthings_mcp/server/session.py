@@ -45,7 +45,7 @@ class Render:
 
 
 class Session:
-    """One server over stdio has one client, hence one session.
+    """One server over stdio has one client, and so one session.
 
     Attributes
     ----------

@@ -1,1 +1,1 @@
-"""Messages ↔ values, without sockets, async or files; besides the simulator only this room knows generated code."""
+"""Messages ↔ values, without sockets, async or files. The client's calls and the simulator know messages, too."""

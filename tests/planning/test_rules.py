@@ -390,7 +390,7 @@ WARNED = {
         {"color_calibration": ColorCalibration.Lab},
         fixed={"canvas": CANVAS},
     ),
-    "a control that shall ignore the prompt": Broken(
+    "a control that is to ignore the prompt": Broken(
         controls.ignores_prompt_in_vain,
         f"no_prompt of {CANNY} has no effect",
         {"model": SD, **control(CANNY, no_prompt=True)},
