@@ -24,37 +24,24 @@ from drawthings_mcp.events import (
 from drawthings_mcp.generation import ImageGenerationConfig
 from drawthings_mcp.limits import MAX_UPSCALE_FACTOR
 
-_ORDER = (
-    "textEncoded",
-    "imageEncoded",
-    "sampling",
-    "imageDecoded",
-    "secondPassImageEncoded",
-    "secondPassSampling",
-    "secondPassImageDecoded",
-    "faceRestored",
-    "imageUpscaled",
-)
-"""Signposts in the order in which a run passes them (protocol §7.2)."""
-
-_RANK: Mapping[str, int] = {kind: rank for rank, kind in enumerate(_ORDER)}
-
-_SAMPLING = frozenset({"sampling", "secondPassSampling"})
-
+_STAGES: Mapping[str, Stage | None] = {
+    "textEncoded": Stage.TEXT_ENCODED,
+    "imageEncoded": Stage.IMAGE_ENCODED,
+    "sampling": None,
+    "imageDecoded": Stage.IMAGE_DECODED,
+    "secondPassImageEncoded": Stage.SECOND_PASS_IMAGE_ENCODED,
+    "secondPassSampling": None,
+    "secondPassImageDecoded": Stage.SECOND_PASS_IMAGE_DECODED,
+    "faceRestored": Stage.FACE_RESTORED,
+    "imageUpscaled": Stage.IMAGE_UPSCALED,
+}
+"""Signposts in the order in which a run passes them (protocol §7.2), with what they end; None for sampling."""
+_RANK: Mapping[str, int] = {kind: rank for rank, kind in enumerate(_STAGES)}
 _TRANSFER_SHARE = 0.05
 """Part of the bar that is kept for the transfer, so that the bar does not stand at the end while bytes flow."""
 MAX_TRANSFER = 4 << 30
 """Bytes of tensors of one run that are held at most, 4 GiB: 81 uncompressed frames of 2880² fit, and a server
 that never stops sending does not fill the memory."""
-_STAGES: Mapping[str, Stage] = {
-    "textEncoded": Stage.TEXT_ENCODED,
-    "imageEncoded": Stage.IMAGE_ENCODED,
-    "imageDecoded": Stage.IMAGE_DECODED,
-    "secondPassImageEncoded": Stage.SECOND_PASS_IMAGE_ENCODED,
-    "secondPassImageDecoded": Stage.SECOND_PASS_IMAGE_DECODED,
-    "faceRestored": Stage.FACE_RESTORED,
-    "imageUpscaled": Stage.IMAGE_UPSCALED,
-}
 _BYTES_PER_PIXEL = 16
 """Twice the four channels of 16 bits that the largest results have: some servers round sizes up."""
 _LEAST_TRANSFER = 32 << 20
@@ -77,7 +64,7 @@ class ProgressEstimate:
         for signpost in signposts:
             kind = signpost.WhichOneof("signpost")
             if kind is not None:
-                self._units[kind] = max(getattr(signpost, kind).step, 0) if kind in _SAMPLING else 1
+                self._units[kind] = max(getattr(signpost, kind).step, 0) if _STAGES[kind] is None else 1
 
     def get_total(self, kind: str) -> int:
         """Announced steps of a sampling signpost; 0 when it was not announced."""
@@ -199,8 +186,8 @@ class ResponseReader:
         kind = signpost.WhichOneof("signpost")
         if kind is None:
             return []
-        if kind in _STAGES:
-            return [StageReached(_STAGES[kind], self._progress.reach(kind))]
+        if stage := _STAGES[kind]:
+            return [StageReached(stage, self._progress.reach(kind))]
         step = getattr(signpost, kind).step
         fraction = self._progress.reach(kind, step)
         return [Sampling(step, self._progress.get_total(kind), fraction, second_pass=kind == "secondPassSampling")]
