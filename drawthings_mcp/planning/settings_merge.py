@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from drawthings_mcp.errors import InvalidInputError
-from drawthings_mcp.faces import Text
+from drawthings_mcp.faces import Phrase, Text
 from drawthings_mcp.generation import ImageGenerationConfig, LoRAConfig
 from drawthings_mcp.generation.configuration import AppSettings, parse_app_json
 from drawthings_mcp.limits import MAX_GIVEN_UNITS, MAX_VARIANTS, UNIT
@@ -97,10 +97,10 @@ def _parse_configuration(params: GenerateParams) -> AppSettings:
 def _explain_unknown(in_call: AppSettings, selection: ModelSelection) -> tuple[str, ...]:
     """What is left out because it is not known here: it may be a newer app's, or a slip of the pen."""
     text = "not known here and not sent: {what}"
-    notes = [Text("{configuration}: " + text, what=in_call.describe_unknown())] if in_call.unknown else []
+    notes = [Text("{configuration}: " + text, what=Phrase(in_call.describe_unknown()))] if in_call.unknown else []
     read = [(preset.name, preset.parse()) for preset in selection.list_presets().values()]
     in_presets = (
-        Text("preset {name!r}: " + text, name=name, what=settings.describe_unknown())
+        Text("preset {name!r}: " + text, name=name, what=Phrase(settings.describe_unknown()))
         for name, settings in read
         if settings.unknown
     )

@@ -109,16 +109,16 @@ def test_null_is_left_out_and_any_negative_seed_is_random() -> None:
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        ({"mystery": 1}, "'mystery'"),
-        ({"stepz": 9}, "'stepz' (did you mean 'steps'?)"),
-        ({"colorCalibration": "hsv"}, "colorCalibration 'hsv'"),
+        ({"mystery": 1}, "“mystery”"),
+        ({"stepz": 9}, "“stepz” (did you mean 'steps'?)"),
+        ({"colorCalibration": "hsv"}, "colorCalibration “hsv”"),
         ({"sampler": 20}, "sampler 20"),
         ({"stage2Steps": -1}, "stage2Steps -1"),
         ({"upscalerScaleFactor": 256}, "upscalerScaleFactor 256"),
         ({"maskBlur": 1e39}, "maskBlur 1e+39"),
-        ({"loras": [{"file": "l.ckpt", "mode": "both", "warmth": 1}]}, "'warmth' in loras, mode 'both' in loras"),
+        ({"loras": [{"file": "l.ckpt", "mode": "both", "warmth": 1}]}, "“warmth” in loras, mode “both” in loras"),
         ({"loras": [{"weight": 1}, {"file": ""}, {"file": "l.ckpt"}]}, "left out: a LoRA without a file"),
-        ({f"key{number:02}": 1 for number in range(10)}, "'key07' and 2 more"),
+        ({f"key{number:02}": 1 for number in range(10)}, "“key07” and 2 more"),
     ],
 )
 def test_what_a_newer_app_wrote_is_left_out_and_named(data: dict[str, Any], words: str) -> None:

@@ -308,9 +308,9 @@ async def test_a_preset_with_a_wrong_value_is_named_with_its_file(
     [
         ({"loras": 5}, "loras: must be a list"),
         ({"controls": 5}, "controls: must be a list"),
-        ({"loras": [{"weight": 1}]}, r"\(file: is required\); fix it there"),
+        ({"loras": [{"file": 7}]}, r"\(file: must be text, got 7\); fix it there"),
         ({"width": float("inf")}, "width: must be a finite number"),
-        ({"refinerModel": 5}, "refiner_model: must be text"),
+        ({"refinerModel": 5}, "refinerModel: must be text"),
     ],
 )
 async def test_a_malformed_preset_spoils_neither_its_neighbours_nor_the_listing(

@@ -20,6 +20,7 @@ from drawthings_mcp.errors import DrawThingsWarning, InvalidInputError
 from drawthings_mcp.metadata.reading import read_metadata
 from drawthings_mcp.metadata.xmp import Packet, build_packet
 from drawthings_mcp.params import GenerateParams
+from drawthings_mcp.server.face import MCP
 from drawthings_mcp.tensors.png import encode_png
 from tests.slots import SLOTS
 from tests.strict_server import StrictServer
@@ -199,8 +200,8 @@ async def test_all_of_122_presets_are_sent_slot_by_slot(studio_at: Any, save_pre
     [
         ({"steps": 0}, Z_IMAGE, "steps: must be from 1 to 150, got 0"),
         ({"width": 16384}, SD15, "width: must be from 128 to 8192, got 16384"),
-        ({"originalImageWidth": 70_000}, XL, "original_image_width: must be from 0 to 65535, got 70000"),
-        ({"tiledDecoding": True, "decodingTileWidth": 0}, SD15, "decoding_tile_width: must be from 64 to 8192, got 0"),
+        ({"originalImageWidth": 70_000}, XL, "originalImageWidth: must be from 0 to 65535, got 70000"),
+        ({"tiledDecoding": True, "decodingTileWidth": 0}, SD15, "decodingTileWidth: must be from 64 to 8192, got 0"),
         ({"shift": 0}, KLEIN, "shift: must be above 0 and at most 100, got 0.0"),
     ],
 )
@@ -245,9 +246,10 @@ async def test_what_a_newer_app_saved_is_named_and_the_rest_sent(studio_at: Any,
     save_presets({"name": "Mine", "configuration": newer})
     async with StrictServer([Z_IMAGE]) as strict, studio_at(strict.address) as studio:
         result = await studio.generate(GenerateParams(prompt="a fox", preset="Mine", configuration={"sharpnes": 3}))
+    assert MCP.word(result.plan.notes[1]).endswith("not sent: “futureKey”, sampler 31, seedMode 9")
     assert result.plan.notes == (
-        "configuration: not known here and not sent: 'sharpnes' (did you mean 'sharpness'?)",
-        "preset 'Mine': not known here and not sent: 'futureKey', sampler 31, seedMode 9",
+        "configuration: not known here and not sent: “sharpnes” (did you mean 'sharpness'?)",
+        "preset 'Mine': not known here and not sent: “futureKey”, sampler 31, seedMode 9",
     )
     (sent,) = strict.seen
     assert (sent["clip_skip"], sent["sampler"], sent["sharpness"], sent["seed_mode"]) == (3, 17, 0, 2)
@@ -259,4 +261,4 @@ async def test_settings_that_a_server_lists_are_read_like_a_preset(studio_at: An
     async with StrictServer([new]) as strict, studio_at(strict.address, custom_configs="none") as studio:
         run = await studio.plan(GenerateParams(prompt="a fox", model="new_1_q8p.ckpt"))
     assert run.configuration.steps == 9
-    assert "preset 'of the server for New': not known here and not sent: 'futureKey'" in run.notes
+    assert "preset 'of the server for New': not known here and not sent: “futureKey”" in run.notes
