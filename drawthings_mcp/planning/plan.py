@@ -147,7 +147,10 @@ def _explain_excess(settings: MergedSettings) -> tuple[str, ...]:
     """What a preset sets beyond the app's user interface where every value has its effect."""
     origins = settings.origins
     return tuple(
-        Text(f"{{origin}}: {{{name}}} {value:g} is outside the app's range; it was sent as it is", origin=origins[name])
+        Text(
+            f"preset {{preset!r}}: {{{name}}} {value:g} is outside the app's range; it is sent as it is",
+            preset=origins[name].removeprefix("preset "),
+        )
         for name, value in list_outside(settings.configuration)
         if name in ANY_VALUE and origins.get(name, "").startswith("preset")
     )

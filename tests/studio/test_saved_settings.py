@@ -230,7 +230,7 @@ async def test_a_preset_of_unusual_sharpness_is_named(studio_at: Any, save_prese
     save_presets({"name": "Mine", "configuration": {"model": SD15["file"], "sharpness": 200}})
     async with StrictServer([SD15]) as strict, studio_at(strict.address) as studio:
         run = await studio.plan(GenerateParams(prompt="a fox", preset="Mine"))
-    assert run.notes == ("preset Mine: sharpness 200 is outside the app's range; it was sent as it is",)
+    assert run.notes == ("preset 'Mine': sharpness 200 is outside the app's range; it is sent as it is",)
 
 
 async def test_sides_of_the_call_that_cannot_be_pixels_are_units_of_64(studio_at: Any) -> None:
