@@ -30,7 +30,7 @@ class Pictures(TypedDict, total=False):
     negative_prompt: str
     input_image: ImageLike | None
     mask_image: ImageLike | None
-    moodboard: Sequence[ImageLike]
+    moodboard: ImageLike | Sequence[ImageLike]
     hint_images: HintImages | None
     fit: Fit
 

@@ -18,7 +18,7 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from drawthings_mcp.address import Address
 from drawthings_mcp.api.async_client import AsyncDrawThingsClient, Pictures
-from drawthings_mcp.api.results import EventCallback, GeneratedImage, collected_warnings, warn_caller
+from drawthings_mcp.api.results import EventCallback, GeneratedImage, check_png, collected_warnings, warn_caller
 from drawthings_mcp.api.videos import SavedVideo
 from drawthings_mcp.catalog import Catalog, Model
 from drawthings_mcp.client.server_client import ServerInfo
@@ -322,14 +322,15 @@ def generate_image(
     fields = {name: value for name, value in options.items() if name not in names}
     if size is not None:
         fields["width"], fields["height"] = _read_size(size)
+    target = None if output is None else check_png(output, "output")
     with DrawThingsClient(address, **(client_options or {})) as client:
         if config is None:
             model = str(fields.get("model") or "")
             config = ImageGenerationConfig(**client._run(client._client.recommend, model))
         images = client.generate_image(prompt, config.replace(**fields), on_event=on_event, **pictures)
-    if output is not None:
+    if target is not None:
         for image in images:
-            image.save(output)
+            image.save(target)
     return images
 
 

@@ -65,10 +65,7 @@ class GeneratedImage(ResultImage):
         StorageError
             The file cannot be written.
         """
-        target = Path(path).expanduser()
-        if target.suffix.lower() != ".png":
-            problem = f"pictures are written as PNG: name it {target.stem or 'picture'}.png, not {target.name!r}."
-            raise InvalidInputError(problem, parameter="path", value=target.name)
+        target = check_png(path, "path")
         return save_image(self, target.parent, target.stem).path
 
     def to_pil(self) -> Image.Image:
@@ -197,6 +194,15 @@ def warn_about_size(configuration: ImageGenerationConfig, pixels: NDArray[np.uin
             f"The server returned {size[0]}x{size[1]} instead of {wanted[0]}x{wanted[1]}. Another model may have been "
             "used, or this one has its own sizes; compare model and size with the server's log."
         )
+
+
+def check_png(path: str | Path, parameter: str) -> Path:
+    """The file to write a picture in; refuses a name that does not end in ``.png``."""
+    target = Path(path).expanduser()
+    if target.suffix.lower() != ".png":
+        problem = f"pictures are written as PNG: name it {target.stem or 'picture'}.png, not {target.name!r}."
+        raise InvalidInputError(problem, parameter=parameter, value=target.name)
+    return target
 
 
 def check_target(output_dir: str | Path, prefix: str) -> Path:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 from drawthings_mcp.catalog import Model, ServerInventory
 from drawthings_mcp.errors import InvalidImageError
@@ -110,7 +110,7 @@ def compose(
     negative_prompt: str = "",
     canvas: ImageLike | None = None,
     mask: ImageLike | None = None,
-    moodboard: Sequence[ImageLike] = (),
+    moodboard: ImageLike | Sequence[ImageLike] = (),
     hints: HintImages | None = None,
     fit: Fit = "crop",
 ) -> Plan:
@@ -127,7 +127,7 @@ def compose(
     mask
         White is repainted, black is kept. Of the size of the canvas, and fitted like it, or of the configuration.
     moodboard
-        Further pictures, in order, for models that edit and for controls that look at pictures.
+        Further pictures, in order, for models that edit and for controls that look at pictures; one, or several.
     hints
         Ready maps for controls by kind; see ``planning.hints.read_hints`` for how each is drawn.
     fit
@@ -145,7 +145,11 @@ def compose(
     context = look_up(GenerationRequest(prompt, config, negative_prompt, override=override), inventory)
     file_notes = check_files(context)  # no picture changes these, so none is read before
     size = (config.width, config.height)
-    shown = [*moodboard, *list_references(hints)]
+    is_one = isinstance(moodboard, str | bytes) or any(
+        hasattr(moodboard, one) for one in ("__fspath__", "__array_interface__")
+    )
+    listed = cast("Sequence[ImageLike]", [moodboard] if is_one else moodboard)
+    shown = [*listed, *list_references(hints)]
     first = _take_as_reference(canvas, mask, context, fit)
     if first is not None:
         canvas, shown = None, [first, *shown]

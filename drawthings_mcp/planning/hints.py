@@ -146,6 +146,9 @@ def read_hints(hints: HintImages | None, context: Context, fit: Fit) -> tuple[tu
 
 
 def _by_kind(hints: HintImages) -> dict[ControlInputType, list[ImageLike]]:
+    if not hasattr(hints, "items"):
+        problem = f'must name the kind of each map, such as {{"canny": "edges.png"}}; got a {type(hints).__name__}.'
+        raise InvalidInputError(problem, parameter="hints")
     given: dict[ControlInputType, list[ImageLike]] = {}
     for name, images in hints.items():
         listed: list[ImageLike] = list(images) if isinstance(images, list | tuple) else [images]  # type: ignore[list-item]

@@ -80,6 +80,10 @@ def test_one_call_takes_a_size_and_an_output(simulated: Any, tmp_path: Path) -> 
         for size in sizes:
             with pytest.raises(InvalidInputError, match=r"size: must be the side of a square or \(width, height\)"):
                 generate_image("a lion", size=size, **options)
+        runs = len(simulator.runs)
+        with pytest.raises(InvalidInputError, match=r"output: pictures are written as PNG: name it lion\.png"):
+            generate_image("a lion", size=192, output=tmp_path / "lion.jpg", **options)
+        assert len(simulator.runs) == runs
     assert (image.size, wide.size) == ((192, 192), (256, 128))
     assert (tmp_path / "lion.png").is_file()
 

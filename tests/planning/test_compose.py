@@ -175,5 +175,7 @@ def test_the_files_to_ask_for_are_all_that_a_configuration_names() -> None:
 
 def test_a_composed_hint_is_frozen(picture: Callable[..., Pixels]) -> None:
     (sent,) = compose_plan("x", config(), moodboard=[picture()]).requests
+    (same,) = compose_plan("x", config(), moodboard=picture()).requests
+    assert len(same.hints[0].tensors) == len(sent.hints[0].tensors) == 1
     assert isinstance(sent.hints, tuple)
     assert all(isinstance(hint, Hint) for hint in sent.hints)

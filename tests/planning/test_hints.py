@@ -189,6 +189,12 @@ def test_a_map_for_a_control_that_looks_at_the_picture_is_refused(kind: str, pic
         read(kind, picture())
 
 
+def test_maps_without_their_kinds_are_refused_in_a_sentence(picture: Callable[..., Pixels]) -> None:
+    maps: Any = [picture()]
+    with pytest.raises(InvalidInputError, match=r"hint_images: must name the kind of each map, such as .* got a list"):
+        compose_plan("a fox", ImageGenerationConfig(model="m.ckpt", width=128, height=128), hints=maps)
+
+
 def test_an_unknown_kind_is_refused_with_the_nearest(picture: Callable[..., Pixels]) -> None:
     with pytest.raises(UnknownNameError, match="there is no kind 'dephts'") as refusal:
         read("dephts", picture(), [])
