@@ -145,6 +145,9 @@ def _explain_one(detail: ErrorDetails, field: str, fields: Mapping[str, FieldInf
         return f"there is no such argument.{suggest(field, fields)}"
     if detail["type"] in _BOUNDS and (reach := _find_bounds(fields.get(field))):
         return f"must be from {reach[0]:.10g} to {reach[1]:.10g}, got {shorten(detail['input'])}"
+    cause = detail.get("ctx", {}).get("error")
+    if isinstance(cause, InvalidInputError):
+        return Text("{error}", error=cause)
     phrase = _PHRASES.get(detail["type"])
     if phrase is None:
         return detail["msg"]

@@ -7,7 +7,8 @@ import re
 from collections.abc import Mapping
 
 from drawthings_mcp.errors import UnknownNameError
-from drawthings_mcp.validation import find_nearest, shorten
+from drawthings_mcp.faces import Text
+from drawthings_mcp.validation import find_nearest
 
 
 class SamplerType(enum.IntEnum):
@@ -55,7 +56,9 @@ class SamplerType(enum.IntEnum):
             return meant[0]
         nearest = [_SAMPLER_NAMES[one] for one in meant] or find_nearest(name, _SAMPLER_NAMES.values())
         raise UnknownNameError(
-            f"There is no sampler {shorten(name)}. Nearest: {', '.join(nearest)}.", name=name, nearest=nearest
+            Text("There is no sampler {name!r}. Nearest: {nearest}.", name=name, nearest=tuple(nearest)),
+            name=name,
+            nearest=nearest,
         )
 
 
