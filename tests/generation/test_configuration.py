@@ -138,7 +138,7 @@ def test_a_value_is_checked_when_it_is_assigned() -> None:
     for name, value, words in (
         ("steps", 0, "steps: must be from 1 to 150, got 0"),
         ("start_width", 1000, "width: must be a multiple of 64"),
-        ("sampler", "Euler B", "sampler: There is no sampler “Euler B”"),
+        ("sampler", "Euler B", "sampler: There is no sampler 'Euler B'"),
         ("stepz", 3, "stepz: there is no such field. Did you mean 'steps'"),
     ):
         with pytest.raises(InvalidInputError, match=words.replace("(", r"\(")):
