@@ -223,7 +223,7 @@ async def test_what_cannot_be_used_gets_one_sentence(in_process: Any, photos: tu
         ("generate_image", {"prompt": "x", "canvas": "v7"}, "canvas: There is no picture “v7”"),
         ("generate_image", {"prompt": "x", "canvas": secret}, "canvas: "),
         ("generate_image", {"prompt": "x", "moodboard": ["http://127.0.0.1/x.png"]}, "moodboard: "),
-        ("generate_image", {"prompt": "x", "canvas": "my photo.jpg"}, "There is no picture 'my photo.jpg'"),
+        ("generate_image", {"prompt": "x", "canvas": "my photo.jpg"}, "There is no picture “my photo.jpg”"),
         ("review_image", {"images": []}, "name 1 to 5 pictures"),
         ("review_image", {"images": ["latest"] * 6}, "images: takes at most 5 items, got 6"),
         ("review_image", {"images": ["latest"], "max_edge": 4000}, "max_edge: must be from 256 to 1568"),
