@@ -68,11 +68,11 @@ def join_lines(
 ) -> str:
     """Files, budget line, notes and all else, in this order, as far as a text block takes them.
 
-    Of the rest files leave to the notes what these need, but no more than ``_NOTES``.
+    Files are named shorter to leave to the notes what these need, but no more than ``_NOTES``.
     """
     room = MAX_TEXT - len(budget) - _measure(before)
     reserved = min(_measure(notes), _NOTES)
-    listed = _take_lines(_describe_files(files, room - reserved), room - reserved)
+    listed = _take_lines(_describe_files(files, room - reserved), room)
     room -= _measure(listed)
     noted = _take_notes(notes, room)
     return "\n".join([*before, *listed, budget, *noted, *_take_lines(after, room - _measure(noted))])[:MAX_TEXT]

@@ -403,7 +403,7 @@ def test_values_outside_the_user_interface_are_kept_and_unsendable_ones_left_out
     assert found is not None
     assert (found.steps, found.stage_2_steps, found.sharpness, found.loras[0].weight) == (1000, 0, 200, 40)
     assert (found.num_frames, found.clip_skip) == (14, 1)
-    assert metadata.unknown == ("'futureKey'", "'stepz' (did you mean 'steps'?)", "numFrames -3")
+    assert metadata.unknown == ("“futureKey”", "“stepz” (did you mean 'steps'?)", "numFrames -3")
     assert metadata.raw["v2"]["futureKey"] == 1
 
 
