@@ -227,7 +227,7 @@ def _find_model(graph: Graph, value: Any) -> tuple[str, Weights]:
 
 
 def _name_model(node: GraphNode) -> str:
-    return next((name for key in _MODELS if (name := _name_file(node.inputs.get(key)))), "")
+    return next((name for key in _MODELS if key in node.inputs and (name := _name_file(node.inputs[key]))), "")
 
 
 def _name_file(value: Any) -> str:
@@ -239,6 +239,8 @@ def _name_file(value: Any) -> str:
 
 def _list_loras(graph: Graph, node: GraphNode) -> Iterator[tuple[str, float | None]]:
     for key, value in node.inputs.items():
+        if key[:4].lower() != "lora":  # as most inputs, quickly
+            continue
         match = _LORA.fullmatch(key.lower())
         name = _name_file(value) if match else ""
         if match is None or name in ("", "None"):

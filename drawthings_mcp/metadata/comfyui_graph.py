@@ -228,4 +228,4 @@ def walk_up(
         limit -= 1
         node = graph[link.node]
         yield node
-        waiting.extend(source for name, source in node.inputs.items() if isinstance(source, Link) and follows(name))
+        waiting.extend([source for name, source in node.inputs.items() if type(source) is Link and follows(name)])
