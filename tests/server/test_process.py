@@ -12,12 +12,15 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from drawthings_mcp.attachments.encoding import count_result
 from drawthings_mcp.attachments.preview import Preview
+from drawthings_mcp.server.session import Session
+from drawthings_mcp.server.viewer import ChatClient
 
 TOKEN = {"progressToken": "p"}
 END_WITHIN = 2.0
@@ -213,6 +216,25 @@ def test_a_cancellation_because_time_is_up_leaves_the_render_as_a_job(
         pass
     assert answer["result"].get("isError", False) is not goes_on
     assert ("v1: " in answer["result"]["content"][0]["text"]) is goes_on
+
+
+@pytest.mark.parametrize(
+    ("client", "reason", "seconds", "timed_out"),
+    [
+        ("codex-mcp-client", "MCP request cancelled by caller", 299, True),
+        ("codex-mcp-client", "MCP request cancelled by caller", 60, False),
+        ("somebody", "", 61.5, True),
+        ("somebody", "", 63, False),
+        ("somebody", "timed out after 5s", 5, True),
+        ("somebody", "stopped by the user", 5, False),
+    ],
+)
+def test_a_cancellation_at_the_limit_of_a_client_is_one_because_time_is_up(
+    client: str, reason: str, seconds: float, timed_out: bool
+) -> None:
+    session, call = Session.__new__(Session), SimpleNamespace(request_id="7")
+    session.cancelled = {"7": reason}
+    assert session.has_timed_out(cast(Any, call), ChatClient(client, "1"), seconds) is timed_out
 
 
 def test_half_of_an_emoji_in_an_argument_is_answered(server: Process) -> None:
