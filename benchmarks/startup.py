@@ -34,6 +34,8 @@ INITIALIZE = {
 END_ROUNDS = 3
 END_GOAL_MS = 80.0
 """Some clients kill a server that has not ended by then."""
+ENDS = {"idle": (END_GOAL_MS, 0, ""), "during a render": (None, 150, "Step 2/"), "during a save": (None, 2, "Received")}
+"""When a server is ended: the goal, the steps of what it renders, and the progress that is waited for."""
 PAUSE = 2.0
 """Seconds from the handshake to the first call: sooner than anybody types a wish."""
 CALL_GOAL_MS = 50.0
@@ -49,8 +51,8 @@ def run() -> Iterable[Measurement]:
     duel = Duel(*map(tuple, zip(*rounds, strict=True)))
     yield Measurement("spawn to initialize, against a bare server", duel.ratio, "x", 1.10, duel.note)
     bare_end = min(time_end(bare) for _ in range(END_ROUNDS)) * 1e3
-    for name, goal in (("idle", END_GOAL_MS), ("during a render", None)):
-        ends = [time_end(ours, renders=name != "idle") for _ in range(END_ROUNDS)]
+    for name, (goal, steps, until) in ENDS.items():
+        ends = [time_end(ours, steps, until) for _ in range(END_ROUNDS)]
         yield Measurement(f"end after SIGTERM, {name}", min(ends) * 1e3, "ms", goal, f"a bare server {bare_end:.0f} ms")
     for tls, goal in (("off", CALL_GOAL_MS), ("on", None)):
         # The first round makes the catalog.
@@ -59,7 +61,7 @@ def run() -> Iterable[Measurement]:
         yield Measurement("first call to its request's arrival", min(later) * 1e3, "ms", goal, note)
 
 
-def time_end(command: Sequence[str], *, renders: bool = False) -> float:
+def time_end(command: Sequence[str], steps: int = 0, until: str = "") -> float:
     """Seconds from SIGTERM, or a closed stdin where that is all that ends a server, to the end of its process."""
     with tempfile.TemporaryDirectory() as folder:
         environment = {"DRAWTHINGS_OUTPUT_DIR": f"{folder}/pictures", "DRAWTHINGS_STATE_DIR": f"{folder}/state"}
@@ -67,12 +69,12 @@ def time_end(command: Sequence[str], *, renders: bool = False) -> float:
             send(process, INITIALIZE)
             read(process)
             time.sleep(PAUSE)
-            if renders:
+            if steps:
                 send(process, {"jsonrpc": "2.0", "method": "notifications/initialized"})
-                arguments = {"prompt": "a fox", "width": 512, "height": 512, "steps": 150}
+                arguments = {"prompt": "a fox", "width": 512, "height": 512, "steps": steps}
                 params = {"name": "generate_image", "arguments": arguments, "_meta": {"progressToken": 1}}
                 send(process, {"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": params})
-                while "Step 2/" not in str(read(process)):
+                while until not in str(read(process)):
                     pass
             start = time.perf_counter()
             if command[0] == _OURS:
