@@ -291,7 +291,7 @@ def check_picture(
         It cannot; sizes are judged by the header, before anything is decoded.
     """
     with open_picture(file, name, formats) as picture:
-        info = _describe(picture)
+        info = describe_picture(picture)
         if max(info.width, info.height) > max_side:
             raise InvalidImageError(
                 f"{name} is {info.width}x{info.height} pixels; scale it down to at most {max_side} on its longest side."
@@ -307,7 +307,8 @@ def check_picture(
     return info
 
 
-def _describe(picture: Image.Image) -> PictureInfo:
+def describe_picture(picture: Image.Image) -> PictureInfo:
+    """What the header of an opened picture tells."""
     width, height = picture.size
     if get_orientation(picture) in _SIDEWAYS:
         width, height = height, width

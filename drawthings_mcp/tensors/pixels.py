@@ -17,6 +17,7 @@ from PIL import ExifTags, Image, ImageCms, ImageOps
 from drawthings_mcp.errors import InvalidImageError
 from drawthings_mcp.tensors.picture_files import (
     check_size,
+    describe_picture,
     get_orientation,
     name_file,
     open_file,
@@ -88,6 +89,30 @@ def ensure_pixels(image: ImageLike, *, enough: int | None = None, pixel_count: i
             f"A picture is a path, the bytes of a file, a Pillow image or an array, not {type(image).__name__}."
         )
     return np.ascontiguousarray(_drop_opaque_alpha(pixels))
+
+
+def measure(image: ImageLike) -> tuple[int, int]:
+    """Width and height of any picture, upright; of a file only the header is read.
+
+    Raises
+    ------
+    InvalidImageError
+        It is no picture.
+    """
+    if isinstance(image, np.ndarray):
+        return image.shape[1], image.shape[0]
+    if isinstance(image, Image.Image):
+        return image.size
+    if isinstance(image, bytes | bytearray | memoryview):
+        return _measure_file(io.BytesIO(image), "The image data")
+    with open_file(image) as file:
+        return _measure_file(file, name_file(Path(image)))
+
+
+def _measure_file(file: BinaryIO, name: str) -> tuple[int, int]:
+    with open_picture(file, name) as picture:
+        info = describe_picture(picture)
+    return info.width, info.height
 
 
 def read_pixels(

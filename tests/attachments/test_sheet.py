@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from drawthings_mcp.attachments.grid import choose_grid
+from drawthings_mcp.attachments.grid import Captions, choose_grid
 from drawthings_mcp.attachments.sheet import compose_sheet
 
 MakePixels = Callable[..., Any]
@@ -114,3 +114,39 @@ def test_one_picture_of_a_strange_shape_does_not_squeeze_the_others() -> None:
 def test_a_comparison_stands_side_by_side_whatever_the_shapes() -> None:
     sheet = np.asarray(compose_sheet([("v1", _solid(0, 900, 200)), ("v2", _solid(1, 900, 200))], 2048, columns=2))
     assert _find(sheet, 0)[2] < _find(sheet, 1)[0]
+
+
+def _ink(sheet: np.ndarray) -> np.ndarray:
+    return np.asarray((sheet > INK).all(axis=2))
+
+
+def test_a_grid_of_values_has_its_captions_above_the_columns_and_left_of_the_rows() -> None:
+    captions = Captions(("guidance 1", "guidance 4", "guidance 7"), ("seed 1", "seed 2"))
+    sheet = np.asarray(compose_sheet([("", _solid(n)) for n in range(6)], captions=captions))
+    assert max(sheet.shape) <= 1024
+    for row in range(2):
+        tops = {_find(sheet, 3 * row + column)[1] for column in range(3)}
+        left, top, _, bottom = _find(sheet, 3 * row)
+        assert len(tops) == 1
+        assert _ink(sheet)[top:bottom, :left].any()
+    left, top, _, _ = _find(sheet, 0)
+    for column in range(3):
+        begin, _, end, _ = _find(sheet, column)
+        assert _ink(sheet)[:top, begin:end].any()
+    assert not _ink(sheet)[top:, left:].any()  # no label was asked for
+
+
+def test_a_sheet_without_labels_gives_their_room_to_the_pictures() -> None:
+    bare, labelled = (
+        compose_sheet([(label, _solid(n)) for n in range(2)], 4096, columns=2) for label in ("", "a label")
+    )
+    assert bare.size == (2 * 300 + 3 * 6, 300 + 2 * 6)
+    assert labelled.height > bare.height
+
+
+@pytest.mark.parametrize("label", ["Müller", "Größe ×2"])
+def test_letters_beyond_english_are_drawn_or_spelled_without_their_accents(label: str) -> None:
+    sheet = np.asarray(compose_sheet([(label, _solid(0))]))
+    strange = np.asarray(compose_sheet([("\U0010ffff" * len(label), _solid(0))]))
+    assert _ink(sheet).any()
+    assert not np.array_equal(sheet, strange)
