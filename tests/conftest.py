@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -37,6 +38,13 @@ async def one_loop(anyio_backend: str) -> AsyncIterator[None]:
     then, and fail there when their own is closed.
     """
     yield  # noqa: PT022 - the fixture's own life is what keeps the loop
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _ctrl_c_interrupts() -> None:
+    """A shell without job control starts what it runs in the background with Ctrl-C ignored, which is inherited."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)
