@@ -29,7 +29,9 @@ GenerationMode: TypeAlias = Literal["text2image", "image2image", "edit", "inpain
 AskedMode: TypeAlias = Literal["auto", "text2image", "image2image", "edit", "inpaint"]
 
 _ID = re.compile(r"[avpi]\d+", re.IGNORECASE)
-_IDS = re.compile(r"\s*[avpi]\d+(?:\s*[,;\s]\s*[avpi]\d+)+\s*", re.IGNORECASE)
+_IDS = re.compile(r"\s*[avpi]\d+(?:(?:\s*[,;+&\s]\s*|\s+and\s+)[avpi]\d+)+\s*", re.IGNORECASE)
+_IN_PROMPT = re.compile(r"<lora:([^:<>]+)(?::([-\d.]+))?>", re.IGNORECASE)
+"""A LoRA as other programs write it into the prompt."""
 _NOTHING = frozenset({"", "none", "null"})
 """What models write into an argument that they mean to leave out."""
 
@@ -57,6 +59,26 @@ def split(value: Any) -> Any:
     ]
 
 
+def _unwrap_picture(value: Any) -> Any:
+    """One picture; of several, the error says where the others go."""
+    item = unwrap(value)
+    named = split(item) if isinstance(item, str | list) else []
+    if isinstance(named, list) and len(named) > 1 and all(isinstance(name, str) for name in named):
+        first, *others = (shorten(name) for name in named)
+        raise ValueError(f"takes one picture, got {len(named)}: give {first} here and {', '.join(others)} as moodboard")
+    return item
+
+
+def _read_weighted(value: Any) -> Any:
+    """A LoRA and its weight, also as other programs write them."""
+    if isinstance(value, dict) and value.keys() <= {"name", "file", "weight"} and {"name", "file"} & value.keys():
+        return value.get("file") or value["name"], value.get("weight")
+    if not isinstance(value, str):
+        return value
+    written = _IN_PROMPT.fullmatch(value.strip())
+    return parse_weighted("@".join(filter(None, written.groups())) if written else value)
+
+
 def parse_weighted(text: str) -> tuple[str, float | None]:
     """``name@weight`` as name and weight; None stands for the LoRA's own weight."""
     name, at, weight = text.rpartition("@")
@@ -74,11 +96,11 @@ Name: TypeAlias = Annotated[str, BeforeValidator(unwrap)]
 """What names one thing: a model, a preset, a picture in a tool's call."""
 Names: TypeAlias = Annotated[list[str], BeforeValidator(split)]
 """What names several."""
-Picture: TypeAlias = Annotated[Any, BeforeValidator(unwrap), WithJsonSchema({"type": "string"})]
+Picture: TypeAlias = Annotated[Any, BeforeValidator(_unwrap_picture), WithJsonSchema({"type": "string"})]
 """A reference as text, empty for none; or a picture itself: a path, bytes, a Pillow image or an ``(H, W, C)`` array."""
 WeightedLoRA: TypeAlias = Annotated[
     tuple[str, float | None],
-    BeforeValidator(lambda value: parse_weighted(value) if isinstance(value, str) else value),
+    BeforeValidator(_read_weighted),
     WithJsonSchema({"type": "string"}),
 ]
 Side: TypeAlias = Annotated[int | None, Field(ge=MIN_SIDE, le=MAX_SIDE)]
@@ -186,6 +208,8 @@ def is_given(picture: Any) -> bool:
     return picture is not None and not (isinstance(picture, str) and not picture)
 
 
+SIMPLE_MODES = ("auto", "text2image", "image2image", "edit")
+"""Modes that need nothing which ``SIMPLE`` lacks: a mask, say."""
 SIMPLE = ("prompt", "mode", "model", "image_format", "width", "height", "variants", "canvas", "moodboard")
 """Parameters that a small model is offered."""
 FULL = tuple(name for name in GenerateParams.model_fields if name not in {"hints", "fit"})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal, Unpack
 
@@ -37,6 +37,8 @@ _SELECT = f"""
         (SELECT role, parent FROM parents WHERE child = kind || number ORDER BY place)
     ) AS parents FROM images"""
 _THE_ONE = "kind = ? AND number = ?"
+_VISION_LASTS = timedelta(days=30)
+"""A client's next version may pass pictures on no more, and its user may choose a model that sees nothing."""
 _FOUND = "kind = 'p' AND origin = ? ORDER BY rowid DESC"
 
 
@@ -164,9 +166,10 @@ class ImageCatalog:
         parsed = parse_id(image_id)
         return parsed is not None and self._find(_THE_ONE, *parsed) is not None
 
-    def find_latest(self, kind: MediaKind = "v") -> ImageRecord | None:
-        """The picture of a kind with the highest number; None when there is none."""
-        return self._find("kind = ? ORDER BY number DESC", kind)
+    def find_latest(self, kind: MediaKind = "v", place: int = 1) -> ImageRecord | None:
+        """The picture of a kind with the highest number, or the second highest …; None when there is none."""
+        listed = self._list(f"{_SELECT} WHERE kind = ? ORDER BY number DESC LIMIT 1 OFFSET ?", kind, place - 1)
+        return next(iter(listed), None)
 
     def find_by_path(self, path: Path) -> ImageRecord | None:
         """The newest picture that is recorded at a path; None when there is none."""
@@ -221,9 +224,10 @@ class ImageCatalog:
             connection.execute("INSERT OR REPLACE INTO sights VALUES (?, ?, ?)", values)
 
     def find_vision(self, client: str) -> bool | None:
-        """Whether the model behind a client sees pictures; None while nobody has tried."""
+        """Whether the model behind a client sees pictures; None while nobody has tried, or not for a long time."""
+        since = (_now() - _VISION_LASTS).isoformat()
         with self._database.open() as connection:
-            row = connection.execute("SELECT seen FROM sights WHERE client = ?", (client,)).fetchone()
+            row = connection.execute("SELECT seen FROM sights WHERE client = ? AND at >= ?", (client, since)).fetchone()
         return None if row is None else bool(row["seen"])
 
     def list_reservations(self) -> dict[str, Path]:
@@ -365,4 +369,10 @@ def _list_nearest(connection: sqlite3.Connection, kind: str | None, number: int)
 def _build_unknown(image_id: str, nearest: list[str]) -> UnknownNameError:
     hint = Phrase(f"the nearest are {', '.join(nearest)}" if nearest else "none of that kind exists yet")
     text = Text("There is no picture {name!r}; {hint}.", name=image_id, hint=hint)
+    if image_id.strip().lower().startswith("a"):
+        text = Text(
+            "{missing} A picture in the chat does not reach this server: give the path of its file, or latest:a for "
+            "what was attached last in LM Studio, and it gets an id.",
+            missing=text,
+        )
     return UnknownNameError(text, name=image_id, nearest=nearest)

@@ -16,15 +16,18 @@ from drawthings_mcp.validation import shorten
 
 ReferenceForm: TypeAlias = Literal["id", "latest", "path", "data", "web", "name", "origin"]
 ALLOWED = (
-    "an id such as v3, latest or latest:a, the absolute path of a picture, the file name of a saved one, a data: URI "
-    "or an https:// URL"
+    "an id such as v3, latest, latest:a or latest:a2 (the newest but one), the absolute path of a picture, the file "
+    "name of a saved one, a data: URI or an https:// URL"
 )
 """What a reference can be, for errors."""
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*):", re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_LATEST = frozenset({"latest", "last", "newest", "latest image", "last image", "latest picture", "last picture"})
+_PLACE = re.compile(rf"([{''.join(MEDIA_KINDS)}]?)([1-9]\d?)?")
+"""Of which kind, and the how manieth from the newest."""
 _MEANT = re.compile(
     r"[\s\"'`\[(<#]*(?:(?:the|id|image|picture|photo|variant|output|input)[\s:=#_-]*){0,3}"
-    r"([avpi]\d+)(?:\.(?:png|jpe?g|webp))?[\s\"'`\])>]*",
+    r"([avpi])[\s_-]?(\d+)(?:\.(?:png|jpe?g|webp))?[\s\"'`\])>]*",
     re.IGNORECASE,
 )
 _MAX_TEXT = 4096
@@ -42,8 +45,8 @@ class Reference:
     Attributes
     ----------
     value
-        Of an ``id``, in lower case: ``v3``; of ``latest``, the letter of the kind; of a ``path``, absolute or with
-        ``~`` for the home folder; of a ``name``, that of a file; else the URI or URL as given.
+        Of an ``id``, in lower case: ``v3``; of ``latest``, the letter of the kind and the place: ``a2``; of a ``path``,
+        absolute or with ``~`` for the home folder; of a ``name``, that of a file; else the URI or URL as given.
     """
 
     form: ReferenceForm
@@ -65,7 +68,7 @@ def parse_reference(text: str) -> Reference:
     if parse_id(text):
         return Reference("id", text.lower())
     word, _, kind = text.lower().partition(":")
-    if word.rstrip() == "latest":
+    if word.strip().removeprefix("the ") in _LATEST:
         return _parse_latest(text, kind.strip())
     if text.startswith(("/", "~/")):
         return Reference("path", text)
@@ -78,9 +81,10 @@ def parse_reference(text: str) -> Reference:
 
 
 def find_meant_id(name: str) -> str | None:
-    """The id in ``image v3``, ``#v3`` or ``v3.png``, as models write it; None when a name holds more than that."""
+    """The id in ``image v3``, ``#v3``, ``V 3`` or ``v3.png``, as models write it; None when a name holds more."""
     match = _MEANT.fullmatch(name)
-    return match[1].lower() if match and parse_id(match[1]) else None
+    meant = (match[1] + match[2]).lower() if match else ""
+    return meant if parse_id(meant) else None
 
 
 def _check_text(text: str) -> None:
@@ -95,12 +99,13 @@ def _check_text(text: str) -> None:
 
 
 def _parse_latest(text: str, kind: str) -> Reference:
-    if kind not in {"", *MEDIA_KINDS}:
+    asked = _PLACE.fullmatch(kind)
+    if asked is None:
         raise InvalidImageError(
             f"{shorten(text)} is no image reference; write latest for the newest variant, or latest:a, latest:v, "
-            "latest:p or latest:i."
+            "latest:p or latest:i; latest:a2 is the newest but one."
         )
-    return Reference("latest", kind or "v")
+    return Reference("latest", f"{asked[1] or 'v'}{asked[2] or 1}")
 
 
 def _parse_uri(text: str, scheme: str) -> Reference:

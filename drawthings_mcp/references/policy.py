@@ -82,22 +82,21 @@ class ImportPolicy:
 def build_policy(settings: Settings) -> ImportPolicy:
     """The policy of some settings.
 
-    The output folder and this package's own folders may always be read. LM Studio's attachments are looked through for
-    ``latest:a`` only when that folder itself, or LM Studio's home folder, was named as an input folder: not because it
-    happens to lie in the user's home.
+    The output folder and this package's own folders may always be read. LM Studio's attachments are looked through
+    when their folder lies in one that may be read, such as the user's home.
     """
     state_dir = settings.state_dir
     own = [settings.output_dir, state_dir / RESCUE_FOLDER, state_dir / MADE_FOLDER]
     named = {_resolve(folder) for folder in settings.input_dirs}
     own_folders = tuple(_resolve(folder) for folder in own)
     user_files = find_user_files()
-    is_named = user_files is not None and not named.isdisjoint({user_files, user_files.parent})
+    may_read = user_files is not None and any(user_files.is_relative_to(folder) for folder in named)
     return ImportPolicy(
         state_dir=state_dir,
         folders=tuple(dict.fromkeys([*sorted(named), *own_folders, _resolve(state_dir / INPUTS_FOLDER)])),
         own_folders=own_folders,
-        attachments=user_files if is_named else None,
-        attachments_hint=None if is_named else user_files,
+        attachments=user_files if may_read else None,
+        attachments_hint=None if may_read else user_files,
     )
 
 
@@ -128,14 +127,24 @@ def _list_homes() -> list[Path]:
     return [Path(pointed), *homes] if pointed.startswith("/") else homes
 
 
-def find_newest_attachment(folder: Path) -> AttachedFile | None:
-    """The picture that was attached last; None when there is none."""
+def list_attachments(folder: Path) -> list[AttachedFile]:
+    """The pictures that were attached, the newest first."""
     try:
         paths = [path for path in folder.iterdir() if path.suffix.lower() in _PICTURES and path.is_file()]
         attachments = [AttachedFile(path, _find_time(path)) for path in paths]
     except OSError:
-        return None
-    return max(attachments, key=lambda attachment: attachment.when, default=None)
+        return []
+    return sorted(attachments, key=lambda attachment: (attachment.when, attachment.path.name), reverse=True)
+
+
+def find_attachment(folder: Path, name: str) -> AttachedFile | None:
+    """The newest picture that was attached under a name, with or without what LM Studio puts before it."""
+    wanted = name.casefold()
+    return next((one for one in list_attachments(folder) if wanted in _list_names(one.path.name.casefold())), None)
+
+
+def _list_names(name: str) -> tuple[str, str]:
+    return name, _STAMP.sub("", name, count=1)
 
 
 def _find_time(path: Path) -> datetime:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from operator import itemgetter
 from pathlib import Path
 from typing import cast
 
@@ -23,10 +25,15 @@ from drawthings_mcp.references.parsing import (
     find_meant_id,
     parse_reference,
 )
-from drawthings_mcp.references.policy import AttachedFile, ImportPolicy, find_newest_attachment
+from drawthings_mcp.references.policy import (
+    AttachedFile,
+    ImportPolicy,
+    find_attachment,
+    list_attachments,
+)
 from drawthings_mcp.search.projects.project_file import ProjectFile
 from drawthings_mcp.search.projects.project_file import parse_reference as parse_project_reference
-from drawthings_mcp.tensors.picture_files import hash_file
+from drawthings_mcp.tensors.picture_files import hash_file, open_regular_file
 from drawthings_mcp.tensors.png import encode_png
 from drawthings_mcp.validation import shorten
 
@@ -105,33 +112,62 @@ def _resolve_id(image_id: str, catalog: ImageCatalog, policy: ImportPolicy) -> R
     return _use(catalog.get(image_id), catalog, policy)
 
 
-def _resolve_latest(kind: str, catalog: ImageCatalog, policy: ImportPolicy) -> Resolved:
-    kind = cast(MediaKind, kind)
-    record = catalog.find_latest(kind)
-    attachment = find_newest_attachment(policy.attachments) if kind == "a" and policy.attachments else None
-    if attachment is not None and (record is None or attachment.when > record.created):
-        return _guess(attachment, catalog, policy)
-    if record is not None:
+def _resolve_latest(asked: str, catalog: ImageCatalog, policy: ImportPolicy) -> Resolved:
+    kind, place = cast(MediaKind, asked[0]), int(asked[1:])
+    name = f"latest:{kind}{place if place > 1 else ''}" if asked != "v1" else "latest"
+    attachments = list_attachments(policy.attachments) if kind == "a" and policy.attachments else []
+    if attachments:
+        found = _rank(attachments, place, catalog)[place - 1 : place]
+        if found and isinstance(found[0], AttachedFile):
+            return _guess(found[0], name, catalog, policy)
+        record = found[0] if found else None
+    else:
+        record = catalog.find_latest(kind, place)
+    if isinstance(record, ImageRecord):
         return _use(record, catalog, policy)
     hint = Text("")
     if kind == "a" and policy.attachments_hint is not None:
         step = Step("allow_folder", folder=str(policy.attachments_hint))
         hint = Text(", or {step} to let latest:a find LM Studio's attachments", step=step)
-    name = "latest" if kind == "v" else f"latest:{kind}"
+    what = _KIND_NAMES[kind] if place == 1 else f"{_KIND_NAMES[kind]} so often"
     problem = Text(
         "There is no {name}: no {kind} yet; give {allowed}{hint}.",
         name=name,
-        kind=Phrase(_KIND_NAMES[kind]),
+        kind=Phrase(what),
         allowed=Phrase(ALLOWED),
         hint=hint,
     )
     raise UnknownNameError(problem, name=name)
 
 
-def _guess(attachment: AttachedFile, catalog: ImageCatalog, policy: ImportPolicy) -> Resolved:
+def _rank(attachments: Sequence[AttachedFile], count: int, catalog: ImageCatalog) -> list[AttachedFile | ImageRecord]:
+    """What users brought, by when they did, newest first: at least ``count``, if there are as many.
+
+    What was attached and has an id already counts once, as the attachment.
+    """
+    attached = {attachment.path: attachment for attachment in attachments}
+    hashes = {_hash(attachment.path) for attachment in attachments[:count]}
+    records = catalog.list_images(("a",), limit=len(attached) + count)
+    others = [record for record in records if record.path not in attached and record.sha256 not in hashes]
+    dated: list[tuple[datetime, AttachedFile | ImageRecord]] = [(one.when, one) for one in attachments]
+    dated += [(record.created, record) for record in others]
+    return [one for _, one in sorted(dated, key=itemgetter(0), reverse=True)]
+
+
+def _hash(path: Path) -> str:
+    try:
+        with open_regular_file(path, follows_links=False) as file:
+            return hash_file(file)
+    except InvalidImageError:
+        return ""
+
+
+def _guess(attachment: AttachedFile, name: str, catalog: ImageCatalog, policy: ImportPolicy) -> Resolved:
     resolved = import_path(attachment.path, catalog, policy)
     note = Text(
-        "latest:a is a guess: LM Studio's newest attachment, {file} of {when:%Y-%m-%d %H:%M}, is {id}",
+        "{name} is a guess: {which} attachment in LM Studio, {file} of {when:%Y-%m-%d %H:%M}, is {id}",
+        name=Phrase(name),
+        which=Phrase("the newest" if name == "latest:a" else f"the {name.removeprefix('latest:a')}. newest"),
         file=attachment.path.name,
         when=attachment.when.astimezone(),
         id=resolved.record.id,
@@ -169,6 +205,9 @@ def _resolve_name(name: str, catalog: ImageCatalog, policy: ImportPolicy) -> Res
     meant = find_meant_id(name)
     if meant is not None:
         return _resolve_id(meant, catalog, policy)
+    attachment = find_attachment(policy.attachments, name) if policy.attachments else None
+    if attachment is not None:
+        return import_path(attachment.path, catalog, policy)
     newest = [image.id for image in catalog.list_images(limit=_NEWEST_SHOWN)]
     ids = f" (newest: {', '.join(newest)})" if newest else ""
     raise UnknownNameError(f"There is no picture {shorten(name)}{ids}; give {ALLOWED}.", name=name, nearest=newest)

@@ -137,6 +137,7 @@ async def answer_render(
     finally:
         job.listener = None
     if not is_done:
+        job.is_handed_out = True
         return CallToolResult(content=[TextContent(text=_describe_job(job))])
     render = job.get_result()
     shown = await viewer.show(

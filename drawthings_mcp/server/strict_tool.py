@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Self
 
 from mcp.server.mcpserver import Context
@@ -16,6 +16,7 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from drawthings_mcp.errors import DrawThingsError
 from drawthings_mcp.quoting import shorten_text
+from drawthings_mcp.server.arguments import read_arguments
 from drawthings_mcp.server.face import MCP
 from drawthings_mcp.validation import build_refusal, make_encodable
 
@@ -44,7 +45,14 @@ class StrictTool(Tool):
 
     Arguments that do not fit and every ``DrawThingsError`` become the text of an error result; anything else
     is a bug, which the SDK logs with its traceback and hides from the model.
+
+    Attributes
+    ----------
+    withheld
+        Arguments that there are, but not here: who gives one is told to leave it out.
     """
+
+    withheld: frozenset[str] = frozenset()
 
     @classmethod
     def from_function(
@@ -70,6 +78,13 @@ class StrictTool(Tool):
         assert isinstance(closed, cls)
         return closed
 
+    def trim(self, names: Collection[str], description: str) -> Self:
+        """The same tool for a small model, which is told of a few arguments; the others are still understood."""
+        shown = {name: field for name, field in self.parameters["properties"].items() if name in names}
+        return self.model_copy(
+            update={"parameters": {**self.parameters, "properties": shown}, "description": description}
+        )
+
     async def run(self, arguments: dict[str, Any], context: Context[Any, Any], convert_result: bool = False) -> Any:
         """Runs the tool; see ``Tool.run``.
 
@@ -79,23 +94,13 @@ class StrictTool(Tool):
             With a text that says what was wrong and what to do next.
         """
         fields = self.fn_metadata.arg_model.model_fields
-        given = {
-            name: value
-            for name, value in arguments.items()
-            if name not in fields or fields[name].is_required() or not _is_left_out(value)
-        }
         try:
-            return _make_sendable(await super().run(given, context, convert_result))
+            return _make_sendable(await super().run(read_arguments(arguments, fields), context, convert_result))
         except ToolError as error:
-            text = _explain_failure(error.__cause__, fields)
+            text = _explain_failure(error.__cause__, fields, self.withheld)
             if text is None:
                 raise
             raise ToolError(make_encodable(shorten_text(text, MAX_ERROR))) from error.__cause__
-
-
-def _is_left_out(value: Any) -> bool:
-    """Whether a value stands for none: many clients send null for what they leave out, models the word."""
-    return value is None or (isinstance(value, str) and value.strip().lower() in {"", "null"})
 
 
 def _make_sendable(result: Any) -> Any:
@@ -123,9 +128,11 @@ def _closed(arg_model: type[ArgModelBase]) -> type[ArgModelBase]:
     return Arguments
 
 
-def _explain_failure(cause: BaseException | None, fields: Mapping[str, FieldInfo]) -> str | None:
+def _explain_failure(
+    cause: BaseException | None, fields: Mapping[str, FieldInfo], withheld: Collection[str]
+) -> str | None:
     if isinstance(cause, ValidationError):
-        return build_refusal(cause, fields).word(MCP)
+        return build_refusal(cause, fields, withheld).word(MCP)
     if isinstance(cause, DrawThingsError):
         return "\n".join([cause.word(MCP), *map(MCP.word, getattr(cause, "__notes__", ()))])
     return None

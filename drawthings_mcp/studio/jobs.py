@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
@@ -15,6 +16,8 @@ from drawthings_mcp.studio.results import SavedImage, describe_saved
 
 ResultT = TypeVar("ResultT")
 
+_MEANT = re.compile(r"^(?:job)?[\s#_:-]*j?(?=\d+$)")
+"""What may stand before a job's number."""
 _KEPT = 50
 """Finished jobs that can still be asked for; their pictures are found in other ways too."""
 
@@ -46,6 +49,8 @@ class Job(Generic[ResultT]):
         The pictures that it has finished; they stay when it ends before its time.
     listener
         Gets every step while somebody waits.
+    is_handed_out
+        Whether a caller was told of it, and so may ask for it.
     """
 
     def __init__(self, job_id: str) -> None:
@@ -54,6 +59,7 @@ class Job(Generic[ResultT]):
         self.message = "Waiting"
         self.saved: list[SavedImage] = []
         self.listener: Report | None = None
+        self.is_handed_out = False
         self._started = anyio.current_time()
         self._done = anyio.Event()
         self._scope = anyio.CancelScope()
@@ -132,11 +138,12 @@ class Jobs(Generic[ResultT]):
         return job
 
     def get(self, job_id: str) -> Job[ResultT]:
-        """The job with an id, in upper or lower case; the newest one for the empty text."""
-        job_id = job_id.strip().lower() or next(reversed(self._jobs), "")
-        job = self._jobs.get(job_id)
+        """The job with an id that was handed out, in upper or lower case; the newest one for the empty text."""
+        known = {job.id: job for job in self._jobs.values() if job.is_handed_out}
+        wanted = _MEANT.sub("j", job_id.strip().lower()) or next(reversed(known), "")
+        job = known.get(wanted)
         if job is None:
-            running = [known.id for known in self._jobs.values() if not known.is_done]
+            running = [one.id for one in known.values() if not one.is_done]
             there = f"Running: {', '.join(running)}." if running else "None is running."
             raise UnknownNameError(
                 Text(

@@ -350,24 +350,65 @@ async def test_the_newest_attachment_of_lm_studio_is_a_guess_that_says_so(
     newest = attach("1770514213627 - 2.png", "green", now - timedelta(hours=1))
     guess = await resolve_reference("latest:a", catalog, with_attachments)
     assert guess.record.path == newest
-    assert guess.notes[0].startswith("latest:a is a guess: LM Studio's newest attachment, 1770514213627 - 2.png of ")
+    assert guess.notes[0].startswith(
+        "latest:a is a guess: the newest attachment in LM Studio, 1770514213627 - 2.png of "
+    )
     assert (await resolve_reference("latest:a", catalog, with_attachments)).record == guess.record
     # A copy may keep the old time of its original; the name tells when it was attached.
     later = attach(f"{int((now + timedelta(hours=1)).timestamp() * 1000)} - 3.png", "blue", now - timedelta(days=9))
     assert (await resolve_reference("latest:a", catalog, with_attachments)).record.path == later
 
 
-async def test_lm_studio_is_not_looked_at_unless_its_folder_was_named(
+async def test_two_photos_of_one_message_are_told_apart(
+    catalog: ImageCatalog, policy: ImportPolicy, folder: Path, attach: Callable[..., Path]
+) -> None:
+    policy = ImportPolicy(policy.state_dir, policy.folders, attachments=folder)
+    now = datetime.now(UTC)
+    older = attach("1770514213626 - beach.png", "red", now - timedelta(seconds=2))
+    newer = attach("1770514213627 - dog.png", "green", now - timedelta(seconds=1))
+    for _ in range(2):  # the older one gets its id last, and is still the older one
+        first = await resolve_reference("latest:a", catalog, policy)
+        second = await resolve_reference("latest:a2", catalog, policy)
+        assert (first.record.path, second.record.path) == (newer, older)
+    assert second.notes[0].startswith("latest:a2 is a guess: the 2. newest attachment in LM Studio, 177")
+    for name in ("dog.png", "DOG.png", "1770514213627 - dog.png"):
+        assert (await resolve_reference(name, catalog, policy)).record == first.record
+    with pytest.raises(UnknownNameError, match="There is no latest:a3: no picture has been brought in so often yet"):
+        await resolve_reference("latest:a3", catalog, policy)
+
+
+async def test_what_was_attached_before_is_older_than_what_was_brought_since(
+    catalog: ImageCatalog, policy: ImportPolicy, folder: Path, attach: Callable[..., Path], draw: Draw
+) -> None:
+    attachments = folder / "user-files"
+    attachments.mkdir()
+    policy = ImportPolicy(policy.state_dir, policy.folders, attachments=attachments)
+    attach("user-files/1.png", "red", datetime.now(UTC) - timedelta(hours=1))
+    brought = folder / "brought.png"
+    brought.write_bytes(draw(colour="blue"))
+    await resolve_reference(str(brought), catalog, policy)
+    assert (await resolve_reference("latest:a", catalog, policy)).record.path == brought
+    assert (await resolve_reference("latest:a2", catalog, policy)).record.id == "a2"
+    assert (await resolve_reference("latest:a", catalog, policy)).record.path == brought
+
+
+async def test_lm_studio_is_looked_at_where_its_folder_may_be_read(
     settings: Settings, catalog: ImageCatalog, draw: Draw, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    studio = tmp_path / "home" / "elsewhere"
+    home = tmp_path / "home"
+    monkeypatch.setenv("HOME", str(home))
+    (home / ".lmstudio" / "user-files").mkdir(parents=True)
+    (home / ".lmstudio" / "user-files" / "1770514213626 - 1.png").write_bytes(draw())
+    studio = tmp_path / "elsewhere"
     (studio / "user-files").mkdir(parents=True)
-    (tmp_path / "home" / ".lmstudio-home-pointer").write_text(f"{studio}\n")
     (studio / "user-files" / "1770514213626 - 1.png").write_bytes(draw())
-    at_home = build_policy(settings.model_copy(update={"input_dirs": (tmp_path / "home",)}))
+    at_home = build_policy(settings.model_copy(update={"input_dirs": (home,)}))
+    assert (await resolve_reference("latest:a", catalog, at_home)).record.id == "a1"
+    (home / ".lmstudio-home-pointer").write_text(f"{studio}\n")
+    moved = build_policy(settings.model_copy(update={"input_dirs": (home / "pictures",)}))
+    assert moved.attachments is None
     with pytest.raises(UnknownNameError, match=f"add {studio}/user-files to DRAWTHINGS_INPUT_DIRS"):
-        await resolve_reference("latest:a", catalog, at_home)
+        await resolve_reference("latest:a9", catalog, moved)
     for named in (studio, studio / "user-files"):
         with_attachments = build_policy(settings.model_copy(update={"input_dirs": (named,)}))
         assert (await resolve_reference("latest:a", catalog, with_attachments)).record.id == "a1"

@@ -11,7 +11,7 @@ from mcp.server.mcpserver import Context
 from mcp.types import CallToolResult, TextContent, ToolAnnotations
 from pydantic import Field
 
-from drawthings_mcp.params import FULL, SIMPLE, GenerateParams
+from drawthings_mcp.params import FULL, SIMPLE, SIMPLE_MODES, GenerateParams
 from drawthings_mcp.server.face import MCP
 from drawthings_mcp.server.session import ProgressNotifier, Render, Session, answer_render, get_session, identify
 from drawthings_mcp.server.strict_tool import StrictTool
@@ -19,12 +19,12 @@ from drawthings_mcp.studio.jobs import Job
 from drawthings_mcp.studio.results import describe_plan
 
 _DESCRIPTION = (
-    "Makes or changes pictures on the user's machine and shows them to you. Give a prompt; to change a picture, give "
-    "it as canvas. Leave out what the user did not ask for: mode, model, size and settings are chosen to fit. Returns "
-    "one text block (id, file, size, seed of each variant), then previews. Takes seconds to minutes, reports progress. "
-    "Keep the seed to change one detail. A draft becomes final with canvas=its id, mode=image2image, larger width and "
-    "height, same model, seed and prompt."
+    "Draw or edit pictures: photo, illustration, art, logo, poster, drawing; also inpaint or redraw a picture given as "
+    "canvas. Runs on the user's machine and shows you the result. Leave out what the user did not ask for: mode, "
+    "model, size and settings are chosen to fit. Returns id, file, size and seed of each picture, then previews."
 )
+_FULL_ENDING = "Keep the seed to change one detail. Takes seconds to minutes, reports progress."
+_SIMPLE_ENDING = "Takes seconds to minutes, reports progress."
 
 
 def build_tool(tools: Literal["simple", "full"]) -> StrictTool:
@@ -34,25 +34,28 @@ def build_tool(tools: Literal["simple", "full"]) -> StrictTool:
         return await _generate(ctx, GenerateParams(**arguments))
 
     # The SDK makes schema and checks from the signature.
-    generate_image.__signature__ = _build_signature(SIMPLE if tools == "simple" else FULL)  # type: ignore[attr-defined]
-    return StrictTool.from_function(
+    signature = _build_signature(SIMPLE, mode=Literal[SIMPLE_MODES]) if tools == "simple" else _build_signature(FULL)
+    generate_image.__signature__ = signature  # type: ignore[attr-defined]
+    tool = StrictTool.from_function(
         generate_image,
         title="Generate image",
-        description=_DESCRIPTION,
+        description=f"{_DESCRIPTION} {_SIMPLE_ENDING if tools == 'simple' else _FULL_ENDING}",
         context_kwarg="ctx",
         annotations=ToolAnnotations(
             read_only_hint=False, destructive_hint=False, idempotent_hint=False, open_world_hint=False
         ),
     )
+    return tool.model_copy(update={"withheld": frozenset(FULL).difference(tool.fn_metadata.arg_model.model_fields)})
 
 
-def _build_signature(names: Sequence[str]) -> inspect.Signature:
+def _build_signature(names: Sequence[str], **narrower: Any) -> inspect.Signature:
+    """Parameters of these names; those in ``narrower`` take fewer values than ``GenerateParams`` does."""
     keyword = inspect.Parameter.KEYWORD_ONLY
     parameters = [inspect.Parameter("ctx", keyword, annotation=Context)]
     for name in names:
         field = GenerateParams.model_fields[name]
         default = inspect.Parameter.empty if field.is_required() else field.default
-        annotation: Any = field.rebuild_annotation()
+        annotation: Any = narrower.get(name, field.rebuild_annotation())
         annotation = Annotated[annotation, Field(description=field.description)]
         parameters.append(inspect.Parameter(name, keyword, default=default, annotation=annotation))
     return inspect.Signature(parameters)
@@ -75,6 +78,8 @@ async def _generate(ctx: Context[Session, None], params: GenerateParams) -> Call
         return await answer_render(session.viewer, client, job, ProgressNotifier(ctx), session.studio.settings.max_wait)
     except anyio.get_cancelled_exc_class():
         # Who cancels the call does not want the picture; whose time is up asks for it later.
-        if not session.has_timed_out(ctx, client, anyio.current_time() - started):
+        if session.has_timed_out(ctx, client, anyio.current_time() - started):
+            job.is_handed_out = True
+        else:
             await job.cancel()
         raise

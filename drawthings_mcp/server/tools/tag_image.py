@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import re
+from typing import Annotated, Any
 
 from mcp.server.mcpserver import Context
 from mcp.types import CallToolResult, TextContent, ToolAnnotations
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from drawthings_mcp.params import Names
 from drawthings_mcp.quoting import clean
@@ -17,7 +18,23 @@ _DESCRIPTION = (
     "Gives tags to pictures, takes them off, or lists all tags. search_images finds them with tag=…. A tag belongs to "
     "the picture, wherever its file is moved or copied."
 )
-_TagNames = Annotated[list[str], Field(max_length=20, description="Tags of a few words each.")]
+
+
+def _split_tags(value: Any) -> Any:
+    """``best, blue`` as two tags."""
+    items = [value] if isinstance(value, str) else value
+    if not isinstance(items, list):
+        return items
+    return [part for item in items for part in (_split_text(item) if isinstance(item, str) else [item])]
+
+
+def _split_text(text: str) -> list[str]:
+    return [part for piece in re.split("[,;\n]", text) if (part := piece.strip().lstrip("#"))]
+
+
+_TagNames = Annotated[
+    list[str], BeforeValidator(_split_tags), Field(max_length=20, description="Tags of a few words each.")
+]
 
 
 async def tag_image(

@@ -1,0 +1,137 @@
+"""Arguments of a tool as models write them, read as what they mean: ``16x9``, ``768px``, ``7,5``, ``txt2img``.
+
+Only what has one meaning is read; everything else is left for the checks, which say what is allowed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin
+
+from pydantic.fields import FieldInfo
+
+from drawthings_mcp.validation import strip_separators
+
+_LEFT_OUT = frozenset({"", "null"})
+_BY_DEFAULT = frozenset({"auto", "automatic", "default", "random", "any", "none"})
+"""What stands for a number that the server is to choose."""
+_RATIO = re.compile(r"(\d)\s*[x×/:]\s*(\d)")
+_SIZE = re.compile(r"\s*(\d{3,4})\s*[x×*]\s*(\d{3,4})\s*(?:px|pixels)?\s*", re.IGNORECASE)
+_NUMBER = re.compile(
+    r"\s*(?P<number>[-+]?\d+(?:[.,]\d+)?)\s*(?P<unit>%|px|pixels?|steps?|images?|pictures?|variants?|s|sec(?:onds?)?)?\s*",
+    re.IGNORECASE,
+)
+_THOUSANDS = re.compile(r"\d{1,3}[,.]\d{3}")
+_MEANINGS: Mapping[str, str] = {
+    **dict.fromkeys(("txt2img", "text2img", "t2i", "texttoimage", "generate", "create", "draw"), "text2image"),
+    **dict.fromkeys(("img2img", "i2i", "imagetoimage", "redraw"), "image2image"),
+    **dict.fromkeys(("editing", "imageedit", "instructpix2pix"), "edit"),
+    **dict.fromkeys(("inpainting", "mask", "fill"), "inpaint"),
+    **dict.fromkeys(("wide", "horizontal", "widescreen"), "landscape"),
+    **dict.fromkeys(("tall", "vertical", "upright"), "portrait"),
+    **dict.fromkeys(("11", "quadratic"), "square"),
+    **dict.fromkeys(("true", "yes", "on"), "always"),
+    **dict.fromkeys(("false", "no", "off"), "never"),
+    "model": "models",
+    **dict.fromkeys(("lora", "lycoris"), "loras"),
+    **dict.fromkeys(("guide", "help"), "guides"),
+    **dict.fromkeys(("maskrect", "rectanglemask", "createmask", "mask"), "mask_rectangle"),
+    **dict.fromkeys(("compare", "sidebyside"), "side_by_side"),
+    **dict.fromkeys(("grid", "sheet"), "contact_sheet"),
+    **dict.fromkeys(("enlarge", "upscaling"), "upscale"),
+    **dict.fromkeys(("scale",), "resize"),
+    **dict.fromkeys(("invert",), "invert_mask"),
+    **dict.fromkeys(("save",), "export"),
+    **dict.fromkeys(("local", "everything"), "all"),
+    **dict.fromkeys(("internet", "online"), "web"),
+    "control": "controls",
+    "preset": "presets",
+    "upscaler": "upscalers",
+    "embedding": "embeddings",
+}
+"""Other words for allowed values, without separators; one counts where its meaning is allowed."""
+_ALSO: Mapping[str, str] = {"mask": "inpaint"}
+
+
+def read_arguments(given: Mapping[str, Any], fields: Mapping[str, FieldInfo]) -> dict[str, Any]:
+    """The arguments of a call with what stands for nothing left out and what is understood put right."""
+    return {name: value for pair in _spread(given, fields) for name, value in _read_one(*pair, fields)}
+
+
+def _spread(given: Mapping[str, Any], fields: Mapping[str, FieldInfo]) -> Iterator[tuple[str, Any]]:
+    """Every argument; a size where a shape is asked for is width and height, unless these are given."""
+    for name, value in given.items():
+        size = _SIZE.fullmatch(value) if name == "image_format" and isinstance(value, str) else None
+        if size and {"width", "height"} <= fields.keys() and given.get("width") is given.get("height") is None:
+            yield from zip(("width", "height"), size.groups(), strict=True)
+        else:
+            yield name, value
+
+
+def _read_one(name: str, value: Any, fields: Mapping[str, FieldInfo]) -> Iterator[tuple[str, Any]]:
+    field = fields.get(name)
+    if field is None or field.is_required() or not _is_left_out(value):
+        read = value if field is None else _read(value, field)
+        if read is not _NOTHING:
+            yield name, read
+
+
+_NOTHING = object()
+"""In place of a value that asks for the default."""
+
+
+def _is_left_out(value: Any) -> bool:
+    """Whether a value stands for none: many clients send null for what they leave out, models the word."""
+    return value is None or (isinstance(value, str) and value.strip().lower() in _LEFT_OUT)
+
+
+def _read(value: Any, field: FieldInfo) -> Any:
+    kinds = set(_list_kinds(field.annotation))
+    allowed = [choice for kind in kinds if get_origin(kind) is Literal for choice in get_args(kind)]
+    if allowed:
+        return _choose(value, allowed)
+    if kinds & {int, float} and not isinstance(value, bool):
+        return _read_number(value, field, is_whole=float not in kinds)
+    if str in kinds and isinstance(value, int | float) and not isinstance(value, bool):
+        return f"{value}"
+    return value
+
+
+def _list_kinds(annotation: Any) -> tuple[Any, ...]:
+    return get_args(annotation) if get_origin(annotation) in {Union, UnionType} else (annotation,)
+
+
+def _choose(value: Any, allowed: list[Any]) -> Any:
+    """The allowed value that is meant, if it is one."""
+    if value in allowed or not isinstance(value, str | bool):
+        return value
+    wanted = strip_separators(_RATIO.sub(r"\1:\2", f"{value}"))
+    by_spelling = {strip_separators(choice): choice for choice in allowed}
+    meanings = (wanted, _MEANINGS.get(wanted, ""), _ALSO.get(wanted, ""))
+    found = (by_spelling.get(strip_separators(meaning)) for meaning in meanings if meaning)
+    return next(filter(None, found), value)
+
+
+def _read_number(value: Any, field: FieldInfo, *, is_whole: bool) -> Any:
+    if isinstance(value, str):
+        if not field.is_required() and value.strip().lower() in _BY_DEFAULT:
+            return _NOTHING
+        value = _parse_number(value, is_whole=is_whole)
+    least = next((bound.ge for bound in field.metadata if hasattr(bound, "ge")), 0)
+    # 0 where the least is 1 or more and the default depends on the call: the model means the default.
+    return _NOTHING if value == 0 and least > 0 and field.default is None else value
+
+
+def _parse_number(text: str, *, is_whole: bool) -> Any:
+    match = _NUMBER.fullmatch(text)
+    if match is None:
+        return text
+    digits = match["number"]
+    if is_whole and _THOUSANDS.fullmatch(digits):
+        return int(re.sub(r"[,.]", "", digits))
+    number = float(digits.replace(",", "."))
+    if match["unit"] == "%":
+        return text if is_whole else number / 100
+    return int(number) if number.is_integer() else number
