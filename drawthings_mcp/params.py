@@ -17,6 +17,7 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    ValidationInfo,
     WithJsonSchema,
 )
 
@@ -59,13 +60,14 @@ def split(value: Any) -> Any:
     ]
 
 
-def _unwrap_picture(value: Any) -> Any:
+def _unwrap_picture(value: Any, info: ValidationInfo) -> Any:
     """One picture; of several, the error says where the others go."""
     item = unwrap(value)
     named = split(item) if isinstance(item, str | list) else []
     if isinstance(named, list) and len(named) > 1 and all(isinstance(name, str) for name in named):
         first, *others = (shorten(name) for name in named)
-        raise ValueError(f"takes one picture, got {len(named)}: give {first} here and {', '.join(others)} as moodboard")
+        rest = f"{', '.join(others)} as moodboard" if info.field_name == "canvas" else "leave out the others"
+        raise ValueError(f"takes one picture, got {len(named)}: give {first} here and {rest}")
     return item
 
 

@@ -145,11 +145,11 @@ class Jobs(Generic[ResultT]):
         if job is None:
             running = [one.id for one in known.values() if not one.is_done]
             there = f"Running: {', '.join(running)}." if running else "None is running."
+            missing = Text("There is no job {job!r} in this session.", job=job_id)
             raise UnknownNameError(
                 Text(
-                    "There is no job {job!r} in this session. {there} Pictures of earlier jobs are saved: latest, or "
-                    "{search}.",
-                    job=job_id,
+                    "{missing} {there} Pictures of earlier jobs are saved: latest, or {search}.",
+                    missing=missing if job_id.strip() else Phrase("No render was handed back as a job."),
                     there=Phrase(there),
                     search=Step("search"),
                 ),

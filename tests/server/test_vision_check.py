@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import base64
 import io
+import sqlite3
 import sys
 import threading
 from contextlib import AbstractAsyncContextManager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,21 @@ async def call(client: Client, tool: str, **arguments: Any) -> CallToolResult:
 async def draw(client: Client, **arguments: Any) -> str:
     result = await call(client, "generate_image", prompt="a fox", width=256, height=256, **arguments)
     return texts_of(result)[0]
+
+
+async def test_a_proof_of_sight_is_worth_thirty_days(server_environment: dict[str, str]) -> None:
+    shown: list[str] = []
+    for days in (29, 31):
+        async with chat_as("Seer", server_environment) as client:
+            signs = read_signs(image_of(await call(client, "review_image", images=["sight"])))
+            await call(client, "review_image", sight=signs)
+        at = (datetime.now(UTC) - timedelta(days=days)).isoformat()
+        with sqlite3.connect(Path(server_environment["DRAWTHINGS_STATE_DIR"]) / "catalog.sqlite3") as catalog:
+            assert catalog.execute("UPDATE sights SET at = ?", (at,)).rowcount == 1
+        catalog.close()
+        async with chat_as("Seer", server_environment) as client:
+            shown.append(await draw(client))
+    assert ["sight proven" in text for text in shown] == [True, False]
 
 
 async def test_who_reads_the_test_picture_is_remembered_by_client(server_environment: dict[str, str]) -> None:
