@@ -50,7 +50,7 @@ def models(settings: Settings, kind: str, query: str, family: str, mode: str | N
             }
         )
     elif listing.rows:
-        rows = [(row.kind, row.name, row.file, row.family, row.detail) for row in listing.rows]
+        rows = [(row.kind, row.name, row.file, row.family, SHELL.word(row.describe())) for row in listing.rows]
         first = 0 if kind == "all" else 1
         print_text(format_table([row[first:] for row in (("KIND", "NAME", "FILE", "FAMILY", "DETAILS"), *rows)]))
     else:

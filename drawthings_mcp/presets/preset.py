@@ -33,11 +33,14 @@ class Checkpoint:
         Side in pixels of the square that the model is tuned for.
     files
         Its variants, best first.
+    purpose
+        Speed and what it is best for, in at most five words.
     """
 
     version: str
     native_side: int
     files: tuple[str, ...]
+    purpose: str = ""
 
 
 @lru_cache(1024)
@@ -53,7 +56,7 @@ def strip_variant(model_file: str) -> str:
 def list_checkpoints() -> Mapping[str, Checkpoint]:
     """The known models by base name."""
     return {
-        base: Checkpoint(facts["version"], facts["native_side"], tuple(facts["files"]))
+        base: Checkpoint(facts["version"], facts["native_side"], tuple(facts["files"]), facts["purpose"])
         for base, facts in read_packaged(FAMILIES_FILE)["models"].items()
     }
 

@@ -34,6 +34,8 @@ _MAX_ORIGINAL = 32_000_000
 """Bytes of a file that is sent as it is: more than pictures of any usual size have, less than clients choke on."""
 _MAX_SOURCE = 128_000_000
 """Bytes of a file that a preview is made of: the most that is taken from outside."""
+_LEAST_WORD = 3
+"""Letters of a word that says which guide is meant."""
 _PREVIEW_BYTES = 600_000
 """In base64 this stays well below what popular clients take."""
 
@@ -146,6 +148,21 @@ async def read_resource(uri: str, studio: Studio) -> ReadResourceContents | None
     if uri.startswith(GUIDE_SCHEME):
         return ReadResourceContents(content=await read_guide(uri), mime_type=MARKDOWN)
     return await _read_image(uri, studio) if uri.startswith(IMAGE_SCHEME) else None
+
+
+def find_guides(query: str) -> list[Resource]:
+    """The guide with this name; else those that have most of the words; else all."""
+    guides = list_guides()
+    wanted = strip_separators(query)
+    named = [guide for guide in guides if wanted and wanted == strip_separators(guide.name)]
+    words = [word.rstrip("s") for word in query.lower().split() if len(word) >= _LEAST_WORD]
+
+    def rate(guide: Resource) -> int:
+        text = f"{guide.name} {guide.title} {guide.description}".lower()
+        return sum(word in text for word in words)
+
+    most = max(map(rate, guides))
+    return named[:1] or [guide for guide in guides if rate(guide) == most]
 
 
 async def read_guide(uri: str) -> str:

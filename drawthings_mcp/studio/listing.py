@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import chain
+from typing import get_args
 
 import anyio.to_thread
 
@@ -20,13 +21,20 @@ from drawthings_mcp.catalog import (
     Upscaler,
     find_entry,
 )
-from drawthings_mcp.faces import Text
+from drawthings_mcp.faces import Text, join_texts
 from drawthings_mcp.limits import UNIT
-from drawthings_mcp.planning.abilities import describe_abilities, list_modes
+from drawthings_mcp.params import GenerationMode
+from drawthings_mcp.planning.abilities import describe_abilities, list_modes, makes_video
 from drawthings_mcp.planning.known import load_known
 from drawthings_mcp.presets.collection import PresetCollection, read_presets
-from drawthings_mcp.presets.mode_table import choose_variant, list_recipes, match_family, parse_mode_name
-from drawthings_mcp.presets.preset import Preset, PresetSource, find_family
+from drawthings_mcp.presets.mode_table import (
+    choose_recipe,
+    choose_variant,
+    list_recipes,
+    match_family,
+    parse_mode_name,
+)
+from drawthings_mcp.presets.preset import Preset, PresetSource, find_family, list_checkpoints, strip_variant
 from drawthings_mcp.settings import Settings
 from drawthings_mcp.studio.connection import Connection
 
@@ -41,6 +49,10 @@ class CatalogRow:
         False for a preset whose files the server lacks; ``detail`` names them.
     modes
         What a model or preset serves; empty where that means nothing.
+    purpose
+        Speed and what a known model is best for, in at most five words.
+    default_for
+        Modes for which this is taken when the call names neither model nor preset.
     """
 
     kind: str
@@ -50,10 +62,17 @@ class CatalogRow:
     detail: str = ""
     installed: bool = True
     modes: frozenset[str] = frozenset()
+    purpose: str = ""
+    default_for: tuple[str, ...] = ()
+
+    def describe(self) -> Text:
+        """What it is for and what it can do, most telling first."""
+        default = f"default for {', '.join(self.default_for)}" if self.default_for else ""
+        return join_texts(default, self.purpose, self.detail, by="; ")
 
     def to_json(self) -> dict[str, object]:
         """As JSON-serialisable dict."""
-        return {**asdict(self), "modes": sorted(self.modes)}
+        return {**asdict(self), "modes": sorted(self.modes), "default_for": list(self.default_for)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,14 +108,17 @@ async def list_catalog(
     offset: int = 0,
     limit: int = 25,
 ) -> CatalogListing:
-    """A page of rows. Of a server that cannot be browsed, those models of the presets that it turns out to have.
+    """A page of rows: models that are taken by default first, those for films last; of the
+    user's presets, and then of ours, those that can run first.
+
+    Of a server that cannot be browsed, those models of the presets that it turns out to have.
 
     Parameters
     ----------
     kind
         One of ``KINDS``.
     query
-        Words that must all occur in a row's name, file or family.
+        Words that must all occur in a row's name, file, family or purpose.
     family, mode
         Keep what belongs to a family, and what serves a mode.
     """
@@ -106,7 +128,11 @@ async def list_catalog(
     if known is None:
         known = await connection.client.work_out(inventory, partial(_describe_known, inventory, presets))
     family = match_family(family) or family
-    listed = chain(_list_entries(known, kind), _list_presets(known, presets) if kind in {"presets", "all"} else ())
+    defaults = _find_defaults(known, presets)
+    listed = chain(
+        _list_entries(known, kind, defaults),
+        _list_presets(known, presets, defaults) if kind in {"presets", "all"} else (),
+    )
     rows = [row for row in listed if _matches(row, query, family, mode)]
     return CatalogListing(
         rows=tuple(rows[offset : offset + limit]),
@@ -135,7 +161,7 @@ def _list_known_models(recipe: Preset, files: Collection[str]) -> Iterator[Model
 
 
 def _matches(row: CatalogRow, query: str, family: str, mode: str) -> bool:
-    text = f"{row.name} {row.file} {row.family}".lower()
+    text = f"{row.name} {row.file} {row.family} {row.purpose}".lower()
     return (
         all(word in text for word in query.lower().split())
         and (not family or family.lower() == row.family.lower())
@@ -143,13 +169,53 @@ def _matches(row: CatalogRow, query: str, family: str, mode: str) -> bool:
     )
 
 
-def _list_entries(catalog: Catalog, section: str) -> Iterator[CatalogRow]:
-    for entry in catalog:
+@dataclass(frozen=True, slots=True)
+class _Default:
+    """What a mode takes when a call names neither model nor preset."""
+
+    mode: str
+    preset: str
+    model: str
+
+
+def _find_defaults(catalog: Catalog, presets: PresetCollection) -> list[_Default]:
+    models = {model.file for model in catalog.models}
+    found = []
+    for mode in get_args(GenerationMode):
+        own = presets.find(f"{mode}.auto", own=True)
+        recipe = choose_recipe(models, catalog.files, "auto", mode)
+        if own is not None and own.model:
+            model = find_entry(catalog.models, own.model)
+            found.append(_Default(mode, own.name, model.file if model else own.model))
+        elif recipe is not None:
+            found.append(_Default(mode, own.name if own else recipe.recipe.name, recipe.model))
+    return found
+
+
+def _list_entries(catalog: Catalog, section: str, defaults: Sequence[_Default] = ()) -> Iterator[CatalogRow]:
+    models = sorted(catalog.models, key=partial(_rank, defaults))
+    for entry in chain(models, (entry for entry in catalog if not isinstance(entry, Model))):
         listed_in, kind = _SECTIONS[type(entry)]
         if section in {listed_in, "all"}:
-            modes = list_modes(entry) if isinstance(entry, Model) else frozenset()
             family = find_family(entry.version)
-            yield CatalogRow(kind, entry.name, entry.file, family, _describe(entry), modes=frozenset(modes))
+            row = CatalogRow(kind, entry.name, entry.file, family, _describe(entry))
+            yield _add_purpose(row, entry, defaults) if isinstance(entry, Model) else row
+
+
+def _rank(defaults: Sequence[_Default], model: Model) -> tuple[int, bool]:
+    """The defaults in the order of their modes, then what makes pictures, then what makes films."""
+    first = next((place for place, default in enumerate(defaults) if default.model == model.file), len(defaults))
+    return first, makes_video(model)
+
+
+def _add_purpose(row: CatalogRow, model: Model, defaults: Sequence[_Default]) -> CatalogRow:
+    known = list_checkpoints().get(strip_variant(model.file))
+    return replace(
+        row,
+        modes=frozenset(list_modes(model)),
+        purpose=known.purpose if known else "",
+        default_for=tuple(default.mode for default in defaults if default.model == model.file),
+    )
 
 
 def _describe(entry: CatalogEntry) -> Text:
@@ -160,18 +226,36 @@ def _describe(entry: CatalogEntry) -> Text:
         case LoRA():
             weight = f"; weight {entry.default_weight:g}" if entry.default_weight is not None else ""
             trigger = "; trigger words: {trigger}" if entry.prefix.strip() else ""
-            return Text(f"for {{version}}{weight}{trigger}", version=entry.version, trigger=entry.prefix.strip())
+            return Text(
+                f"fits {{version}}{weight}{trigger}", version=_name_version(entry), trigger=entry.prefix.strip()
+            )
         case Control():
-            return Text("for {version}; {kind}", version=entry.version, kind=entry.modifier or entry.type)
+            return Text("fits {version}; {kind}", version=_name_version(entry), kind=entry.modifier or entry.type)
         case Upscaler():
             return Text(f"{entry.scale_factor}×")
         case Embedding():
-            return Text("for {version}; keyword {keyword}", version=entry.version, keyword=entry.keyword)
+            return Text("fits {version}; keyword {keyword}", version=_name_version(entry), keyword=entry.keyword)
         case _:
             return Text("")
 
 
-def _list_presets(catalog: Catalog, presets: PresetCollection) -> Iterator[CatalogRow]:
+def _name_version(entry: CatalogEntry) -> Text | str:
+    """The models that something fits, by the name that people know."""
+    known = load_known().versions.get(entry.version)
+    return Text(known.name) if known is not None else entry.version
+
+
+def _list_presets(
+    catalog: Catalog, presets: PresetCollection, defaults: Sequence[_Default] = ()
+) -> Iterator[CatalogRow]:
+    own = {preset.name for preset in presets.presets if preset.is_own}
+    rows = _describe_presets(catalog, presets, defaults)
+    yield from sorted(rows, key=lambda row: (row.name not in own, not row.installed))
+
+
+def _describe_presets(
+    catalog: Catalog, presets: PresetCollection, defaults: Sequence[_Default]
+) -> Iterator[CatalogRow]:
     for preset in presets.presets:
         found = _find_model(preset, catalog)
         files = [file for file in preset.files if file != preset.model or found is None]
@@ -185,6 +269,7 @@ def _list_presets(catalog: Catalog, presets: PresetCollection) -> Iterator[Catal
             detail=Text(_ORIGINS[preset.source] + ("; lacks {files}" if lacking else ""), files=tuple(lacking)),
             installed=not lacking,
             modes=_list_preset_modes(preset, model),
+            default_for=tuple(default.mode for default in defaults if default.preset == preset.name),
         )
 
 

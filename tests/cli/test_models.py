@@ -49,6 +49,8 @@ async def test_rows_are_narrowed_by_words_family_and_mode(run: Any) -> None:
             "detail": "1024 px; edit, inpaint",
             "installed": True,
             "modes": ["edit", "inpaint"],
+            "purpose": "careful edits, several references",
+            "default_for": [],
         }
     ]
 

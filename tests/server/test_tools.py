@@ -84,7 +84,7 @@ async def test_models_are_listed_searched_and_paged(in_process: Any) -> None:
         first, second = [(await list_models(client, kind="all", limit=5, offset=at))[1] for at in (0, 5)]
         assert [*first["rows"], *second["rows"]] == everything["rows"][:10]
         assert "go on with offset=5" in (await list_models(client, kind="all", limit=5))[0]
-        kinds = {row["kind"] for row in everything["rows"]}
+        kinds = {line.split(" | ")[0] for line in (await list_models(client, kind="all", limit=100))[0].splitlines()}
         assert {"model", "LoRA", "control", "upscaler", "embedding"} <= kinds
         nothing, _ = await list_models(client, query="no such thing")
         assert "Nothing matches" in nothing
@@ -94,10 +94,53 @@ async def test_models_are_filtered_by_family_and_mode(in_process: Any) -> None:
     async with Simulator() as simulator, in_process(server=simulator.address, tls="off") as client:
         _, flux = await list_models(client, family="flux", limit=100)
         _, edit = await list_models(client, mode="edit", limit=100)
-    assert {row["family"] for row in flux["rows"]} == {"flux"}
+    assert {row["file"].split("_")[0] for row in flux["rows"]} == {"flux"}
     files = {row["file"] for row in edit["rows"]}
     assert "qwen_image_edit_2511_q6p.ckpt" in files
     assert "z_image_turbo_1.0_q8p.ckpt" not in files
+
+
+async def test_the_default_of_each_mode_comes_first_with_what_it_is_best_for(in_process: Any) -> None:
+    async with in_process(server="demo") as client:
+        text, data = await list_models(client, limit=100)
+        posters, found = await list_models(client, query="posters text")
+        plan = await client.call_tool("generate_image", {"prompt": "x", "dry_run": True})
+    first, second, *others = text.splitlines()
+    assert "default for text2image, image2image; fast, photographs; 1024 px" in first
+    assert "default for edit, inpaint; proven edits, several references" in second
+    assert data["rows"][0]["file"] in plan.content[0].text
+    assert not any("default for" in line for line in others)
+    films = ["; video" in line or "films" in line for line in others]
+    assert films == sorted(films), "what makes films stands last"
+    assert any(films)
+    assert all("best for text and posters" in line for line in posters.splitlines())
+    assert len(found["rows"]) == 2
+    assert all(row.keys() == {"file"} for row in data["rows"]), "rows are not sent twice"
+
+
+async def test_presets_that_can_run_come_first_and_loras_say_what_they_fit(in_process: Any) -> None:
+    async with in_process(server="demo") as client:
+        presets, _ = await list_models(client, kind="presets", limit=100)
+        loras, _ = await list_models(client, kind="loras")
+    lacking = ["lacks" in line for line in presets.splitlines()]
+    assert lacking == sorted(lacking)
+    assert 0 < sum(lacking) < len(lacking)
+    assert (
+        "“Ghibli Cartoon Art” | ghibli_cartoon_art_lora_f16.ckpt | flux | fits FLUX.1; weight 1; trigger words" in loras
+    )
+
+
+async def test_guides_are_reached_without_resources(in_process: Any) -> None:
+    async with in_process(server="demo") as client:
+        edit = await client.call_tool("list_models", {"kind": "guides", "query": "edit"})
+        family = await client.call_tool("list_models", {"kind": "guides", "query": "Z Image"})
+        every = await client.call_tool("list_models", {"kind": "guides"})
+        (resource,) = (await client.read_resource("guide://prompting/edit")).contents
+    assert edit.content[0].text == resource.text
+    assert family.content[0].text.startswith("# Z-Image")
+    listed = every.content[0].text.splitlines()
+    assert "modes: Which mode and which model for what; drafts and finals." in listed
+    assert len(listed) == 21
 
 
 async def test_presets_say_which_files_the_server_lacks(in_process: Any) -> None:
@@ -106,8 +149,7 @@ async def test_presets_say_which_files_the_server_lacks(in_process: Any) -> None
         in_process(server=simulator.address, tls="off") as client,
     ):
         text, data = await list_models(client, kind="presets", query="z image turbo")
-    (row,) = data["rows"]
-    assert row["installed"] is False
+    assert data["rows"] == [{"id": "Z Image Turbo 1.0", "file": "z_image_turbo_1.0_q6p.ckpt"}]
     assert "lacks z_image_turbo_1.0_q6p.ckpt" in text
 
 

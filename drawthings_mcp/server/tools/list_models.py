@@ -8,9 +8,10 @@ from mcp.server.mcpserver import Context
 from mcp.types import CallToolResult, TextContent, ToolAnnotations
 from pydantic import Field
 
-from drawthings_mcp.quoting import MAX_FILE, change_texts, clean, label, quote
+from drawthings_mcp.quoting import MAX_FILE, clean, label, quote
 from drawthings_mcp.server.content import describe_notes
 from drawthings_mcp.server.face import MCP
+from drawthings_mcp.server.resources import find_guides, read_guide
 from drawthings_mcp.server.session import Session, get_session
 from drawthings_mcp.server.strict_tool import StrictTool
 
@@ -18,18 +19,19 @@ if TYPE_CHECKING:
     from drawthings_mcp.studio.listing import CatalogListing, CatalogRow
 
 _DESCRIPTION = (
-    "Lists what the Draw Things server offers: models, LoRAs, controls, upscalers, embeddings, and all presets, the "
-    "user's own and the built-in ones, with the files that they still lack. Names and files can be passed to "
-    "generate_image. You rarely need it: generate_image picks a model by itself."
+    "Which model for what: models for photos, art, posters, anime, video, what each is best for and how fast, those "
+    "used by default first. Also LoRAs (styles) with trigger words, controls, upscalers, embeddings, and presets, the "
+    "user's own and the built-in ones, with the files they still lack. Names and files can be passed to "
+    'generate_image, which picks a model by itself. kind="guides" with query="edit", "flux", … is help on prompts.'
 )
 
-_ListedKind = Literal["models", "loras", "controls", "upscalers", "embeddings", "presets", "all"]
+_ListedKind = Literal["models", "loras", "controls", "upscalers", "embeddings", "presets", "guides", "all"]
 
 
 async def list_models(
     ctx: Context[Session, None],
     kind: Annotated[_ListedKind, Field(description="What to list.")] = "models",
-    query: Annotated[str, Field(max_length=200, description="Words that must occur in name, file or family.")] = "",
+    query: Annotated[str, Field(max_length=200, description="Words in name, file, family, purpose: posters.")] = "",
     family: Annotated[str, Field(max_length=60, description="E.g. z-image, qwen-image, flux, sdxl.")] = "",
     mode: Annotated[
         Literal["text2image", "image2image", "edit", "inpaint"] | None, Field(description="Only what serves this mode.")
@@ -37,6 +39,8 @@ async def list_models(
     offset: Annotated[int, Field(ge=0, description="Rows to skip.")] = 0,
     limit: Annotated[int, Field(ge=1, le=100, description="Rows to return.")] = 25,
 ) -> CallToolResult:
+    if kind == "guides":
+        return CallToolResult(content=[TextContent(text=await _describe_guides(query or mode or family))])
     studio = get_session(ctx).studio
     listing = await studio.list_catalog(kind, query=query, family=family, mode=mode or "", offset=offset, limit=limit)
     return CallToolResult(
@@ -46,23 +50,28 @@ async def list_models(
             "total": listing.total,
             "offset": listing.offset,
             "rows": list(map(_build_row, listing.rows)),
-            "notes": list(map(MCP.word, listing.notes)),
         },
     )
 
 
-def _clean_file(name: str) -> str:
-    return clean(name, MAX_FILE)
+def _build_row(row: CatalogRow) -> dict[str, str]:
+    """What a call can name it by; all else stands in the text."""
+    file = {"file": clean(row.file, MAX_FILE)} if row.file else {}
+    return {"id": clean(row.name), **file} if row.kind == "preset" or not file else file
 
 
-def _build_row(row: CatalogRow) -> dict[str, object]:
-    told: dict[str, object] = change_texts(row.to_json(), _clean_file)
-    return {**told, "name": clean(row.name), "detail": MCP.word(row.detail)}
+async def _describe_guides(query: str) -> str:
+    """The guide that is meant, or the guides that may be."""
+    guides = find_guides(query)
+    if len(guides) == 1:
+        return await read_guide(guides[0].uri)
+    lines = [f"{guide.name}: {guide.description}" for guide in guides]
+    return "\n".join([*lines, 'Read one: call list_models(kind="guides", query="<its name>")'])
 
 
 def _describe_row(row: CatalogRow) -> str:
     name, file = quote(row.name) if row.name else "", label(row.file) if row.file else ""
-    return " | ".join(filter(None, (row.kind, name, file, row.family, MCP.word(row.detail))))
+    return " | ".join(filter(None, (row.kind, name, file, row.family, MCP.word(row.describe()))))
 
 
 def describe_listing(listing: CatalogListing) -> str:
