@@ -94,6 +94,47 @@ def parse_weighted(text: str) -> tuple[str, float | None]:
         raise ValueError(f"{shorten(weight)} is not a weight; write it like name@0.8") from None
 
 
+_NUMBER = re.compile(r"-?\d*\.?\d+")
+_EDGES = ("left", "top", "right", "bottom")
+_CORNERS = (("x1", "y1", "x2", "y2"), ("x0", "y0", "x1", "y1"), ("xmin", "ymin", "xmax", "ymax"))
+_SHORT_SIDES = {"w": "width", "h": "height", "left": "x", "top": "y"}
+
+
+def parse_box(value: Any) -> Any:
+    """Left, top, right and bottom of a box that is a text, ``{left, top, right, bottom}`` or ``{x, y, width, height}``.
+
+    What is none of these comes back as it is.
+    """
+    if isinstance(value, list) and len(value) == 1 and isinstance(value[0], list | dict | str):
+        value = value[0]
+    if isinstance(value, str):
+        numbers = [float(number) for number in _NUMBER.findall(value)]
+        return numbers if len(numbers) == len(_EDGES) else ([] if _names_nothing(value) else value)
+    if not isinstance(value, dict):
+        return [] if value is None else value
+    for names in (_EDGES, *_CORNERS):
+        if value.keys() == set(names):
+            return [value[name] for name in names]
+    named = {_SHORT_SIDES.get(name, name): side for name, side in value.items()}
+    if named.keys() == {"x", "y", "width", "height"} and all(isinstance(side, int | float) for side in named.values()):
+        x, y = named["x"], named["y"]
+        # Shares that add up to 1 do so but for the last digit.
+        return [x, y, round(x + named["width"], 9), round(y + named["height"], 9)]
+    return value
+
+
+def list_boxes(value: Any) -> Any:
+    """Boxes as ``parse_box`` reads them; one box where several are meant."""
+    is_one = isinstance(value, str | dict) or (
+        isinstance(value, list) and len(value) == len(_EDGES) and all(isinstance(edge, int | float) for edge in value)
+    )
+    items = [value] if is_one else value
+    return list(map(parse_box, items)) if isinstance(items, list) else [] if items is None else value
+
+
+Box: TypeAlias = Annotated[list[float], BeforeValidator(parse_box)]
+"""Left, top, right and bottom, in pixels, or as shares of width and height when none is above 1; empty for none."""
+Boxes: TypeAlias = Annotated[list[list[float]], BeforeValidator(list_boxes)]
 Name: TypeAlias = Annotated[str, BeforeValidator(unwrap)]
 """What names one thing: a model, a preset, a picture in a tool's call."""
 Names: TypeAlias = Annotated[list[str], BeforeValidator(split)]

@@ -31,6 +31,11 @@ def fit_into(size: tuple[int, int], box: tuple[int, int]) -> tuple[int, int]:
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
+def distorts(size: tuple[int, int], wanted: tuple[int, int]) -> bool:
+    """Whether a size has another shape, by more than the rounding of a side."""
+    return abs(wanted[1] - size[1] * wanted[0] / size[0]) > 1 and abs(wanted[0] - size[0] * wanted[1] / size[1]) > 1
+
+
 @dataclass(frozen=True, slots=True)
 class Captions:
     """What stands above the columns of a sheet and left of its rows, for pictures that vary along two axes.
@@ -135,7 +140,8 @@ def _fit_grid(
     columns: int, sizes: Sequence[tuple[int, int]], max_edge: int, captions: Captions, *, is_labelled: bool
 ) -> Grid:
     rows = -(-len(sizes) // columns)
-    needed = max(_USUAL_LABEL, max_edge // max(columns, rows) // _LABELS_PER_CELL)
+    cell_edge = min(max_edge // max(columns, rows), max(map(max, sizes)))
+    needed = max(_USUAL_LABEL, cell_edge // _LABELS_PER_CELL)
     line_height = max(_MIN_LABEL, min(round(max_edge * _LABEL_SHARE), needed))
     label_height = line_height if is_labelled else 0
     left = round(max_edge * _CAPTION_SHARE) if any(captions.rows) else 0

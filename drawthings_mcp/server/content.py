@@ -27,6 +27,8 @@ _MIN_NOTE = 60
 """Characters below which the beginning of a note says nothing."""
 _NOTES = 300
 """Characters that are kept free for notes, so that long names of files do not crowd them out."""
+_RED = " (red on the canvas)"
+"""How a mask among the inputs is shown; it comes last."""
 _MAX_HELPERS = 5
 """LoRAs, and controls, that a result names."""
 
@@ -46,7 +48,7 @@ def describe_generation(result: GenerationResult, budget: str) -> str:
     """
     plan, c = result.plan, result.plan.configuration
     return join_lines(
-        [f"from {', '.join(result.sources)}"] if result.sources else [],
+        [f"from {', '.join(result.sources)}{_RED if result.masked else ''}"] if result.sources else [],
         _list_variants(result.variants),
         budget,
         [*_note_circumstances(result), *describe_notes(result.notes)],

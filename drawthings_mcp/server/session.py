@@ -140,10 +140,11 @@ async def answer_render(
         job.is_handed_out = True
         return CallToolResult(content=[TextContent(text=_describe_job(job))])
     render = job.get_result()
+    result = render.result
     shown = await viewer.show(
         client,
-        partial(describe_generation, render.result),
-        inputs=render.result.inputs,
+        partial(describe_generation, result),
+        inputs=await viewer.studio.gallery.draw_masks(result.inputs, result.masked) if result.masked else result.inputs,
         outputs=render.result.variants,
         preview=render.preview,
         started=started,

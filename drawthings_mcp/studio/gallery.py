@@ -14,8 +14,9 @@ import anyio
 import anyio.to_thread
 
 from drawthings_mcp.errors import DrawThingsError, InvalidImageError, StorageError
+from drawthings_mcp.faces import Text, say
 from drawthings_mcp.settings import Settings
-from drawthings_mcp.studio.results import FoundPictures, MadePicture, Original
+from drawthings_mcp.studio.results import FoundPictures, MadePicture, Original, ShownPicture
 
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 _MIME_TYPES: Mapping[str, str] = {"JPEG": "image/jpeg", "MPO": "image/jpeg", "HEIF": "image/heic"}
 """Formats whose media type is not their name in lower case."""
+_OVERLAY_EDGE = 1568
+"""Longest side of a picture with its mask: as large as any preview."""
 
 
 class Gallery:
@@ -149,7 +152,55 @@ class Gallery:
 
         found = await self.find(params.images)
         work = partial(make, params, found.pictures, await self.open_catalog(), self._settings.state_dir)
-        return MadePicture(await anyio.to_thread.run_sync(work), found.notes)
+        made = await anyio.to_thread.run_sync(work)
+        unused = params.list_unused()
+        text = Text("{operation} does not use {names}", operation=say(params.operation), names=say(", ".join(unused)))
+        return MadePicture(made, (*found.notes, *([text] if unused else ())))
+
+    async def draw_masks(
+        self, pictures: Sequence[ImageRecord], canvas: Mapping[str, ImageRecord] | None = None
+    ) -> tuple[ImageRecord | ShownPicture, ...]:
+        """Pictures to be shown, masks among them in red on what they are masks of.
+
+        Parameters
+        ----------
+        canvas
+            What that is, by the id of the mask; by default what masks of ours were made from.
+        """
+        from drawthings_mcp.attachments.masks import draw_mask_on
+        from drawthings_mcp.studio.transform import find_masked
+
+        catalog = await self.open_catalog()
+
+        def draw(picture: ImageRecord) -> ImageRecord | ShownPicture:
+            try:
+                below = find_masked(picture, catalog) if canvas is None else canvas.get(picture.id)
+                drawn = draw_mask_on(below.source, picture.source, _OVERLAY_EDGE) if below is not None else None
+            except (InvalidImageError, StorageError):  # what became of the file is said where it is used
+                return picture
+            if below is None or drawn is None:
+                return picture
+            text = Text("{mask} is shown in red on {picture}", mask=picture.id, picture=below.id)
+            return ShownPicture(picture.id, drawn, text)
+
+        return await anyio.to_thread.run_sync(lambda: tuple(map(draw, pictures)))
+
+    async def cut_parts(
+        self, pictures: Sequence[ImageRecord], box: Sequence[float], edge: int
+    ) -> tuple[ShownPicture, ...]:
+        """The part of each picture inside a box, enlarged to a longer side of ``edge``."""
+        from drawthings_mcp.studio.transform import zoom
+
+        def cut(picture: ImageRecord) -> ShownPicture:
+            part, (left, top, right, bottom) = zoom(picture.source, box, edge)
+            text = Text(
+                "{id} is shown from {left},{top} to {right},{bottom}, enlarged {factor:.3g} times",
+                **{"id": picture.id, "left": left, "top": top, "right": right, "bottom": bottom},
+                factor=part.shape[1] / (right - left),
+            )
+            return ShownPicture(picture.id, part, text)
+
+        return await anyio.to_thread.run_sync(lambda: tuple(map(cut, pictures)))
 
     def remember_previews(self, previews: Sequence[tuple[str, bytes]]) -> None:
         """Has recorded what previews show, to recognise them when a client gives them back as files of its own.

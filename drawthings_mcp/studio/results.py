@@ -33,6 +33,35 @@ class FoundPictures:
     pictures: tuple[ImageRecord, ...]
     notes: tuple[str, ...] = ()
 
+    def with_notes(self, shown: Sequence[object]) -> FoundPictures:
+        """The same, with what is said of pictures that are shown otherwise."""
+        return replace(self, notes=(*self.notes, *_list_notes(shown)))
+
+
+@dataclass(frozen=True, slots=True)
+class ShownPicture:
+    """A picture as it is to be seen, where that is not the picture itself: a part of it, or what it is a mask of.
+
+    Attributes
+    ----------
+    note
+        Which of both.
+    """
+
+    id: str
+    pixels: NDArray[np.uint8] = field(repr=False)
+    note: Text
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        return self.pixels.shape[1], self.pixels.shape[0]
+
+    @property
+    def source(self) -> ImageLike:
+        """What shows it."""
+        return self.pixels
+
 
 @dataclass(frozen=True, slots=True)
 class MadePicture:
@@ -40,6 +69,14 @@ class MadePicture:
 
     picture: ImageRecord
     notes: tuple[str, ...] = ()
+
+    def with_notes(self, shown: Sequence[object]) -> MadePicture:
+        """The same, with what is said of a picture that is shown otherwise."""
+        return replace(self, notes=(*self.notes, *_list_notes(shown)))
+
+
+def _list_notes(shown: Sequence[object]) -> list[Text]:
+    return [picture.note for picture in shown if isinstance(picture, ShownPicture)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +157,13 @@ class GenerationResult:
     inputs: tuple[ImageRecord, ...] = ()
     parents: tuple[Parent, ...] = ()
     notes: tuple[str, ...] = ()
+
+    @property
+    def masked(self) -> dict[str, ImageRecord]:
+        """The canvas by the id of its mask; empty when the call had none of the library's."""
+        by_id = {picture.id: picture for picture in self.inputs}
+        roles = {parent.role: by_id[parent.id] for parent in self.parents if parent.id in by_id}
+        return {roles["mask"].id: roles["canvas"]} if {"mask", "canvas"} <= roles.keys() else {}
 
     @property
     def sources(self) -> tuple[str, ...]:

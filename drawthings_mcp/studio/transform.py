@@ -1,4 +1,4 @@
-"""Work on pictures without a server: crops, sizes, masks, comparisons, kept as ``iN``.
+"""Work on pictures without a server: crops, sizes, masks, comparisons, kept as ``iN``; and masks shown on pictures.
 
 A box is left, top, right, bottom: pixels, or shares of width and height when all four are at most 1.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -15,19 +15,20 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from drawthings_mcp.attachments.grid import distorts
+from drawthings_mcp.attachments.masks import adjust_mask
 from drawthings_mcp.attachments.sheet import compose_sheet
-from drawthings_mcp.errors import InvalidImageError, InvalidInputError
-from drawthings_mcp.faces import Text
+from drawthings_mcp.errors import InvalidImageError, InvalidInputError, UnknownNameError
+from drawthings_mcp.faces import Text, say
 from drawthings_mcp.library.catalog import ImageCatalog
 from drawthings_mcp.library.originals import save_made
 from drawthings_mcp.library.records import ImageRecord, Parent
 from drawthings_mcp.library.recovery import MADE_FOLDER
-from drawthings_mcp.limits import MAX_SIDE
+from drawthings_mcp.limits import MAX_SIDE, Fit
 from drawthings_mcp.tensors.fitting import fit_pixels
 from drawthings_mcp.tensors.picture_files import PictureFile
 from drawthings_mcp.tensors.pixels import ImageLike, Pixels, ensure_pixels
 
-Box: TypeAlias = Sequence[float]
 Labelled: TypeAlias = tuple[str, ImageLike]
 
 MAX_BOXES = 20
@@ -37,9 +38,31 @@ _COMPARED_EDGE = 2048
 """Longest side of a comparison: two pictures of the usual size side by side."""
 _SHEET_EDGE = 1024
 
+_ZOOM = 16
+"""Times that a part is enlarged at most: beyond that there is nothing but squares."""
+
 Operation = Literal[
-    "crop", "resize", "mask_rectangle", "mask_from_alpha", "invert_mask", "side_by_side", "contact_sheet"
+    "crop",
+    "resize",
+    "mask_rectangle",
+    "mask_from_alpha",
+    "invert_mask",
+    "adjust_mask",
+    "side_by_side",
+    "contact_sheet",
 ]
+_MASKS = frozenset({"mask_rectangle", "mask_from_alpha", "invert_mask", "adjust_mask"})
+_USED: Mapping[str, frozenset[str]] = {
+    "crop": frozenset({"boxes"}),
+    "resize": frozenset({"long_edge", "width", "height", "fit"}),
+    "mask_rectangle": frozenset({"boxes", "grow", "feather"}),
+    "mask_from_alpha": frozenset({"grow", "feather"}),
+    "invert_mask": frozenset({"grow", "feather"}),
+    "adjust_mask": frozenset({"grow", "feather"}),
+    "side_by_side": frozenset({"labels", "long_edge"}),
+    "contact_sheet": frozenset({"labels", "columns", "long_edge"}),
+}
+"""What each operation reads besides its pictures."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +76,15 @@ class TransformParams:
     boxes
         Left, top, right, bottom, in pixels or as shares; one for ``crop``, any number for ``mask_rectangle``.
     long_edge, width, height
-        Pixels, for ``resize``.
+        Pixels, for ``resize``; the first for sheets as well.
+    fit
+        How ``resize`` brings a picture to another shape.
+    labels
+        One for each picture of a sheet; empty for none, None for ids.
+    columns
+        Of a sheet.
+    grow, feather
+        Pixels by which a mask is made larger, or smaller, and over which its edge fades.
     """
 
     operation: Operation
@@ -62,9 +93,21 @@ class TransformParams:
     long_edge: int | None = None
     width: int | None = None
     height: int | None = None
+    fit: Fit | None = None
+    labels: tuple[str, ...] | None = None
+    columns: int | None = None
+    grow: int = 0
+    feather: int = 0
+
+    def list_unused(self) -> list[str]:
+        """What was given and is not read by the operation."""
+        read = {"operation", "images", *_USED[self.operation]}
+        return [
+            item.name for item in fields(self) if item.name not in read and getattr(self, item.name) != item.default
+        ]
 
 
-def crop(picture: ImageLike, box: Box) -> Pixels:
+def crop(picture: ImageLike, box: Sequence[float]) -> Pixels:
     """The part of a picture inside a box, which must lie inside the picture; ``(h, w, 3 or 4)``."""
     pixels = ensure_pixels(picture)
     left, top, right, bottom = _find_box(box, _measure(pixels))
@@ -72,18 +115,33 @@ def crop(picture: ImageLike, box: Box) -> Pixels:
 
 
 def resize(
-    picture: ImageLike, *, long_edge: int | None = None, width: int | None = None, height: int | None = None
+    picture: ImageLike,
+    *,
+    long_edge: int | None = None,
+    width: int | None = None,
+    height: int | None = None,
+    fit: Fit | None = None,
 ) -> Pixels:
-    """A picture in another size; proportions are kept unless both ``width`` and ``height`` are given."""
+    """A picture in another size; ``fit`` says what becomes of one whose ``width`` and ``height`` have another shape."""
     pixels = ensure_pixels(picture)
     size = _find_size(_measure(pixels), long_edge, width, height)
     for name, side in zip(("width", "height"), size, strict=True):
         if not 1 <= side <= MAX_SIDE:
             raise InvalidInputError(f"would be {side}, must be from 1 to {MAX_SIDE}.", parameter=name)
-    return fit_pixels(pixels, size, "stretch")
+    if fit is None and width is not None and height is not None and distorts(_measure(pixels), size):
+        raise InvalidInputError(
+            Text(
+                "says how: {width}×{height} pixels have another shape than the picture, {size}. crop cuts off what is "
+                "too much, pad adds grey, stretch distorts; or give only {one} or {other}.",
+                **{"width": width, "height": height, "size": "×".join(map(str, _measure(pixels)))},
+                **{"one": say("width"), "other": say("height")},
+            ),
+            parameter="fit",
+        )
+    return fit_pixels(pixels, size, fit or "stretch")
 
 
-def mask_rectangle(picture: ImageLike, boxes: Sequence[Box]) -> Pixels:
+def mask_rectangle(picture: ImageLike, boxes: Sequence[Sequence[float]]) -> Pixels:
     """A mask of the size of a picture, ``(H, W, 3)``: 255 inside the boxes, which is repainted, 0 elsewhere."""
     size = _measure(ensure_pixels(picture))
     if not 1 <= len(boxes) <= MAX_BOXES:
@@ -113,38 +171,50 @@ def invert_mask(mask: ImageLike) -> Pixels:
     return np.ascontiguousarray(255 - pixels)
 
 
-def side_by_side(left: Labelled, right: Labelled) -> Pixels:
-    """Two labelled pictures next to each other, for comparison; ``(h, w, 3)``, at most 2048 wide and high."""
-    return np.asarray(compose_sheet([left, right], _COMPARED_EDGE, columns=2))
+def side_by_side(left: Labelled, right: Labelled, *, long_edge: int | None = None) -> Pixels:
+    """Two labelled pictures next to each other, for comparison; ``(h, w, 3)``, by default at most 2048 wide."""
+    return np.asarray(compose_sheet([left, right], long_edge or _COMPARED_EDGE, columns=2))
 
 
-def contact_sheet(pictures: Sequence[Labelled]) -> Pixels:
-    """2 to 25 labelled pictures in reading order; ``(h, w, 3)``, at most 1024 wide and high."""
+def contact_sheet(pictures: Sequence[Labelled], *, columns: int | None = None, long_edge: int | None = None) -> Pixels:
+    """2 to 25 labelled pictures in reading order; ``(h, w, 3)``, by default at most 1024 wide and high."""
     if not 2 <= len(pictures) <= MAX_PICTURES:
         raise InvalidInputError(
             f"a contact sheet shows 2 to {MAX_PICTURES} pictures, got {len(pictures)}.", parameter="images"
         )
-    return np.asarray(compose_sheet(pictures, _SHEET_EDGE))
+    return np.asarray(compose_sheet(pictures, long_edge or _SHEET_EDGE, columns=columns))
+
+
+def zoom(picture: ImageLike, box: Sequence[float], edge: int) -> tuple[Pixels, tuple[int, int, int, int]]:
+    """The part of a picture inside a box, enlarged to a longer side of ``edge`` or as far as makes sense; its pixels.
+
+    It is left as it is when it is larger.
+    """
+    pixels = ensure_pixels(picture)
+    edges = left, top, right, bottom = _find_box(box, _measure(pixels), "box")
+    part = np.ascontiguousarray(pixels[top:bottom, left:right])
+    side = max(_measure(part))
+    return (part if side >= edge else resize(part, long_edge=min(edge, side * _ZOOM))), edges
 
 
 def _measure(pixels: Pixels) -> tuple[int, int]:
     return pixels.shape[1], pixels.shape[0]
 
 
-def _find_box(box: Box, size: tuple[int, int]) -> tuple[int, int, int, int]:
+def _find_box(box: Sequence[float], size: tuple[int, int], parameter: str = "boxes") -> tuple[int, int, int, int]:
     """Whole pixels of a box that lies inside a picture."""
     width, height = size
     if len(box) != 4 or not all(math.isfinite(edge) for edge in box):
-        raise InvalidInputError(f"each is left, top, right, bottom, got {list(box)}.", parameter="boxes")
+        raise InvalidInputError(f"each is left, top, right, bottom, got {list(box)}.", parameter=parameter)
     scales = (width, height, width, height) if max(box) <= 1 else (1, 1, 1, 1)
     edges = [edge * scale for edge, scale in zip(box, scales, strict=True)]
     left, top, right, bottom = map(round, edges)
     is_inside = min(edges) >= 0 and edges[2] <= width and edges[3] <= height
     if not (is_inside and left < right and top < bottom):
         raise InvalidInputError(
-            f"{list(box)} has no pixel, or some outside of the picture; left and right are from 0 to {width}, top and "
-            f"bottom from 0 to {height}, or all from 0 to 1 as shares.",
-            parameter="boxes",
+            f"[{', '.join(f'{edge:g}' for edge in box)}] has no pixel, or some outside of the picture; left and right "
+            f"are from 0 to {width}, top and bottom from 0 to {height}, or all from 0 to 1 as shares.",
+            parameter=parameter,
         )
     return left, top, right, bottom
 
@@ -167,6 +237,7 @@ def _draw_mask(inside: NDArray[np.bool_]) -> Pixels:
     return np.repeat(np.where(inside, np.uint8(255), np.uint8(0))[..., np.newaxis], 3, axis=2)
 
 
+_MAX_ANCESTORS = 25
 _PRINT_EDGE = 2048
 """Longest side of a sheet for a person's screen."""
 
@@ -184,6 +255,8 @@ def make(
             f"{params.operation} takes {wanted} different images, got {len(pictures)}.", parameter="images"
         )
     pixels = _OPERATIONS[params.operation](params, pictures)
+    if params.operation in _MASKS and (params.grow or params.feather or params.operation == "adjust_mask"):
+        pixels = adjust_mask(pixels, grow=params.grow, feather=params.feather)
     return _keep(pixels, params.operation, [picture.id for picture in pictures], catalog, state_dir)
 
 
@@ -223,8 +296,21 @@ def _crop_one(params: TransformParams, pictures: Sequence[ImageRecord]) -> Pixel
     return crop(_get_file(pictures[0]), params.boxes[0])
 
 
-def _label(pictures: Sequence[ImageRecord]) -> list[Labelled]:
-    return [(picture.id, _get_file(picture)) for picture in pictures]
+def _adjust_one(params: TransformParams, pictures: Sequence[ImageRecord]) -> Pixels:
+    if not (params.grow or params.feather):
+        raise InvalidInputError(Text("adjust_mask takes {grow}, {feather}, or both, in pixels."), parameter="grow")
+    return ensure_pixels(_get_file(pictures[0]))
+
+
+def _label(params: TransformParams, pictures: Sequence[ImageRecord]) -> list[Labelled]:
+    """Pictures with their ids, with what they are to be called, or with nothing."""
+    labels = [picture.id for picture in pictures] if params.labels is None else params.labels or [""] * len(pictures)
+    if len(labels) != len(pictures):
+        raise InvalidInputError(
+            f"one for each of the {len(pictures)} different images, or [] for none; got {len(labels)}.",
+            parameter="labels",
+        )
+    return [(label, _get_file(picture)) for label, picture in zip(labels, pictures, strict=True)]
 
 
 def _get_file(picture: ImageRecord) -> PictureFile:
@@ -236,11 +322,32 @@ def _get_file(picture: ImageRecord) -> PictureFile:
 _OPERATIONS: Mapping[Operation, Make] = {
     "crop": _crop_one,
     "resize": lambda params, pictures: resize(
-        _get_file(pictures[0]), long_edge=params.long_edge, width=params.width, height=params.height
+        _get_file(pictures[0]),
+        **{name: getattr(params, name) for name in ("long_edge", "width", "height", "fit")},
     ),
     "mask_rectangle": lambda params, pictures: mask_rectangle(_get_file(pictures[0]), params.boxes),
     "mask_from_alpha": lambda _, pictures: mask_from_alpha(_get_file(pictures[0])),
     "invert_mask": lambda _, pictures: invert_mask(_get_file(pictures[0])),
-    "side_by_side": lambda _, pictures: side_by_side(*_label(pictures)),
-    "contact_sheet": lambda _, pictures: contact_sheet(_label(pictures)),
+    "adjust_mask": _adjust_one,
+    "side_by_side": lambda params, pictures: side_by_side(*_label(params, pictures), long_edge=params.long_edge),
+    "contact_sheet": lambda params, pictures: contact_sheet(
+        _label(params, pictures), columns=params.columns, long_edge=params.long_edge
+    ),
 }
+
+
+def find_masked(mask: ImageRecord, catalog: ImageCatalog) -> ImageRecord | None:
+    """The picture that a mask of ours is for, whatever was done to the mask since; None for what is no such mask."""
+    record, left = mask, _MAX_ANCESTORS
+    while left and _is_mask(record) and record.parents:
+        try:
+            record, left = catalog.get(record.parents[0].id), left - 1
+        except UnknownNameError:
+            return None
+    return record if record is not mask and not _is_mask(record) and record.path is not None else None
+
+
+def _is_mask(record: ImageRecord) -> bool:
+    """By the name under which it was kept: ``i3_mask_rectangle``."""
+    operation = record.path.stem.partition("_")[2].partition("-")[0] if record.path is not None else ""
+    return record.kind == "i" and operation in _MASKS

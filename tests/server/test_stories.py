@@ -68,6 +68,12 @@ def draw_photo(path: Path, colour: tuple[int, int, int], size: tuple[int, int] =
     return str(path)
 
 
+def is_red(pixels: np.ndarray) -> np.ndarray:
+    """Where a mask is drawn: red beyond what simulated pictures and photos of the tests have."""
+    red, green, blue = (pixels[..., channel].astype(int) for channel in range(3))
+    return np.asarray((red > 130) & (red - np.maximum(green, blue) > 50))
+
+
 @pytest.fixture
 def photos(tmp_path: Path, server_environment: dict[str, str]) -> tuple[str, str]:
     folder = tmp_path / "photos"
@@ -87,9 +93,10 @@ async def test_from_two_photos_to_a_sheet_of_six(over_stdio: Any, photos: tuple[
         await chat.call("generate_image", prompt="a red hat", canvas="v2", moodboard=["a1"], width=512, height=512)
         await chat.call("review_image", images=["v1"])
         mask = await chat.call("transform_image", operation="mask_rectangle", images=["v4"], boxes=[[0, 0, 0.5, 0.5]])
-        assert np.asarray(pictures_in(mask)[0]).mean() == pytest.approx(255 / 4, abs=2)
+        assert "note: i1 is shown in red on v4" in text_of(mask)
+        assert is_red(np.asarray(pictures_in(mask)[0])).mean() == pytest.approx(1 / 4, abs=0.02)
         inpaint = await chat.call("generate_image", prompt="a blue feather", canvas="v4", mask="I1", seed=3)
-        assert text_of(inpaint).splitlines()[0] == "from canvas v4, mask i1"
+        assert text_of(inpaint).splitlines()[0] == "from canvas v4, mask i1 (red on the canvas)"
         await chat.call("transform_image", operation="contact_sheet", images=["a1", "a2", "v1", "v2", "v3", "v6"])
     assert chat.shown == [
         ["a1", "a2", "v1"],
@@ -310,10 +317,55 @@ async def test_pictures_are_understood_as_small_models_name_them(in_process: Any
         await chat.call("generate_image", prompt="x", canvas="none", moodboard=["None"], mask=[], **size)
         for boxes in ([0, 0, 48, 64], "[0, 0, 48, 64]", "0, 0, 48, 64", ["0,0,48,64"], [[0, 0, 48, 64]]):
             await chat.call("transform_image", operation="crop", images="a1", boxes=boxes)
+        corner = {"x": 0, "y": 0, "width": 48, "height": 64}
+        for named in (corner, [corner], [{"x": 0, "y": 0, "w": 0.1, "h": 0.1}], {"x1": 0, "y1": 0, "x2": 48, "y2": 64}):
+            cut = await chat.call("transform_image", operation="crop", images="a1", boxes=named)
+            assert "48×64" in text_of(cut)
         edges = {"left": 0, "top": 0, "right": 48, "bottom": 64}
         crop = await chat.call("transform_image", operation="crop", images=["a1"], boxes=[edges])
     both, one = ["a1", "a2"], ["a1"]
     assert chat.shown[1:10] == [one, both, both, one, one, one, one, one, one]
     assert chat.shown[10:12] == [["v1"], ["v2"]]
-    assert "i6: " in text_of(crop)
-    assert "i6_crop.png 48×64" in text_of(crop)
+    assert "i10: " in text_of(crop)
+    assert "i10_crop.png 48×64" in text_of(crop)
+
+
+async def test_a_mask_is_judged_on_its_picture_also_after_it_was_changed(
+    over_stdio: Any, photos: tuple[str, str]
+) -> None:
+    async with over_stdio("--server", "demo") as client:
+        chat = Chat(client)
+        box = {"x": 0.25, "y": 0.25, "width": 0.5, "height": 0.5}
+        made = await chat.call("transform_image", operation="mask_rectangle", images=[photos[1]], boxes=[box], grow=40)
+        grown = is_red(np.asarray(pictures_in(made)[0])).mean()
+        assert grown == pytest.approx(320 * 400 / (480 * 640), abs=0.02)
+        inverted = await chat.call("transform_image", operation="invert_mask", images=["i1"], feather=10)
+        assert is_red(np.asarray(pictures_in(inverted)[0])).mean() == pytest.approx(1 - grown, abs=0.05)
+        shrunk = await chat.call("transform_image", operation="adjust_mask", images=["i2"], grow=-8, columns=3)
+        assert "note: i3 is shown in red on a1" in text_of(shrunk)
+        assert "note: adjust_mask does not use columns" in text_of(shrunk)
+        reviewed = await chat.call("review_image", images=["i3", "a1"])
+        assert is_red(np.asarray(pictures_in(reviewed)[0])).any()
+        assert not is_red(np.asarray(pictures_in(reviewed)[1])).any()
+        zoomed = await chat.call("review_image", images=["i3"], box=box, max_edge=512)
+        assert pictures_in(zoomed)[0].size == (384, 512)
+        assert "i3 is shown from 120,160 to 360,480, enlarged 1.6 times" in text_of(zoomed)
+        refused = await client.call_tool("review_image", {"images": ["a1"], "box": [0, 0, 900, 10]})
+        assert refused.is_error
+        assert "box: [0, 0, 900, 10] has no pixel, or some outside" in text_of(refused)
+
+
+async def test_sheets_are_labelled_as_asked_and_stand_as_strips(in_process: Any, photos: tuple[str, str]) -> None:
+    async with in_process(server="demo") as client:
+        chat = Chat(client)
+        two = {"operation": "contact_sheet", "images": list(photos)}
+        strip = await chat.call("transform_image", **two, columns=1, labels=[], long_edge=4096)
+        assert "492×1298" in text_of(strip)
+        lying = await chat.call("transform_image", **two, columns=2, labels=["Vorher", "Nachher"], long_edge=4096)
+        assert "978×" in text_of(lying)
+        refused = await client.call_tool("transform_image", {**two, "labels": ["one"]})
+        assert "labels: one for each of the 2 different images, or [] for none; got 1." in text_of(refused)
+        shape = {"operation": "resize", "images": ["a1"], "width": 100, "height": 100}
+        asked = await client.call_tool("transform_image", shape)
+        assert "fit: says how: 100×100 pixels have another shape than the picture, 480×640." in text_of(asked)
+        assert "100×100" in text_of(await chat.call("transform_image", **shape, fit="pad"))

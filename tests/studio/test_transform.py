@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from drawthings_mcp.attachments.masks import adjust_mask, draw_mask_on
 from drawthings_mcp.errors import DrawThingsError
 from drawthings_mcp.studio.transform import (
     contact_sheet,
@@ -19,6 +20,7 @@ from drawthings_mcp.studio.transform import (
     mask_rectangle,
     resize,
     side_by_side,
+    zoom,
 )
 from drawthings_mcp.tensors.mask import mask_classes
 
@@ -47,11 +49,12 @@ def test_transparency_survives_a_crop_and_a_change_of_size() -> None:
         ({"long_edge": 8}, (8, 6)),
         ({"width": 40}, (40, 30)),
         ({"height": 120}, (160, 120)),
-        ({"width": 10, "height": 50}, (10, 50)),
+        ({"width": 10, "height": 50, "fit": "stretch"}, (10, 50)),
+        ({"width": 27, "height": 20}, (27, 20)),
         ({"width": 80, "height": 60}, (80, 60)),
     ],
 )
-def test_a_size_is_given_by_the_longer_side_or_by_one_or_both(arguments: dict[str, int], size: tuple[int, int]) -> None:
+def test_a_size_is_given_by_the_longer_side_or_by_one_or_both(arguments: dict[str, Any], size: tuple[int, int]) -> None:
     assert resize(PHOTO, **arguments).shape == (size[1], size[0], 3)
 
 
@@ -100,6 +103,8 @@ REFUSED: list[tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any], str]] =
     (resize, (PHOTO,), {"width": 0}, "from 1 to 8192"),
     (resize, (PHOTO,), {"long_edge": -3}, "from 1 to 8192"),
     (resize, (PHOTO,), {"height": 8000}, "width: would be 10667"),
+    (resize, (PHOTO,), {"width": 10, "height": 50}, "pad adds grey, stretch distorts; or give only width or height"),
+    (adjust_mask, (mask_rectangle(PHOTO, [(10, 10, 20, 20)]),), {"grow": -5}, "nothing white is left of the mask"),
     (mask_rectangle, (PHOTO, []), {}, "from 1 to 20 rectangles"),
     (mask_rectangle, (PHOTO, [(0, 0, 1, 1)] * 21), {}, "from 1 to 20 rectangles"),
     (mask_from_alpha, (PHOTO,), {}, "No part of the picture is transparent"),
@@ -116,3 +121,51 @@ def test_what_cannot_be_done_is_refused_in_one_sentence(
         operation(*pictures, **arguments)
     assert words in str(refused.value)
     assert len(str(refused.value)) < 220
+
+
+def test_a_resize_to_another_shape_crops_pads_or_distorts_as_it_is_told() -> None:
+    pixels = np.zeros((40, 80, 3), np.uint8)
+    pixels[:, 20:60] = 255
+    assert (resize(pixels, width=40, height=40, fit="crop") == 255).all()
+    padded = resize(pixels, width=80, height=80, fit="pad")
+    assert (padded[:20] == 128).all()
+    assert np.array_equal(padded[20:60], pixels)
+    assert np.ptp(np.nonzero(resize(pixels, width=40, height=40, fit="stretch")[20, :, 0] > 128)[0]) + 1 == 20
+
+
+def test_a_mask_grows_shrinks_and_fades_by_pixels() -> None:
+    mask = mask_rectangle(PHOTO, [(20, 20, 40, 40)])
+    assert np.array_equal(adjust_mask(mask, grow=5), mask_rectangle(PHOTO, [(15, 15, 45, 45)]))
+    assert np.array_equal(adjust_mask(mask, grow=-5), mask_rectangle(PHOTO, [(25, 25, 35, 35)]))
+    edge = adjust_mask(mask, feather=8)[30, :, 0].astype(int)
+    assert edge[10] == 0
+    assert edge[30] >= 250
+    assert (np.diff(edge[12:28]) >= 0).all()
+    assert ((edge[12:28] > 20) & (edge[12:28] < 235)).sum() >= 4
+
+
+def test_a_mask_is_drawn_red_on_its_picture_which_stays_as_it_is_elsewhere() -> None:
+    picture = np.full((60, 80, 3), 90, np.uint8)
+    drawn = draw_mask_on(picture, mask_rectangle(picture, [(20, 20, 40, 40)]), 1024)
+    assert drawn is not None
+    assert (drawn[:20] == 90).all()
+    red, green, blue = drawn[30, 30].astype(int)
+    assert red > 150
+    assert max(green, blue) < 60
+    assert (drawn[20, 25] == 255).all()  # the outline
+    assert draw_mask_on(picture, np.zeros((60, 60, 3), np.uint8), 1024) is None
+
+
+def test_a_part_is_enlarged_to_the_size_that_was_asked_for() -> None:
+    part, edges = zoom(PHOTO, (0.5, 0, 1, 0.5), 320)
+    assert edges == (40, 0, 80, 30)
+    assert part.shape == (240, 320, 3)
+    assert zoom(PHOTO, (0, 0, 2, 2), 1000)[0].shape == (32, 32, 3)
+    assert np.array_equal(zoom(PHOTO, (0, 0, 80, 60), 64)[0], PHOTO)
+
+
+@pytest.mark.parametrize(("columns", "size"), [(1, (212, 830)), (4, (830, 212))])
+def test_a_strip_stands_or_lies(columns: int, size: tuple[int, int]) -> None:
+    pictures = [("", np.full((200, 200, 3), 40 * n, np.uint8)) for n in range(1, 5)]
+    sheet = contact_sheet(pictures, columns=columns, long_edge=8192)
+    assert (sheet.shape[1], sheet.shape[0]) == size

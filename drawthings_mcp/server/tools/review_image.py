@@ -14,7 +14,7 @@ from pydantic import Field
 
 from drawthings_mcp.errors import InvalidInputError, StorageError
 from drawthings_mcp.faces import Step, Text
-from drawthings_mcp.params import Names
+from drawthings_mcp.params import Box, Names
 from drawthings_mcp.quoting import quote
 from drawthings_mcp.server.content import describe_found
 from drawthings_mcp.server.face import MCP
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _DESCRIPTION = (
     "Shows you pictures again, whatever was shown before: any ids (a1, v3, p2, i1), latest, paths or URLs. Use it for "
-    'what a result lists as not shown, or to look closer with a larger max_edge. images=["sight"] shows a test '
+    'what a result lists as not shown, or to look closer: larger max_edge, or a box. images=["sight"] shows a test '
     'picture with four large signs; repeat them with sight="…" in your next call to prove that you see pictures.'
 )
 _MAX_IMAGES = 5
@@ -41,6 +41,10 @@ async def review_image(
         Names, Field(max_length=_MAX_IMAGES, description="1 to 5 ids, paths or URLs; or sight alone.")
     ] = [],  # noqa: B006 - pydantic copies it
     max_edge: Annotated[int, Field(ge=256, le=1568, description="Longest side of each picture in pixels.")] = 1024,
+    box: Annotated[
+        Box,
+        Field(max_length=4, description="A part, enlarged: [left, top, right, bottom], 0 to 1 as shares, or pixels."),
+    ] = [],  # noqa: B006 - pydantic copies it
     sight: Annotated[str, Field(max_length=100, description="The signs that you read in the test picture.")] = "",
 ) -> CallToolResult:
     session, client = get_session(ctx), identify(ctx)
@@ -50,17 +54,21 @@ async def review_image(
     verdict = await _check_answer(session, client, sight) if sight else ""
     if verdict and not wanted:
         return CallToolResult(content=[TextContent(text=verdict)])
-    return await _show(session.viewer, client, wanted, max_edge, verdict)
+    return await _show(session.viewer, client, wanted, max_edge, box, verdict)
 
 
-async def _show(viewer: Viewer, client: ChatClient, images: list[str], max_edge: int, verdict: str) -> CallToolResult:
+async def _show(
+    viewer: Viewer, client: ChatClient, images: list[str], max_edge: int, box: list[float], verdict: str
+) -> CallToolResult:
     if not images:
         raise InvalidInputError(
             'name 1 to 5 pictures, e.g. ["v3"], or ["sight"] to test whether you see.', parameter="images"
         )
-    found = await viewer.studio.gallery.find(images)
-    describe = partial(describe_found, found, verdict)
-    return await viewer.show(client, describe, outputs=found.pictures, max_outputs=_MAX_IMAGES, max_edge=max_edge)
+    gallery = viewer.studio.gallery
+    found = await gallery.find(images)
+    shown = await (gallery.cut_parts(found.pictures, box, max_edge) if box else gallery.draw_masks(found.pictures))
+    describe = partial(describe_found, found.with_notes(shown), verdict)
+    return await viewer.show(client, describe, outputs=shown, max_outputs=_MAX_IMAGES, max_edge=max_edge)
 
 
 async def _show_check(session: Session, others: Sequence[str] = ()) -> CallToolResult:
