@@ -42,6 +42,8 @@ class Policy:
         Whether pictures are attached at all.
     model_sees
         Whether the client passes attached pictures on to its model; None when that is not known.
+    takes_links
+        Whether the client is known to do something sensible with links to resources: others hand them on as text.
     pixels_per_token
         For estimates only: a vision model counts about this many pixels as one token. 750 is the rule that one vendor
         published; others differ by a factor of two either way.
@@ -57,6 +59,7 @@ class Policy:
     quality: int = 85
     shows_pictures: bool = True
     model_sees: bool | None = None
+    takes_links: bool = False
     pixels_per_token: int = 750
     timeout: float = 60.0
 

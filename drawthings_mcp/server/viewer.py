@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import anyio
 import anyio.to_thread
-from mcp.types import CallToolResult, ImageContent, TextContent
+from mcp.types import Annotations, CallToolResult, ImageContent, ResourceLink, TextContent
 
 from drawthings_mcp.attachments.budget import (
     AttachmentPlan,
@@ -24,9 +24,11 @@ from drawthings_mcp.attachments.policy import Policy, find_policy
 from drawthings_mcp.errors import InvalidInputError
 from drawthings_mcp.server.content import MAX_TEXT
 from drawthings_mcp.server.face import MCP
+from drawthings_mcp.studio.results import find_mime_type
 
 if TYPE_CHECKING:
     from drawthings_mcp.attachments.preview import PreparedPicture, Preview
+    from drawthings_mcp.library.records import ImageRecord
     from drawthings_mcp.params import PreviewMode
     from drawthings_mcp.studio.saver import Prepare
     from drawthings_mcp.studio.studio import Studio
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 _RESERVED_FOR_DESCRIPTIONS = 6 * 2 * 1_000
 """Characters that are kept free for descriptions of two inputs, three outputs and what surrounds them, were each
 character to be escaped."""
+_MAX_LINKS = 5
 _LEAST_DESCRIBING, _MOST_DESCRIBING = 1.0, 30.0
 _FOR_THE_WAY = 5.0
 """Seconds that descriptions may take together, and before a client gives up when they have to be done."""
@@ -73,6 +76,7 @@ class Viewer:
         *,
         inputs: Sequence[Showable] = (),
         outputs: Sequence[Showable] = (),
+        originals: Sequence[ImageRecord] = (),
         preview: PreviewMode | None = None,
         started: float | None = None,
         **limits: int,
@@ -87,6 +91,8 @@ class Viewer:
             In the order of the call; those that were shown before are only named.
         outputs
             Oldest first.
+        originals
+            The outputs as they are kept: what links lead to, where the client takes them.
         preview
             What was said of this call; by default the setting counts.
         started
@@ -102,7 +108,9 @@ class Viewer:
         async with self._turn:
             planned = plan_attachments(inputs, outputs, self._shown, encoded_policy)
             sources = {picture.id: picture.source for picture in (*inputs, *outputs)}
-            reserved = _RESERVED_FOR_DESCRIPTIONS if is_described else 0
+            links = [_build_link(record) for record in originals[-_MAX_LINKS:]] if policy.takes_links else []
+            reserved = sum(len(link.model_dump_json(by_alias=True)) + 1 for link in links)
+            reserved += _RESERVED_FOR_DESCRIPTIONS if is_described else 0
             encode = partial(_encode, planned, sources, encoded_policy, reserved)
             shown, previews = await anyio.to_thread.run_sync(encode)
             fresh = set(shown.shown) - self._shown
@@ -125,6 +133,7 @@ class Viewer:
                 TextContent(text=describe(budget)),
                 *map(build_image, previews.values()),
                 *([TextContent(text="\n".join(descriptions))] if descriptions else ()),
+                *links,
             ]
         )
 
@@ -172,3 +181,15 @@ def _encode(
 def build_image(preview: Preview) -> ImageContent:
     """A preview as a block of a result."""
     return ImageContent(data=base64.b64encode(preview.data).decode(), mime_type=preview.mime_type)
+
+
+def _build_link(record: ImageRecord) -> ResourceLink:
+    """A link to the original of a picture; for the person, since it costs a model tokens and tells it nothing new."""
+    name = record.path.name if record.path is not None else record.id
+    return ResourceLink(
+        uri=f"image://{record.id}",
+        name=name,
+        mime_type=find_mime_type(record.format),
+        size=record.size_bytes or None,
+        annotations=Annotations(audience=["user"]),
+    )

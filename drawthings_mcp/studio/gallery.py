@@ -16,7 +16,7 @@ import anyio.to_thread
 from drawthings_mcp.errors import DrawThingsError, InvalidImageError, StorageError
 from drawthings_mcp.faces import Text, say
 from drawthings_mcp.settings import Settings
-from drawthings_mcp.studio.results import FoundPictures, MadePicture, Original, ShownPicture
+from drawthings_mcp.studio.results import FoundPictures, MadePicture, Original, ShownPicture, find_mime_type
 
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from drawthings_mcp.references.policy import ImportPolicy
     from drawthings_mcp.studio.transform import TransformParams
 
-_MIME_TYPES: Mapping[str, str] = {"JPEG": "image/jpeg", "MPO": "image/jpeg", "HEIF": "image/heic"}
-"""Formats whose media type is not their name in lower case."""
 _OVERLAY_EDGE = 1568
 """Longest side of a picture with its mask: as large as any preview."""
 
@@ -135,8 +133,7 @@ class Gallery:
                     )
                 return file.read()
 
-        mime_type = _MIME_TYPES.get(record.format, f"image/{record.format.lower() or 'png'}")
-        return Original(record.id, await anyio.to_thread.run_sync(read), mime_type)
+        return Original(record.id, await anyio.to_thread.run_sync(read), find_mime_type(record.format))
 
     async def list_ids(self, limit: int) -> list[str]:
         """The newest ids of all kinds; none when the catalog cannot be read."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -77,6 +77,15 @@ class MadePicture:
 
 def _list_notes(shown: Sequence[object]) -> list[Text]:
     return [picture.note for picture in shown if isinstance(picture, ShownPicture)]
+
+
+_MIME_TYPES: Mapping[str, str] = {"JPEG": "image/jpeg", "MPO": "image/jpeg", "HEIF": "image/heic"}
+"""Formats whose media type is not their name in lower case."""
+
+
+def find_mime_type(file_format: str) -> str:
+    """The media type of a format by Pillow's name."""
+    return _MIME_TYPES.get(file_format, f"image/{file_format.lower() or 'png'}")
 
 
 @dataclass(frozen=True, slots=True)

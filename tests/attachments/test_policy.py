@@ -45,7 +45,8 @@ def test_an_unknown_client_gets_the_default() -> None:
         ("mcp-inspector", "0.21.1", {}),
         ("Visual Studio Code", "1.99.3", {"shows_pictures": False, "model_sees": False}),
         ("Visual-Studio-Code", "1.100.0-insider", {}),
-        ("visual studio code", "unknown", {}),
+        ("Visual Studio Code", "1.103.0", {"takes_links": True}),
+        ("visual studio code", "unknown", {"takes_links": True}),
     ],
 )
 def test_a_known_client_gets_what_is_known_of_its_version(name: str, version: str, changes: dict[str, Any]) -> None:

@@ -46,16 +46,21 @@ def in_process(server_environment: dict[str, str]) -> Connect:
     """``in_process(server="host:port", tls="off")`` is a client of a server in the test's own process.
 
     ``mode="legacy"`` makes it one that speaks the protocol as it was before requests stood for themselves;
-    ``name`` is what the client says that it is, in version 1.2.
+    ``name`` and ``version`` are what the client says that it is.
     """
 
     @asynccontextmanager
     async def connect(
-        *, heartbeat_seconds: float = 5.0, mode: str = "auto", name: str | None = None, **options: str
+        *,
+        heartbeat_seconds: float = 5.0,
+        mode: str = "auto",
+        name: str | None = None,
+        version: str = "1.2",
+        **options: str,
     ) -> AsyncIterator[Client]:
         settings = load_settings(options, environment=server_environment)
         server = build_server(settings, heartbeat_seconds=heartbeat_seconds)
-        info = Implementation(name=name, version="1.2") if name else None
+        info = Implementation(name=name, version=version) if name else None
         async with Client(server, read_timeout_seconds=60, mode=mode, client_info=info) as client:
             yield client
 

@@ -12,7 +12,7 @@ import anyio
 import numpy as np
 import pytest
 from mcp import Client
-from mcp.types import CallToolResult, ImageContent, TextContent
+from mcp.types import BlobResourceContents, CallToolResult, ImageContent, ResourceLink, TextContent
 from PIL import Image
 
 from drawthings_mcp.metadata.reading import read_metadata
@@ -369,3 +369,20 @@ async def test_sheets_are_labelled_as_asked_and_stand_as_strips(in_process: Any,
         asked = await client.call_tool("transform_image", shape)
         assert "fit: says how: 100×100 pixels have another shape than the picture, 480×640." in text_of(asked)
         assert "100×100" in text_of(await chat.call("transform_image", **shape, fit="pad"))
+
+
+async def test_a_client_that_takes_links_gets_one_to_each_original(in_process: Any, photos: tuple[str, str]) -> None:
+    async def list_links(name: str, version: str) -> list[str]:
+        async with in_process(server="demo", name=name, version=version) as client:
+            result = await Chat(client).call("generate_image", prompt="x", width=256, height=256, variants=2)
+            cut = await Chat(client).call("transform_image", operation="crop", images="v1", boxes=[0, 0, 0.5, 0.5])
+            blocks = [block for block in (*result.content, *cut.content) if isinstance(block, ResourceLink)]
+            for block in blocks:
+                contents = (await client.read_resource(block.uri)).contents[0]
+                assert isinstance(contents, BlobResourceContents)
+                assert len(base64.b64decode(contents.blob)) == block.size
+            return [f"{block.uri} {block.mime_type}" for block in blocks]
+
+    linked = ["image://v1 image/png", "image://v2 image/png", "image://i1 image/png"]
+    assert await list_links("Visual Studio Code", "1.107.1") == linked
+    assert await list_links("google-adk", "2.13.0") == []

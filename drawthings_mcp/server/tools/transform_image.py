@@ -77,7 +77,9 @@ async def transform_image(
     made = await session.studio.gallery.transform(params)
     shown = await session.studio.gallery.draw_masks([made.picture])
     noted = made.with_notes(shown)
-    return await session.viewer.show(client, lambda budget: describe_made(noted, operation, budget), outputs=shown)
+    return await session.viewer.show(
+        client, lambda budget: describe_made(noted, operation, budget), outputs=shown, originals=[made.picture]
+    )
 
 
 TOOL = StrictTool.from_function(
