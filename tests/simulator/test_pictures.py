@@ -152,12 +152,54 @@ async def test_at_full_strength_nothing_of_the_canvas_is_left(wire: Wire, simula
 
 async def test_an_edit_shows_the_canvas_large_and_tinted(wire: Wire, simulator: Simulator) -> None:
     yellow = np.full((512, 512, 3), (250, 220, 20), np.uint8)
-    edited = (await wire.run(simulator, "purple night", image=yellow, model=EDIT, **LARGE)).picture
-    free = (await wire.run(simulator, "purple night", model=EDIT, **LARGE)).picture
+    edited = (await wire.run(simulator, "purple hills", image=yellow, model=EDIT, **LARGE)).picture
+    free = (await wire.run(simulator, "purple hills", model=EDIT, **LARGE)).picture
     yellowish = lambda r, g, b: (r > 150) & (g > 140) & (b < 110)  # noqa: E731
     assert share_of(free, yellowish) < 0.05
     assert share_of(edited, yellowish) > 0.35
     assert not (edited == (250, 220, 20)).all(axis=-1).any()
+
+
+@pytest.mark.parametrize(
+    "words", ["make it night", "es ist Nacht", "il fait nuit", "es de noche", "夜にして", "сделай ночь"]
+)
+async def test_an_edit_that_asks_for_night_is_night(wire: Wire, simulator: Simulator, words: str) -> None:
+    bright = np.full((512, 512, 3), (250, 220, 160), np.uint8)
+    edit: dict[str, Any] = {"image": bright, "model": EDIT, **LARGE}
+    night = (await wire.run(simulator, words, **edit)).picture
+    noon = (await wire.run(simulator, "at noon", **edit)).picture
+    print_ = np.s_[60:340, 120:400]  # where the canvas hangs
+    assert night.mean() < 80 < 150 < noon.mean()
+    assert night[print_].mean() < 90
+    assert (night[print_][..., 2] >= night[print_][..., 0] - 8).mean() > 0.9, "moonlight is blue"
+    again = (await wire.run(simulator, "turn the night into day", **edit)).picture
+    assert again.mean() > 150
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "zwei rote Füchse im grünen Wald",
+        "deux renards rouges dans la forêt verte",
+        "dos zorros rojos en el bosque verde",
+        "緑の森に二匹の赤い狐",
+        "绿色的森林里有两只红色的狐狸",
+        "две красные лисы в зелёном лесу",
+    ],
+)
+async def test_the_words_of_a_picture_may_be_in_other_languages(wire: Wire, simulator: Simulator, prompt: str) -> None:
+    foxes = (await wire.run(simulator, prompt, **LARGE)).picture
+    red = lambda r, g, b: (r > 150) & (g < 90) & (b < 90)  # noqa: E731
+    assert share_of(foxes[:, :256], red) > 0.01
+    assert share_of(foxes[:, 256:], red) > 0.01
+    assert share_of(foxes, lambda r, g, b: (g > r) & (g > b)) > 0.6
+
+
+async def test_english_words_that_others_have_as_well_stay_english(wire: Wire, simulator: Simulator) -> None:
+    blue = lambda r, g, b: (b > r + 40) & (b > g)  # noqa: E731
+    boot = (await wire.run(simulator, "a red boot, yellow", **LARGE)).picture
+    boat = (await wire.run(simulator, "ein blaues Boot, gelb", **LARGE)).picture
+    assert share_of(boot, blue) < 0.02 < share_of(boat, blue)
 
 
 async def test_a_canvas_may_come_in_any_codec_and_float_inline_or_by_hash(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -15,15 +15,18 @@ from typing import Any
 
 import numpy as np
 
+from drawthings_mcp.simulator.painting.languages import translate
+from drawthings_mcp.simulator.painting.lettering import keep_drawable
 from drawthings_mcp.simulator.painting.oklab import RGB, Floats, mix, oklch, parse_hex, to_oklch, to_rgb
 
-_WORD = re.compile(r"[a-z]+(?:-[a-z]+)?")
+_WORD = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)?")
 _BINDING_REACH = 3
 """How many words before a subject its colour may stand: "a red and fluffy fox"."""
 _SUBJECT_LIMIT = 3
 _LEAST_CHROMA = 0.03
 """A colour with less chroma is white, grey or black."""
 _TITLE_LIMIT = 3
+_TIMES = frozenset({"night", "day"})
 _DARK_MOODS = frozenset({"night", "stars"})
 _PAPER = parse_hex("#fbf6ea")
 _INK = parse_hex("#14161c")
@@ -70,14 +73,21 @@ def read_prompt(prompt: str, negative_prompt: str = "") -> Wanted:
     """What a prompt asks for, without the words that the negative prompt also has."""
     unwanted = set(_split(negative_prompt))
     words = [word for word in _split(prompt) if word not in unwanted]
-    subjects = _find_subjects(words)
+    subjects, moods = _find_subjects(words), _find_moods(words)
     return Wanted(
         colors=_find_colors(words, {color for _, color in subjects}),
-        tints=tuple(_list_tints(words)),
-        moods=frozenset(mood for word in words for mood in _mood_names().get(word, ())),
+        tints=tuple(_list_tints(moods)),
+        moods=moods,
         subjects=subjects,
         title=_find_title(words),
     )
+
+
+def _find_moods(words: list[str]) -> frozenset[str]:
+    """The moods of the words; of night and day the one that is named last: "turn the day into night"."""
+    named = [mood for word in words for mood in _mood_names().get(word, ())]
+    times = [mood for mood in named if mood in _TIMES]
+    return frozenset(set(named) - set(times[:-1]) | set(times[-1:]))
 
 
 def _split(text: str) -> list[str]:
@@ -85,7 +95,7 @@ def _split(text: str) -> list[str]:
     words: list[str] = []
     for word in _WORD.findall(text.lower()):
         words.extend([word] if "-" not in word or word in colors else word.split("-"))
-    return words
+    return translate(words)
 
 
 def _find_subjects(words: list[str]) -> tuple[tuple[str, str | None], ...]:
@@ -123,9 +133,8 @@ def _find_colors(words: list[str], bound: set[str | None]) -> tuple[str, ...]:
     return tuple(free or [color for color in named if to_oklch(parse_hex(color))[1] > _LEAST_CHROMA])
 
 
-def _list_tints(words: Iterable[str]) -> Iterable[str]:
+def _list_tints(named: Collection[str]) -> Iterable[str]:
     """Tints in the vocabulary's order of moods: a sunset at sea is a sunset first."""
-    named = {mood for word in words for mood in _mood_names().get(word, ())}
     moods = vocabulary()["moods"].items()
     return dict.fromkeys(tint for name, mood in moods if name in named for tint in mood["tints"])
 
@@ -134,7 +143,7 @@ def _find_title(words: list[str]) -> tuple[str, ...]:
     """Subjects and moods as they are written; without any, the longest words that are no stop words."""
     telling = [word for word in words if word in _subject_names() or word in _mood_names()]
     if not telling:
-        plain = [word for word in words if word not in vocabulary()["stopwords"]]
+        plain = [word for word in words if word not in vocabulary()["stopwords"] and keep_drawable(word) == word]
         longest = sorted(dict.fromkeys(plain), key=len, reverse=True)[:_TITLE_LIMIT]
         telling = [word for word in plain if word in longest]
     return tuple(dict.fromkeys(telling))[:_TITLE_LIMIT]

@@ -28,6 +28,9 @@ from drawthings_mcp.simulator.painting.traces import (
 _SMALLEST_SCENE = 64
 _MASKED_EDIT_SHARE = 0.65
 """How much of the painting an edit model puts into a mask; the rest is the canvas below it."""
+_NIGHT_CHROMA = 0.55
+_NIGHT_LIGHT = (0.20, 0.26, 0.42)
+"""What the night leaves of colours, and of red, green and blue light."""
 _REACH = 0.16
 """How much of the picture the camera has left behind at the end."""
 _DEPARTURE = 0.6
@@ -90,8 +93,9 @@ def _draw_picture(drawing: Drawing, scene: Scene) -> Pixels:
         return _draw_region(drawing, scene, canvas, region)
     if canvas is not None and drawing.strength <= 0:
         return canvas
-    fresh = _finish(drawing, paint(scene))
-    return stamp(fresh if canvas is None else _mix_pixels(canvas, fresh, drawing.strength))
+    painting = paint(scene)
+    fresh = _finish(drawing, painting)
+    return stamp(fresh if canvas is None else _mix_pixels(_light(canvas, drawing, painting), fresh, drawing.strength))
 
 
 def _draw_region(drawing: Drawing, scene: Scene, canvas: Pixels, region: Region) -> Pixels:
@@ -100,9 +104,10 @@ def _draw_region(drawing: Drawing, scene: Scene, canvas: Pixels, region: Region)
         return canvas
     left, top, right, bottom = region.find_bounds()
     below = canvas[top:bottom, left:right]
-    fresh = _paint_patch(scene, right - left, bottom - top)
+    painting = _paint_patch(scene, right - left, bottom - top)
+    fresh = _fit_patch(painting, right - left, bottom - top)
     if drawing.is_edit:
-        fresh = _mix_pixels(below, fresh, _MASKED_EDIT_SHARE)
+        fresh = _mix_pixels(_light(below, drawing, painting), fresh, _MASKED_EDIT_SHARE)
     whole = canvas.copy()
     whole[top:bottom, left:right] = fresh
     whole = lay_over(overlay_hints(whole, drawing.controls), _marks(drawing))
@@ -111,10 +116,23 @@ def _draw_region(drawing: Drawing, scene: Scene, canvas: Pixels, region: Region)
     return stamp(np.where(weights > 0, mixed, canvas), region.fresh)
 
 
-def _paint_patch(scene: Scene, width: int, height: int) -> Pixels:
-    size = max(width, _SMALLEST_SCENE), max(height, _SMALLEST_SCENE)
-    pixels = paint(replace(scene, width=size[0], height=size[1])).flatten()
-    return np.asarray(Image.fromarray(pixels).resize((width, height))) if size != (width, height) else pixels
+def _paint_patch(scene: Scene, width: int, height: int) -> Painting:
+    return paint(replace(scene, width=max(width, _SMALLEST_SCENE), height=max(height, _SMALLEST_SCENE)))
+
+
+def _fit_patch(painting: Painting, width: int, height: int) -> Pixels:
+    pixels = painting.flatten()
+    is_fit = pixels.shape[:2] == (height, width)
+    return pixels if is_fit else np.asarray(Image.fromarray(pixels).resize((width, height)))
+
+
+def _light(canvas: Pixels, drawing: Drawing, painting: Painting) -> Pixels:
+    """The canvas in the light that the prompt asks for: at night dark and blue, as far as the strength goes."""
+    if not painting.is_night:
+        return canvas
+    grey = canvas.mean(axis=2, keepdims=True)
+    dark = (grey + (canvas - grey) * _NIGHT_CHROMA) * np.array(_NIGHT_LIGHT)
+    return _mix_pixels(canvas, np.rint(dark).astype(np.uint8), drawing.strength)
 
 
 def _finish(drawing: Drawing, painting: Painting) -> Pixels:
@@ -135,7 +153,7 @@ def _arrange(drawing: Drawing, painting: Painting) -> Pixels:
         return lay_over(painting.landscape, painting.figures)
     picture = Image.fromarray(painting.landscape)
     box = print_box(drawing.size, drawing.canvas.shape[1::-1], has_tiles=bool(drawing.references))
-    hang_print(picture, drawing.canvas, box)
+    hang_print(picture, _light(drawing.canvas, drawing, painting), box)
     room = (box[2] - box[0]) * 2 // 5, (box[3] - box[1]) * 2 // 5
     set_figures(picture, painting.figures, box[2] - room[0] // 12, box[3] - room[1] // 20, room)
     return np.asarray(picture)

@@ -45,11 +45,15 @@ class Scene:
 
 @dataclass(frozen=True)
 class Painting:
-    """A painting in layers of one size: ``(H, W, 3)`` landscape, ``(H, W, 4)`` figures and lettering."""
+    """A painting in layers of one size: ``(H, W, 3)`` landscape, ``(H, W, 4)`` figures and lettering.
+
+    ``is_night`` says that the prompt asks for night, in which a canvas has to be dark as well.
+    """
 
     landscape: Pixels
     figures: Pixels
     lettering: Pixels
+    is_night: bool = False
 
     def flatten(self) -> Pixels:
         """All layers as one picture ``(H, W, 3)``."""
@@ -78,6 +82,7 @@ def paint(scene: Scene) -> Painting:
         landscape=add_grain(landscape, 1.2 + 3.6 / np.sqrt(max(1, scene.steps)), rng),
         figures=_enlarge(figures, size),
         lettering=np.asarray(_letter(scene, wanted, palette)),
+        is_night="night" in wanted.moods,
     )
 
 
