@@ -21,6 +21,7 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from drawthings_mcp.errors import InvalidInputError
 from drawthings_mcp.limits import MAX_MOODBOARD, MAX_SEED, MAX_SIDE, MAX_VARIANTS, MIN_SIDE, Fit
 from drawthings_mcp.validation import build_refusal, shorten
 
@@ -171,7 +172,7 @@ class GenerateParams(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    prompt: str = Field(min_length=1, max_length=10_000, description="What to make, or what to change.")
+    prompt: str = Field(default="", max_length=10_000, description="What to make, or what to change.")
     mode: AskedMode = Field(default="auto", description="auto: mask → inpaint, picture → edit, none → text2image")
     model: Name = Field(
         default="auto", description="auto, z-image, qwen-image, flux, custom, or a model's file or display name"
@@ -188,7 +189,7 @@ class GenerateParams(BaseModel):
     variants: int = Field(
         default=1, ge=1, le=MAX_VARIANTS, description="How many pictures, each with a seed of its own."
     )
-    seed: int = Field(default=-1, ge=-1, le=MAX_SEED, description="Repeats a picture; -1 draws one.")
+    seed: int | None = Field(default=None, ge=-1, le=MAX_SEED, description="Repeats a picture; -1 draws one.")
     steps: int | None = Field(default=None, ge=1, le=150, description="Sampling steps. Default: by model.")
     guidance_scale: float | None = Field(
         default=None, ge=0, le=50, description="How closely to follow the prompt. Default: by model."
@@ -202,6 +203,9 @@ class GenerateParams(BaseModel):
     )
     preset: Name = Field(default="", description="Name of a preset, yours or built in.")
     configuration: dict[str, Any] = Field(default={}, description="Keys of the app's configuration JSON.")
+    settings_from: Picture = Field(
+        default="", description="Picture whose prompt, model, seed and settings to start from; yours win."
+    )
     dry_run: bool = Field(default=False, description="Only report every setting and its origin; render nothing.")
     preview: PreviewMode | None = Field(default=None, description="Whether the pictures are shown to you.")
     hints: tuple[tuple[str, Picture, float | None], ...] = Field(
@@ -214,6 +218,8 @@ class GenerateParams(BaseModel):
             super().__init__(**values)
         except ValidationError as error:
             raise build_refusal(error, type(self).model_fields) from None
+        if not self.prompt and not is_given(self.settings_from):
+            raise InvalidInputError("is required.", parameter="prompt")
 
     def replace(self, **values: Any) -> GenerateParams:
         """The same call with other values, which are not checked again."""

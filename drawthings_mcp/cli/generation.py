@@ -104,7 +104,7 @@ PICTURE = PictureType()
 
 
 _TYPES: Mapping[str, click.ParamType[Any]] = {
-    **dict.fromkeys(("canvas", "moodboard", "mask"), PICTURE),
+    **dict.fromkeys(("canvas", "moodboard", "mask", "settings_from"), PICTURE),
     "loras": WeightedType(),
     "hints": ControlType(),
     "configuration": ConfigurationType(),

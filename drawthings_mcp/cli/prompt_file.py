@@ -181,7 +181,7 @@ def _fits(found: DrawThingsMetadata, params: GenerateParams) -> bool:
     width, _, height = size.partition("x")
     return (
         all(getattr(found, name) == value for name, value in wanted.items())
-        and params.seed in (-1, found.seed)
+        and params.seed in (None, -1, found.seed)
         and (sampler is None or sampler.display_name == found.sampler)
         and str(params.width or width) == width
         and str(params.height or height) == height

@@ -18,6 +18,8 @@ from drawthings_mcp.planning.compose import Plan, compose
 from drawthings_mcp.planning.guard import list_warnings
 from drawthings_mcp.planning.known import load_known
 from drawthings_mcp.planning.lookup import build_control, build_lora, find_upscaler
+from drawthings_mcp.planning.recipe import PictureRecipe
+from drawthings_mcp.planning.repetition import TakenOver, begin_with, take_over
 from drawthings_mcp.planning.rules.ranges import ANY_VALUE, list_outside
 from drawthings_mcp.planning.selection import ModelSelection, select_model
 from drawthings_mcp.planning.settings_merge import MergedSettings, merge_settings
@@ -42,30 +44,37 @@ def plan(params: GenerateParams, inventory: ServerInventory, presets: PresetColl
     InvalidInputError
         Nothing suits the call, or a server would not survive it or silently do something else; says what would do.
     """
+    recipe: PictureRecipe | None = params.settings_from or None
+    asked = params
+    if recipe is not None:
+        params = begin_with(recipe, params, inventory)
     if not params.prompt.strip():
         raise InvalidInputError("is empty; say what to make.", parameter="prompt")
     selection = select_model(params, inventory, presets)
+    if recipe is not None and params.model != asked.model:
+        selection = replace(selection, model_origin=recipe.origin)
+    canvas = ensure_pixels(params.canvas) if is_given(params.canvas) else None
+    canvas_size = None if canvas is None else (canvas.shape[1], canvas.shape[0])
+    taken = TakenOver() if recipe is None else take_over(recipe, params, selection.model, inventory, canvas_size)
     preset_settings = selection.preset.configuration if selection.preset else {}
-    has_controls = bool(params.hints or params.configuration.get("controls") or preset_settings.get("controls"))
+    layers = (params.configuration, preset_settings, taken.fields)
+    has_controls = bool(params.hints or any(layer.get("controls") for layer in layers))
     has_mask = is_given(params.mask)
     check_text_only(selection.mode, has_picture=params.has_picture or has_mask, has_controls=has_controls)
     check_references(selection.model, len(params.moodboard), has_controls=has_controls)
-    canvas = ensure_pixels(params.canvas) if is_given(params.canvas) else None
     check_mask(selection.mode, canvas, has_mask=has_mask)
-    canvas_size = None if canvas is None else (canvas.shape[1], canvas.shape[0])
-    settings = merge_settings(
-        params, selection, canvas_size, [build_lora(inventory, name, weight) for name, weight in params.loras]
-    )
+    loras = [build_lora(inventory, name, weight) for name, weight in params.loras]
+    settings = merge_settings(params, selection, canvas_size, loras, taken)
     try:
         composed = compose(
             params.prompt,
             _add_files(params, inventory, selection, settings.configuration),
             inventory,
-            negative_prompt=params.negative_prompt or selection.negative_prompt,
+            negative_prompt=params.negative_prompt or ("" if taken.fits else selection.negative_prompt),
             canvas=canvas,
             mask=params.mask if has_mask else _mark_clear_parts(canvas, selection),
             moodboard=params.moodboard,
-            hints={kind: picture for kind, picture, _ in params.hints},
+            hints={**taken.maps, **{kind: picture for kind, picture, _ in params.hints}},
             fit=params.fit,
         )
     except InvalidInputError as error:
@@ -74,6 +83,7 @@ def plan(params: GenerateParams, inventory: ServerInventory, presets: PresetColl
         composed,
         notes=(
             *selection.notes,
+            *taken.notes,
             *presets.problems,
             *settings.notes,
             *_explain_excess(settings),
@@ -83,7 +93,7 @@ def plan(params: GenerateParams, inventory: ServerInventory, presets: PresetColl
         ),
         size=settings.size,
         mode=selection.mode,
-        preset=selection.settings.name if selection.settings else "",
+        preset=taken.origin or (selection.settings.name if selection.settings else ""),
         model=selection.model,
         origins=settings.origins,
     )

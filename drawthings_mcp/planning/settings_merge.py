@@ -13,6 +13,7 @@ from drawthings_mcp.generation.configuration import AppSettings, parse_app_json
 from drawthings_mcp.limits import MAX_GIVEN_UNITS, MAX_VARIANTS, UNIT
 from drawthings_mcp.params import GenerateParams
 from drawthings_mcp.planning.compose import DRAWN
+from drawthings_mcp.planning.repetition import TakenOver
 from drawthings_mcp.planning.selection import ModelSelection
 from drawthings_mcp.planning.sizes import Size, fit_to_area, resolve_size
 from drawthings_mcp.presets.layers import DEFAULT, Layer, join_loras, merge
@@ -20,6 +21,8 @@ from drawthings_mcp.presets.mode_table import find_strength
 from drawthings_mcp.presets.preset import Preset
 
 _SIDES = ("width", "height")
+_PRESETS = 4
+"""Layers down to that of a preset."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +53,11 @@ def merge_settings(
     selection: ModelSelection,
     canvas_size: tuple[int, int] | None,
     loras: Sequence[LoRAConfig],
+    taken: TakenOver,
 ) -> MergedSettings:
     """Call over preset over what the mode wants over recipe over what is recommended over the app's defaults.
+
+    What is taken over from a picture goes above all but the call, and below a preset that the call names.
 
     Parameters
     ----------
@@ -59,12 +65,15 @@ def merge_settings(
         Width and height in pixels; None without a canvas.
     loras
         Those that the call adds.
+    taken
+        From the picture that the call begins with.
     """
     in_call = _parse_configuration(params)
     call, given = _read_call(params, in_call.fields)
     below = _list_layers(selection, has_negative_prompt=bool(params.negative_prompt or selection.own_negative_prompt))
+    below.insert(_PRESETS if params.preset else 0, Layer(taken.origin, taken.fields))
     merged = merge([call, *below])
-    size, size_origins = _resolve_size(params, selection, canvas_size)
+    size, size_origins = _resolve_size(params, selection, canvas_size, taken)
     fixed = {"model": selection.model.file, "width": size.rendered[0], "height": size.rendered[1], "name": ""}
     inherited = ImageGenerationConfig.from_saved(**{**merge(below).fields, **fixed})
     if loras:
@@ -72,7 +81,7 @@ def merge_settings(
         below_loras = merged.origins.get("loras")
         merged.origins["loras"] = f"{below_loras} + call" if below_loras and below_loras != "call" else "call"
     # Presets often carry the seed they were saved with, which would make every picture the same.
-    seed = params.seed if params.seed >= 0 else given.seed
+    seed = given.seed if params.seed is None else params.seed
     variants = _count_variants(params, given)
     fields = {**merged.fields, **fixed, "seed": seed, "batch_size": 1, "batch_count": variants}
     origins = {
@@ -155,12 +164,15 @@ def _count_variants(params: GenerateParams, given: ImageGenerationConfig) -> int
 
 
 def _resolve_size(
-    params: GenerateParams, selection: ModelSelection, canvas_size: tuple[int, int] | None
+    params: GenerateParams, selection: ModelSelection, canvas_size: tuple[int, int] | None, taken: TakenOver
 ) -> tuple[Size, dict[str, str]]:
     """The size, and where each side came from."""
     side = selection.model.native_side
     width, height = (getattr(params, name) or _read_side(params, name) for name in _SIDES)
-    below = merge(_list_sizes(selection, canvas_size))
+    sizes = _list_sizes(selection, canvas_size)
+    if taken.size is not None:
+        sizes.insert(1 if params.preset else 0, Layer(taken.origin, dict(zip(_SIDES, taken.size, strict=True))))
+    below = merge(sizes)
     default = (below.fields["width"], below.fields["height"])
     size = resolve_size(default, side, params.image_format, width, height)
     is_given = params.image_format or width or height

@@ -7,15 +7,18 @@ from typing import Any
 
 import anyio.to_thread
 
-from drawthings_mcp.errors import DrawThingsError
-from drawthings_mcp.faces import Text
+from drawthings_mcp.errors import DrawThingsError, InvalidInputError
+from drawthings_mcp.faces import Phrase, Text
 from drawthings_mcp.library.catalog import ImageCatalog
 from drawthings_mcp.library.originals import read_pixels
 from drawthings_mcp.library.records import ImageRecord, Parent, ParentRole
-from drawthings_mcp.params import GenerateParams
+from drawthings_mcp.params import GenerateParams, is_given
 from drawthings_mcp.references.policy import ImportPolicy
 from drawthings_mcp.references.resolve import resolve_reference
+from drawthings_mcp.studio.results import list_sources
 from drawthings_mcp.tensors.pixels import ImageLike
+
+_ROLES: tuple[ParentRole, ...] = ("canvas", "moodboard", "mask", "control")
 
 
 @dataclass(slots=True)
@@ -45,7 +48,10 @@ async def resolve_inputs(
     Canvas and mask are read here, since their sizes decide about the call. Of the others, which may be many, come the
     files: the plan reads one after the other and keeps them as small as the request has them.
     """
-    inputs, count = Inputs(), len(params.moodboard)
+    inputs = Inputs()
+    if is_given(params.settings_from):
+        params = await _begin_with(params, inputs, catalog, policy)
+    count = len(params.moodboard)
 
     async def read(role: ParentRole, picture: Any, place: str = "") -> Any:
         if not isinstance(picture, str) or not picture:
@@ -74,7 +80,55 @@ async def resolve_inputs(
         mask=await read("mask", params.mask),
         hints=tuple([(kind, await read("control", picture), weight) for kind, picture, weight in params.hints]),
     )
+    if recipe := params.settings_from:
+        maps = tuple([await read("control", picture) for picture in recipe.maps])
+        resolved = resolved.replace(settings_from=replace(recipe, maps=maps))
     return resolved, inputs
+
+
+async def _begin_with(
+    params: GenerateParams, inputs: Inputs, catalog: ImageCatalog, policy: ImportPolicy
+) -> GenerateParams:
+    """The call with a recipe in place of its reference, and the recipe's pictures in place of those left open."""
+    from drawthings_mcp.studio.recipes import find_recipe
+
+    try:
+        picture = await find_recipe(params.settings_from, catalog, policy)
+    except DrawThingsError as error:
+        error.about("settings_from")
+        raise
+    inputs.notes += picture.notes
+    record, recipe = picture.record, picture.recipe
+    known = {role: [parent.id for parent in record.parents if parent.role == role] for role in _ROLES}
+    is_drawn_anew = params.mode == "text2image"
+    reused: dict[ParentRole, list[str]] = {
+        # A mask goes with the canvas that it was drawn for.
+        "canvas": [] if is_drawn_anew or is_given(params.canvas) else known["canvas"],
+        "moodboard": [] if is_drawn_anew or params.moodboard else known["moodboard"],
+        "mask": [] if is_drawn_anew or is_given(params.mask) or is_given(params.canvas) else known["mask"],
+        "control": [] if params.hints else known["control"],
+    }
+    for role in [role for role, ids in reused.items() if ids]:
+        for image_id in reused[role]:
+            await _check_parent(image_id, record.id, catalog, policy)
+    if sources := list_sources([Parent(role, one) for role in _ROLES for one in reused[role]]):
+        inputs.notes.append(Text("used again from {id}: {sources}", id=record.id, sources=Phrase(", ".join(sources))))
+    return params.replace(
+        settings_from=replace(recipe, is_repeated=bool(reused["canvas"]), maps=tuple(reused["control"])),
+        canvas=next(iter(reused["canvas"]), params.canvas),
+        moodboard=tuple(reused["moodboard"]) or params.moodboard,
+        mask=next(iter(reused["mask"]), params.mask),
+    )
+
+
+async def _check_parent(image_id: str, child: str, catalog: ImageCatalog, policy: ImportPolicy) -> None:
+    """Refuses a call that would go on without a picture that its recipe counts on."""
+    try:
+        await resolve_reference(image_id, catalog, policy)
+    except DrawThingsError as error:
+        text = "{id} was made from {parent}, which cannot be read. {error} Or draw it anew with {mode} text2image."
+        problem = Text(text, id=child, parent=image_id, error=error)
+        raise InvalidInputError(problem, parameter="settings_from") from error
 
 
 def _read(record: ImageRecord, role: ParentRole) -> tuple[ImageRecord, ImageLike]:

@@ -54,7 +54,9 @@ def _build_signature(names: Sequence[str], **narrower: Any) -> inspect.Signature
     parameters = [inspect.Parameter("ctx", keyword, annotation=Context)]
     for name in names:
         field = GenerateParams.model_fields[name]
-        default = inspect.Parameter.empty if field.is_required() else field.default
+        # What can stand in place of a prompt is among the full parameters only.
+        is_required = name == "prompt" and "settings_from" not in names
+        default = inspect.Parameter.empty if is_required else field.default
         annotation: Any = narrower.get(name, field.rebuild_annotation())
         annotation = Annotated[annotation, Field(description=field.description)]
         parameters.append(inspect.Parameter(name, keyword, default=default, annotation=annotation))
