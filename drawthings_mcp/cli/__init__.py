@@ -14,7 +14,7 @@ class _Commands(click.Group):
     """A group that imports a command when it is called, so that starting one does not wait for the others."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return ["doctor", "edit", "generate", "index", "models", "search", "serve", "simulator", "tag"]
+        return ["doctor", "edit", "generate", "index", "models", "search", "serve", "show", "simulator", "tag"]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         match cmd_name:
@@ -32,6 +32,8 @@ class _Commands(click.Group):
                 from drawthings_mcp.cli.search import search as command
             case "serve":
                 from drawthings_mcp.cli.serve import serve as command
+            case "show":
+                from drawthings_mcp.cli.show import show as command
             case "simulator":
                 from drawthings_mcp.cli.simulator import simulator as command
             case "tag":

@@ -42,12 +42,14 @@ def generate(
     **options: Any,
 ) -> None:
     """Make a picture from PROMPT and print the path of the file."""
-    if (prompt is None) == (prompt_file is None):
+    if prompt is not None and prompt_file is not None:
         raise click.UsageError("give either a PROMPT or --prompt-file")
-    if prompt is not None:
+    if prompt is None and prompt_file is None and not options["settings_from"]:
+        raise click.UsageError("give a PROMPT, --prompt-file or --settings-from")
+    if prompt_file is None:
         run_jobs(settings, [read_job(prompt, output, options)], as_json=options["as_json"])
     elif output is not None:
         raise click.UsageError("--output names one file; with --prompt-file use --output-dir and --prefix")
-    elif prompt_file is not None:
+    else:
         jobs = list_missing(prompt_file, output_dir.absolute(), prefix, options)
         run_jobs(settings, jobs, as_json=options["as_json"], many=True)

@@ -168,14 +168,14 @@ class ShellCall:
     output: Path | None = None
 
 
-def read_job(prompt: str, output: Path | None, options: Mapping[str, Any]) -> ShellCall:
+def read_job(prompt: str | None, output: Path | None, options: Mapping[str, Any]) -> ShellCall:
     """What the arguments of a command ask for."""
-    if not prompt.strip():
+    if prompt is not None and not prompt.strip():
         raise click.UsageError("the PROMPT is empty")
     if output is not None and output.suffix.lower() != ".png":
         raise click.UsageError(f"--output {str(output)!r}: pictures are written as PNG, end the name with .png")
     try:
-        return ShellCall(GenerateParams(**list_given(options), prompt=prompt), output)
+        return ShellCall(GenerateParams(**list_given(options), prompt=prompt or ""), output)
     except InvalidInputError as error:
         raise click.UsageError(error.word(SHELL)) from error
 

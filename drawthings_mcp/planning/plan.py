@@ -65,6 +65,8 @@ def plan(params: GenerateParams, inventory: ServerInventory, presets: PresetColl
     check_mask(selection.mode, canvas, has_mask=has_mask)
     loras = [build_lora(inventory, name, weight) for name, weight in params.loras]
     settings = merge_settings(params, selection, canvas_size, loras, taken)
+    if recipe is not None and params.seed != asked.seed:
+        settings.origins["seed"] = recipe.origin
     try:
         composed = compose(
             params.prompt,
@@ -93,7 +95,7 @@ def plan(params: GenerateParams, inventory: ServerInventory, presets: PresetColl
         ),
         size=settings.size,
         mode=selection.mode,
-        preset=taken.origin or (selection.settings.name if selection.settings else ""),
+        preset=taken.origin if taken.fits else (selection.settings.name if selection.settings else ""),
         model=selection.model,
         origins=settings.origins,
     )

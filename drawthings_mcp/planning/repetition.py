@@ -11,7 +11,6 @@ from drawthings_mcp.errors import InvalidInputError
 from drawthings_mcp.faces import Phrase, Text
 from drawthings_mcp.generation import ControlNetConfig, GenerationRequest, ImageGenerationConfig, LoRAConfig
 from drawthings_mcp.limits import MAX_SEED, MAX_SIDE, MIN_SIDE
-from drawthings_mcp.metadata.dialect import ImageMetadata
 from drawthings_mcp.params import GenerateParams, is_given
 from drawthings_mcp.planning.context import IMAGE, Context, NamedFile, look_up
 from drawthings_mcp.planning.known import load_known
@@ -68,27 +67,26 @@ def begin_with(recipe: PictureRecipe, params: GenerateParams, inventory: ServerI
     UnansweredError
         The server has to be asked about files first.
     """
-    found = recipe.metadata
     if recipe.tells_nothing:
         text = "{id} does not tell how it was made. Name another picture, or leave {settings_from} out."
         raise InvalidInputError(Text(text, id=recipe.id), parameter="settings_from")
-    if not (params.prompt or found.prompt):
+    if not (params.prompt or recipe.prompt):
         raise InvalidInputError(Text("{id} carries none: say what to make.", id=recipe.id), parameter="prompt")
     taken: dict[str, Any] = {
-        "prompt": params.prompt or found.prompt,
-        "negative_prompt": params.negative_prompt or found.negative_prompt,
+        "prompt": params.prompt or recipe.prompt,
+        "negative_prompt": params.negative_prompt or recipe.negative_prompt,
     }
-    if params.seed is None and "seed" not in params.configuration and _has_usable_seed(found):
-        taken["seed"] = found.seed
-    if _leaves_model_open(params) and (file := _find_model(inventory, found.model)):
+    if params.seed is None and "seed" not in params.configuration and _has_usable_seed(recipe):
+        taken["seed"] = recipe.seed
+    if _leaves_model_open(params) and (file := _find_model(inventory, recipe.model)):
         taken["model"] = file
     if params.mode == "auto" and _repeats_mode(recipe, params):
         taken["mode"] = recipe.mode
     return params.replace(**taken)
 
 
-def _has_usable_seed(found: ImageMetadata) -> bool:
-    return found.seed is not None and 0 <= found.seed <= MAX_SEED
+def _has_usable_seed(recipe: PictureRecipe) -> bool:
+    return recipe.seed is not None and 0 <= recipe.seed <= MAX_SEED
 
 
 def _leaves_model_open(params: GenerateParams) -> bool:
@@ -137,11 +135,11 @@ def take_over(
         The server has to be asked about files first.
     """
     fits = _fits(recipe, model, inventory)
-    settings = _Settings(recipe, params, model, inventory)
+    taker = _Taker(recipe, params, model, inventory)
     size = _choose_size(recipe, canvas_size)
-    fields = settings.take(keeps_size=size is not None and not _asks_for_size(params)) if fits else {}
-    maps = settings.take_maps(fields) if fits else {}
-    notes = (*_explain_model(recipe, params, model, fits=fits), *settings.notes)
+    fields = taker.take(keeps_size=size is not None and not _asks_for_size(params)) if fits else {}
+    maps = taker.take_maps(fields) if fits else {}
+    notes = (*_explain_model(recipe, params, model, fits=fits), *taker.notes)
     if recipe.settings.unknown and fits:
         text = "{id}: not known here and left out: {what}"
         notes = (*notes, Text(text, id=recipe.id, what=Phrase(recipe.settings.describe_unknown())))
@@ -150,28 +148,28 @@ def take_over(
 
 def _fits(recipe: PictureRecipe, model: Model, inventory: ServerInventory) -> bool:
     """Whether settings for the recipe's model are settings for this one."""
-    name = recipe.metadata.model
+    name = recipe.model
     entry = find_named(inventory.models, name) or find_named(tuple(load_known().models.values()), name)
     version = entry.version if entry else describe_model(inventory, name).version
     return name == model.file or (bool(version) and version == model.version)
 
 
 def _explain_model(recipe: PictureRecipe, params: GenerateParams, model: Model, *, fits: bool) -> Iterator[str]:
-    name = recipe.metadata.model
+    name = recipe.model
     is_open, is_variant = _leaves_model_open(params), strip_variant(name) == strip_variant(model.file)
     facts = {"id": recipe.id, "name": name, "used": model.file}
     if is_open and not name:
         yield Text("{id} names no model; {used} was used", **facts)
     elif is_open or (is_variant and name != model.file):
         yield Text("the server lacks the model of {id}, {name!r}; {used} was used", **facts)
-    if not fits and (recipe.settings.fields.keys() - OF_THE_CALL or recipe.metadata.loras):
+    if not fits and (recipe.settings.fields.keys() - OF_THE_CALL or recipe.loras):
         yield Text(
             "steps, guidance, sampler, LoRAs and the like of {id} are for another model and were left out", **facts
         )
 
 
 def _explain_rest(recipe: PictureRecipe, params: GenerateParams) -> Iterator[str]:
-    seed = recipe.metadata.seed
+    seed = recipe.seed
     if params.seed is None and "seed" not in params.configuration:
         reason = "carries no seed" if seed is None else f"has seed {seed}, above {MAX_SEED}"
         yield Text("{id} {reason}; one was drawn", id=recipe.id, reason=Phrase(reason))
@@ -196,7 +194,7 @@ def _choose_size(recipe: PictureRecipe, canvas_size: tuple[int, int] | None) -> 
 
 
 @dataclass(slots=True)
-class _Settings:
+class _Taker:
     """Takes what fits out of a recipe, and notes what does not."""
 
     recipe: PictureRecipe
@@ -228,7 +226,7 @@ class _Settings:
         """Those that the server has, and the names of the others."""
         saved = self.recipe.settings.fields.get("loras", ())
         by_file = {lora.file: lora for lora in saved}
-        named = [(lora.file, lora.weight) for lora in saved] or self.recipe.metadata.loras
+        named = [(lora.file, lora.weight) for lora in saved] or self.recipe.loras
         taken, lacking = [], []
         for name, weight in named:
             file = self._find_lora(name)

@@ -71,7 +71,9 @@ def merge_settings(
     in_call = _parse_configuration(params)
     call, given = _read_call(params, in_call.fields)
     below = _list_layers(selection, has_negative_prompt=bool(params.negative_prompt or selection.own_negative_prompt))
-    below.insert(_PRESETS if params.preset else 0, Layer(taken.origin, taken.fields))
+    usual = ImageGenerationConfig.from_saved(**merge(below).fields)
+    own = {name: value for name, value in taken.fields.items() if value != getattr(usual, name)}
+    below.insert(_PRESETS if params.preset else 0, Layer(taken.origin, own))
     merged = merge([call, *below])
     size, size_origins = _resolve_size(params, selection, canvas_size, taken)
     fixed = {"model": selection.model.file, "width": size.rendered[0], "height": size.rendered[1], "name": ""}

@@ -113,11 +113,18 @@ def describe_made(made: MadePicture, operation: str, budget: str) -> str:
     return join_lines([], [(made.picture.id, made.picture.path, detail)], budget, describe_notes(made.notes))
 
 
-def describe_found(found: FoundPictures, verdict: str, budget: str) -> str:
-    """Which pictures these are, where, and how they came about; first the outcome of a vision check, if any."""
+def describe_found(found: FoundPictures, verdict: str, budget: str, recipes: Sequence[str] = ()) -> str:
+    """Which pictures these are, where, and how they came about; first the outcome of a vision check, if any.
+
+    Parameters
+    ----------
+    recipes
+        Lines that say in full how they came about, in place of a few words.
+    """
     rows = [(picture.id, picture.path, _describe_size(picture.size)) for picture in found.pictures]
     stories = [f"{picture.id}: {story}" for picture in found.pictures if (story := describe_origin(picture))]
-    return join_lines(list(filter(None, [verdict])), rows, budget, describe_notes(found.notes), stories)
+    before, notes = list(filter(None, [verdict])), describe_notes(found.notes)
+    return "\n".join([join_lines(before, rows, budget, notes, () if recipes else stories), *recipes])
 
 
 def _list_variants(variants: Sequence[SavedImage]) -> list[FileRow]:

@@ -79,6 +79,7 @@ class Viewer:
         originals: Sequence[ImageRecord] = (),
         preview: PreviewMode | None = None,
         started: float | None = None,
+        more_text: str = "",
         **limits: int,
     ) -> CallToolResult:
         """One result: the text, then the previews, inputs before outputs, then descriptions if the client needs them.
@@ -97,6 +98,8 @@ class Viewer:
             What was said of this call; by default the setting counts.
         started
             When the call came, by ``anyio.current_time``: descriptions get what its client will still wait.
+        more_text
+            What the text has beyond ``MAX_TEXT`` characters.
         limits
             Those of the policy that are others for this call.
         """
@@ -110,6 +113,7 @@ class Viewer:
             sources = {picture.id: picture.source for picture in (*inputs, *outputs)}
             links = [_build_link(record) for record in originals[-_MAX_LINKS:]] if policy.takes_links else []
             reserved = sum(len(link.model_dump_json(by_alias=True)) + 1 for link in links)
+            reserved += 2 * len(more_text)
             reserved += _RESERVED_FOR_DESCRIPTIONS if is_described else 0
             encode = partial(_encode, planned, sources, encoded_policy, reserved)
             shown, previews = await anyio.to_thread.run_sync(encode)

@@ -21,10 +21,12 @@ from drawthings_mcp.studio.results import FoundPictures, MadePicture, Original, 
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
+    from drawthings_mcp.faces import Face
     from drawthings_mcp.library.catalog import ImageCatalog
     from drawthings_mcp.library.records import ImageRecord
     from drawthings_mcp.library.recovery import OpenedCatalog
     from drawthings_mcp.references.policy import ImportPolicy
+    from drawthings_mcp.studio.recipes import RecordedRecipe
     from drawthings_mcp.studio.transform import TransformParams
 
 _OVERLAY_EDGE = 1568
@@ -110,6 +112,23 @@ class Gallery:
             found[record.id] = record if record.width else await self._measure(record)
             notes += resolved.notes
         return FoundPictures(tuple(found.values()), tuple(dict.fromkeys(notes)))
+
+    async def describe_recipes(self, pictures: Sequence[ImageRecord], face: Face) -> list[str]:
+        """How pictures were made, in lines; of two, what differs. See ``studio.recipe_texts``."""
+        from drawthings_mcp.studio.recipe_texts import describe_recipes
+        from drawthings_mcp.studio.recipes import read_recipe
+
+        def describe() -> list[str]:
+            return describe_recipes(list(map(read_recipe, pictures)), face)
+
+        return await anyio.to_thread.run_sync(describe)
+
+    async def find_recipes(self, references: Iterable[str]) -> list[RecordedRecipe]:
+        """How the pictures that references lead to were made; those from outside get ids."""
+        from drawthings_mcp.studio.recipes import find_recipe
+
+        catalog, policy = await self.open_catalog(), await self.build_policy()
+        return [await find_recipe(reference, catalog, policy) for reference in references]
 
     async def _measure(self, record: ImageRecord) -> ImageRecord:
         from drawthings_mcp.library.originals import read_pixels

@@ -1,44 +1,36 @@
-"""The recipe of a picture of the library: read, worded, compared with that of another."""
+"""How a picture of the library was made: read from its file or project and from the catalog."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any, get_args
 
 import anyio.to_thread
-import numpy as np
 
-from drawthings_mcp.errors import DrawThingsError, MissingFileError
-from drawthings_mcp.faces import Face, Text
+from drawthings_mcp.errors import DrawThingsError, InvalidInputError, MissingFileError, UnknownNameError
+from drawthings_mcp.faces import Text
+from drawthings_mcp.generation import ImageGenerationConfig, SamplerType
+from drawthings_mcp.generation.configuration import AppSettings, parse_app_json
 from drawthings_mcp.library.catalog import ImageCatalog
-from drawthings_mcp.library.originals import open_unchanged, read_pixels
+from drawthings_mcp.library.originals import open_unchanged
 from drawthings_mcp.library.records import ImageRecord, parse_id
-from drawthings_mcp.metadata.dialect import ImageMetadata, complete_metadata
+from drawthings_mcp.limits import UNIT
+from drawthings_mcp.metadata.dialect import ImageMetadata, complete_metadata, find_text
+from drawthings_mcp.metadata.draw_things_keys import parse_size
 from drawthings_mcp.metadata.reading import read_image_metadata_from, read_metadata_from
-from drawthings_mcp.planning.recipe import (
-    PictureRecipe,
-    build_recipe,
-    find_recommendation,
-    list_deviations,
-    list_differences,
-    list_loras,
-    word_value,
-)
+from drawthings_mcp.params import GenerationMode
+from drawthings_mcp.planning.recipe import PictureRecipe
 from drawthings_mcp.references.policy import ImportPolicy
 from drawthings_mcp.references.resolve import resolve_reference
 from drawthings_mcp.search.projects.project_file import ProjectFile, parse_reference
-from drawthings_mcp.studio.results import list_sources
-
-if TYPE_CHECKING:
-    pass
+from drawthings_mcp.validation import shorten
 
 _PROJECT = "project://"
 _WEB = "https://"
-_MAX_PROMPTS = 20_000
-"""Characters of all prompts in one text; each may have 10,000, and a result holds some more."""
-_VISIBLE = 8
-"""Levels of 255 from which on a channel differs to the eye; files with losses differ by less everywhere."""
+_TOLD = ("prompt", "negative_prompt", "model", "seed", "loras")
+"""What a recipe has as its picture's metadata have it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,45 +39,16 @@ class RecordedRecipe:
 
     Attributes
     ----------
+    metadata
+        What its file or project says, completed by the library.
     notes
         Sentences about what the caller might not expect.
     """
 
     record: ImageRecord
+    metadata: ImageMetadata
     recipe: PictureRecipe
     notes: tuple[str, ...] = ()
-
-    def to_json(self) -> dict[str, Any]:
-        """As JSON-serialisable dict; ``differs`` has each value and the recommended one."""
-        record, recipe, found = self.record, self.recipe, self.recipe.metadata
-        preset = find_recommendation(recipe)
-        return {
-            "id": record.id,
-            "path": str(record.path or ""),
-            "width": record.width,
-            "height": record.height,
-            "created": (found.created or record.created).isoformat(),
-            "dialect": found.dialect,
-            "software": found.software,
-            "simulated": record.simulated,
-            "server": record.server,
-            "mode": recipe.mode,
-            "preset": recipe.preset,
-            "prompt": found.prompt,
-            "negative_prompt": found.negative_prompt,
-            "model": found.model,
-            "seed": found.seed,
-            "requested_size": list(recipe.size),
-            "loras": list_loras(recipe),
-            "controls": word_value(recipe.settings.fields.get("controls", ())),
-            "settings": {name: word_value(value) for name, value in recipe.settings.fields.items()},
-            "recommendation": preset.name if preset else "",
-            "differs": {name: list(pair) for name, pair in list_deviations(recipe).items()},
-            "not_known": list(recipe.settings.unknown),
-            "configuration": dict(found.configuration),
-            "parents": [parent._asdict() for parent in record.parents],
-            "notes": list(map(str, self.notes)),
-        }
 
 
 async def find_recipe(reference: str, catalog: ImageCatalog, policy: ImportPolicy) -> RecordedRecipe:
@@ -105,15 +68,16 @@ async def find_recipe(reference: str, catalog: ImageCatalog, policy: ImportPolic
         notes: tuple[str, ...] = (Text("the file of {id} is gone; this is what the library knows of it", id=record.id),)
     else:
         record, notes = resolved.record, resolved.notes
-    return RecordedRecipe(record, await anyio.to_thread.run_sync(read_recipe, record), notes)
+    return replace(await anyio.to_thread.run_sync(read_recipe, record), notes=notes)
 
 
-def read_recipe(record: ImageRecord) -> PictureRecipe:
-    """The recipe of a picture: of its file or project, completed by the library. Blocks."""
+def read_recipe(record: ImageRecord) -> RecordedRecipe:
+    """The recipe of a picture of the library. Blocks."""
     found, own = _read_file(record)
     if record.origin.startswith(_PROJECT):
         found = complete_metadata(_read_project(record.origin) or found, found)
-    return build_recipe(record.id, complete_metadata(found, _read_record(record)), own)
+    metadata = complete_metadata(found, _read_record(record))
+    return RecordedRecipe(record, metadata, _build_recipe(record.id, metadata, own))
 
 
 def _read_file(record: ImageRecord) -> tuple[ImageMetadata, Mapping[str, Any]]:
@@ -148,104 +112,62 @@ def _read_project(origin: str) -> ImageMetadata | None:
     return entry.metadata if entry is not None and entry.id == entry_id else None
 
 
-def describe_recipes(recipes: Sequence[RecordedRecipe], face: Face) -> list[str]:
-    """The recipes as lines: of one or many, each in full; of two, the first and what is different about the second."""
-    total = sum(len(one.recipe.metadata.prompt) + len(one.recipe.metadata.negative_prompt) for one in recipes)
-    most = _MAX_PROMPTS if total <= _MAX_PROMPTS else _MAX_PROMPTS // (2 * len(recipes))
-    if len(recipes) != 2:
-        return [line for one in recipes for line in _describe(one, face, most)]
-    first, second = recipes
-    return [*_describe(first, face, most), *_describe_differences(first, second, face, most)]
-
-
-def _describe(picture: RecordedRecipe, face: Face, most: int) -> Iterator[str]:
-    record, recipe, found = picture.record, picture.recipe, picture.recipe.metadata
-    if recipe.tells_nothing:
-        origin = ", ".join(list_sources(record.parents))
-        known = f"made from {origin} without drawing" if origin else "does not tell how it was made"
-        yield f"{record.id}: {known}"
-        return
-    yield f"{record.id}: {_describe_origin(picture, face)}"
-    yield f"prompt: {face.quote(found.prompt, most)}" if found.prompt else "no prompt"
-    if found.negative_prompt:
-        yield f"negative prompt: {face.quote(found.negative_prompt, most)}"
-    size = f", size {recipe.size[0]}×{recipe.size[1]}" if all(recipe.size) else ""
-    seed = "" if found.seed is None else f", seed {found.seed}"
-    yield f"model {face.label(found.model) if found.model else 'not named'}{seed}{size}"
-    yield from _describe_settings(recipe, face)
-    if loras := list_loras(recipe):
-        yield f"LoRAs: {', '.join(map(face.label, loras))}"
-    if controls := recipe.settings.fields.get("controls", ()):
-        yield f"controls: {', '.join(face.label(str(word_value(control))) for control in controls)}"
-    if record.parents:
-        yield f"from {', '.join(list_sources(record.parents))}"
-
-
-def _describe_origin(picture: RecordedRecipe, face: Face) -> str:
-    record, recipe, found = picture.record, picture.recipe, picture.recipe.metadata
-    made = found.created or record.created
-    parts = (
-        recipe.mode or ("" if record.kind == "v" else f"metadata of {face.quote(found.software or found.dialect)}"),
-        f"preset {face.quote(recipe.preset)}" if recipe.preset else "",
-        f"{made.astimezone():%Y-%m-%d %H:%M}",
-        f"on {face.label(record.server)}" if record.server else "",
-        "simulated" if record.simulated else "",
+def _build_recipe(image_id: str, metadata: ImageMetadata, own: Mapping[str, Any]) -> PictureRecipe:
+    """The recipe that metadata tell; ``own`` is this package's record in the file, empty for those from elsewhere."""
+    settings = _read_settings(metadata)
+    mode, preset = (find_text(own.get(name)) for name in ("mode", "preset"))
+    return PictureRecipe(
+        image_id,
+        settings,
+        **{name: getattr(metadata, name) for name in _TOLD},
+        size=_find_size(metadata, settings, own),
+        mode=mode if mode in get_args(GenerationMode) else "",
+        preset=preset,
     )
-    return ", ".join(filter(None, parts))
 
 
-def _describe_settings(recipe: PictureRecipe, face: Face) -> Iterator[str]:
-    """All settings that differ from the recommendation, each with the recommended value."""
-    preset = find_recommendation(recipe)
-    usual = f"what is recommended ({face.quote(preset.name)})" if preset else "the app's defaults"
-    fields = recipe.settings.fields
-    told = [name for name in ("steps", "guidance_scale", "sampler", "strength") if name in fields]
-    if told:
-        yield ", ".join(f"{name} {_word(word_value(fields[name]), face)}" for name in told)
-    if deviations := list_deviations(recipe):
-        listed = (f"{name} {_word(value, face)} ({_word(other, face)})" for name, (value, other) in deviations.items())
-        yield f"differs from {usual}, in brackets: {', '.join(listed)}"
-    elif told:
-        yield f"all settings as in {usual}"
-    if recipe.settings.unknown:
-        yield f"not known here: {recipe.settings.describe_unknown()}"
-
-
-def _word(value: Any, face: Face, most: int = 200) -> str:
-    if isinstance(value, str):
-        return face.quote(value, most) if " " in value else face.label(value)
-    if isinstance(value, float):
-        return f"{value:g}"
-    if isinstance(value, list):
-        return ", ".join(_word(item, face) for item in value) or "none"
-    return "not told" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _describe_differences(first: RecordedRecipe, second: RecordedRecipe, face: Face, most: int) -> Iterator[str]:
-    names = f"{first.record.id} → {second.record.id}"
-    pairs = list_differences(first.recipe, second.recipe)
-    changes = [f"{name} {_word(a, face, most)} → {_word(b, face, most)}" for name, (a, b) in pairs.items()]
-    sources = [", ".join(list_sources(one.record.parents)) or "nothing" for one in (first, second)]
-    if sources[0] != sources[1]:
-        changes.append(f"from {sources[0]} → from {sources[1]}")
-    changes.append(describe_share(compare_pixels(first.record, second.record)))
-    yield f"{names}: {'; '.join(changes)}"
-
-
-def compare_pixels(first: ImageRecord, second: ImageRecord) -> float | None:
-    """The share of pixels that differ visibly; None when the sizes differ or a file cannot be read. Blocks."""
+def _read_settings(metadata: ImageMetadata) -> AppSettings:
     try:
-        one, other = (read_pixels(record)[..., :3] for record in (first, second))
-    except DrawThingsError:
-        return None
-    if one.shape != other.shape:
-        return None
-    distance = np.abs(one.astype(np.int16) - other).max(axis=2)
-    return float((distance >= _VISIBLE).mean())
+        found = parse_app_json(metadata.configuration)
+    except InvalidInputError as error:
+        found = AppSettings({}, (shorten(str(error)),))
+    fields, unknown = dict(found.fields), list(found.unknown)
+    # Should the two disagree, what stands by itself was rendered (formats §3.5).
+    told = {name: getattr(metadata, name) for name in ("steps", "guidance_scale", "strength")}
+    fields.update({name: value for name, value in told.items() if value is not None})
+    if metadata.sampler:
+        fields.pop("sampler", None)
+        sampler = _find_sampler(metadata.sampler)
+        fields.update({} if sampler is None else {"sampler": sampler})
+        is_whole = sampler is not None and _means(sampler, metadata.sampler)
+        unknown += [] if is_whole else [f"sampler {shorten(metadata.sampler)}"]
+    for name in ImageGenerationConfig.list_unsendable(fields):
+        unknown.append(f"{name} {shorten(fields.pop(name))}")
+    return AppSettings(fields, tuple(unknown))
 
 
-def describe_share(share: float | None) -> str:
-    """``4.1 % of pixels differ``."""
-    if share is None:
-        return "pixels cannot be compared"
-    return f"{100 * share:.2g} % of pixels differ" if share else "no pixel differs visibly"
+def _find_sampler(name: str) -> SamplerType | None:
+    """The sampler of a name of any program, or of that without a schedule that is not known here."""
+    words = name.replace("_", " ").split()
+    for count in range(len(words), 0, -1):
+        with suppress(UnknownNameError):
+            return SamplerType.parse(" ".join(words[:count]))
+    return None
+
+
+def _means(sampler: SamplerType, name: str) -> bool:
+    try:
+        return SamplerType.parse(name.replace("_", " ")) is sampler
+    except UnknownNameError:
+        return False
+
+
+def _find_size(metadata: ImageMetadata, settings: AppSettings, own: Mapping[str, Any]) -> tuple[int, int]:
+    """What was asked for: the file's size, unless that is not what the canvas can have been cropped to."""
+    asked = parse_size(own.get("requested_size"))
+    if asked is not None:
+        return asked
+    size = metadata.width, metadata.height
+    canvas = tuple(settings.fields.get(name, 0) for name in ("width", "height"))
+    is_of_canvas = all(0 <= side - kept < UNIT for side, kept in zip(canvas, size, strict=True))
+    return size if is_of_canvas or not all(canvas) else (canvas[0], canvas[1])

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 _DESCRIPTION = (
     "Shows you pictures again, whatever was shown before: any ids (a1, v3, p2, i1), latest, paths or URLs. Use it for "
-    'what a result lists as not shown, or to look closer: larger max_edge, or a box. images=["sight"] shows a test '
+    "what a result lists as not shown, or to look closer: larger max_edge, or a box. settings=true also says how they "
+    'were made; of two pictures, what differs. images=["sight"] shows a test '
     'picture with four large signs; repeat them with sight="…" in your next call to prove that you see pictures.'
 )
 _MAX_IMAGES = 5
@@ -45,6 +46,9 @@ async def review_image(
         Box,
         Field(max_length=4, description="A part, enlarged: [left, top, right, bottom], 0 to 1 as shares, or pixels."),
     ] = [],  # noqa: B006 - pydantic copies it
+    settings: Annotated[
+        bool, Field(description="Also the recipe: prompt, model, every setting; of two pictures, what differs.")
+    ] = False,
     sight: Annotated[str, Field(max_length=100, description="The signs that you read in the test picture.")] = "",
 ) -> CallToolResult:
     session, client = get_session(ctx), identify(ctx)
@@ -54,11 +58,18 @@ async def review_image(
     verdict = await _check_answer(session, client, sight) if sight else ""
     if verdict and not wanted:
         return CallToolResult(content=[TextContent(text=verdict)])
-    return await _show(session.viewer, client, wanted, max_edge, box, verdict)
+    return await _show(session.viewer, client, wanted, max_edge, box, verdict, settings=settings)
 
 
 async def _show(
-    viewer: Viewer, client: ChatClient, images: list[str], max_edge: int, box: list[float], verdict: str
+    viewer: Viewer,
+    client: ChatClient,
+    images: list[str],
+    max_edge: int,
+    box: list[float],
+    verdict: str,
+    *,
+    settings: bool,
 ) -> CallToolResult:
     if not images:
         raise InvalidInputError(
@@ -67,8 +78,12 @@ async def _show(
     gallery = viewer.studio.gallery
     found = await gallery.find(images)
     shown = await (gallery.cut_parts(found.pictures, box, max_edge) if box else gallery.draw_masks(found.pictures))
-    describe = partial(describe_found, found.with_notes(shown), verdict)
-    return await viewer.show(client, describe, outputs=shown, max_outputs=_MAX_IMAGES, max_edge=max_edge)
+    recipes = await gallery.describe_recipes(found.pictures, MCP) if settings else ()
+    describe = partial(describe_found, found.with_notes(shown), verdict, recipes=recipes)
+    more = "\n".join(recipes)
+    return await viewer.show(
+        client, describe, outputs=shown, more_text=more, max_outputs=_MAX_IMAGES, max_edge=max_edge
+    )
 
 
 async def _show_check(session: Session, others: Sequence[str] = ()) -> CallToolResult:
