@@ -131,6 +131,8 @@ class Settings(BaseModel):
         Folders from which pictures may be read by path.
     search_dirs
         Folders to index for search; empty for the output folder.
+    export_dirs
+        Folders that copies for others may be written to; empty for ``Exports`` in the output folder.
     preview
         Whether pictures are returned as vision content.
     attachments
@@ -160,6 +162,7 @@ class Settings(BaseModel):
     custom_configs: SwitchablePath | None = None
     input_dirs: Folders = Field(default_factory=lambda: (Path.home(),))
     search_dirs: Folders = ()
+    export_dirs: Folders = ()
     preview: Literal["auto", "always", "never"] = "auto"
     attachments: AttachmentLimits = Field(default_factory=dict)
     tools: Literal["simple", "full"] = "full"
@@ -178,6 +181,11 @@ class Settings(BaseModel):
     def servers(self) -> tuple[str, ...]:
         """The addresses, in the order in which they are tried."""
         return tuple(part.strip() for part in self.server.split(",") if part.strip())
+
+    @property
+    def export_folders(self) -> tuple[Path, ...]:
+        """Where copies for others may be written, the usual place first."""
+        return self.export_dirs or (self.output_dir / "Exports",)
 
 
 NAMES = tuple(name for name in Settings.model_fields if name != "origins")

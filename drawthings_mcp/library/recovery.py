@@ -29,7 +29,7 @@ from drawthings_mcp.library.records import (
     RecordFields,
     parse_id,
 )
-from drawthings_mcp.metadata.draw_things import DrawThingsMetadata
+from drawthings_mcp.metadata.draw_things import EXPORTED, DrawThingsMetadata
 from drawthings_mcp.metadata.draw_things_keys import parse_size
 from drawthings_mcp.metadata.reading import read_metadata_from
 from drawthings_mcp.tensors.picture_files import hash_file, open_regular_file
@@ -105,7 +105,7 @@ def read_own(file: BinaryIO, path: Path) -> OwnFile | None:
     except (InvalidImageError, StorageError):
         return None
     # Pictures saved by the Python client tell no mode; they were never meant for the catalog.
-    if metadata is None or not {"id", "mode"} & metadata.record.keys():
+    if metadata is None or not {"id", "mode"} & metadata.record.keys() or EXPORTED in metadata.record:
         return None
     file.seek(0)
     return OwnFile(path, metadata, hash_file(file), os.fstat(file.fileno()))

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import version as get_version
@@ -37,13 +37,15 @@ from drawthings_mcp.metadata.draw_things_keys import (
     parse_size,
     parse_text,
 )
-from drawthings_mcp.metadata.xmp import Packet, build_packet
+from drawthings_mcp.metadata.xmp import Packet, build_packet, parse_packet
 
 SOFTWARE = "Draw Things"
 SIMULATED_SOFTWARE = "Draw Things (simulated)"
 OWN_SOFTWARE = "drawthings-mcp"
 RECORD_KEY = "drawthings_mcp"
 """Key of this package's own record; the app ignores keys that it does not know."""
+EXPORTED = "exported"
+"""Key within it that marks a copy which was made for others."""
 
 _LOST = re.compile(r"[?\u0080-\U0010ffff]+")
 _MEDIA_ID = re.compile(r"[avpi][1-9]\d{0,15}")
@@ -160,6 +162,19 @@ def build_made_metadata(size: tuple[int, int], *, extra: Mapping[str, Any] | Non
     """
     comment = {"c": "", RECORD_KEY: _build_record(size, extra, None)}
     return build_packet(Packet(software=OWN_SOFTWARE, comment=_dump(comment)))
+
+
+def mark_exported(packet: str) -> str:
+    """A packet of this package for a copy that is given to others: such a file is none of the catalog's.
+
+    Any other packet is given back as it is.
+    """
+    parsed = parse_packet(packet)
+    data = parse_object(parsed.comment) if parsed.comment else None
+    record = data.get(RECORD_KEY) if data is not None else None
+    if data is None or not isinstance(record, dict):
+        return packet
+    return build_packet(replace(parsed, comment=_dump({**data, RECORD_KEY: {**record, EXPORTED: True}})))
 
 
 def _build_record(size: tuple[int, int], extra: Mapping[str, Any] | None, created: datetime | None) -> dict[str, Any]:

@@ -213,7 +213,7 @@ class SearchEngine:
         sources = self._given
         if sources is None:
             folders = [*self._settings.search_dirs, *tag_file.list_remembered(self._tags)]
-            sources = choose_sources(self._settings.output_dir, folders, _read)
+            sources = choose_sources(self._settings.output_dir, folders, _read, self._settings.export_folders)
         return {source_key(source.root, source.kind): source for source in sources}
 
     async def _in_thread(self, work: Callable[[], T]) -> T:

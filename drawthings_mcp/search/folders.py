@@ -91,8 +91,12 @@ class FolderSource:
         return PictureFile(path, follows_links=False)
 
 
-def choose_sources(output_dir: Path, folders: Sequence[Path], read_metadata: ReadMetadata) -> tuple[PictureSource, ...]:
+def choose_sources(
+    output_dir: Path, folders: Sequence[Path], read_metadata: ReadMetadata, skipped: Sequence[Path] = ()
+) -> tuple[PictureSource, ...]:
     """The sources in some folders, and our own library ``output_dir``; no file belongs to two.
+
+    Folders that are ``skipped`` are not searched as parts of others: what lies there are copies.
 
     A ComfyUI installation or LM Studio's home stands for what people keep there. Each folder may have project files as
     well as pictures.
@@ -103,7 +107,7 @@ def choose_sources(output_dir: Path, folders: Sequence[Path], read_metadata: Rea
             roots.setdefault(root, kind)
     sources: list[PictureSource] = []
     for root, kind in roots.items():
-        others = frozenset(roots) - {root}
+        others = frozenset((*roots, *map(_resolve, skipped))) - {root}
         sources.append(FolderSource(kind, root, read_metadata, others))
         if kind == FOLDERS:
             sources.append(ProjectSource(root, others))

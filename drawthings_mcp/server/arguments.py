@@ -47,6 +47,7 @@ _MEANINGS: Mapping[str, str] = {
     **dict.fromkeys(("save",), "export"),
     **dict.fromkeys(("local", "everything"), "all"),
     **dict.fromkeys(("internet", "online"), "web"),
+    "jpg": "jpeg",
     "control": "controls",
     "preset": "presets",
     "upscaler": "upscalers",

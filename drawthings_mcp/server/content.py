@@ -20,6 +20,7 @@ from drawthings_mcp.studio.results import (
 
 if TYPE_CHECKING:
     from drawthings_mcp.generation import ImageGenerationConfig
+    from drawthings_mcp.studio.export import ExportedPicture
 
 MAX_TEXT = 800
 """Characters of the text block of a result with pictures."""
@@ -111,6 +112,16 @@ def describe_made(made: MadePicture, operation: str, budget: str) -> str:
     sources = " ".join(parent.id for parent in made.picture.parents)
     detail = f"{_describe_size(made.picture.size)}, {operation} of {sources}"
     return join_lines([], [(made.picture.id, made.picture.path, detail)], budget, describe_notes(made.notes))
+
+
+def describe_exported(pictures: Sequence[ExportedPicture], notes: Sequence[str]) -> str:
+    """Where the copies are, and what became of their metadata."""
+    rows = [
+        (copy.id, copy.path, f"{_describe_size(copy.size)} {copy.format}, {max(1, copy.size_bytes // 1000)} kB")
+        for copy in pictures
+    ]
+    said = dict.fromkeys(note for copy in pictures for note in copy.notes)
+    return join_lines([], rows, "exported; the user can open the files", describe_notes([*said, *notes]))
 
 
 def describe_found(found: FoundPictures, verdict: str, budget: str, recipes: Sequence[str] = ()) -> str:

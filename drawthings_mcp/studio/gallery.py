@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from drawthings_mcp.library.records import ImageRecord
     from drawthings_mcp.library.recovery import OpenedCatalog
     from drawthings_mcp.references.policy import ImportPolicy
+    from drawthings_mcp.studio.export import ExportedPicture, ExportParams
     from drawthings_mcp.studio.recipes import RecordedRecipe
     from drawthings_mcp.studio.transform import TransformParams
 
@@ -172,6 +173,14 @@ class Gallery:
         unused = params.list_unused()
         text = Text("{operation} does not use {names}", operation=say(params.operation), names=say(", ".join(unused)))
         return MadePicture(made, (*found.notes, *([text] if unused else ())))
+
+    async def export(self, params: ExportParams) -> tuple[tuple[ExportedPicture, ...], tuple[str, ...]]:
+        """Writes copies for others into the folders for exports; and notes about what the caller might not expect."""
+        from drawthings_mcp.studio.export import export_pictures
+
+        found = await self.find(params.images)
+        work = partial(export_pictures, params, found.pictures, self._settings.export_folders)
+        return await anyio.to_thread.run_sync(work), found.notes
 
     async def draw_masks(
         self, pictures: Sequence[ImageRecord], canvas: Mapping[str, ImageRecord] | None = None

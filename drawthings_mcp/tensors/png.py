@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +36,7 @@ _COLOUR_TYPES = {3: 2, 4: 6}
 """Channels → colour type of the header: RGB and RGBA (PNG 3, §11.2.1)."""
 _BIT_DEPTH = 8
 _XMP_KEYWORD = "XML:com.adobe.xmp"
+_EXIF_PREFIX = b"Exif\0\0"
 _AVERAGE_FILTER = 3
 """Predicts a byte as the mean of those to the left and above, rounded down (PNG 3, §9.2)."""
 _PERCEPTUAL = b"\0"
@@ -49,7 +50,9 @@ _LEAST_SHARED = 1 << 20
 _ADLER_MODULUS = 65521
 
 
-def encode_png(pixels: NDArray[np.uint8], packet: str = "") -> bytes:
+def encode_png(
+    pixels: NDArray[np.uint8], packet: str = "", *, texts: Mapping[str, str] | None = None, exif: bytes = b""
+) -> bytes:
     """A PNG file; the same pixels always give the same bytes on the same machine.
 
     Parameters
@@ -58,11 +61,19 @@ def encode_png(pixels: NDArray[np.uint8], packet: str = "") -> bytes:
         ``(H, W, 3)`` or ``(H, W, 4)`` uint8, sRGB, channels R, G, B, A.
     packet
         XMP packet; stored uncompressed before the pixels, in one ``iTXt`` (formats §3.4). Empty for none.
+    texts
+        Others, by keyword: 1 to 79 characters of Latin-1.
+    exif
+        A TIFF structure, with or without JPEG's prefix.
     """
-    chunks = [(b"IDAT", deflate_pixels(pixels)), (b"IEND", b"")]
-    if packet:
+    named = {**({_XMP_KEYWORD: packet} if packet else {}), **(texts or {})}
+    chunks = [
         # Keyword, then: not compressed, no language, no translated keyword.
-        chunks.insert(0, (b"iTXt", f"{_XMP_KEYWORD}\0\0\0\0\0{packet}".encode()))
+        *((b"iTXt", keyword.encode("latin-1") + b"\0\0\0\0\0" + text.encode()) for keyword, text in named.items()),
+        *([(b"eXIf", exif.removeprefix(_EXIF_PREFIX))] if exif else []),
+        (b"IDAT", deflate_pixels(pixels)),
+        (b"IEND", b""),
+    ]
     return build_head(pixels) + b"".join(build_chunk(name, data) for name, data in chunks)
 
 

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from mcp.server.mcpserver import Context
-from mcp.types import CallToolResult, ToolAnnotations
+from mcp.types import CallToolResult, TextContent, ToolAnnotations
 from pydantic import Field
 
 from drawthings_mcp.limits import MAX_SIDE, Fit
 from drawthings_mcp.params import Boxes, Names
-from drawthings_mcp.server.content import describe_made
+from drawthings_mcp.server.content import describe_exported, describe_made
 from drawthings_mcp.server.session import Session, get_session, identify
 from drawthings_mcp.server.strict_tool import StrictTool
+
+if TYPE_CHECKING:
+    from drawthings_mcp.studio.export import ExportParams
 
 _DESCRIPTION = (
     "Makes a picture from others at once, without a model: crop, resize, a mask for inpaint from rectangles "
     "(mask_rectangle) or from clear parts (mask_from_alpha), invert_mask, adjust_mask (grow, feather; a mask is shown "
     "red on its picture), two pictures side_by_side to compare, a labelled contact_sheet or strip. The result is kept "
-    "as an i id, to be used as canvas, mask or in review_image."
+    "as an i id, to be used as canvas, mask or in review_image. export writes a JPEG, WebP or PNG copy for the user."
 )
 _Edge = Annotated[int | None, Field(ge=1, le=MAX_SIDE, description="For resize; pixels.")]
 
@@ -35,6 +38,7 @@ async def transform_image(
             "adjust_mask",
             "side_by_side",
             "contact_sheet",
+            "export",
         ],
         Field(description="What to do."),
     ],
@@ -57,10 +61,18 @@ async def transform_image(
     columns: Annotated[int | None, Field(ge=1, le=25, description="Of a sheet; 1 makes a strip.")] = None,
     grow: Annotated[int, Field(ge=-1024, le=1024, description="Pixels to enlarge a mask by; below 0 shrinks.")] = 0,
     feather: Annotated[int, Field(ge=0, le=512, description="Pixels over which a mask's edge fades.")] = 0,
+    filename: Annotated[str, Field(max_length=1000, description="For export, e.g. poster.jpg. Default: its own.")] = "",
+    format: Annotated[
+        Literal["jpeg", "webp", "png"] | None, Field(description="For export. Default: by filename, else jpeg.")
+    ] = None,
+    keep_metadata: Annotated[bool, Field(description="For export; a position is always removed.")] = True,
 ) -> CallToolResult:
+    from drawthings_mcp.studio.export import ExportParams
     from drawthings_mcp.studio.transform import TransformParams
 
     session, client = get_session(ctx), identify(ctx)
+    if operation == "export":
+        return await _export(session, ExportParams(tuple(images), filename, format, keep_metadata))
     params = TransformParams(
         operation,
         tuple(images),
@@ -80,6 +92,11 @@ async def transform_image(
     return await session.viewer.show(
         client, lambda budget: describe_made(noted, operation, budget), outputs=shown, originals=[made.picture]
     )
+
+
+async def _export(session: Session, params: ExportParams) -> CallToolResult:
+    pictures, notes = await session.studio.gallery.export(params)
+    return CallToolResult(content=[TextContent(text=describe_exported(pictures, notes))])
 
 
 TOOL = StrictTool.from_function(
