@@ -73,6 +73,8 @@ async def main() -> None:
         "XDG_CONFIG_HOME": str(OUTPUT / "home" / ".config"),
         "DRAWTHINGS_OUTPUT_DIR": str(OUTPUT / "pictures"),
         "DRAWTHINGS_STATE_DIR": str(OUTPUT / "state"),
+        # A client that the server does not know gets one small preview until its model has proven that it sees.
+        "DRAWTHINGS_PREVIEW": "always",
     }
     server = StdioServerParameters(command=str(COMMAND), args=["--server", "demo"], env=environment)
     async with Client(server) as client:

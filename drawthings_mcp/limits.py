@@ -39,7 +39,8 @@ ATTACHMENT_LIMITS: Mapping[str, tuple[int, int]] = {
     "max_characters": (0, 100_000_000),
     "max_edge": (64, 8192),
     "quality": (1, 95),
-    "pixels_per_token": (1, 1_000_000),
+    "max_tokens": (0, 10_000_000),
+    "window_tokens": (0, 100_000_000),
     "timeout": (1, 86_400),
 }
 """What a policy of attachments limits, with the least and the most that makes sense; see ``attachments.Policy``."""

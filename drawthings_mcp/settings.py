@@ -140,7 +140,7 @@ class Settings(BaseModel):
     tools
         ``simple`` offers the few arguments that a small model needs, ``full`` all of them.
     max_wait
-        Seconds that a tool call waits for a render before it hands back a job.
+        Seconds that a tool call waits for a render before it hands back a job; None for what suits the client.
     vision_url, vision_model, vision_key
         OpenAI-compatible endpoint that describes pictures for clients that cannot show them to their model.
     embedding_url, embedding_model, embedding_key
@@ -166,7 +166,7 @@ class Settings(BaseModel):
     preview: Literal["auto", "always", "never"] = "auto"
     attachments: AttachmentLimits = Field(default_factory=dict)
     tools: Literal["simple", "full"] = "full"
-    max_wait: float = Field(default=50, ge=0, le=86_400, allow_inf_nan=False)
+    max_wait: float | None = Field(default=None, ge=0, le=86_400, allow_inf_nan=False)
     vision_url: Url = ""
     vision_model: str = ""
     vision_key: SecretStr = SecretStr("")

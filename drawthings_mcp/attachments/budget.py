@@ -28,6 +28,9 @@ _PER_REVIEW = 5
 _HEADS = {None: "shown", True: "shown", False: "shown to the user, not to you"}
 _OFF = {None: "previews are off", True: "previews are off", False: "this client passes no pictures on to you"}
 
+_SMALL = ': one small preview until review_image(images=["sight"]) proves it'
+_LATE = "this client passes pictures on with the user's next message: before that you have not seen them"
+
 
 class Reason(StrEnum):
     """Why a picture is not shown."""
@@ -68,7 +71,7 @@ class Slot:
     size
         Width and height of the preview in pixels.
     tokens
-        About what it costs a vision model; an estimate (``Policy.pixels_per_token``).
+        About what it costs a vision model; an estimate (``Policy.counting``).
     """
 
     ids: tuple[str, ...]
@@ -181,12 +184,12 @@ def _rank(picture: Showable) -> int:
 
 def _give_slot(picture: Showable, policy: Policy, *, is_output: bool) -> Slot:
     size = fit_size(_get_size(picture, policy), policy.max_edge)
-    return Slot((picture.id,), is_output, size, policy.estimate_tokens(size))
+    return Slot((picture.id,), is_output, size, policy.counting.count(size))
 
 
 def _give_sheet(pictures: Sequence[Showable], policy: Policy) -> Slot:
     size = choose_grid([_get_size(picture, policy) for picture in pictures], policy.max_edge).size
-    return Slot(tuple(picture.id for picture in pictures), True, size, policy.estimate_tokens(size))
+    return Slot(tuple(picture.id for picture in pictures), True, size, policy.counting.count(size))
 
 
 def _get_size(picture: Showable, policy: Policy) -> tuple[int, int]:
@@ -214,11 +217,16 @@ def describe_budget(plan: AttachmentPlan, policy: Policy) -> str:
     return "; ".join([head, *_describe_hidden(plan, policy)])
 
 
-def describe_sight(plan: AttachmentPlan, seen: bool | None) -> str:
-    """The end of the budget line: whether the model behind the client proved that it sees what is attached."""
+def describe_sight(plan: AttachmentPlan, policy: Policy, seen: bool | None) -> str:
+    """The end of the budget line: whether the model proved that it sees what is attached, and what that costs it."""
     if not plan.slots:
         return ""
-    return "; sight proven" if seen else "; sight unproven"
+    parts = [
+        "sight proven" if seen else "sight unproven" + (_SMALL if policy.is_careful else ""),
+        *([_LATE] if policy.is_late else []),
+        *([f"~{plan.tokens:,} tokens"] if policy.model_sees is not False else []),
+    ]
+    return "".join(f"; {part}" for part in parts)
 
 
 def _list_slots(slots: Iterable[Slot]) -> str:

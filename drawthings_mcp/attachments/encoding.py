@@ -6,12 +6,13 @@ Of messages only the length matters: the caller says how many characters the res
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from PIL import Image
 
 from drawthings_mcp.attachments.budget import AttachmentPlan, Reason, Slot
+from drawthings_mcp.attachments.grid import fit_size
 from drawthings_mcp.attachments.policy import Policy
 from drawthings_mcp.attachments.preview import (
     PreparedPicture,
@@ -68,7 +69,7 @@ def encode(
     tuple[AttachmentPlan, dict[Slot, Preview]]
         The plan as it turned out, with the true size of each preview, and the preview of each of its slots in the same
         order. What cannot be read or found no room is hidden. Together with the reserved characters they are at most
-        ``policy.max_characters``, or there are none.
+        ``policy.max_characters``, and they cost at most ``policy.token_limit``, or there are none.
     """
     images, unreadable = _open_pictures(plan, pictures, policy.max_edge)
     plan = plan.hide(unreadable, Reason.UNREADABLE)
@@ -105,10 +106,13 @@ def fit_previews(
     Returns
     -------
     Mapping[Slot, Preview]
-        The sum of ``count_block`` of its previews is at most ``available``; slots that found no room are absent.
+        The sum of ``count_block`` of its previews is at most ``available``, that of their tokens at most
+        ``policy.token_limit``; slots that found no room are absent.
     """
     steps = tuple(list_size_steps(policy.max_edge, policy.quality))
     last = len(steps) - 1 + _HEAD_START
+
+    slots = _choose_affordable(plan, policy, steps[-1])
 
     def find_step(slot: Slot, turn: int) -> int:
         return min(max(0, turn - _HEAD_START * slot.is_output), len(steps) - 1)
@@ -121,27 +125,62 @@ def fit_previews(
             for slot, (step, preview) in made.items()
         )
 
-    turn = 0
+    def count_tokens(turn: int) -> int:
+        return sum(_expect_tokens(slot, steps[find_step(slot, turn)], policy) for slot in slots)
+
+    def is_hopeful(turn: int) -> bool:
+        return count_tokens(turn) <= policy.token_limit and expect(turn) <= available * _HOPE
+
+    turn = next(filter(is_hopeful, range(last)), last)
     while True:
-        for slot in plan.slots:
+        for slot in slots:
             step = find_step(slot, turn)
             if slot not in made or made[slot][0] != step:
                 made[slot] = step, make(slot, steps[step])
         previews = {slot: preview for slot, (_, preview) in made.items()}
-        if sum(map(count_block, previews.values())) <= available:
+        characters = sum(map(count_block, previews.values()))
+        tokens = sum(_count_tokens(preview, policy) for preview in previews.values())
+        if characters <= available and tokens <= policy.token_limit:
             return previews
         if turn == last:
-            return _keep_foremost(plan, previews, available)
-        turn = next((later for later in range(turn + 1, last) if expect(later) <= available * _HOPE), last)
+            return _keep_foremost(plan, previews, policy, available)
+        turn = next(filter(is_hopeful, range(turn + 1, last)), last)
 
 
-def _keep_foremost(plan: AttachmentPlan, previews: Mapping[Slot, Preview], available: int) -> dict[Slot, Preview]:
-    singles = [slot for slot in plan.outputs if not slot.is_sheet]
-    sheets = [slot for slot in plan.outputs if slot.is_sheet]
-    kept = set()
-    for slot in (*reversed(singles), *sheets, *plan.inputs):
-        if count_block(previews[slot]) <= available:
-            available -= count_block(previews[slot])
+def _count_tokens(preview: Preview, policy: Policy) -> int:
+    return policy.counting.count((preview.width, preview.height))
+
+
+def _expect_tokens(slot: Slot, step: SizeStep, policy: Policy) -> int:
+    return policy.counting.count(fit_size(slot.size, step.max_edge))
+
+
+def _list_foremost(plan: AttachmentPlan) -> Iterator[Slot]:
+    """What matters most first: outputs from the newest on, their sheet, inputs."""
+    yield from (slot for slot in reversed(plan.outputs) if not slot.is_sheet)
+    yield from (slot for slot in plan.outputs if slot.is_sheet)
+    yield from plan.inputs
+
+
+def _choose_affordable(plan: AttachmentPlan, policy: Policy, smallest: SizeStep) -> list[Slot]:
+    """What the tokens are enough for: some models count the same for every size, so that going down does not help."""
+    kept, tokens = set(), policy.token_limit
+    for slot in _list_foremost(plan):
+        cost = _expect_tokens(slot, smallest, policy)
+        if cost <= tokens:
+            tokens -= cost
+            kept.add(slot)
+    return [slot for slot in plan.slots if slot in kept]
+
+
+def _keep_foremost(
+    plan: AttachmentPlan, previews: Mapping[Slot, Preview], policy: Policy, available: int
+) -> dict[Slot, Preview]:
+    kept, tokens = set(), policy.token_limit
+    for slot in filter(previews.__contains__, _list_foremost(plan)):
+        size, cost = count_block(previews[slot]), _count_tokens(previews[slot], policy)
+        if size <= available and cost <= tokens:
+            available, tokens = available - size, tokens - cost
             kept.add(slot)
     return {slot: preview for slot, preview in previews.items() if slot in kept}
 
@@ -160,8 +199,7 @@ def _open_pictures(
 
 
 def _measure(slot: Slot, preview: Preview, policy: Policy) -> Slot:
-    size = preview.width, preview.height
-    return replace(slot, size=size, tokens=policy.estimate_tokens(size))
+    return replace(slot, size=(preview.width, preview.height), tokens=_count_tokens(preview, policy))
 
 
 def _dump(value: object) -> str:

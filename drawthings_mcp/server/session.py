@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -77,11 +79,16 @@ class Session:
         seconds
             Since the call came.
         """
-        from drawthings_mcp.attachments.policy import find_policy
+        from drawthings_mcp.attachments.policy import USUAL_TIMEOUT, find_policy
 
         reason = self.cancelled.pop(ctx.request_id, "").lower()
-        patience = find_policy(client.name, client.version).timeout
-        return any(word in reason for word in _TIMED_OUT) or abs(seconds - patience) <= _ABOUT
+        timeout = find_policy(client.name, client.version).timeout or USUAL_TIMEOUT
+        return any(word in reason for word in _TIMED_OUT) or abs(seconds - timeout) <= _ABOUT
+
+    def find_patience(self, client: ChatClient) -> float:
+        """Seconds that a call may wait for a render: what the user set, else by what is known of the client."""
+        wait = self.studio.settings.max_wait
+        return self.viewer.get_policy(client).patience if wait is None else wait
 
 
 def get_session(ctx: Context[Session, Any]) -> Session:
@@ -92,7 +99,26 @@ def get_session(ctx: Context[Session, Any]) -> Session:
 def identify(ctx: Context[Session, Any]) -> ChatClient:
     """The client of a call."""
     params = ctx.request_context.session.client_params
-    return ChatClient(params.client_info.name, params.client_info.version) if params is not None else ChatClient()
+    model = find_model(ctx.request_context.meta or {})
+    if params is None:
+        return ChatClient(model=model)
+    return ChatClient(params.client_info.name, params.client_info.version, model)
+
+
+def find_model(meta: Mapping[str, Any]) -> str:
+    """The name of the model in a call's metadata; empty when it has none.
+
+    Codex has it among what it says of the turn (``x-codex-turn-metadata``), as an object or as its JSON.
+    """
+    for value in (meta, *meta.values()):
+        try:
+            entry = json.loads(value) if isinstance(value, str) else value
+        except (ValueError, RecursionError):
+            continue
+        name = entry.get("model") if isinstance(entry, Mapping) else None
+        if isinstance(name, str) and name:
+            return name
+    return ""
 
 
 class ProgressNotifier:

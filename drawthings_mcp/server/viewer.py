@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,7 +21,7 @@ from drawthings_mcp.attachments.budget import (
     describe_sight,
     plan_attachments,
 )
-from drawthings_mcp.attachments.policy import Policy, find_policy
+from drawthings_mcp.attachments.policy import USUAL_TIMEOUT, Policy, find_policy
 from drawthings_mcp.errors import InvalidInputError
 from drawthings_mcp.server.content import MAX_TEXT
 from drawthings_mcp.server.face import MCP
@@ -38,6 +39,10 @@ _RESERVED_FOR_DESCRIPTIONS = 6 * 2 * 1_000
 """Characters that are kept free for descriptions of two inputs, three outputs and what surrounds them, were each
 character to be escaped."""
 _MAX_LINKS = 5
+_TEXT_TOKENS = MAX_TEXT // 3
+"""Of the text of a result, with its paths and ids; an estimate on the safe side."""
+_WINDOW = 4
+"""Results that share ``Policy.window_tokens``."""
 _LEAST_DESCRIBING, _MOST_DESCRIBING = 1.0, 30.0
 _FOR_THE_WAY = 5.0
 """Seconds that descriptions may take together, and before a client gives up when they have to be done."""
@@ -48,10 +53,17 @@ Describe: TypeAlias = Callable[[str], str]
 
 @dataclass(frozen=True, slots=True)
 class ChatClient:
-    """Who asks, by its handshake; empty when it did not say."""
+    """Who asks, by its handshake; empty when it did not say.
+
+    Attributes
+    ----------
+    model
+        The model behind it, where its calls name it.
+    """
 
     name: str = ""
     version: str = ""
+    model: str = ""
 
     @property
     def label(self) -> str:
@@ -66,8 +78,10 @@ class Viewer:
     studio: Studio
     _shown: set[str] = field(default_factory=set)
     """Ids that the session's results showed; an input among them is not shown again."""
+    _spent: deque[int] = field(default_factory=lambda: deque(maxlen=_WINDOW - 1))
+    """Tokens of the last results."""
     _turn: anyio.Lock = field(default_factory=anyio.Lock)
-    """Two results at once would both show an input as new."""
+    """Two results at once would both show an input as new, and both spend what is left of the window."""
 
     async def show(
         self,
@@ -105,10 +119,13 @@ class Viewer:
         """
         seen = await self.studio.gallery.find_vision(client.label)
         policy = self._choose_policy(client, seen, preview).replace(**limits)
+        if self._needs_care(policy, seen, preview):
+            policy = policy.with_care()
         is_described = bool(self.studio.settings.vision_url) and not policy.model_sees
         # What is only described is chosen and made small as what is shown.
         encoded_policy = policy.replace(shows_pictures=policy.shows_pictures or is_described)
         async with self._turn:
+            encoded_policy = encoded_policy.narrow(sum(self._spent), _TEXT_TOKENS)
             planned = plan_attachments(inputs, outputs, self._shown, encoded_policy)
             sources = {picture.id: picture.source for picture in (*inputs, *outputs)}
             links = [_build_link(record) for record in originals[-_MAX_LINKS:]] if policy.takes_links else []
@@ -119,19 +136,24 @@ class Viewer:
             shown, previews = await anyio.to_thread.run_sync(encode)
             fresh = set(shown.shown) - self._shown
             self._shown |= fresh
+            spent = shown.tokens + _TEXT_TOKENS if shown.slots and policy.shows_pictures else 0
+            self._spent.append(spent)
         try:
             waited = 0.0 if started is None else anyio.current_time() - started
-            descriptions = await self._describe(previews, policy.timeout - waited) if is_described else ()
+            patience = (policy.timeout or USUAL_TIMEOUT) - waited
+            descriptions = await self._describe(previews, patience) if is_described else ()
         except BaseException:
             # The call was cancelled: nothing of this reaches anybody.
             self._shown -= fresh
+            if spent in self._spent:
+                self._spent.remove(spent)
             raise
         if not policy.shows_pictures:
             shown, previews = plan_attachments(inputs, outputs, self._shown, policy), {}
         self.studio.gallery.remember_previews(
             [(slot.ids[0], preview.data) for slot, preview in previews.items() if not slot.is_sheet]
         )
-        budget = describe_budget(shown, policy) + describe_sight(shown, seen)
+        budget = describe_budget(shown, policy) + describe_sight(shown, policy, seen)
         return CallToolResult(
             content=[
                 TextContent(text=describe(budget)),
@@ -148,10 +170,20 @@ class Viewer:
 
     def _choose_policy(self, client: ChatClient, seen: bool | None, preview: PreviewMode | None) -> Policy:
         """What is known of the client, after what its model proved, after what the user said."""
-        policy = find_policy(client.name, client.version).replace(**self.studio.settings.attachments)
+        policy = self.get_policy(client)
         if seen:
             policy = policy.replace(shows_pictures=True, model_sees=True)
         return policy.with_preview(preview or self.studio.settings.preview)
+
+    def get_policy(self, client: ChatClient) -> Policy:
+        """What is known of the client, after what the user set."""
+        policy = find_policy(client.name, client.version, client.model)
+        return policy.replace(**self.studio.settings.attachments)
+
+    def _needs_care(self, policy: Policy, seen: bool | None, preview: PreviewMode | None) -> bool:
+        """Whether nothing is known of the client, nothing proven by its model, and nothing set by the user."""
+        is_set = bool(self.studio.settings.attachments) or (preview or self.studio.settings.preview) != "auto"
+        return not (policy.is_known or seen or is_set)
 
     async def _describe(self, previews: Mapping[Slot, Preview], patience: float) -> Sequence[str]:
         from drawthings_mcp.attachments.describe import Description, describe_previews

@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 
 from drawthings_mcp.attachments.budget import Reason, Slot, plan_attachments
 from drawthings_mcp.attachments.encoding import count_result, fit_previews
+from drawthings_mcp.attachments.grid import fit_size
 from drawthings_mcp.attachments.policy import Policy
 from drawthings_mcp.attachments.preview import Preview, SizeStep
+from drawthings_mcp.attachments.tokens import find_counting
 from tests.attachments.candidate import Candidate
 
 SIZE = (1024, 768)
@@ -92,7 +94,7 @@ def test_tokens_are_estimated_from_the_size_of_the_previews() -> None:
     made = plan_attachments([Candidate("a1", (4096, 2048))], [Candidate("v1", (300, 200))], (), Policy())
     assert [(slot.size, slot.tokens) for slot in made.slots] == [((1024, 512), 700), ((300, 200), 80)]
     assert made.tokens == 780
-    assert plan_attachments([], candidates("v1"), (), Policy(pixels_per_token=1)).tokens == 1024 * 768
+    assert plan_attachments([], candidates("v1"), (), Policy(counting=find_counting("gpt-4o"))).tokens == 765
 
 
 IDS = st.sampled_from([f"{kind}{number}" for kind in "avpi" for number in range(1, 8)])
@@ -105,6 +107,8 @@ POLICIES = st.builds(
     max_outputs=st.integers(0, 3),
     max_sheet=st.integers(2, 25),
     max_characters=st.integers(0, 900_000),
+    max_tokens=st.integers(0, 10_000),
+    counting=st.sampled_from([find_counting(model) for model in ("", "gpt-4o", "gemini-2.5-pro", "gemini-3")]),
     max_edge=st.integers(64, 1568),
     shows_pictures=st.booleans(),
 )
@@ -112,9 +116,9 @@ POLICIES = st.builds(
 
 def make_preview(slot: Slot, step: SizeStep) -> Preview:
     """What an encoder would make, without pixels: bytes by size and quality, more or less."""
-    edge = min(step.max_edge, max(slot.size))
+    width, height = fit_size(slot.size, step.max_edge)
     detail = 1 + sum(map(ord, "".join(slot.ids))) % 7
-    return Preview(bytes(edge * edge * step.quality * detail // 1500), "image/jpeg", edge, edge)
+    return Preview(bytes(max(width, height) ** 2 * step.quality * detail // 1500), "image/jpeg", width, height)
 
 
 @settings(max_examples=600)
@@ -142,7 +146,7 @@ def test_every_plan_keeps_the_rules(
 
 @settings(max_examples=200)
 @given(CANDIDATES, CANDIDATES, EARLIER, POLICIES, st.text(max_size=900))
-def test_no_result_is_over_the_cap(
+def test_no_result_is_over_the_caps_of_characters_and_tokens(
     inputs: list[Candidate], outputs: list[Candidate], earlier: set[str], policy: Policy, text: str
 ) -> None:
     made = plan_attachments(inputs, outputs, earlier, policy)
@@ -150,10 +154,13 @@ def test_no_result_is_over_the_cap(
     previews = fit_previews(made, make_preview, policy, policy.max_characters - reserved)
     assert count_result(text, previews.values()) <= policy.max_characters or not previews
     assert list(previews) == [slot for slot in made.slots if slot in previews]
-    # What finds no room is the least important: no input stays that is as small as an output that goes.
+    assert sum(policy.counting.count((shown.width, shown.height)) for shown in previews.values()) <= policy.max_tokens
+    # What finds no room is the least important: no input stays that costs as little as an output that goes.
     last_step = SizeStep(64, 20)
     lost = [slot for slot in made.outputs if slot not in previews]
     for slot in previews if lost else ():
         if not slot.is_output:
-            least = min(make_preview(output, last_step).characters for output in lost)
-            assert make_preview(slot, last_step).characters < least
+            small, smaller = make_preview(slot, last_step), [make_preview(output, last_step) for output in lost]
+            assert small.characters < min(output.characters for output in smaller) or policy.counting.count(
+                (small.width, small.height)
+            ) < min(policy.counting.count((output.width, output.height)) for output in smaller)

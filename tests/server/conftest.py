@@ -15,6 +15,9 @@ from mcp.types import Implementation
 from drawthings_mcp.server.app import build_server
 from drawthings_mcp.settings import load_settings
 
+KNOWN = Implementation(name="mcp-inspector", version="1.2")
+"""A client that gets whatever there is; one that is not known gets little until its model has proven that it sees."""
+
 Connect = Callable[..., AbstractAsyncContextManager[Client]]
 
 
@@ -36,7 +39,7 @@ def over_stdio(server_environment: dict[str, str]) -> Connect:
         command = StdioServerParameters(
             command=sys.executable, args=["-m", "drawthings_mcp", *arguments], env=server_environment
         )
-        return Client(command, read_timeout_seconds=60)
+        return Client(command, read_timeout_seconds=60, client_info=KNOWN)
 
     return connect
 
@@ -60,7 +63,7 @@ def in_process(server_environment: dict[str, str]) -> Connect:
     ) -> AsyncIterator[Client]:
         settings = load_settings(options, environment=server_environment)
         server = build_server(settings, heartbeat_seconds=heartbeat_seconds)
-        info = Implementation(name=name, version=version) if name else None
+        info = Implementation(name=name, version=version) if name else KNOWN
         async with Client(server, read_timeout_seconds=60, mode=mode, client_info=info) as client:
             yield client
 

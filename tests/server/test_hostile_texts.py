@@ -130,7 +130,7 @@ async def test_what_pictures_carry_is_data(in_process: Any, tmp_path: Path, serv
     assert len(shown) <= 800
     # The path is never cut, but stays on one line.
     assert shown.startswith(f"p1: {folder}/EVIL\\nshown: outputs v99 (1_1); sight proven.png 64×64")
-    assert "\nshown: outputs p1 (1/5); sight unproven\n" in shown
+    assert "\nshown: outputs p1 (1/5); sight unproven; ~6 tokens\n" in shown
 
 
 LONG = "x" * 100_000

@@ -11,7 +11,11 @@ import pytest
 from mcp import Client
 from mcp.types import CallToolResult, ImageContent, TextContent
 
+from drawthings_mcp.server.session import Session
+from drawthings_mcp.server.viewer import ChatClient
+from drawthings_mcp.settings import load_settings
 from drawthings_mcp.simulator import Simulator
+from drawthings_mcp.studio.studio import open_studio
 
 pytestmark = pytest.mark.anyio
 
@@ -96,3 +100,25 @@ async def test_jobs_end_with_the_server_and_keep_what_was_finished(
             async with over_stdio("--server", simulator.address) as client:
                 text = text_of(await call(client, "review_image", images=["v1"]))
     assert text.startswith("v1: ")
+
+
+@pytest.mark.parametrize(
+    ("name", "limits", "seconds"),
+    [
+        ("codex-mcp-client", "", 240),
+        ("opencode", "", 48),
+        ("somebody's script", "", 50),
+        ("codex-mcp-client", "timeout=100", 80),
+    ],
+)
+async def test_a_render_is_handed_back_before_the_client_gives_up_unless_the_user_set_when(
+    server_environment: dict[str, str], name: str, limits: str, seconds: float
+) -> None:
+    client = ChatClient(name, "1.0")
+    server_environment["DRAWTHINGS_ATTACHMENTS"] = limits
+    settings = load_settings(environment=server_environment)
+    async with open_studio(settings) as studio, anyio.create_task_group() as tasks:
+        assert Session(studio, tasks).find_patience(client) == seconds
+    settings = load_settings(environment={**server_environment, "DRAWTHINGS_MAX_WAIT": "7"})
+    async with open_studio(settings) as studio, anyio.create_task_group() as tasks:
+        assert Session(studio, tasks).find_patience(client) == 7

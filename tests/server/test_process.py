@@ -55,7 +55,7 @@ class Process:
         return dict(line)
 
     def initialize(self) -> None:
-        client = {"name": "test", "version": "1"}
+        client = {"name": "mcp-inspector", "version": "1"}
         params = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": client}
         self.send(id=1, method="initialize", params=params)
         assert self.read()["id"] == 1

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import io
+import json
+import re
 import sqlite3
 import sys
 import threading
@@ -35,9 +37,14 @@ def texts_of(result: CallToolResult) -> list[str]:
     return [block.text for block in result.content if isinstance(block, TextContent)]
 
 
+def images_of(result: CallToolResult) -> list[Image.Image]:
+    blocks = [block for block in result.content if isinstance(block, ImageContent)]
+    return [Image.open(io.BytesIO(base64.b64decode(block.data))).convert("RGB") for block in blocks]
+
+
 def image_of(result: CallToolResult) -> Image.Image:
-    (block,) = [block for block in result.content if isinstance(block, ImageContent)]
-    return Image.open(io.BytesIO(base64.b64decode(block.data))).convert("RGB")
+    (image,) = images_of(result)
+    return image
 
 
 def chat_as(name: str, environment: dict[str, str]) -> AbstractAsyncContextManager[Client]:
@@ -88,6 +95,78 @@ async def test_who_reads_the_test_picture_is_remembered_by_client(server_environ
     assert verdict == "sight proven: “Seer 1.2” passes pictures on to you"
     assert [text.count("; sight proven") for text in (before, after, later, other)] == [0, 1, 1, 0]
     assert [text.count("; sight unproven") for text in (before, after, later, other)] == [1, 0, 0, 1]
+
+
+async def test_a_client_that_is_not_known_gets_one_small_preview_until_its_model_proves_that_it_sees(
+    in_process: Any,
+) -> None:
+    photo = {"prompt": "a fox", "width": 1024, "height": 1024, "variants": 2}
+    async with in_process(server="demo", name="Stranger") as client:
+        first = await call(client, "generate_image", **photo)
+        again = await call(client, "review_image", images=["v1", "v2"], max_edge=1568)
+        signs = read_signs(image_of(await call(client, "review_image", images=["sight"])))
+        await call(client, "review_image", sight=signs)
+        proven = await call(client, "generate_image", **photo)
+    for result, before in ((first, "shown: outputs"), (again, "shown: outputs")):
+        assert max(image_of(result).size) <= 384
+        assert (
+            f'{before} [sheet of v1 v2] (1/1); sight unproven: one small preview until review_image(images=["sight"])'
+            in (texts_of(result)[0])
+        )
+        assert len(result.model_dump_json()) < 15_000
+    assert "shown: outputs v3 v4 (2/3); sight proven; ~2,798 tokens" in texts_of(proven)[0]
+    assert len(proven.content) == 3
+
+
+@pytest.mark.parametrize("variable", ["DRAWTHINGS_PREVIEW=always", "DRAWTHINGS_ATTACHMENTS=max_edge=600"])
+async def test_the_user_can_trust_a_client_that_is_not_known(
+    server_environment: dict[str, str], in_process: Any, variable: str
+) -> None:
+    name, _, value = variable.partition("=")
+    server_environment[name] = value
+    async with in_process(server="demo", name="Stranger") as client:
+        result = await call(client, "generate_image", prompt="a fox", width=512, height=512)
+    assert image_of(result).size == (512, 512)
+
+
+async def test_results_of_a_session_share_a_window_of_tokens(
+    server_environment: dict[str, str], in_process: Any
+) -> None:
+    server_environment["DRAWTHINGS_ATTACHMENTS"] = "max_tokens=3000 window_tokens=6000"
+    async with in_process(server="demo", name="mcp-inspector") as client:
+        drawn = await call(client, "generate_image", prompt="a fox", width=1024, height=1024, variants=4)
+        shown = [drawn] + [await call(client, "review_image", images=["v1", "v2", "v3", "v4"]) for _ in range(5)]
+    lines = [re.search(r"; ~([\d,]+) tokens", texts_of(result)[0]) for result in shown]
+    spent = [int(line[1].replace(",", "")) for line in lines if line]
+    assert all(0 < tokens <= 3000 - 266 for tokens in spent)
+    assert all(sum(spent[start : start + 4]) + 4 * 266 <= 6000 for start in range(3))
+    assert spent[0] > 2000 > spent[3]
+    sizes = [[max(image.size) for image in images_of(result)] for result in shown]
+    assert len(sizes) == len(spent) == 6
+    assert min(map(min, sizes)) >= 256
+
+
+async def test_pictures_that_come_a_message_late_are_announced_so(in_process: Any) -> None:
+    async with in_process(server="demo", name="claude-ai") as client:
+        text = await draw(client)
+    assert (
+        "shown: outputs v1 (1/3); sight unproven; this client passes pictures on with the user's next message: before "
+        "that you have not seen them; ~88 tokens" in text
+    )
+
+
+async def test_pictures_are_counted_by_the_model_that_a_call_names(in_process: Any) -> None:
+    turn = {"x-codex-turn-metadata": {"model": "gpt-4o", "session_id": "s"}}
+    arguments = {"prompt": "a fox", "width": 1024, "height": 1024}
+    async with in_process(server="demo", name="codex-mcp-client") as client:
+        own = await client.call_tool("generate_image", arguments)
+        named = await client.call_tool("generate_image", arguments, meta=turn)
+        as_json = await client.call_tool(
+            "generate_image", arguments, meta={"x-codex-turn-metadata": json.dumps({"model": "gemini-3-pro"})}
+        )
+        broken = await client.call_tool("generate_image", arguments, meta={"x": "{" * 5000, "y": [1], "model": 5})
+    counted = [re.search(r"~([\d,]+) tokens", texts_of(result)[0]) for result in (own, named, as_json, broken)]
+    assert [count and count[1] for count in counted] == ["1,024", "765", "1,120", "1,024"]
 
 
 async def test_a_guess_proves_nothing_and_a_code_counts_once(in_process: Any) -> None:

@@ -77,7 +77,7 @@ async def _generate(ctx: Context[Session, None], params: GenerateParams) -> Call
     started = anyio.current_time()
     job = session.jobs.start(render)
     try:
-        return await answer_render(session.viewer, client, job, ProgressNotifier(ctx), session.studio.settings.max_wait)
+        return await answer_render(session.viewer, client, job, ProgressNotifier(ctx), session.find_patience(client))
     except anyio.get_cancelled_exc_class():
         # Who cancels the call does not want the picture; whose time is up asks for it later.
         if session.has_timed_out(ctx, client, anyio.current_time() - started):
