@@ -29,6 +29,10 @@ MAX_UPSCALE_FACTOR = 4
 MAX_VARIANTS = 4
 """Pictures that one call makes: as many as a result can still show or list."""
 
+MAX_AXES, MAX_SWEPT, MAX_PANELS = 2, 25, 12
+"""Arguments of which one call tries several values, the pictures that makes at most, and prompts of one call: what a
+labelled sheet still shows."""
+
 MAX_MOODBOARD = 8
 """References besides the canvas: no model that edits was made for more than a few, and each costs time and memory."""
 

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
+from math import prod
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -22,8 +25,19 @@ from pydantic import (
 )
 
 from drawthings_mcp.errors import InvalidInputError
-from drawthings_mcp.limits import MAX_MOODBOARD, MAX_SEED, MAX_SIDE, MAX_VARIANTS, MIN_SIDE, Fit
-from drawthings_mcp.validation import build_refusal, shorten
+from drawthings_mcp.faces import Text
+from drawthings_mcp.limits import (
+    MAX_AXES,
+    MAX_MOODBOARD,
+    MAX_PANELS,
+    MAX_SEED,
+    MAX_SIDE,
+    MAX_SWEPT,
+    MAX_VARIANTS,
+    MIN_SIDE,
+    Fit,
+)
+from drawthings_mcp.validation import build_refusal, shorten, suggest_argument
 
 ImageFormat: TypeAlias = Literal["square", "landscape", "portrait", "16:9", "9:16", "3:2", "2:3", "4:3", "3:4"]
 PreviewMode: TypeAlias = Literal["auto", "always", "never"]
@@ -147,8 +161,44 @@ WeightedLoRA: TypeAlias = Annotated[
     BeforeValidator(_read_weighted),
     WithJsonSchema({"type": "string"}),
 ]
+Sweep: TypeAlias = Annotated[
+    dict[str, tuple[Any, ...]],
+    AfterValidator(lambda axes: check_sweep(axes)),
+    WithJsonSchema({"type": "object"}),
+]
+"""Arguments of ``GenerateParams``, each with the values to try."""
 Side: TypeAlias = Annotated[int | None, Field(ge=MIN_SIDE, le=MAX_SIDE)]
 
+
+def check_sweep(axes: Mapping[str, Sequence[Any]]) -> dict[str, tuple[Any, ...]]:
+    """The axes of a sweep, each value as the argument has it for which it stands.
+
+    Raises
+    ------
+    InvalidInputError
+        There are too many axes or pictures, or a value is not allowed; names the axis.
+    """
+    if len(axes) > MAX_AXES:
+        text = "takes at most {most} arguments, got {count}: {names}."
+        raise InvalidInputError(Text(text, most=MAX_AXES, count=len(axes), names=tuple(axes)))
+    checked = {name: tuple(_check_swept(name, value) for value in values) for name, values in axes.items()}
+    count = prod(map(len, checked.values()))
+    if axes and not 1 < count <= MAX_SWEPT:
+        shape = " × ".join(f"{len(values)} {name}" for name, values in checked.items())
+        raise InvalidInputError(f"makes 2 to {MAX_SWEPT} pictures, got {shape} = {count}: give other lists of values.")
+    return checked
+
+
+def _check_swept(name: str, value: Any) -> Any:
+    allowed = [field for field in GenerateParams.model_fields if field not in _NOT_SWEPT]
+    if name not in allowed:
+        text = "there are no values to try of {name!r}.{hint}"
+        raise InvalidInputError(Text(text, name=name, hint=suggest_argument(name, allowed)))
+    return getattr(GenerateParams(**{"prompt": "x", name: value}), name)
+
+
+_NOT_SWEPT = frozenset({"sweep", "prompts", "variants", "dry_run", "preview"})
+"""What is about a whole call, not about one of its pictures."""
 
 _NOT_ASKED = frozenset({"prompt", "dry_run", "preview"})
 """What does not change how pictures for a prompt look."""
@@ -206,6 +256,13 @@ class GenerateParams(BaseModel):
     settings_from: Picture = Field(
         default="", description="Picture whose prompt, model, seed and settings to start from; yours win."
     )
+    sweep: Sweep = Field(
+        default={},
+        description='Tries values of 1 or 2 arguments, up to 25 pictures: {"steps": [4, 8], "seed": [1, 2]}.',
+    )
+    prompts: Annotated[tuple[str, ...], BeforeValidator(split)] = Field(
+        default=(), max_length=MAX_PANELS, description="2-12 prompts in place of prompt, a picture each: panels."
+    )
     dry_run: bool = Field(default=False, description="Only report every setting and its origin; render nothing.")
     preview: PreviewMode | None = Field(default=None, description="Whether the pictures are shown to you.")
     hints: tuple[tuple[str, Picture, float | None], ...] = Field(
@@ -218,8 +275,18 @@ class GenerateParams(BaseModel):
             super().__init__(**values)
         except ValidationError as error:
             raise build_refusal(error, type(self).model_fields) from None
-        if not self.prompt and not is_given(self.settings_from):
+        self._check_count()
+        has_recipe = is_given(self.settings_from) or "settings_from" in self.sweep
+        if not (self.prompt or self.prompts or "prompt" in self.sweep or has_recipe):
             raise InvalidInputError("is required.", parameter="prompt")
+
+    def _check_count(self) -> None:
+        """Refuses what says in two ways which pictures to make."""
+        if len(self.prompts) == 1 or (self.prompts and self.prompt):
+            text = "takes 2 to {most} prompts and stands in place of {prompt}: give either of them."
+            raise InvalidInputError(Text(text, most=MAX_PANELS), parameter="prompts")
+        if bool(self.sweep) + bool(self.prompts) + (self.variants > 1) > 1:
+            raise InvalidInputError(Text("{sweep}, {prompts} and {variants} above 1 exclude each other: give one."))
 
     def replace(self, **values: Any) -> GenerateParams:
         """The same call with other values, which are not checked again."""

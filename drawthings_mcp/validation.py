@@ -171,7 +171,9 @@ def _build_one(detail: ErrorDetails, fields: Mapping[str, FieldInfo], withheld: 
     nearest = cause.nearest if isinstance(cause, InvalidInputError) else ()
     if detail["type"] == "extra_forbidden":
         problem = (
-            _WITHHELD if field in withheld else Text("there is no such argument.{hint}", hint=_hint(field, fields))
+            _WITHHELD
+            if field in withheld
+            else Text("there is no such argument.{hint}", hint=suggest_argument(field, fields))
         )
         return InvalidInputError(problem, parameter=field, value=detail["input"], nearest=nearest)
     return InvalidInputError(
@@ -182,7 +184,7 @@ def _build_one(detail: ErrorDetails, fields: Mapping[str, FieldInfo], withheld: 
 _WITHHELD = "is not offered here; leave it out, it is chosen to fit."
 
 
-def _hint(name: str, fields: Mapping[str, FieldInfo]) -> Text:
+def suggest_argument(name: str, fields: Collection[str]) -> Text:
     """Which argument is meant: by another name for it, by its spelling, or those that come nearest."""
     wanted = "_".join(name[:_MAX_COMPARED].lower().replace("-", " ").split())
     meant = [other for other in _MEANT.get(wanted, ()) if other in fields]

@@ -44,8 +44,9 @@ def generate(
     """Make a picture from PROMPT and print the path of the file."""
     if prompt is not None and prompt_file is not None:
         raise click.UsageError("give either a PROMPT or --prompt-file")
-    if prompt is None and prompt_file is None and not options["settings_from"]:
-        raise click.UsageError("give a PROMPT, --prompt-file or --settings-from")
+    stands_for_prompt = (prompt, prompt_file, *(options[name] for name in ("settings_from", "prompts", "sweep")))
+    if not any(stands_for_prompt) and prompt is None:
+        raise click.UsageError("give a PROMPT, --prompt-file, --prompts or --settings-from")
     if prompt_file is None:
         run_jobs(settings, [read_job(prompt, output, options)], as_json=options["as_json"])
     elif output is not None:

@@ -19,7 +19,7 @@ from drawthings_mcp.limits import MAX_SIDE, MIN_SIDE
 from drawthings_mcp.params import GenerateParams, parse_weighted
 from drawthings_mcp.presets.mode_table import list_families, match_family
 from drawthings_mcp.settings import Settings
-from drawthings_mcp.studio.results import GenerationResult, describe_plan
+from drawthings_mcp.studio.results import GenerationResult, describe_axes, describe_plan
 from drawthings_mcp.studio.studio import Studio, open_studio
 from drawthings_mcp.validation import suggest
 
@@ -100,6 +100,24 @@ class ConfigurationType(click.ParamType[Any]):
         return data
 
 
+class SweepType(click.ParamType[Any]):
+    """``NAME=VALUE,VALUE``: an argument and the values to try; those with commas as a JSON list."""
+
+    name = "NAME=V,V"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, list[Any]]:
+        name, equals, given = str(value).partition("=")
+        if not equals:
+            self.fail(f"{value!r}: write it like steps=4,8,16", param, ctx)
+        spelling = f"--{name.strip().lower().replace('_', '-')}"
+        meant = {option: parameter for parameter, option in (*SPELLINGS.items(), ("guidance_scale", "--cfg"))}
+        try:
+            values = json.loads(given) if given.lstrip().startswith("[") else given.split(",")
+        except ValueError as error:
+            self.fail(f"{value!r} is no JSON: {error}", param, ctx)
+        return meant.get(spelling, name.strip().replace("-", "_")), values
+
+
 PICTURE = PictureType()
 
 
@@ -108,6 +126,7 @@ _TYPES: Mapping[str, click.ParamType[Any]] = {
     "loras": WeightedType(),
     "hints": ControlType(),
     "configuration": ConfigurationType(),
+    "sweep": SweepType(),
 }
 """Types of parameters that a shell gives in a form of its own."""
 
@@ -128,9 +147,9 @@ def build_option(name: str) -> Callable[[CommandT], CommandT]:
     if kind is None and bounds:
         is_whole = field.annotation is int or int in allowed
         kind = (click.IntRange if is_whole else click.FloatRange)(bounds["ge"], bounds["le"])
-    elif kind is None and allowed:
-        kind = click.Choice([value for value in allowed if isinstance(value, str)])
-    multiple = field.default == ()
+    elif kind is None and (choices := [value for value in allowed if isinstance(value, str)]):
+        kind = click.Choice(choices)
+    multiple = field.default == () or name == "sweep"
     text = f"{field.description} May be given several times." if multiple else field.description
     return click.option(*spelling, type=kind, multiple=multiple, help=text)
 
@@ -169,7 +188,7 @@ class ShellCall:
 
 
 def read_job(prompt: str | None, output: Path | None, options: Mapping[str, Any]) -> ShellCall:
-    """What the arguments of a command ask for."""
+    """What the arguments of a command ask for; without a prompt, options stand in its place."""
     if prompt is not None and not prompt.strip():
         raise click.UsageError("the PROMPT is empty")
     if output is not None and output.suffix.lower() != ".png":
@@ -183,6 +202,8 @@ def read_job(prompt: str | None, output: Path | None, options: Mapping[str, Any]
 def list_given(options: Mapping[str, Any]) -> dict[str, Any]:
     """The parameters that the options of a command stand for."""
     given = {name: options[name] for name in GenerateParams.model_fields if options.get(name) not in (None, ())}
+    if "sweep" in given:
+        given["sweep"] = dict(given["sweep"])
     width, height = options["size"] or (None, None)
     return {**given, "model": _read_model(options), "width": width, "height": height}
 
@@ -262,6 +283,10 @@ def _print_result(result: GenerationResult) -> None:
     plan = result.plan
     for image in result.variants:
         print_text(str(image.path))
+    if result.sheet is not None:
+        print_text(str(result.sheet.path))
+    if result.axes:
+        say(f"{'the last file is a sheet of them: ' if result.sheet else ''}{describe_axes(result.axes)}")
     seeds = ", ".join(str(image.seed) for image in result.variants)
     simulated = ", simulated" if result.simulated else ""
     say(f"{plan.model.file}, {plan.configuration.steps} steps, seed {seeds}, {result.seconds:.1f} s{simulated}")
@@ -283,6 +308,7 @@ def _to_json(result: GenerationResult) -> dict[str, Any]:
             }
             for image in result.variants
         ],
+        **({"sheet": {"id": result.sheet.id, "path": str(result.sheet.path)}} if result.sheet else {}),
         "inputs": [{"id": picture.id, "path": str(picture.path)} for picture in result.inputs],
         "model": choices.pop("model_file"),
         **choices,

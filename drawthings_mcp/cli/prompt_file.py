@@ -88,6 +88,8 @@ def _read_line(line: str, given: Mapping[str, Any], folder: Path, *, is_json: bo
     if output is not None and not (isinstance(output, str) and output.lower().endswith(".png")):
         raise click.UsageError(f"output: pictures are written as PNG, end the name with .png, got {output!r}")
     params = GenerateParams(**{**given, **_read_pictures(_read_options(values))})
+    if params.sweep or params.prompts:
+        raise click.UsageError("sweep and prompts make many pictures; each line is for one: write more lines")
     if not params.prompt.strip():
         raise click.UsageError("prompt: is empty")
     return ShellCall(params, None if output is None else folder / output)

@@ -7,15 +7,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
+from drawthings_mcp.limits import MAX_VARIANTS
 from drawthings_mcp.quoting import label, show_path
 from drawthings_mcp.server.face import MCP
 from drawthings_mcp.studio.results import (
     FoundPictures,
     GenerationResult,
     MadePicture,
-    SavedImage,
+    describe_axes,
     describe_model,
     describe_origin,
+    join_ids,
 )
 
 if TYPE_CHECKING:
@@ -50,13 +52,13 @@ def describe_generation(result: GenerationResult, budget: str) -> str:
     plan, c = result.plan, result.plan.configuration
     return join_lines(
         [f"from {', '.join(result.sources)}{_RED if result.masked else ''}"] if result.sources else [],
-        _list_variants(result.variants),
+        _list_variants(result),
         budget,
         [*_note_circumstances(result), *describe_notes(result.notes)],
         [
-            describe_model(plan, MCP),
+            *([] if any(axis.name == "model" for axis in result.axes) else [describe_model(plan, MCP)]),
             *_describe_helpers(c),
-            f"{c.steps} steps, guidance {c.guidance_scale:g}, {c.sampler.display_name}",
+            *_describe_sampling(result),
             f"{result.seconds:.1f} s on {label(result.server)}",
         ],
     )
@@ -138,11 +140,35 @@ def describe_found(found: FoundPictures, verdict: str, budget: str, recipes: Seq
     return "\n".join([join_lines(before, rows, budget, notes, () if recipes else stories), *recipes])
 
 
-def _list_variants(variants: Sequence[SavedImage]) -> list[FileRow]:
-    return [
+def _list_variants(result: GenerationResult) -> list[FileRow]:
+    """A row for each picture; of more than can be shown one for all; then the sheet."""
+    variants = result.variants
+    sheet = [] if result.sheet is None else [(result.sheet.id, result.sheet.path, f"sheet, {_describe_grid(result)}")]
+    if len(variants) > MAX_VARIANTS:
+        sizes, seeds = ({_describe_size(image.size) for image in variants}, {image.seed for image in variants})
+        detail = [*(sizes if len(sizes) == 1 else ()), *(f"seed {seed}" for seed in seeds if len(seeds) == 1)]
+        together = (join_ids([image.id for image in variants]), variants[0].path.parent, " ".join(detail))
+        return [together, *sheet]
+    singles = [
         (variant.record.id or "without id", variant.path, f"{_describe_size(variant.size)} seed {variant.seed}")
         for variant in variants
     ]
+    return [*singles, *sheet]
+
+
+def _describe_grid(result: GenerationResult) -> str:
+    return MCP.word(describe_axes(result.axes))
+
+
+def _describe_sampling(result: GenerationResult) -> Iterator[str]:
+    """Steps, guidance and sampler, as far as all pictures have them in common."""
+    c, varied = result.plan.configuration, {axis.name for axis in result.axes}
+    parts = {
+        "steps": f"{c.steps} steps",
+        "guidance_scale": f"guidance {c.guidance_scale:g}",
+        "sampler": c.sampler.display_name,
+    }
+    yield ", ".join(part for name, part in parts.items() if name not in varied)
 
 
 def _describe_files(rows: Sequence[FileRow], room: int) -> list[str]:
@@ -180,8 +206,8 @@ def _note_circumstances(result: GenerationResult) -> Iterator[str]:
     if result.simulated:
         yield "note: simulated: no real model drew this"
     width, height = result.plan.size.rendered
-    if result.variants and result.variants[0].size != (width, height):
-        change = "upscaled" if result.variants[0].size[0] > width else "cropped"
+    if result.variants and (size := result.variants[-1].size) != (width, height):
+        change = "upscaled" if size[0] > width else "cropped"
         yield f"note: rendered at {width}×{height} and {change}"
 
 

@@ -171,7 +171,7 @@ async def answer_render(
         client,
         partial(describe_generation, result),
         inputs=await viewer.studio.gallery.draw_masks(result.inputs, result.masked) if result.masked else result.inputs,
-        outputs=result.variants,
+        outputs=result.shown,
         originals=[image.record for image in result.variants if image.record.id],
         preview=render.preview,
         started=started,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import anyio.to_thread
 
@@ -12,11 +12,15 @@ from drawthings_mcp.faces import Phrase, Text
 from drawthings_mcp.library.catalog import ImageCatalog
 from drawthings_mcp.library.originals import read_pixels
 from drawthings_mcp.library.records import ImageRecord, Parent, ParentRole
+from drawthings_mcp.limits import MAX_SEED
 from drawthings_mcp.params import GenerateParams, is_given
 from drawthings_mcp.references.policy import ImportPolicy
 from drawthings_mcp.references.resolve import resolve_reference
 from drawthings_mcp.studio.results import list_sources
 from drawthings_mcp.tensors.pixels import ImageLike
+
+if TYPE_CHECKING:
+    from drawthings_mcp.studio.recipes import RecordedRecipe
 
 _ROLES: tuple[ParentRole, ...] = ("canvas", "moodboard", "mask", "control")
 
@@ -40,13 +44,22 @@ class Inputs:
     notes: list[str] = field(default_factory=list)
 
 
+KnownPictures: TypeAlias = dict[tuple[ParentRole, str], tuple[ImageRecord, ImageLike, tuple[str, ...]]]
+"""What references were resolved to for a role before: the record, the picture, and notes."""
+
+
 async def resolve_inputs(
-    params: GenerateParams, catalog: ImageCatalog, policy: ImportPolicy
+    params: GenerateParams, catalog: ImageCatalog, policy: ImportPolicy, known: KnownPictures
 ) -> tuple[GenerateParams, Inputs]:
     """The call with pictures in place of references, and what they are. Errors name the parameter.
 
     Canvas and mask are read here, since their sizes decide about the call. Of the others, which may be many, come the
     files: the plan reads one after the other and keeps them as small as the request has them.
+
+    Parameters
+    ----------
+    known
+        Gets what is resolved: the calls of a sweep mostly share their pictures.
     """
     inputs = Inputs()
     if is_given(params.settings_from):
@@ -57,8 +70,10 @@ async def resolve_inputs(
         if not isinstance(picture, str) or not picture:
             return picture
         try:
-            resolved = await resolve_reference(picture, catalog, policy)
-            record, source = await anyio.to_thread.run_sync(_read, resolved.record, role)
+            if (role, picture) not in known:
+                resolved = await resolve_reference(picture, catalog, policy)
+                known[role, picture] = *await anyio.to_thread.run_sync(_read, resolved.record, role), resolved.notes
+            record, source, notes = known[role, picture]
         except DrawThingsError as error:
             if place:
                 error.problem = Text("{place}{problem}", place=place, problem=error.problem)
@@ -66,7 +81,7 @@ async def resolve_inputs(
             raise
         inputs.pictures[record.id] = record
         inputs.parents.append(Parent(role, record.id))
-        inputs.notes += [note for note in resolved.notes if note not in inputs.notes]
+        inputs.notes += [note for note in notes if note not in inputs.notes]
         return source
 
     resolved = params.replace(
@@ -86,17 +101,29 @@ async def resolve_inputs(
     return resolved, inputs
 
 
+async def find_seed(params: GenerateParams, catalog: ImageCatalog, policy: ImportPolicy) -> GenerateParams:
+    """The call with the seed of the picture that it begins with, as far as several pictures are to count from it."""
+    if params.seed is not None or not is_given(params.settings_from) or not (params.sweep or params.prompts):
+        return params
+    seed = (await _find_recipe(params, catalog, policy)).recipe.seed
+    return params if seed is None or seed > MAX_SEED else params.replace(seed=seed)
+
+
+async def _find_recipe(params: GenerateParams, catalog: ImageCatalog, policy: ImportPolicy) -> RecordedRecipe:
+    from drawthings_mcp.studio.recipes import find_recipe
+
+    try:
+        return await find_recipe(params.settings_from, catalog, policy)
+    except DrawThingsError as error:
+        error.about("settings_from")
+        raise
+
+
 async def _begin_with(
     params: GenerateParams, inputs: Inputs, catalog: ImageCatalog, policy: ImportPolicy
 ) -> GenerateParams:
     """The call with a recipe in place of its reference, and the recipe's pictures in place of those left open."""
-    from drawthings_mcp.studio.recipes import find_recipe
-
-    try:
-        picture = await find_recipe(params.settings_from, catalog, policy)
-    except DrawThingsError as error:
-        error.about("settings_from")
-        raise
+    picture = await _find_recipe(params, catalog, policy)
     inputs.notes += picture.notes
     record, recipe = picture.record, picture.recipe
     known = {role: [parent.id for parent in record.parents if parent.role == role] for role in _ROLES}

@@ -40,9 +40,9 @@ def _load_planning() -> object:
 
 def _load_saving() -> object:
     from drawthings_mcp.studio.inputs import resolve_inputs
-    from drawthings_mcp.studio.render import run_plan
+    from drawthings_mcp.studio.render import run_calls
 
-    return resolve_inputs, run_plan
+    return resolve_inputs, run_calls
 
 
 def _load_recipes() -> object:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeAlias
 
 import anyio
 import anyio.to_thread
@@ -13,12 +16,13 @@ from drawthings_mcp.client.server_client import ServerClient
 from drawthings_mcp.errors import DrawThingsError, TensorError
 from drawthings_mcp.events import Event, ImageReceived, RemoteDownload, Sampling, StageReached, TransferAnnounced
 from drawthings_mcp.generation import GenerationRequest
-from drawthings_mcp.planning.compose import Plan
 from drawthings_mcp.studio.heartbeat import Report
 from drawthings_mcp.studio.results import describe_saved
-from drawthings_mcp.studio.saver import Saver
+from drawthings_mcp.studio.saver import PlannedCall, Saver
 from drawthings_mcp.tasks import raised_alone
 from drawthings_mcp.tensors.fpzip_pool import prestart
+
+_Save: TypeAlias = Callable[..., Coroutine[Any, Any, None]]
 
 _TELLING_SECONDS = 1.0
 """Of rendering, before which its pace says nothing."""
@@ -26,11 +30,18 @@ _MINUTES_FROM = 100
 """Seconds from which on minutes are named."""
 
 
-async def run_plan(plan: Plan, client: ServerClient, saver: Saver, report: Report) -> None:
-    """Sends the requests of a plan in turn; what they yield stands in ``saver.images``.
+async def run_calls(
+    calls: Sequence[PlannedCall], client: ServerClient, saver: Saver, report: Report, *, before: int = 0, after: int = 0
+) -> None:
+    """Sends the requests of plans in turn; what they yield stands in ``saver.images``.
 
     The decoder's process starts while the server still works on the first picture, and while one picture is saved the
     next one is rendered.
+
+    Parameters
+    ----------
+    before, after
+        Requests of the same call that were sent before, and those that will follow.
 
     Raises
     ------
@@ -42,9 +53,11 @@ async def run_plan(plan: Plan, client: ServerClient, saver: Saver, report: Repor
         with raised_alone():
             async with anyio.create_task_group() as saving:
                 pace = _Pace()
-                for place, request in enumerate(plan.requests):
-                    narrator = _Narrator(report, pace, place, len(plan.requests))
-                    await _run_request(request, client, saver, saving, narrator)
+                requests = [(call, request) for call in calls for request in call.plan.requests]
+                count = before + len(requests) + after
+                for place, (call, request) in enumerate(requests, before):
+                    save = partial(saver.save, call=call, request=request)
+                    await _run_request(request, client, save, saving, _Narrator(report, pace, place, count))
     except DrawThingsError as error:
         if saver.images:
             error.add_note(describe_saved(saver.images))
@@ -52,20 +65,20 @@ async def run_plan(plan: Plan, client: ServerClient, saver: Saver, report: Repor
 
 
 async def _run_request(
-    request: GenerationRequest, client: ServerClient, saver: Saver, saving: TaskGroup, narrator: _Narrator
+    request: GenerationRequest, client: ServerClient, save: _Save, saving: TaskGroup, narrator: _Narrator
 ) -> None:
     await narrator.say(0.0, "Waiting for the server")
     try:
         async with client.stream(request) as events:
             async for event in events:
                 if isinstance(event, ImageReceived):
-                    saving.start_soon(saver.save, event.payload, request, event.upscale_factor)
+                    saving.start_soon(partial(save, event.payload, upscale_factor=event.upscale_factor))
                 await narrator.tell(event)
     except DrawThingsError as error:
         error.add_note(f"The seed was {request.configuration.seed}.")
         for payload in getattr(error, "complete", ()):
             with contextlib.suppress(TensorError):
-                await saver.save(payload, request)
+                await save(payload)
         raise
 
 

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from drawthings_mcp.faces import Face, Text
+from drawthings_mcp.faces import Face, Phrase, Text
+from drawthings_mcp.limits import MAX_VARIANTS
 from drawthings_mcp.quoting import MAX_PROMPT, change_texts, quote
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from drawthings_mcp.attachments.preview import PreparedPicture
     from drawthings_mcp.library.records import ImageRecord, Parent
     from drawthings_mcp.planning.compose import Plan
+    from drawthings_mcp.planning.sweep import Axis
     from drawthings_mcp.tensors.pixels import ImageLike
 
 _MAX_PROMPT = 60
@@ -150,8 +152,14 @@ class GenerationResult:
 
     Attributes
     ----------
+    plan
+        Of the last picture.
     inputs, parents
         The library's pictures that it started from, and the role of each.
+    axes
+        What varies among the pictures, across first, then down; they come row by row.
+    sheet
+        All of them on one labelled picture, where something varies.
     simulated
         Whether the simulator drew the pictures.
     notes
@@ -166,6 +174,13 @@ class GenerationResult:
     inputs: tuple[ImageRecord, ...] = ()
     parents: tuple[Parent, ...] = ()
     notes: tuple[str, ...] = ()
+    axes: tuple[Axis, ...] = ()
+    sheet: ImageRecord | None = None
+
+    @property
+    def shown(self) -> Sequence[SavedImage | ImageRecord]:
+        """What stands for the result: the sheet, or else the pictures."""
+        return self.variants if self.sheet is None else (self.sheet,)
 
     @property
     def masked(self) -> dict[str, ImageRecord]:
@@ -188,8 +203,32 @@ def describe_saved(images: Sequence[SavedImage]) -> Text:
     """Ids and paths of the pictures of a call that ended before its time."""
     if not images:
         return Text("No picture was finished before that.")
+    if len(images) > MAX_VARIANTS:
+        text = "Saved before that: {ids} in {folder}."
+        return Text(text, ids=Phrase(join_ids([image.id for image in images])), folder=images[0].path.parent)
     pictures = tuple(Text("{path} ({id})", id=image.id, path=image.path) for image in images)
     return Text("Saved before that: {pictures}.", pictures=pictures)
+
+
+def join_ids(ids: Sequence[str]) -> str:
+    """Ids in a few characters: ``v1–v9``, ``v1–v3 v5``."""
+    runs: list[tuple[str, str]] = []
+    for name in ids:
+        if runs and name[1:].isdecimal() and name == f"{runs[-1][1][0]}{int(runs[-1][1][1:] or 0) + 1}":
+            runs[-1] = runs[-1][0], name
+        else:
+            runs.append((name, name))
+    return " ".join(first if first == last else f"{first}–{last}" for first, last in runs)
+
+
+def describe_axes(axes: Sequence[Axis]) -> str:
+    """What a sheet shows: ``steps 4, 8 across; seed 1, 2 down``; how many panels when each has a prompt of its own."""
+    if not axes:
+        return ""
+    if len(axes) == 1 and axes[0].name == "prompt":
+        return f"{len(axes[0].labels)} prompts in turn"
+    places = ("across", "down") if len(axes) > 1 else ("in turn",)
+    return "; ".join(f"{axis.name} {', '.join(axis.labels)} {place}" for axis, place in zip(axes, places, strict=True))
 
 
 def list_sources(parents: Sequence[Parent]) -> tuple[str, ...]:

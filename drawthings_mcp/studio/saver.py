@@ -5,8 +5,9 @@ from __future__ import annotations
 import itertools
 import logging
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -22,13 +23,14 @@ from drawthings_mcp.generation import GenerationRequest, ResultImage
 from drawthings_mcp.library.catalog import ImageCatalog
 from drawthings_mcp.library.new_files import check_folder, file_stem
 from drawthings_mcp.library.originals import SavedFile, save_image
-from drawthings_mcp.library.records import ImageRecord, Parent, RecordFields, build_record
+from drawthings_mcp.library.records import ImageRecord, RecordFields, build_record
 from drawthings_mcp.library.recovery import RESCUE_FOLDER
 from drawthings_mcp.limits import MAX_UPSCALE_FACTOR
 from drawthings_mcp.metadata.draw_things_keys import ModelKind
 from drawthings_mcp.planning.compose import Plan
 from drawthings_mcp.settings import Settings
 from drawthings_mcp.studio.connection import Connection
+from drawthings_mcp.studio.inputs import Inputs
 from drawthings_mcp.studio.results import SavedImage
 from drawthings_mcp.tasks import raised_alone
 from drawthings_mcp.tensors.fpzip_pool import MAX_PROCESSES
@@ -45,6 +47,24 @@ Prepare: TypeAlias = Callable[[NDArray[np.uint8]], "PreparedPicture"]
 """Pixels → what they are shown by."""
 
 
+@dataclass(frozen=True, slots=True)
+class PlannedCall:
+    """One plan, and what the pictures that come of it are recorded with.
+
+    Attributes
+    ----------
+    asked
+        ``GenerateParams.digest`` of the call; empty where no such call would make them.
+    label
+        What sets it apart from the other plans of one call; empty when there are none.
+    """
+
+    plan: Plan
+    inputs: Inputs
+    asked: str = ""
+    label: str = ""
+
+
 class Saver:
     """Saves the pictures of one call; they are numbered in the order in which they come.
 
@@ -52,12 +72,10 @@ class Saver:
     ----------
     output
         File to write instead of one in the output folder.
-    parents
-        What the pictures are made from.
     prepare
         Makes what each is shown by.
-    asked
-        ``GenerateParams.digest`` of the call.
+    keeps_pixels
+        Whether they stay in memory; those of many pictures had better not.
 
     Attributes
     ----------
@@ -69,25 +87,21 @@ class Saver:
 
     def __init__(
         self,
-        plan: Plan,
         settings: Settings,
         connection: Connection,
         catalog: ImageCatalog,
         output: Path | None = None,
         *,
-        parents: Sequence[Parent] = (),
         prepare: Prepare | None = None,
-        asked: str = "",
+        keeps_pixels: bool = True,
     ) -> None:
-        self._plan = plan
         self._folder = settings.output_dir if output is None else output.parent
         self._stem = "" if output is None else output.stem
         self._rescue_folder = settings.state_dir / RESCUE_FOLDER
         self._catalog = catalog
         self._connection = connection
-        self._parents = tuple(parents)
         self._prepare = prepare
-        self._asked = asked
+        self._keeps_pixels = keeps_pixels
         self._arrivals = itertools.count()
         self._decoders = anyio.Semaphore(MAX_PROCESSES)
         self._numbering = anyio.Lock()
@@ -112,7 +126,9 @@ class Saver:
         """
         await anyio.to_thread.run_sync(check_folder, self._folder)
 
-    async def save(self, payload: bytes, request: GenerationRequest, upscale_factor: int = 1) -> None:
+    async def save(
+        self, payload: bytes, call: PlannedCall, request: GenerationRequest, upscale_factor: int = 1
+    ) -> None:
         """Decodes and saves one picture, also when the call is being cancelled: it has reached us.
 
         It gets its id while it is decoded, and the next one is decoded while it is written.
@@ -125,11 +141,11 @@ class Saver:
         arrival = next(self._arrivals)
         with anyio.CancelScope(shield=True):
             async with self._decoders:
-                image_id, pixels = await self._receive(payload, upscale_factor)
+                image_id, pixels = await self._receive(payload, call.plan, upscale_factor)
             async with self._writing:
-                self._saved[arrival] = await anyio.to_thread.run_sync(self._save, pixels, request, image_id)
+                self._saved[arrival] = await anyio.to_thread.run_sync(self._save, pixels, call, request, image_id)
 
-    async def _receive(self, payload: bytes, upscale_factor: int) -> tuple[str, NDArray[np.uint8]]:
+    async def _receive(self, payload: bytes, plan: Plan, upscale_factor: int) -> tuple[str, NDArray[np.uint8]]:
         """The id and the pixels of a picture; the id is free again when there are no pixels."""
         image_id = ""
 
@@ -142,23 +158,28 @@ class Saver:
             with raised_alone():
                 async with anyio.create_task_group() as tasks:
                     tasks.start_soon(reserve_id)
-                    pixels = await anyio.to_thread.run_sync(self._decode, payload, upscale_factor)
+                    pixels = await anyio.to_thread.run_sync(self._decode, payload, plan, upscale_factor)
         except TensorError:
             if image_id:
                 await anyio.to_thread.run_sync(self._catalog.release, image_id)
             raise
         return image_id, pixels
 
-    def _decode(self, payload: bytes, upscale_factor: int) -> NDArray[np.uint8]:
+    def _decode(self, payload: bytes, plan: Plan, upscale_factor: int) -> NDArray[np.uint8]:
+        # The most that a server can have made of the request, whatever it claims.
+        width, height = plan.size.rendered
+        most = width * height * MAX_UPSCALE_FACTOR**2
         with explained_as_received():
-            pixels = decode_image(payload, max_pixels=self._max_pixel_count, report=self._note_once)
-        return self._crop(pixels, upscale_factor)
+            pixels = decode_image(payload, max_pixels=most, report=self._note_once)
+        return self._crop(pixels, plan, upscale_factor)
 
     def _note_once(self, note: str) -> None:
         if note not in self.notes:
             self.notes.append(note)
 
-    def _save(self, pixels: NDArray[np.uint8], request: GenerationRequest, image_id: str) -> SavedImage:
+    def _save(
+        self, pixels: NDArray[np.uint8], call: PlannedCall, request: GenerationRequest, image_id: str
+    ) -> SavedImage:
         image = ResultImage(
             pixels,
             request.prompt,
@@ -169,11 +190,11 @@ class Saver:
         now = datetime.now().astimezone()
         with ThreadPoolExecutor(1) as other:
             preparing = other.submit(self._prepare, pixels) if self._prepare is not None else None
-            saved = self._write(image, self._stem or file_stem(request.prompt, image.seed, now), image_id)
-            record = self._record(saved, image, now, image_id)
+            saved = self._write(image, call, self._stem or file_stem(request.prompt, image.seed, now), image_id)
+            record = self._record(saved, image, call, now, image_id)
             # What fails here will say so when the picture is shown.
             prepared = preparing.result() if preparing is not None and preparing.exception() is None else None
-        return SavedImage(record, image.pixels, prepared)
+        return SavedImage(record, image.pixels if self._keeps_pixels else None, prepared)
 
     def _reserve_id(self) -> str:
         """The id that the file will carry; empty when the catalog cannot be written, which is noted with the file."""
@@ -183,39 +204,33 @@ class Saver:
             self._failure = error
             return ""
 
-    @property
-    def _max_pixel_count(self) -> int:
-        """The most that a server can have made of the request, whatever it claims."""
-        width, height = self._plan.size.rendered
-        return width * height * MAX_UPSCALE_FACTOR**2
-
-    def _crop(self, pixels: NDArray[np.uint8], upscale_factor: int) -> NDArray[np.uint8]:
+    def _crop(self, pixels: NDArray[np.uint8], plan: Plan, upscale_factor: int) -> NDArray[np.uint8]:
         """The part that was asked for; the whole picture when the server rendered another size."""
-        size = self._plan.size
+        size = plan.size
         sent = (pixels.shape[1], pixels.shape[0])
         expected = tuple(side * upscale_factor for side in size.rendered)
         if sent != expected:
-            self.notes.append(
+            self._note_once(
                 f"the server sent {sent[0]}×{sent[1]} instead of {expected[0]}×{expected[1]}; it was not cropped"
             )
             return pixels
         left, top, right, bottom = (edge * upscale_factor for edge in size.crop_box)
         return pixels[top:bottom, left:right]
 
-    def _write(self, image: ResultImage, stem: str, image_id: str) -> SavedFile:
+    def _write(self, image: ResultImage, call: PlannedCall, stem: str, image_id: str) -> SavedFile:
         try:
-            return self._write_into(self._folder, image, stem, image_id)
+            return self._write_into(self._folder, image, call, stem, image_id)
         except StorageError as error:
             # The folder was fine when the run began. A picture that reached us is not thrown away for it.
-            saved = self._write_into(self._rescue_folder, image, stem, image_id)
-            self.notes.append(
+            saved = self._write_into(self._rescue_folder, image, call, stem, image_id)
+            self._note_once(
                 Text("saved in {folder} instead, move it from there: {error}", folder=self._rescue_folder, error=error)
             )
             return saved
 
-    def _write_into(self, folder: Path, image: ResultImage, stem: str, image_id: str) -> SavedFile:
-        plan = self._plan
-        own = {**({"id": image_id} if image_id else {}), **({"asked": self._asked} if self._asked else {})}
+    def _write_into(self, folder: Path, image: ResultImage, call: PlannedCall, stem: str, image_id: str) -> SavedFile:
+        plan = call.plan
+        own = {**({"id": image_id} if image_id else {}), **({"asked": call.asked} if call.asked else {})}
         return save_image(
             image,
             folder,
@@ -223,11 +238,19 @@ class Saver:
             server=self._connection.address,
             requested_size=(plan.size.width, plan.size.height),
             kind=ModelKind(plan.model.version, plan.model.modifier),
-            extra={**own, "mode": plan.mode, "preset": plan.preset, "job": self.job, "parents": self._parents},
+            extra={
+                **own,
+                "mode": plan.mode,
+                "preset": plan.preset,
+                "job": self.job,
+                "parents": tuple(call.inputs.parents),
+            },
             private=folder == self._rescue_folder,
         )
 
-    def _record(self, saved: SavedFile, image: ResultImage, now: datetime, image_id: str) -> ImageRecord:
+    def _record(
+        self, saved: SavedFile, image: ResultImage, call: PlannedCall, now: datetime, image_id: str
+    ) -> ImageRecord:
         facts: RecordFields = {
             "created": now,
             "prompt": image.prompt,
@@ -242,7 +265,7 @@ class Saver:
             "format": saved.format,
             "configuration": image.configuration.to_app_json(),
             "job": self.job,
-            "parents": self._parents,
+            "parents": tuple(call.inputs.parents),
         }
         if image_id:
             try:

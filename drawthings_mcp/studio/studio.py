@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,20 +14,25 @@ from typing import TYPE_CHECKING
 import anyio
 import anyio.to_thread
 
+from drawthings_mcp.errors import DrawThingsError, InvalidInputError
+from drawthings_mcp.faces import Phrase, Text
 from drawthings_mcp.settings import Settings
 from drawthings_mcp.studio.connection import Connection, ServerConnection
 from drawthings_mcp.studio.finder import Finder
 from drawthings_mcp.studio.gallery import Gallery
 from drawthings_mcp.studio.heartbeat import Report, keep_alive
-from drawthings_mcp.studio.results import GenerationResult, SavedImage
+from drawthings_mcp.studio.results import GenerationResult, SavedImage, describe_axes
 from drawthings_mcp.tasks import background_tasks
 
 if TYPE_CHECKING:
+    from drawthings_mcp.library.recovery import OpenedCatalog
     from drawthings_mcp.params import GenerateParams
     from drawthings_mcp.planning.compose import Plan
+    from drawthings_mcp.planning.sweep import Axis, Cell
+    from drawthings_mcp.presets.collection import PresetCollection
     from drawthings_mcp.studio.inputs import Inputs
     from drawthings_mcp.studio.listing import CatalogListing
-    from drawthings_mcp.studio.saver import Prepare
+    from drawthings_mcp.studio.saver import PlannedCall, Prepare, Saver
 
 HEARTBEAT_SECONDS = 5.0
 """Silence after which the last progress is reported again: well under the 60 s that clients wait."""
@@ -84,6 +89,36 @@ class _Queue:
                 self._places[0].set()
 
 
+@dataclass(slots=True)
+class _Turn:
+    """The place of one call in the queue, and what it needs meanwhile.
+
+    Attributes
+    ----------
+    is_idle
+        Whether nobody was there before it.
+    """
+
+    report: Report
+    place: anyio.Event
+    is_idle: bool
+    opened: OpenedCatalog
+    started: float = 0.0
+
+    @asynccontextmanager
+    async def render(self, saver: Saver, saved: list[SavedImage] | None) -> AsyncIterator[None]:
+        """Waits until the call is the first; in the end hands over what is on disk, however it ended."""
+        await saver.prepare()
+        await self.report(0.0, "Sending the request" if self.place.is_set() else "Waiting for an earlier call")
+        await self.place.wait()
+        self.started = time.monotonic()
+        try:
+            yield
+        finally:
+            if saved is not None:
+                saved.extend(saver.images)
+
+
 class Studio:
     """Makes pictures with one Draw Things server and keeps them; made by ``open_studio``.
 
@@ -132,57 +167,69 @@ class Studio:
         saved
             Gets every picture once it is on disk: a call that is cancelled has no result.
         """
-        from drawthings_mcp.studio.render import run_plan
+        from drawthings_mcp.planning.sweep import list_axes
+        from drawthings_mcp.studio.render import run_calls
         from drawthings_mcp.studio.saver import Saver
 
+        async with self._take_turn(report) as turn:
+            connection, calls = await self._prepare(params, fresh=turn.is_idle)
+            axes = list_axes(params)
+            # Of many pictures the sheet is shown, which is drawn from their files.
+            saver = Saver(
+                *(self.settings, connection, turn.opened.catalog, output),
+                prepare=None if axes else prepare,
+                keeps_pixels=not axes,
+            )
+            async with turn.render(saver, saved):
+                await run_calls(calls, connection.client, saver, turn.report)
+            result = _gather(turn, connection, saver, calls)
+            return await self._add_sheet(result, axes) if axes else result
+
+    async def _add_sheet(self, result: GenerationResult, axes: tuple[Axis, ...]) -> GenerationResult:
+        """The result with a labelled sheet of its pictures; they are there, whatever becomes of it."""
+        from drawthings_mcp.studio.transform import keep_sweep
+
+        pictures = [image.record for image in result.variants]
+        catalog = await self.gallery.open_catalog()
+        result = replace(result, axes=axes)
+        try:
+            sheet = await anyio.to_thread.run_sync(keep_sweep, pictures, axes, catalog, self.settings.state_dir)
+        except DrawThingsError as error:
+            return replace(result, notes=(*result.notes, Text("there is no sheet of them: {error}", error=error)))
+        return replace(result, sheet=sheet)
+
+    @asynccontextmanager
+    async def _take_turn(self, report: Report) -> AsyncIterator[_Turn]:
         async with keep_alive(report, self._heartbeat_seconds) as heartbeat:
             is_idle = self._queue.is_empty
             with self._queue.enter() as place:
-                opened = await self.gallery.open()
-                connection, inputs, plan = await self._prepare(params, fresh=is_idle)
-                saver = Saver(
-                    *(plan, self.settings, connection, opened.catalog, output),
-                    parents=inputs.parents,
-                    asked=params.digest,
-                    prepare=prepare,
-                )
-                await saver.prepare()
-                await heartbeat(0.0, "Sending the request" if place.is_set() else "Waiting for an earlier call")
-                await place.wait()
-                started = time.monotonic()
-                try:
-                    await run_plan(plan, connection.client, saver, heartbeat)
-                finally:
-                    if saved is not None:
-                        saved.extend(saver.images)
-                return GenerationResult(
-                    plan=plan,
-                    variants=tuple(saver.images),
-                    seconds=time.monotonic() - started,
-                    server=connection.address,
-                    simulated=connection.client.simulated,
-                    inputs=tuple(inputs.pictures.values()),
-                    parents=tuple(inputs.parents),
-                    notes=(*plan.notes, *opened.notes, *inputs.notes, *saver.notes),
-                )
+                yield _Turn(heartbeat, place, is_idle, await self.gallery.open())
 
     async def plan(self, params: GenerateParams) -> Plan:
-        """What ``generate`` would do, without rendering anything."""
-        _, inputs, plan = await self._prepare(params, fresh=self._queue.is_empty)
-        return replace(plan, notes=(*inputs.notes, *plan.notes))
+        """What ``generate`` would do, without rendering anything; of several pictures the plan of the first."""
+        from drawthings_mcp.planning.sweep import list_axes
 
-    async def _prepare(self, params: GenerateParams, *, fresh: bool) -> tuple[Connection, Inputs, Plan]:
-        from drawthings_mcp.planning.plan import plan
+        _, calls = await self._prepare(params, fresh=self._queue.is_empty)
+        varied = describe_axes(list_axes(params))
+        note = Text("{count} pictures, {varied}; above is the first", count=len(calls), varied=Phrase(varied))
+        return replace(calls[0].plan, notes=(*([note] if varied else []), *_join_notes(calls)))
+
+    async def _prepare(self, params: GenerateParams, *, fresh: bool) -> tuple[Connection, list[PlannedCall]]:
+        """Plans every picture of a call before the first is rendered."""
+        from drawthings_mcp.planning.sweep import list_cells
         from drawthings_mcp.presets.collection import read_presets
-        from drawthings_mcp.studio.inputs import resolve_inputs
+        from drawthings_mcp.studio.inputs import KnownPictures, find_seed, resolve_inputs
 
         policy = await self.gallery.build_policy()
-        params, inputs = await resolve_inputs(params, await self.gallery.open_catalog(), policy)
+        catalog, known = await self.gallery.open_catalog(), KnownPictures()
+        cells = list_cells(await find_seed(params, catalog, policy))
+        resolved = [await resolve_inputs(cell.params, catalog, policy, known) for cell in cells]
         connection = await self._server.greet(fresh=fresh)
         presets = await anyio.to_thread.run_sync(read_presets, self.settings.custom_configs, self.settings.state_dir)
-        inventory = connection.inventory
-        made = await connection.client.work_out(inventory, partial(plan, params, inventory, presets))
-        return connection, inputs, made
+        calls: list[PlannedCall] = []
+        for cell, (asked, inputs) in zip(cells, resolved, strict=True):
+            calls.append(await _plan_cell(cell, asked, inputs, connection, presets, calls[:1]))
+        return connection, calls
 
     async def list_catalog(
         self, kind: str, *, query: str = "", family: str = "", mode: str = "", offset: int = 0, limit: int = 25
@@ -194,3 +241,55 @@ class Studio:
         return await list_catalog(
             connection, self.settings, kind, query=query, family=family, mode=mode, offset=offset, limit=limit
         )
+
+
+async def _plan_cell(
+    cell: Cell,
+    params: GenerateParams,
+    inputs: Inputs,
+    connection: Connection,
+    presets: PresetCollection,
+    others: Sequence[PlannedCall],
+) -> PlannedCall:
+    """The plan of one picture, whose ``params`` have pictures in place of references.
+
+    Raises
+    ------
+    InvalidInputError
+        As ``planning.plan``; says which of several pictures it is about.
+    """
+    from drawthings_mcp.planning.plan import plan
+    from drawthings_mcp.planning.sweep import blame_cell, check_cell, share_pictures
+    from drawthings_mcp.studio.saver import PlannedCall
+
+    inventory = connection.inventory
+    try:
+        made = await connection.client.work_out(inventory, partial(plan, params, inventory, presets))
+        check_cell(made, cell)
+    except InvalidInputError as error:
+        blame_cell(error, cell)
+        raise
+    for other in others:
+        made = share_pictures(made, other.plan)
+    return PlannedCall(made, inputs, cell.params.digest, cell.label)
+
+
+def _join_notes(calls: Sequence[PlannedCall]) -> tuple[str, ...]:
+    from drawthings_mcp.planning.sweep import join_notes
+
+    notes = (note for call in calls for note in call.inputs.notes)
+    return (*dict.fromkeys(notes), *join_notes([call.plan for call in calls], [call.label for call in calls]))
+
+
+def _gather(turn: _Turn, connection: Connection, saver: Saver, calls: Sequence[PlannedCall]) -> GenerationResult:
+    inputs = {name: picture for call in calls for name, picture in call.inputs.pictures.items()}
+    return GenerationResult(
+        plan=calls[-1].plan,
+        variants=tuple(saver.images),
+        seconds=time.monotonic() - turn.started,
+        server=connection.address,
+        simulated=connection.client.simulated,
+        inputs=tuple(inputs.values()),
+        parents=tuple(dict.fromkeys(parent for call in calls for parent in call.inputs.parents)),
+        notes=(*turn.opened.notes, *_join_notes(calls), *saver.notes),
+    )

@@ -15,7 +15,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from drawthings_mcp.attachments.grid import distorts
+from drawthings_mcp.attachments.grid import Captions, distorts
 from drawthings_mcp.attachments.masks import adjust_mask
 from drawthings_mcp.attachments.sheet import compose_sheet
 from drawthings_mcp.errors import InvalidImageError, InvalidInputError, UnknownNameError
@@ -25,6 +25,8 @@ from drawthings_mcp.library.originals import save_made
 from drawthings_mcp.library.records import ImageRecord, Parent
 from drawthings_mcp.library.recovery import MADE_FOLDER
 from drawthings_mcp.limits import MAX_SIDE, Fit
+from drawthings_mcp.planning.sweep import Axis
+from drawthings_mcp.quoting import shorten_text
 from drawthings_mcp.tensors.fitting import fit_pixels
 from drawthings_mcp.tensors.picture_files import PictureFile
 from drawthings_mcp.tensors.pixels import ImageLike, Pixels, ensure_pixels
@@ -258,6 +260,28 @@ def make(
     if params.operation in _MASKS and (params.grow or params.feather or params.operation == "adjust_mask"):
         pixels = adjust_mask(pixels, grow=params.grow, feather=params.feather)
     return _keep(pixels, params.operation, [picture.id for picture in pictures], catalog, state_dir)
+
+
+_MOST_CAPTION = 24
+"""Characters of a value on a sheet; more of them would be too small to read."""
+
+
+def keep_sweep(
+    pictures: Sequence[ImageRecord], axes: Sequence[Axis], catalog: ImageCatalog, state_dir: Path
+) -> ImageRecord:
+    """A sheet of the pictures of one call, with what sets them apart; they come row by row. Blocks."""
+    values = [[shorten_text(label, _MOST_CAPTION) for label in axis.labels] for axis in axes]
+    labels, captions = [picture.id for picture in pictures], Captions()
+    if len(axes) > 1:
+        columns, rows = (
+            tuple(f"{axis.name}\n{value}" for value in shown) for axis, shown in zip(axes, values, strict=True)
+        )
+        captions = Captions(columns, rows)
+    elif axes[0].name != "prompt":
+        labels = [f"{name}: {value}" for name, value in zip(labels, values[0], strict=True)]
+    labelled = list(zip(labels, map(_get_file, pictures), strict=True))
+    pixels = np.asarray(compose_sheet(labelled, _PRINT_EDGE, captions=captions))
+    return _keep(pixels, "contact_sheet", [picture.id for picture in pictures], catalog, state_dir)
 
 
 def keep_sheet(labelled: Sequence[tuple[str, ImageLike]], catalog: ImageCatalog, state_dir: Path) -> ImageRecord:

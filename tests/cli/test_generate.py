@@ -301,3 +301,36 @@ async def test_the_bar_says_which_of_how_many(folders: Any, tmp_path: Path) -> N
     os.close(terminal)
     assert "1 of 2: " in said
     assert "2 of 2: " in said
+
+
+async def test_values_and_prompts_are_tried_at_the_shell(run: Any, tmp_path: Path) -> None:
+    async with Simulator() as simulator:
+        small = ("--size", "128", *server(simulator))
+        swept = await run("generate", "a fox", "--sweep", "cfg=1,4", "--sweep", "steps=[2, 3]", "--json", *small)
+        panels = await run(
+            *("generate", "--prompts", "a fox, asleep", "--prompts", "a fox runs", "--steps", "1"),
+            *("-o", str(tmp_path / "panel.png"), *small),
+        )
+        refused = await run("generate", "a fox", "--sweep", "steps=2,x", *small)
+        unread = await run("generate", "a fox", "--sweep", "steps", *small)
+        nothing = await run("generate", *small)
+    document = swept.document
+    assert [image["id"] for image in document["images"]] == ["v1", "v2", "v3", "v4"]
+    assert len({image["seed"] for image in document["images"]}) == 1
+    assert Path(document["sheet"]["path"]).is_file()
+    *pictures, sheet = panels.stdout.splitlines()
+    assert pictures == [str(tmp_path / "panel.png"), str(tmp_path / "panel-2.png")]
+    assert Path(sheet).name == "i2_contact_sheet.png"
+    assert "the last file is a sheet of them: 2 prompts in turn" in panels.stderr
+    assert (refused.code, unread.code, nothing.code) == (2, 2, 2)
+    assert "--sweep: --steps: must be a whole number, got “x”" in refused.stderr
+    assert "write it like steps=4,8,16" in unread.stderr
+    assert "give a PROMPT, --prompt-file, --prompts or --settings-from" in nothing.stderr
+
+
+async def test_a_line_of_a_file_is_for_one_picture(run: Any, tmp_path: Path) -> None:
+    calls = tmp_path / "calls.jsonl"
+    calls.write_text('{"prompt": "a fox", "sweep": {"steps": [1, 2]}}\n')
+    outcome = await run("generate", "--prompt-file", str(calls))
+    assert outcome.code == 2
+    assert "line 1: sweep and prompts make many pictures" in outcome.stderr

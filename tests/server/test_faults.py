@@ -68,6 +68,10 @@ async def dies(context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[pb.
     await context.abort(grpc.StatusCode.UNAVAILABLE, "Socket closed")
 
 
+async def sends_whole(context: object) -> AsyncIterator[pb.ImageGenerationResponse]:
+    yield pb.ImageGenerationResponse(generatedImages=[encode_image(PIXELS)])
+
+
 async def sends_half(context: object) -> AsyncIterator[pb.ImageGenerationResponse]:
     payload = encode_image(PIXELS)
     yield pb.ImageGenerationResponse(downloadSize=len(payload))
@@ -151,6 +155,28 @@ async def test_a_picture_that_arrived_whole_is_kept_when_the_server_dies_after_i
     assert failed
     (path,) = Path(server_environment["DRAWTHINGS_OUTPUT_DIR"]).glob("*.png")
     assert f"Saved before that: {path}" in text
+
+
+async def test_a_sweep_that_a_dying_server_ends_says_what_was_saved(
+    in_process: Any, server_environment: dict[str, str]
+) -> None:
+    answers = iter([sends_whole] * 6 + [dies])
+
+    async def answer(context: Any) -> AsyncIterator[pb.ImageGenerationResponse]:
+        async for message in next(answers)(context):
+            yield message
+
+    async with faulty_server(answer) as address, in_process(server=address, tls="off") as client:
+        arguments = {"prompt": "a fox", "width": 128, "height": 128, "sweep": {"seed": list(range(9))}}
+        with anyio.fail_after(60):
+            result = await client.call_tool("generate_image", arguments)
+    assert result.is_error
+    assert isinstance(result.content[0], TextContent)
+    folder = Path(server_environment["DRAWTHINGS_OUTPUT_DIR"])
+    lines = result.content[0].text.splitlines()
+    assert "went away" in lines[0]
+    assert lines[1:] == ["The seed was 6.", f"Saved before that: v1–v6 in {folder}."]
+    assert len(list(folder.glob("*.png"))) == 6
 
 
 async def test_a_payload_that_crashes_the_decoder_costs_one_call_only(over_stdio: Any) -> None:

@@ -184,7 +184,7 @@ async def test_previews_can_be_left_out(in_process: Any) -> None:
 
 
 BAD_ARGUMENTS: list[tuple[dict[str, Any], str]] = [
-    ({"prompt": ""}, "prompt: must have at least 1 character"),
+    ({"prompt": ""}, "prompt: is required"),
     ({"prompt": "x" * 10_001}, "prompt: must have at most 10000 characters, got 10001"),
     ({"width": 100}, "width: must be from 128 to 8192, got 100"),
     ({"height": 9000}, "height: must be from 128 to 8192, got 9000"),

@@ -386,3 +386,22 @@ async def test_a_client_that_takes_links_gets_one_to_each_original(in_process: A
     linked = ["image://v1 image/png", "image://v2 image/png", "image://i1 image/png"]
     assert await list_links("Visual Studio Code", "1.107.1") == linked
     assert await list_links("google-adk", "2.13.0") == []
+
+
+async def test_a_grid_of_nine_is_one_call_and_a_comic_of_four_panels_two(over_stdio: Any) -> None:
+    size = {"width": 256, "height": 256, "steps": 2}
+    async with over_stdio("--server", "demo") as client:
+        grid = Chat(client)
+        sweep = {"guidance_scale": [1, 4, 7], "seed": [1, 2, 3]}
+        tried = await grid.call("generate_image", prompt="a fox by the sea", sweep=sweep, **size)
+        comic = Chat(client)
+        panels = [f"a red fox {what}, ink drawing" for what in ("wakes up", "finds a key", "opens a door", "laughs")]
+        await comic.call("generate_image", prompts=panels, **size)
+        page = await comic.call(
+            "transform_image", operation="contact_sheet", images=[f"v{n}" for n in range(10, 14)], labels=[], columns=2
+        )
+    assert grid.shown == [["i1"]]
+    assert text_of(tried).startswith("v1–v9: ")
+    assert comic.shown == [["i2"], ["i3"]]
+    (shown,) = pictures_in(page)
+    assert shown.width == shown.height
