@@ -8,7 +8,7 @@ TOOLS := $(VENV)/.tools
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test check ci format generate build bench soak lock clean
+.PHONY: demo test check ci format generate build bundle licences release-check bench soak lock clean
 
 demo: $(READY)
 	@$(BIN)/python docs/demo.py
@@ -33,6 +33,16 @@ generate: $(TOOLS)
 
 build: $(TOOLS)
 	$(BIN)/python -m build
+
+# The bundle for desktop clients and the entry for the MCP registry; needs Node.
+bundle: $(READY)
+	$(BIN)/python release/bundle.py
+
+licences: $(TOOLS)
+	$(BIN)/python release/licences.py
+
+release-check: $(TOOLS)
+	$(BIN)/python release/check.py
 
 bench: $(TOOLS)
 	$(BIN)/python -m benchmarks

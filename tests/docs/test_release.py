@@ -1,0 +1,56 @@
+"""What is said of the project where it is released."""
+
+from __future__ import annotations
+
+import json
+from importlib.metadata import version
+from pathlib import Path
+
+from drawthings_mcp.settings import NAMES, variable
+from release.bundle import ROOT, read_manifest, read_registry_entry, stage
+from release.check import read_dockerfile
+
+VARIABLES = set(map(variable, NAMES))
+
+
+def test_the_version_comes_from_one_place() -> None:
+    entry = read_registry_entry()
+    released = {read_manifest()["version"], entry["version"], *(package["version"] for package in entry["packages"])}
+    assert released == {version("drawthings-mcp")}
+
+
+def test_a_bundle_asks_for_settings_that_exist_and_uses_every_answer() -> None:
+    manifest = read_manifest()
+    environment: dict[str, str] = manifest["server"]["mcp_config"]["env"]
+    assert set(environment) <= VARIABLES
+    assert set(environment.values()) == {f"${{user_config.{name}}}" for name in manifest["user_config"]}
+    # A client puts nothing in place of an answer without a default, and the text would be taken for a secret.
+    assert all("default" in answer for answer in manifest["user_config"].values())
+
+
+def test_a_bundle_holds_what_it_is_started_with(tmp_path: Path) -> None:
+    stage(tmp_path / "bundle")
+    manifest = json.loads((tmp_path / "bundle" / "manifest.json").read_text("utf-8"))
+    for name in (manifest["server"]["entry_point"], manifest["icon"], "pyproject.toml", "configs/families.json"):
+        assert (tmp_path / "bundle" / name).is_file()
+    assert not list((tmp_path / "bundle").rglob("__pycache__"))
+
+
+def test_the_registry_entry_asks_for_settings_that_exist() -> None:
+    (package,) = read_registry_entry()["packages"]
+    assert {field["name"] for field in package["environmentVariables"]} <= VARIABLES
+    assert [field["name"] for field in package["environmentVariables"] if field.get("isSecret")] == [
+        "DRAWTHINGS_SHARED_SECRET"
+    ]
+
+
+def test_the_image_copies_all_that_the_build_context_lets_in() -> None:
+    copied = {
+        name
+        for instruction, argument in read_dockerfile(ROOT / "Dockerfile")
+        if instruction == "COPY"
+        for name in argument.split()[:-1]
+    }
+    let_in = {line[1:] for line in (ROOT / ".dockerignore").read_text("utf-8").splitlines() if line.startswith("!")}
+    assert copied == let_in
+    assert all((ROOT / name).exists() for name in copied)
