@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from drawthings_mcp.errors import InvalidInputError
@@ -26,33 +26,6 @@ _MAX_COMPARED = 200
 
 _FEW = 5
 """Arguments that are listed as a whole."""
-
-_MEANT: Mapping[str, tuple[str, ...]] = {
-    **dict.fromkeys(("cfg", "cfg_scale", "guidance", "scale"), ("guidance_scale",)),
-    **dict.fromkeys(("num_inference_steps", "sampling_steps", "iterations"), ("steps",)),
-    **dict.fromkeys(("n", "num_images", "number", "count", "batch_size", "num", "amount"), ("variants", "limit")),
-    **dict.fromkeys(("size", "resolution", "dimensions"), ("width", "height", "long_edge")),
-    **dict.fromkeys(("aspect_ratio", "aspect", "ratio", "orientation", "format"), ("image_format",)),
-    **dict.fromkeys(
-        ("image", "input", "input_image", "init_image", "source_image", "picture", "id", "path", "file", "url"),
-        ("canvas", "images", "job"),
-    ),
-    **dict.fromkeys(("reference", "references", "reference_images", "image_2", "style_image"), ("moodboard", "like")),
-    **dict.fromkeys(("denoise", "denoising_strength", "image_strength"), ("strength",)),
-    **dict.fromkeys(("text", "description", "instruction", "caption"), ("prompt", "query")),
-    **dict.fromkeys(("negative", "avoid", "exclude"), ("negative_prompt",)),
-    **dict.fromkeys(("checkpoint", "model_name", "engine"), ("model",)),
-    **dict.fromkeys(("scheduler", "sampling_method"), ("sampler",)),
-    **dict.fromkeys(("config", "settings", "options"), ("configuration", "settings")),
-    **dict.fromkeys(("tags", "label", "labels"), ("add", "tag")),
-    **dict.fromkeys(("action", "type", "task"), ("operation", "kind", "mode")),
-    **dict.fromkeys(("search", "keywords", "q", "name"), ("query",)),
-    **dict.fromkeys(("rect", "rectangle", "region", "area", "bbox"), ("boxes", "box")),
-    **dict.fromkeys(("timeout", "seconds"), ("wait",)),
-    "job_id": ("job",),
-    "lora": ("loras", "lora"),
-}
-"""Other names for arguments, from other programs and from everyday speech; those that a call has are suggested."""
 
 _PHRASES: Mapping[str, str] = {
     "missing": "is required",
@@ -146,7 +119,9 @@ def shorten(value: object, limit: int = 60) -> str:
 
 
 def build_refusal(
-    error: ValidationError, fields: Mapping[str, FieldInfo] | None = None, withheld: Collection[str] = ()
+    error: ValidationError,
+    fields: Mapping[str, FieldInfo] | None = None,
+    aliases: Mapping[str, Sequence[str]] | None = None,
 ) -> InvalidInputError:
     """What pydantic raised as this package's own error, about the first wrong field; each further one is a line.
 
@@ -154,10 +129,10 @@ def build_refusal(
     ----------
     fields
         Those of the model: for their ranges, and to suggest one for a field that does not exist.
-    withheld
-        Names that exist elsewhere, but not in this model.
+    aliases
+        Fields that are meant by other names; none for what is to be left out.
     """
-    refusals = [_build_one(detail, fields or {}, withheld) for detail in error.errors()]
+    refusals = [_build_one(detail, fields or {}, aliases or {}) for detail in error.errors()]
     by_text = {str(refusal): refusal for refusal in refusals}
     first, *others = by_text.values()
     if others:
@@ -165,29 +140,30 @@ def build_refusal(
     return first
 
 
-def _build_one(detail: ErrorDetails, fields: Mapping[str, FieldInfo], withheld: Collection[str]) -> InvalidInputError:
+def _build_one(
+    detail: ErrorDetails, fields: Mapping[str, FieldInfo], aliases: Mapping[str, Sequence[str]]
+) -> InvalidInputError:
     field = ".".join(str(part) for part in detail["loc"])
     cause = detail.get("ctx", {}).get("error")
     nearest = cause.nearest if isinstance(cause, InvalidInputError) else ()
     if detail["type"] == "extra_forbidden":
-        problem = (
-            _WITHHELD
-            if field in withheld
-            else Text("there is no such argument.{hint}", hint=suggest_argument(field, fields))
-        )
+        problem = _explain_unknown(field, fields, aliases)
         return InvalidInputError(problem, parameter=field, value=detail["input"], nearest=nearest)
     return InvalidInputError(
         _explain_one(detail, field, fields), parameter=field, value=detail["input"], nearest=nearest
     )
 
 
-_WITHHELD = "is not offered here; leave it out, it is chosen to fit."
+def _explain_unknown(name: str, fields: Mapping[str, FieldInfo], aliases: Mapping[str, Sequence[str]]) -> Text:
+    if name in aliases and not aliases[name]:
+        return Text("is not offered here; leave it out, it is chosen to fit.")
+    return Text("there is no such argument.{hint}", hint=suggest_argument(name, fields, aliases))
 
 
-def suggest_argument(name: str, fields: Collection[str]) -> Text:
+def suggest_argument(name: str, fields: Collection[str], aliases: Mapping[str, Sequence[str]] | None = None) -> Text:
     """Which argument is meant: by another name for it, by its spelling, or those that come nearest."""
     wanted = "_".join(name[:_MAX_COMPARED].lower().replace("-", " ").split())
-    meant = [other for other in _MEANT.get(wanted, ()) if other in fields]
+    meant = [other for other in (aliases or {}).get(wanted, ()) if other in fields]
     if meant:
         return Text(f" Did you mean {' or '.join(meant)}?")
     if len(fields) <= _FEW or find_alike(name, fields):

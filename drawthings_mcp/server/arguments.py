@@ -57,6 +57,34 @@ _MEANINGS: Mapping[str, str] = {
 _ALSO: Mapping[str, str] = {"mask": "inpaint"}
 
 
+ALIASES: Mapping[str, tuple[str, ...]] = {
+    **dict.fromkeys(("cfg", "cfg_scale", "guidance", "scale"), ("guidance_scale",)),
+    **dict.fromkeys(("num_inference_steps", "sampling_steps", "iterations"), ("steps",)),
+    **dict.fromkeys(("n", "num_images", "number", "count", "batch_size", "num", "amount"), ("variants", "limit")),
+    **dict.fromkeys(("size", "resolution", "dimensions"), ("width", "height", "long_edge")),
+    **dict.fromkeys(("aspect_ratio", "aspect", "ratio", "orientation", "format"), ("image_format",)),
+    **dict.fromkeys(
+        ("image", "input", "input_image", "init_image", "source_image", "picture", "id", "path", "file", "url"),
+        ("canvas", "images", "job"),
+    ),
+    **dict.fromkeys(("reference", "references", "reference_images", "image_2", "style_image"), ("moodboard", "like")),
+    **dict.fromkeys(("denoise", "denoising_strength", "image_strength"), ("strength",)),
+    **dict.fromkeys(("text", "description", "instruction", "caption"), ("prompt", "query")),
+    **dict.fromkeys(("negative", "avoid", "exclude"), ("negative_prompt",)),
+    **dict.fromkeys(("checkpoint", "model_name", "engine"), ("model",)),
+    **dict.fromkeys(("scheduler", "sampling_method"), ("sampler",)),
+    **dict.fromkeys(("config", "settings", "options"), ("configuration", "settings")),
+    **dict.fromkeys(("tags", "label", "labels"), ("add", "tag")),
+    **dict.fromkeys(("action", "type", "task"), ("operation", "kind", "mode")),
+    **dict.fromkeys(("search", "keywords", "q", "name"), ("query",)),
+    **dict.fromkeys(("rect", "rectangle", "region", "area", "bbox"), ("boxes", "box")),
+    **dict.fromkeys(("timeout", "seconds"), ("wait",)),
+    "job_id": ("job",),
+    "lora": ("loras", "lora"),
+}
+"""Other names for arguments, from other programs and from everyday speech; those that a call has are suggested."""
+
+
 def read_arguments(given: Mapping[str, Any], fields: Mapping[str, FieldInfo]) -> dict[str, Any]:
     """The arguments of a call with what stands for nothing left out and what is understood put right."""
     return {name: value for pair in _spread(given, fields) for name, value in _read_one(*pair, fields)}

@@ -16,7 +16,7 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from drawthings_mcp.errors import DrawThingsError
 from drawthings_mcp.quoting import shorten_text
-from drawthings_mcp.server.arguments import read_arguments
+from drawthings_mcp.server.arguments import ALIASES, read_arguments
 from drawthings_mcp.server.face import MCP
 from drawthings_mcp.validation import build_refusal, make_encodable
 
@@ -132,7 +132,7 @@ def _explain_failure(
     cause: BaseException | None, fields: Mapping[str, FieldInfo], withheld: Collection[str]
 ) -> str | None:
     if isinstance(cause, ValidationError):
-        return build_refusal(cause, fields, withheld).word(MCP)
+        return build_refusal(cause, fields, {**ALIASES, **dict.fromkeys(withheld, ())}).word(MCP)
     if isinstance(cause, DrawThingsError):
         return "\n".join([cause.word(MCP), *map(MCP.word, getattr(cause, "__notes__", ()))])
     return None

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from drawthings_mcp.catalog import Catalog, Model, ServerInventory
+from drawthings_mcp.catalog import Catalog, LoRA, Model, ServerInventory
 from drawthings_mcp.errors import InvalidImageError, InvalidInputError, UnknownNameError
 from drawthings_mcp.generation import (
     ColorCalibration,
@@ -33,6 +33,8 @@ Z_IMAGE = "z_image_turbo_1.0_q8p.ckpt"
 KONTEXT = "flux_1_kontext_dev_q8p.ckpt"
 FLUX = "flux_1_dev_q8p.ckpt"
 KLEIN = "flux_2_klein_9b_q8p.ckpt"
+QWEN = "qwen_image_2512_bf16_q8p.ckpt"
+LIGHTNING = "qwen_image_2512_lightning_4_step_v1.0_lora_f16.ckpt"
 SD = "sd_v1.5_f16.ckpt"
 KANDINSKY = "kandinsky_f16.ckpt"
 SVD = "svd_i2v_xt_1.1_q6p_q8p.ckpt"
@@ -442,6 +444,45 @@ WARNED = {
         {"negative_prompt": "fog"},
         fixed={"guidance_scale": 2},
     ),
+    "a negative prompt at guidance 1, where more would burn": Broken(
+        sampling.has_idle_negative_prompt,
+        "at guidance_scale 1. Say in the prompt what you want instead.",
+        {"model": Z_IMAGE, "guidance_scale": 1},
+        {"negative_prompt": "fog"},
+        fixed={"negative_prompt": ""},
+    ),
+    "a negative prompt at guidance 1, where more is usual": Broken(
+        sampling.has_idle_negative_prompt,
+        "what you want instead, or raise guidance_scale.",
+        {"model": SD, "guidance_scale": 1},
+        {"negative_prompt": "fog"},
+        fixed={"guidance_scale": 5},
+    ),
+    "a negative prompt that the settings make nothing of": Broken(
+        sampling.has_idle_negative_prompt,
+        "has no effect on sd_v1.5_f16.ckpt",
+        {"model": SD, "guidance_scale": 7, "zero_negative_prompt": True},
+        {"negative_prompt": "fog"},
+        fixed={"zero_negative_prompt": False},
+    ),
+    "the guidance of other models on a distilled one": Broken(
+        sampling.overdoes_guidance,
+        "guidance_scale 7.5 is far above the 1 that z_image_turbo_1.0_q8p.ckpt is made for: colours burn",
+        {"model": Z_IMAGE, "guidance_scale": 7.5},
+        fixed={"guidance_scale": 1.5},
+    ),
+    "the guidance of other models with a LoRA for few steps": Broken(
+        sampling.overdoes_guidance,
+        "with these LoRAs",
+        {"model": QWEN, "guidance_scale": 7.5, **lora(LIGHTNING)},
+        fixed={"loras": ()},
+    ),
+    "many steps with a LoRA for four": Broken(
+        sampling.overdoes_steps,
+        "steps 30 is far more than the 4 that the LoRA",
+        {"model": QWEN, "steps": 30, **lora(LIGHTNING)},
+        fixed={"steps": 8},
+    ),
     "image guidance for a model that does not know it": Broken(
         sampling.has_idle_image_guidance,
         "image_guidance_scale has no effect",
@@ -842,6 +883,16 @@ def test_a_model_that_is_guided_by_its_picture_takes_how_much() -> None:
 
 def test_a_model_with_coefficients_of_its_own_may_be_cached() -> None:
     assert check_request(request("wan_2.1_14b_t2v_fusionx_q8p.ckpt", {"tea_cache": True, "num_frames": 81})) == ()
+
+
+@pytest.mark.parametrize(
+    ("file", "steps"), [("my_8-step_distill.ckpt", 8), ("4steps_v2.ckpt", 4), ("8-stepper.ckpt", 0)]
+)
+def test_the_name_of_a_lora_says_for_how_many_steps_it_is(file: str, steps: int) -> None:
+    server = Catalog(models=(Model(SD, "SD", "v1"),), loras=(LoRA(file, "L", "v1"),), files=frozenset({SD, file}))
+    made = request(SD, {"steps": 40, **lora(file)})
+    notes = [note for note in list_warnings(made, ServerInventory(server)) if "that the LoRA" in note]
+    assert [f"far more than the {steps} that the LoRA {file}" in note for note in notes] == [True] * bool(steps)
 
 
 def test_only_avatars_listen() -> None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+from typing import Any
+
 from drawthings_mcp.catalog import CatalogEntry, Model
-from drawthings_mcp.faces import Text
+from drawthings_mcp.faces import Phrase, Text
 from drawthings_mcp.generation import CompressionMethod, ImageGenerationConfig, SamplerType
 from drawthings_mcp.planning.abilities import CASCADE
 from drawthings_mcp.planning.context import Context
 from drawthings_mcp.planning.known import is_whole
 from drawthings_mcp.planning.rules.rule import Rule, refuse, warn
+from drawthings_mcp.presets.mode_table import find_recipe
 
 _FIRST_TRAILING = SamplerType.EulerATrailing
 """Samplers from here on are Trailing or AYS; those before space their steps from end to end (protocol §2.2)."""
@@ -19,6 +24,11 @@ _WITHOUT_T5 = _WITHOUT_OPEN_CLIP | {"sdxl_base_v0.9", "sdxl_refiner_v0.9", "ssd_
 """Versions that have no such text encoder."""
 _MOST_REPEATED = 4
 """Times the native area up to which a model still draws one picture, and not the same thing again and again."""
+_MUCH_GUIDANCE = 5
+"""From here on what is distilled for guidance 1 shows it."""
+_MANY_STEPS = 3
+"""Times the steps that a LoRA is made for."""
+_FEW_STEPS = re.compile(r"(?<!\d)(\d{1,2})[ _-]?steps?(?![a-z])", re.IGNORECASE)
 _TOKEN = 16
 """Pixels per side of a token."""
 _DEFAULTS = ImageGenerationConfig()
@@ -96,12 +106,56 @@ def has_idle_negative_prompt(context: Context) -> str | None:
         return Text(
             "{negative_prompt} has no effect on the few steps of {file}. Say in the prompt what you want.", file=file
         )
+    if c.zero_negative_prompt:
+        return Text("{negative_prompt} has no effect on {file}. Say in the prompt what you want instead.", file=file)
     if c.guidance_scale == 1:
-        return Text(
-            "{negative_prompt} has no effect at {guidance_scale} 1. Say in the prompt what you want instead, or raise "
-            "{guidance_scale}."
-        )
+        text = "{negative_prompt} has no effect at {guidance_scale} 1. Say in the prompt what you want instead"
+        is_raisable = _find_recommended(context).get("guidance_scale", 1) > 1
+        return Text(f"{text}, or raise {{guidance_scale}}." if is_raisable else f"{text}.")
     return None
+
+
+def _find_recommended(context: Context) -> Mapping[str, Any]:
+    """The fields that are recommended for a model with the LoRAs of a request; none when nothing is."""
+    c = context.configuration
+    recipe = find_recipe(c.model, context.version, [lora.file for lora in c.loras])
+    return recipe.parse().fields if recipe is not None else {}
+
+
+def overdoes_guidance(context: Context) -> str | None:
+    """What is distilled for guidance 1 burns at that of other models."""
+    c = context.configuration
+    recommended = _find_recommended(context)
+    if recommended.get("guidance_scale") != 1 or c.guidance_scale < _MUCH_GUIDANCE or context.model is None:
+        return None
+    text = "{guidance_scale} {given:g} is far above the 1 that {file} is made for{loras}: colours burn. Leave it out."
+    loras = Phrase(" with these LoRAs" if recommended.get("loras") else "")
+    return Text(text, given=c.guidance_scale, file=context.model.file, loras=loras)
+
+
+def overdoes_steps(context: Context) -> str | None:
+    """A LoRA for few steps makes the same picture, or a worse one, of many."""
+    c = context.configuration
+    applied = [lora.file for lora in c.loras if lora.weight]
+    made_for = {file: steps for file in applied if (steps := _count_steps(file, c.model, context.version))}
+    file = min(made_for, key=lambda name: made_for[name], default="")
+    if not file or c.steps <= _MANY_STEPS * made_for[file]:
+        return None
+    return Text(
+        "{steps} {given} is far more than the {few} that the LoRA {file} is made for: slow and harsh. Leave it out.",
+        given=c.steps,
+        few=made_for[file],
+        file=file,
+    )
+
+
+def _count_steps(lora: str, model: str, version: str) -> int:
+    """The few steps that a LoRA is made for, by its recipe or its name; 0 when it is none for few steps."""
+    recipe = find_recipe(model, version, [lora])
+    if recipe is not None and lora in recipe.loras:
+        return int(recipe.parse().fields.get("steps", 0))
+    named = _FEW_STEPS.search(lora)
+    return int(named[1]) if named else 0
 
 
 def _knows_all_of(model: Model) -> bool:
@@ -210,6 +264,8 @@ SAMPLING_RULES: tuple[Rule, ...] = (
     warn("§2.5", has_idle_shift),
     warn("§2.1, §2.4", has_idle_guidance_embed),
     warn("§2.4", has_idle_negative_prompt),
+    warn("§2.4", overdoes_guidance),
+    warn("§2.4", overdoes_steps),
     warn("§5.5", has_idle_image_guidance),
     warn("§2.4", has_idle_tea_cache),
     warn("§2.1", has_idle_texts),
