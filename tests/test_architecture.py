@@ -43,6 +43,7 @@ ROWS = {
     "references": 5,
     "search": 5,
     "doctor": 6,
+    "install": 6,
     "studio": 6,
     "api": 7,
     "cli": 7,
@@ -78,6 +79,7 @@ HOMES = {
         "cli",
         "client",
         "doctor",
+        "install",
         "references",
         "search",
         "server",
@@ -94,17 +96,19 @@ HOMES = {
     "grpc": {"_generated", "client", "simulator"},
     "httpx2": {"search", "web"},
     "isal": {"tensors"},
-    "mcp": {"server"},
+    "mcp": {"install", "server"},
     "numpy": ARRAYS,
     "pillow_heif": {"tensors"},
     "platformdirs": {"settings"},
     "pydantic": {"generation", "params", "server", "settings", "validation"},
     "pydantic_core": {"validation"},
+    "ruamel": {"install"},
     "sqlite3": {"databases", "library", "search"},
+    "tomlkit": {"install"},
 }
 """The rooms in which an outside library may be imported."""
 
-HEAVY = {"PIL", "cryptography", "fpzip", "grpc", "httpx2", "mcp", "numpy", "sqlite3"}
+HEAVY = {"PIL", "cryptography", "fpzip", "grpc", "httpx2", "mcp", "numpy", "ruamel", "sqlite3", "tomlkit"}
 
 
 MUST_NOT_KNOW = {
@@ -115,6 +119,7 @@ MUST_NOT_KNOW = {
     "client": {"library", "metadata", "params", "planning", "presets", "tensors", "web"},
     "doctor": {"attachments", "references", "search", "studio"},
     "generation": {"tensors", "_generated", "catalog"},
+    "install": {"client", "planning", "presets", "search", "server", "studio", "wire"},
     "library": {"client", "planning", "presets", "wire", "web"},
     "metadata": {"wire", "presets", "library", "_generated"},
     "planning": {"client", "library", "metadata", "settings", "web"},

@@ -14,7 +14,10 @@ class _Commands(click.Group):
     """A group that imports a command when it is called, so that starting one does not wait for the others."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return ["doctor", "edit", "generate", "index", "models", "search", "serve", "show", "simulator", "tag"]
+        return [
+            *("doctor", "edit", "generate", "index", "install", "models"),
+            *("search", "serve", "show", "simulator", "tag", "uninstall"),
+        ]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         match cmd_name:
@@ -26,6 +29,8 @@ class _Commands(click.Group):
                 from drawthings_mcp.cli.generate import generate as command
             case "index":
                 from drawthings_mcp.cli.index import index as command
+            case "install":
+                from drawthings_mcp.cli.install import install as command
             case "models":
                 from drawthings_mcp.cli.models import models as command
             case "search":
@@ -38,6 +43,8 @@ class _Commands(click.Group):
                 from drawthings_mcp.cli.simulator import simulator as command
             case "tag":
                 from drawthings_mcp.cli.tag import tag as command
+            case "uninstall":
+                from drawthings_mcp.cli.uninstall import uninstall as command
             case _:
                 return None
         return command

@@ -22,6 +22,8 @@ TIMEOUT = 10.0
 
 MACHINE = "This machine"
 EXTRAS = "What you added"
+SERVER = "Server "
+"""What the name of a server's group begins with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +112,7 @@ async def _examine_extras(settings: Settings) -> list[Finding]:
 async def _examine_server(
     address: str, settings: Settings, *, timeout: float, render: bool, report: Callable[[str], None]
 ) -> list[Finding]:
-    group = f"Server {address}"
+    group = f"{SERVER}{address}"
     what = " and making a tiny picture there; loading the model may take a minute" if render else ""
     try:
         from drawthings_mcp.doctor.evidence import gather_evidence

@@ -141,6 +141,29 @@ def write_named_file(path: Path, data: bytes, *, what: str) -> None:
         _sync_folder(path.parent)
 
 
+def replace_file(path: Path, data: bytes, *, mode: int, what: str) -> None:
+    """Write a file that may be there, in one step: whoever reads it finds the old one or the new one, whole.
+
+    Its owner stays, where this process may see to it. A folder that is missing is made for its owner alone.
+
+    Raises
+    ------
+    StorageError
+        As ``write_new_file``.
+    """
+    with _translate_os_errors(path.parent, what):
+        make_private_folder(path.parent)
+        with _reserve_temporary(path.parent, private=True) as temporary:
+            temporary.write_bytes(data)
+            _sync_file(temporary)
+            with suppress(OSError, AttributeError):
+                status = path.stat()
+                os.chown(temporary, status.st_uid, status.st_gid)
+            temporary.chmod(mode)
+            temporary.replace(path)
+        _sync_folder(path.parent)
+
+
 def check_folder(folder: Path) -> None:
     """Makes a folder if need be, and makes sure that files can be written there.
 

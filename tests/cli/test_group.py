@@ -30,14 +30,14 @@ def test_every_command_and_option_says_what_it_does(name: str) -> None:
     assert [option.name for option in options if not option.help] == []
 
 
-@pytest.mark.parametrize("name", ["index", "search", "tag"])
+@pytest.mark.parametrize("name", ["index", "search", "tag", "uninstall"])
 def test_commands_without_a_server_take_its_options_but_do_not_list_them(invoke: Any, name: str) -> None:
     shown = invoke(name, "--help").stdout
     assert [option for option in SERVER_OPTIONS if f"  {option} " in shown] == []
     assert invoke(name, "--server", "localhost:7859", "--tls", "off").code == 0
 
 
-@pytest.mark.parametrize("name", ["drawthings-mcp", "doctor", "edit", "generate", "models", "serve"])
+@pytest.mark.parametrize("name", ["drawthings-mcp", "doctor", "edit", "generate", "install", "models", "serve"])
 def test_the_program_and_commands_with_a_server_list_its_options(name: str) -> None:
     listed = {text for param in COMMANDS[name].params if not getattr(param, "hidden", True) for text in param.opts}
     assert listed >= set(SERVER_OPTIONS)

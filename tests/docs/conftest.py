@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import os
 import re
 import sys
 from collections.abc import Iterator
@@ -131,17 +130,11 @@ def place(portal: BlockingPortal, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 @pytest.fixture
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder like the repository after ``make demo``; the home is in it, and so is a chat client that starts what is
-    added to it."""
+    """A folder like the repository after ``make demo``; the home is in it."""
     (tmp_path / "home").mkdir()
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     (tmp_path / ".venv").mkdir()
     (tmp_path / ".venv" / "bin").symlink_to(Path(sys.executable).parent)
-    claude = tmp_path / "clients" / "claude"
-    claude.parent.mkdir()
-    claude.write_text('#!/bin/sh\ntest "$1 $2 $4" = "mcp add --" && shift 4 && exec "$@"\n')
-    claude.chmod(0o755)
-    monkeypatch.setenv("PATH", str(claude.parent), prepend=os.pathsep)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

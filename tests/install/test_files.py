@@ -1,0 +1,204 @@
+"""What a file may look like, and what must not happen to it."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from drawthings_mcp.errors import InvalidInputError, StorageError
+from drawthings_mcp.install.change import back_up, read_config_file, write_config_file
+from drawthings_mcp.install.formats import FORMATS, BrokenFileError, FormatName
+from tests.install.conftest import Home
+
+PATH = ("servers", "drawthings")
+ENTRY = {"command": "/opt/drawthings-mcp", "args": ["--server", "demo"], "env": {"A": "b"}}
+
+TEXTS: list[tuple[FormatName, str]] = [
+    ("json", '{"servers": {}}'),
+    ("json", '{\n\t"servers": {\n\t\t"a": {\n\t\t\t"b": 1\n\t\t}\n\t}\n}'),
+    ("json", '{"servers":{"a":{}},"x":1}'),
+    ("json", '// head\n{\n    "servers": {\n        "a": {}, // tail\n        // end\n    },\n}\n// foot\n'),
+    ("json", '{\n  "servers": {\n    "a": {} /* tail */ // more\n  }\n}\n'),
+    ("json", '{\n  "servers": {\n    // only this\n  }\n}\n'),
+    ("json", '{"ä\\n": "// no comment /* none */", "servers": {"a": "\\"}"}}'),
+    ("toml", "[servers.a]\nb = 1\n"),
+    ("toml", "servers = { a = { b = 1 } } # in braces\n"),
+    ("toml", "[servers.a]\nb = 1\n\n[x]\ny = [\n  1, # one\n]\n\n[servers.c]\nd = 2\n"),
+    ("toml", "servers.a.b = 1\nz = 2\n"),
+    ("toml", 'x = """\n[servers]\n"""\n'),
+    ("yaml", "servers:\n  a: 1\n"),
+    (
+        "yaml",
+        "a:   1  # one\nservers:\n    # first\n    b: {c: 2}\n    d: |\n      text\n\n      more\n\n# foot\ne: 3\n",
+    ),
+    ("yaml", "servers: {a: {b: 1}}\n"),
+    ("yaml", "x: &x\n  y: 1\nservers:\n  a: *x\nz: 'q'\n"),
+    ("yaml", "servers: {}\nb: 1\n"),
+    ("yaml", "servers:\n  a:\n  - 1\n  -   2\nb: 1\n"),
+]
+
+
+@pytest.mark.parametrize(("format", "text"), TEXTS)
+def test_an_entry_goes_in_and_out_without_a_trace(format: FormatName, text: str) -> None:
+    edit = FORMATS[format]
+    added = edit.set(text, PATH, ENTRY)
+    before = edit.read(text)
+    assert edit.read(added) == {**before, "servers": {**before.get("servers", {}), "drawthings": ENTRY}}
+    assert edit.set(added, PATH, ENTRY) == added
+    assert edit.remove(added, PATH) == text
+
+
+@pytest.mark.parametrize(("format", "text"), TEXTS)
+def test_of_an_entry_that_is_there_only_what_differs_is_changed(format: FormatName, text: str) -> None:
+    edit = FORMATS[format]
+    added = edit.set(text, PATH, {**ENTRY, "extra": {"mine": [1]}})
+    changed = edit.set(added, PATH, {"args": ["--server", "b:1"], "env": {"C": "d"}})
+    assert edit.read(changed)["servers"]["drawthings"] == {
+        "command": "/opt/drawthings-mcp",
+        "args": ["--server", "b:1"],
+        "env": {"A": "b", "C": "d"},
+        "extra": {"mine": [1]},
+    }
+
+
+def test_comments_within_an_entry_stay_when_it_changes() -> None:
+    json_text = (
+        '{"servers": {\n  "drawthings": {\n    // mine\n    "command": "old", // here\n    "args": []\n  }\n}}\n'
+    )
+    assert FORMATS["json"].set(json_text, PATH, {"command": "new"}) == json_text.replace("old", "new")
+    toml_text = '[servers.drawthings]\n# mine\ncommand = "old" # here\n'
+    assert FORMATS["toml"].set(toml_text, PATH, {"command": "new"}) == toml_text.replace("old", "new")
+    yaml_text = "servers:\n    drawthings:\n        # mine\n        command: old  # here\n    b: 1\n"
+    assert FORMATS["yaml"].set(yaml_text, PATH, {"command": "new"}) == yaml_text.replace("old", "new")
+
+
+@pytest.mark.parametrize(
+    ("format", "text", "line", "column"),
+    [
+        ("json", '{\n  "a": 1\n  "b": 2\n}', 3, 3),
+        ("json", '{"a": tru}', 1, 7),
+        ("json", '{\n  "a": [1, 2\n}', 3, 1),
+        ("json", "{\n  'a': 1\n}", 2, 3),
+        ("json", '{\n  "a": "b\n}', 2, 10),
+        ("json", "{} // end\nx", 2, 1),
+        ("json", "{\n/* no end", 2, 1),
+        ("json", "[]", 1, 1),
+        ("json", '{"a": ' + "[" * 100_000, 1, 1),
+        ("json", '{"a": ' + "1" * 10_000 + "}", 1, 7),
+        ("toml", "a = 1\nb = \n", 2, 5),
+        ("toml", "a = 1\na = 2\n", 2, 1),
+        ("yaml", "a: 1\n b: 2\n", 2, 3),
+        ("yaml", "a: [1,\n", 2, 1),
+        ("yaml", "- a\n", 1, 1),
+        ("yaml", "a: 1\nb:\n\t- c\n", 3, 1),
+    ],
+)
+def test_a_broken_file_is_refused_with_line_and_column(format: FormatName, text: str, line: int, column: int) -> None:
+    with pytest.raises(BrokenFileError) as caught:
+        FORMATS[format].read(text)
+    assert (caught.value.line, caught.value.column) == (line, column)
+
+
+def test_a_broken_file_stays_as_it_is_and_the_others_go_on(home: Home) -> None:
+    path = home.put("cursor", '{\n  "mcpServers": {,}\n}\n')
+    home.put("codex", "")
+    said = home.run("install", "cursor", "codex", "--yes")
+    assert said.code == 1
+    assert (
+        f"Cursor: {path} cannot be read: line 2, column 18: a name in double quotes, or }} is expected here."
+        in said.stderr
+    )
+    assert "Nothing was changed; repair it, then try again." in said.stderr
+    assert home.read("cursor") == '{\n  "mcpServers": {,}\n}\n'
+    assert "[mcp_servers.drawthings]" in home.read("codex")
+
+
+@pytest.mark.parametrize("text", ['{"mcpServers": []}', '{"mcpServers": 3}', '{"mcpServers": {"drawthings": "x"}}'])
+def test_what_has_another_shape_is_left_alone(home: Home, text: str) -> None:
+    home.put("cursor", text)
+    assert home.run("install", "cursor", "--yes").code == 1
+    assert home.list_files() == {".cursor/mcp.json": text.encode()}
+
+
+@pytest.mark.parametrize("place", ["", ".json"])
+def test_links_are_followed_and_modes_kept(home: Home, tmp_path: Path, place: str) -> None:
+    kept = tmp_path / f"dotfiles{place}"
+    kept.write_text("{}", encoding="utf-8")
+    kept.chmod(0o640)
+    link = home.folder / ".cursor" / "mcp.json"
+    link.parent.mkdir()
+    link.symlink_to(os.path.relpath(kept, link.parent))
+    assert home.run("install", "cursor", "--server", "demo", "--yes").code == 0
+    assert link.is_symlink()
+    assert "drawthings" in json.loads(kept.read_text(encoding="utf-8"))["mcpServers"]
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o640
+    assert (kept.parent / f"{kept.name}.before-drawthings").read_text(encoding="utf-8") == "{}"
+
+
+def test_a_file_that_was_not_there_is_for_its_owner_alone(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "mcp.json"
+    file = read_config_file(path, "json")
+    write_config_file(file, file.set(PATH, ENTRY))
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert [entry.name for entry in path.parent.iterdir()] == ["mcp.json"]
+
+
+def test_a_file_that_another_program_changed_meanwhile_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "mcp.json"
+    for before, meanwhile in (("{}", '{"a": 1}'), ("{}", None), (None, "{}")):
+        if before is not None:
+            path.write_text(before, encoding="utf-8")
+        file = read_config_file(path, "json")
+        if meanwhile is None:
+            path.unlink()
+        else:
+            path.write_text(meanwhile, encoding="utf-8")
+        with pytest.raises(StorageError, match="changed by another program meanwhile"):
+            write_config_file(file, file.set(PATH, ENTRY))
+        assert (path.read_text(encoding="utf-8") if path.exists() else None) == meanwhile
+        path.unlink(missing_ok=True)
+
+
+def test_a_copy_never_takes_the_place_of_another(tmp_path: Path) -> None:
+    path = tmp_path / "mcp.json"
+    for text in ("{}", '{"a": 1}'):
+        path.write_text(text, encoding="utf-8")
+        back_up(read_config_file(path, "json"))
+    copies = [tmp_path / "mcp.json.before-drawthings", tmp_path / "mcp.json.before-drawthings-2"]
+    assert [copy.read_text(encoding="utf-8") for copy in copies] == ["{}", '{"a": 1}']
+    assert {stat.S_IMODE(copy.stat().st_mode) for copy in copies} == {0o600}
+
+
+@pytest.mark.parametrize("format", ["json", "toml", "yaml"])
+def test_a_mark_at_the_beginning_and_line_ends_of_windows_stay(tmp_path: Path, format: FormatName) -> None:
+    texts: dict[Any, str] = {"json": '{\n  "x": 1\n}\n', "toml": "x = 1\n", "yaml": "x: 1\n"}
+    path = tmp_path / "file"
+    data = b"\xef\xbb\xbf" + texts[format].replace("\n", "\r\n").encode()
+    path.write_bytes(data)
+    file = read_config_file(path, format)
+    changed = file.set(PATH, ENTRY)
+    assert changed.startswith(b"\xef\xbb\xbf")
+    assert changed.count(b"\r\n") == changed.count(b"\n") > data.count(b"\n")
+    assert FORMATS[format].read(changed.decode("utf-8-sig").replace("\r\n", "\n"))["x"] == 1
+
+
+def test_a_file_in_another_encoding_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "mcp.json"
+    path.write_bytes('{\n  "a": "é"\n}'.encode("latin-1"))
+    with pytest.raises(InvalidInputError, match=r"line 2, column 9: it is not UTF-8"):
+        read_config_file(path, "json").parse()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_write_protected_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "mcp.json"
+    path.write_text("{}", encoding="utf-8")
+    path.chmod(0o444)
+    file = read_config_file(path, "json")
+    with pytest.raises(StorageError, match="write-protected"):
+        write_config_file(file, file.set(PATH, ENTRY))
