@@ -146,4 +146,5 @@ class LazyServer(MCPServer[Session]):
     async def get_prompt(
         self, name: str, arguments: dict[str, Any] | None = None, context: Context[Session, Any] | None = None
     ) -> GetPromptResult | InputRequiredResult:
-        return await prompts.get_prompt(name, arguments or {})
+        assert context is not None
+        return await prompts.get_prompt(name, arguments or {}, context.request_context.lifespan_context.studio)

@@ -8,9 +8,22 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from mcp import MCPError
-from mcp.types import INVALID_PARAMS, GetPromptResult, Prompt, PromptArgument, PromptMessage, TextContent
+from mcp.types import (
+    INVALID_PARAMS,
+    ContentBlock,
+    GetPromptResult,
+    ImageContent,
+    Prompt,
+    PromptArgument,
+    PromptMessage,
+    TextContent,
+)
 
-from drawthings_mcp.server.resources import read_text
+from drawthings_mcp.errors import DrawThingsError
+from drawthings_mcp.server.face import MCP
+from drawthings_mcp.server.resources import read_preview, read_text
+from drawthings_mcp.server.viewer import build_image
+from drawthings_mcp.studio.studio import Studio
 from drawthings_mcp.validation import shorten, suggest
 
 CREATIVE_DIRECTOR = "creative_director"
@@ -47,15 +60,17 @@ def list_prompts() -> list[Prompt]:
     ]
 
 
-async def get_prompt(name: str, arguments: Mapping[str, str]) -> GetPromptResult:
+async def get_prompt(name: str, arguments: Mapping[str, str], studio: Studio) -> GetPromptResult:
     """The message of the user that a prompt stands for: the way of working, then what was filled in.
+
+    A picture that was filled in comes with it.
 
     The user's own words come last, because that is what a model heeds most. What was left empty counts as left out.
 
     Raises
     ------
     MCPError
-        There is no such prompt, or an argument is missing or not known; the text says which.
+        There is no such prompt or picture, or an argument is missing or not known; the text says which.
     """
     prompts = {prompt.name: prompt for prompt in list_prompts()}
     if name not in prompts:
@@ -66,11 +81,24 @@ async def get_prompt(name: str, arguments: Mapping[str, str]) -> GetPromptResult
     problems = list(_find_problems(given, known))
     if problems:
         raise MCPError(code=INVALID_PARAMS, message="\n".join(problems))
+    attached = await _attach(given["image"], studio) if "image" in given else None
+    if attached is not None and given["image"].lower() != attached[0]:
+        given["image"] = f"{attached[0]} ({given['image']})"
     wishes = "\n".join(f"{a.name.capitalize()}: {given[a.name]}" for a in known if a.name in given)
     text = f"{await read_text(f'{name}.md')}\n## From the user\n\n{wishes}\n"
-    return GetPromptResult(
-        description=prompt.description, messages=[PromptMessage(role="user", content=TextContent(text=text))]
-    )
+    contents: list[ContentBlock] = [TextContent(text=text), *([attached[1]] if attached else [])]
+    messages = [PromptMessage(role="user", content=content) for content in contents]
+    return GetPromptResult(description=prompt.description, messages=messages)
+
+
+async def _attach(reference: str, studio: Studio) -> tuple[str, ImageContent]:
+    """The id of a picture, and the picture as its own message."""
+    try:
+        (picture,) = (await studio.gallery.find([reference])).pictures
+        preview = await read_preview(picture.id, studio)
+    except DrawThingsError as error:
+        raise MCPError(code=INVALID_PARAMS, message=f"image: {MCP.word(error)}") from error
+    return picture.id, build_image(preview)
 
 
 def _find_problems(given: Mapping[str, str], arguments: list[PromptArgument]) -> Iterator[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
+from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 import anyio.to_thread
@@ -20,6 +21,9 @@ from drawthings_mcp.packaged import find_configs
 from drawthings_mcp.server.face import MCP
 from drawthings_mcp.studio.studio import Studio
 from drawthings_mcp.validation import shorten, strip_separators
+
+if TYPE_CHECKING:
+    from drawthings_mcp.attachments.preview import Preview
 
 GUIDE_SCHEME = "guide://"
 IMAGE_SCHEME = "image://"
@@ -203,7 +207,8 @@ async def _read_image(uri: str, studio: Studio) -> ReadResourceContents:
     image_id, _, form = unquote(uri.removeprefix(IMAGE_SCHEME)).partition("/")
     try:
         if form == "preview":
-            return await _read_preview(image_id, studio)
+            preview = await read_preview(image_id, studio)
+            return ReadResourceContents(content=preview.data, mime_type=preview.mime_type)
         if form:
             raise ResourceNotFoundError(f"There is no {shorten(uri)}: write {ORIGINAL} or {PREVIEW}.")
         original = await studio.gallery.read_original(image_id, _MAX_ORIGINAL)
@@ -214,9 +219,9 @@ async def _read_image(uri: str, studio: Studio) -> ReadResourceContents:
         raise ResourceError(MCP.word(error)) from error
 
 
-async def _read_preview(image_id: str, studio: Studio) -> ReadResourceContents:
+async def read_preview(image_id: str, studio: Studio) -> Preview:
+    """A small picture of one in the library, for a message of its own."""
     from drawthings_mcp.attachments.preview import encode_preview
 
     original = await studio.gallery.read_original(image_id, _MAX_SOURCE)
-    preview = await anyio.to_thread.run_sync(partial(encode_preview, original.data, max_bytes=_PREVIEW_BYTES))
-    return ReadResourceContents(content=preview.data, mime_type=preview.mime_type)
+    return await anyio.to_thread.run_sync(partial(encode_preview, original.data, max_bytes=_PREVIEW_BYTES))

@@ -35,7 +35,7 @@ TOOLS: Mapping[str, set[str]] = {
         *("query", "source", "like", "model", "lora", "size", "since", "until", "tag", "offset", "limit"),
     },
     "review_image": {"images", "max_edge"},
-    "transform_image": set(),
+    "transform_image": {"operation", "images", "long_edge"},
 }
 """Arguments that guides may use: those that never change their names. The arguments of transform_image may."""
 

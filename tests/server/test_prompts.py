@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import io
 from pathlib import Path
 from typing import Any
 
 import pytest
 from mcp import Client, MCPError
-from mcp.types import TextContent
+from mcp.types import ImageContent, TextContent
+from PIL import Image
 
 from drawthings_mcp.packaged import find_configs
 
@@ -18,7 +21,7 @@ LIMITS = {"creative_director": 4500, "describe_then_edit": 2500}
 
 
 async def get_text(client: Client, name: str, **arguments: str) -> str:
-    (message,) = (await client.get_prompt(name, arguments)).messages
+    message, *_ = (await client.get_prompt(name, arguments)).messages
     assert message.role == "user"
     assert isinstance(message.content, TextContent)
     return message.content.text
@@ -45,16 +48,38 @@ async def test_prompts_are_listed_with_their_arguments(over_stdio: Any) -> None:
 
 
 async def test_a_prompt_is_a_way_of_working_and_then_what_the_user_wants(in_process: Any) -> None:
-    async with in_process() as client:
+    async with in_process(server="demo") as client:
+        await client.call_tool("generate_image", {"prompt": "x", "width": 128, "height": 128})
         directed = await get_text(
             client, "creative_director", language="Polski", request="a {fox} for $5", style=" linocut "
         )
-        edited = await get_text(client, "describe_then_edit", image="a1", change="make it night")
+        edited = await get_text(client, "describe_then_edit", image="V1", change="make it night")
+        newest = await get_text(client, "describe_then_edit", image="latest", change="make it night")
     protocol = (FOLDER / "creative_director.md").read_text(encoding="utf-8")
     assert directed.startswith(protocol)
     assert directed.endswith("\n## From the user\n\nRequest: a {fox} for $5\nStyle: linocut\nLanguage: Polski\n")
     assert edited.startswith((FOLDER / "describe_then_edit.md").read_text(encoding="utf-8"))
-    assert edited.endswith("\nImage: a1\nChange: make it night\n")
+    assert edited.endswith("\nImage: V1\nChange: make it night\n")
+    assert newest.endswith("\nImage: v1 (latest)\nChange: make it night\n")
+
+
+async def test_the_picture_of_an_edit_comes_with_the_prompt_and_has_to_exist(over_stdio: Any) -> None:
+    async with over_stdio("--server", "demo") as client:
+        await client.call_tool("generate_image", {"prompt": "x", "width": 192, "height": 128})
+        _, picture = (await client.get_prompt("describe_then_edit", {"image": "v1", "change": "x"})).messages
+        with pytest.raises(MCPError) as caught:
+            await client.get_prompt("describe_then_edit", {"image": "a7", "change": "x"})
+    assert isinstance(picture.content, ImageContent)
+    assert Image.open(io.BytesIO(base64.b64decode(picture.content.data))).size == (192, 128)
+    assert caught.value.error.message.startswith("image: There is no picture “a7”; none of that kind exists yet.")
+    assert "give the path of its file" in caught.value.error.message
+
+
+@pytest.mark.parametrize(
+    "rule", ["STOP", "Assumed: …", "First one sentence", "A, B, C", "No goals", "no file names", "Tone:"]
+)
+def test_the_director_has_the_rule(rule: str) -> None:
+    assert rule in (FOLDER / "creative_director.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", sorted(LIMITS))
