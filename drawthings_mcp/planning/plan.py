@@ -11,7 +11,6 @@ from drawthings_mcp.errors import InvalidInputError
 from drawthings_mcp.faces import Text
 from drawthings_mcp.generation import ImageGenerationConfig
 from drawthings_mcp.generation.configuration import list_ranges, name_key, parse_app_json
-from drawthings_mcp.limits import Fit
 from drawthings_mcp.params import GenerateParams, is_given
 from drawthings_mcp.planning.abilities import check_mask, check_references, check_text_only, reads_canvas
 from drawthings_mcp.planning.compose import Plan, compose
@@ -29,9 +28,6 @@ from drawthings_mcp.tensors.pixels import Pixels, ensure_pixels
 
 _RGB = 3
 _OPAQUE = 255
-
-_SAME_SHAPE = 0.95
-"""Proportions that differ by less are the same to the eye; rounding to multiples of 64 makes that much."""
 
 
 def plan(params: GenerateParams, inventory: ServerInventory, presets: PresetCollection) -> Plan:
@@ -89,7 +85,6 @@ def plan(params: GenerateParams, inventory: ServerInventory, presets: PresetColl
             *presets.problems,
             *settings.notes,
             *_explain_excess(settings),
-            *_explain_crop(canvas_size, settings, params.fit),
             *_explain_strength(selection, settings, has_controls=has_controls),
             *_drop_inherited(composed, settings.inherited, selection, inventory),
         ),
@@ -165,23 +160,6 @@ def _explain_excess(settings: MergedSettings) -> tuple[str, ...]:
         )
         for name, value in list_outside(settings.configuration)
         if name in ANY_VALUE and origins.get(name, "").startswith("preset")
-    )
-
-
-def _explain_crop(canvas_size: tuple[int, int] | None, settings: MergedSettings, fit: Fit) -> tuple[str, ...]:
-    """That a preset's size cut something off the canvas; a size of the call is meant to."""
-    size, origin = settings.size, settings.origins["width"]
-    if canvas_size is None or fit != "crop" or not origin.startswith("preset"):
-        return ()
-    change = canvas_size[0] / canvas_size[1] / (size.width / size.height)
-    if _SAME_SHAPE < change < 1 / _SAME_SHAPE:
-        return ()
-    return (
-        Text(
-            "the canvas was cropped to {size}, the size in the preset; {image_format}, or {width} and {height}, "
-            "change that",
-            size=f"{size.width}×{size.height}",
-        ),
     )
 
 

@@ -14,6 +14,7 @@ from drawthings_mcp.library.originals import read_pixels
 from drawthings_mcp.library.records import ImageRecord, Parent, ParentRole
 from drawthings_mcp.limits import MAX_SEED
 from drawthings_mcp.params import GenerateParams, is_given
+from drawthings_mcp.planning.compose import Plan
 from drawthings_mcp.references.policy import ImportPolicy
 from drawthings_mcp.references.resolve import resolve_reference
 from drawthings_mcp.studio.results import list_sources
@@ -145,6 +146,28 @@ async def _begin_with(
         canvas=next(iter(reused["canvas"]), params.canvas),
         moodboard=tuple(reused["moodboard"]) or params.moodboard,
         mask=next(iter(reused["mask"]), params.mask),
+    )
+
+
+def explain_crop(params: GenerateParams, inputs: Inputs, plan: Plan) -> tuple[Text, ...]:
+    """What was cut off the library's picture that is the canvas: ``a2 2400×1600 → 1280×832: cropped``."""
+    canvas = next((inputs.pictures[parent.id] for parent in inputs.parents if parent.role == "canvas"), None)
+    if canvas is None or params.fit != "crop":
+        return ()
+    width, height, size = canvas.width, canvas.height, plan.size
+    scale = max(size.width / width, size.height / height)
+    if width * scale - size.width <= 1 and height * scale - size.height <= 1:
+        return ()
+    is_preset = plan.origins.get("width", "").startswith("preset")
+    why = " to the size in the preset; {image_format}, or {width} and {height}, change that"
+    return (
+        Text(
+            "{id} {before} → {after}: cropped{why}",
+            id=canvas.id,
+            before=f"{width}×{height}",
+            after=f"{size.width}×{size.height}",
+            why=Text(why if is_preset else ""),
+        ),
     )
 
 

@@ -260,6 +260,7 @@ async def _plan_cell(
     """
     from drawthings_mcp.planning.plan import plan
     from drawthings_mcp.planning.sweep import blame_cell, check_cell, share_pictures
+    from drawthings_mcp.studio.inputs import explain_crop
     from drawthings_mcp.studio.saver import PlannedCall
 
     inventory = connection.inventory
@@ -271,6 +272,7 @@ async def _plan_cell(
         raise
     for other in others:
         made = share_pictures(made, other.plan)
+    inputs.notes += explain_crop(params, inputs, made)
     return PlannedCall(made, inputs, cell.params.digest, cell.label)
 
 

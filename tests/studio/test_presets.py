@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from drawthings_mcp.errors import InvalidInputError, UnknownNameError
 from drawthings_mcp.params import GenerateParams
@@ -361,16 +362,22 @@ async def test_a_file_that_the_server_lacks_is_reported_with_the_preset_that_nam
             await resolve(studio, preset="Mine")
 
 
-async def test_the_size_of_a_preset_counts_and_what_it_cuts_off_is_reported(studio_at: Any, save_presets: Any) -> None:
+async def test_the_size_of_a_preset_counts_and_what_it_cuts_off_is_reported(
+    studio_at: Any, save_presets: Any, tmp_path: Path
+) -> None:
     save_presets({"name": "edit.flux", "configuration": {"width": 1000, "height": 640}})
-    async with Simulator() as simulator, studio_at(simulator.address) as studio:
-        run = await studio.plan(GenerateParams(prompt="a fox", mode="edit", model="flux", canvas=PICTURE))
-        own = await studio.plan(
-            GenerateParams(prompt="a fox", mode="edit", model="flux", canvas=PICTURE, image_format="2:3")
-        )
+    Image.fromarray(PICTURE).save(tmp_path / "canvas.png")
+    call: dict[str, Any] = {"mode": "edit", "model": "flux", "canvas": str(tmp_path / "canvas.png")}
+    async with Simulator() as simulator, studio_at(simulator.address, input_dirs=str(tmp_path)) as studio:
+        run = await studio.plan(GenerateParams(prompt="a fox", **call))
+        own = await studio.plan(GenerateParams(prompt="a fox", **call, image_format="2:3"))
+        whole = await studio.plan(GenerateParams(prompt="a fox", **call, width=256, height=384))
     assert (run.size.width, run.size.height) == (960, 640)  # the app rounds down
-    assert "the canvas was cropped to 960×640" in " ".join(run.notes)
-    assert (own.size, own.notes) == (Size(832, 1280), ())
+    assert run.notes == (
+        "a1 512×768 → 960×640: cropped to the size in the preset; image_format, or width and height, change that",
+    )
+    assert (own.size, own.notes) == (Size(832, 1280), ("a1 512×768 → 832×1280: cropped",))
+    assert whole.notes == ()
 
 
 @pytest.mark.parametrize(
