@@ -29,6 +29,7 @@ from drawthings_mcp.planning.context import Context, look_up
 from drawthings_mcp.planning.guard import check_content, check_files
 from drawthings_mcp.planning.hints import HintImages, list_references, read_hints
 from drawthings_mcp.planning.known import build_override
+from drawthings_mcp.planning.region import Region
 from drawthings_mcp.planning.sizes import Size
 from drawthings_mcp.presets.layers import DEFAULT
 from drawthings_mcp.presets.preset import find_family
@@ -61,6 +62,8 @@ class Plan:
         What is done, by the name of a mode; empty when a whole configuration was given.
     preset
         Name of the topmost settings that were used; empty when there are none.
+    region
+        The part of the canvas that the requests are about, and that is put back; None for the whole of it.
     origins
         Field of the configuration → where its value came from; fields with the app's default are absent.
     """
@@ -71,6 +74,7 @@ class Plan:
     size: Size
     mode: str = ""
     preset: str = ""
+    region: Region | None = None
     origins: Mapping[str, str] = field(default_factory=dict)
 
     @property

@@ -18,6 +18,7 @@ from drawthings_mcp.planning.guard import list_warnings
 from drawthings_mcp.planning.known import load_known
 from drawthings_mcp.planning.lookup import build_control, build_lora, find_upscaler
 from drawthings_mcp.planning.recipe import PictureRecipe
+from drawthings_mcp.planning.region import Region, find_region
 from drawthings_mcp.planning.repetition import TakenOver, begin_with, take_over
 from drawthings_mcp.planning.rules.ranges import ANY_VALUE, list_outside
 from drawthings_mcp.planning.selection import ModelSelection, select_model
@@ -61,6 +62,12 @@ def plan(params: GenerateParams, inventory: ServerInventory, presets: PresetColl
     check_mask(selection.mode, canvas, has_mask=has_mask)
     loras = [build_lora(inventory, name, weight) for name, weight in params.loras]
     settings = merge_settings(params, selection, canvas_size, loras, taken)
+    maps = {**taken.maps, **{kind: picture for kind, picture, _ in params.hints}}
+    region = None if maps else _find_region(params, selection, settings, canvas)
+    if region is not None and canvas is not None:
+        settings = merge_settings(params, selection, region.size, loras, taken)
+        params = params.replace(mask=region.cut(region.mask), fit="stretch")
+        canvas = region.cut(canvas)
     if recipe is not None and params.seed != asked.seed:
         settings.origins["seed"] = recipe.origin
     try:
@@ -72,7 +79,7 @@ def plan(params: GenerateParams, inventory: ServerInventory, presets: PresetColl
             canvas=canvas,
             mask=params.mask if has_mask else _mark_clear_parts(canvas, selection),
             moodboard=params.moodboard,
-            hints={**taken.maps, **{kind: picture for kind, picture, _ in params.hints}},
+            hints=maps,
             fit=params.fit,
         )
     except InvalidInputError as error:
@@ -84,16 +91,32 @@ def plan(params: GenerateParams, inventory: ServerInventory, presets: PresetColl
             *taken.notes,
             *presets.problems,
             *settings.notes,
+            *([region.explain(settings.size.rendered)] if region is not None else []),
             *_explain_excess(settings),
             *_explain_strength(selection, settings, has_controls=has_controls),
             *_drop_inherited(composed, settings.inherited, selection, inventory),
         ),
         size=settings.size,
+        region=region,
         mode=selection.mode,
         preset=taken.origin if taken.fits else (selection.settings.name if selection.settings else ""),
         model=selection.model,
         origins=settings.origins,
     )
+
+
+def _find_region(
+    params: GenerateParams, selection: ModelSelection, settings: MergedSettings, canvas: Pixels | None
+) -> Region | None:
+    """The part that is rendered of a photo that is larger than the model draws, when nobody gave a size."""
+    if (
+        selection.mode != "inpaint"
+        or canvas is None
+        or not is_given(params.mask)
+        or settings.origins["width"] != "canvas"
+    ):
+        return None
+    return find_region(canvas, ensure_pixels(params.mask), selection.model.native_side)
 
 
 def _mark_clear_parts(canvas: Pixels | None, selection: ModelSelection) -> Pixels | None:

@@ -206,7 +206,7 @@ def _note_circumstances(result: GenerationResult) -> Iterator[str]:
     if result.simulated:
         yield "note: simulated: no real model drew this"
     width, height = result.plan.size.rendered
-    if result.variants and (size := result.variants[-1].size) != (width, height):
+    if result.plan.region is None and result.variants and (size := result.variants[-1].size) != (width, height):
         change = "upscaled" if size[0] > width else "cropped"
         yield f"note: rendered at {width}×{height} and {change}"
 

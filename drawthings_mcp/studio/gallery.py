@@ -218,10 +218,11 @@ class Gallery:
 
         def cut(picture: ImageRecord) -> ShownPicture:
             part, (left, top, right, bottom) = zoom(picture.source, box, edge)
+            factor = part.shape[1] / (right - left)
             text = Text(
-                "{id} is shown from {left},{top} to {right},{bottom}, enlarged {factor:.3g} times",
+                "{id} is shown from {left},{top} to {right},{bottom}{enlarged}",
                 **{"id": picture.id, "left": left, "top": top, "right": right, "bottom": bottom},
-                factor=part.shape[1] / (right - left),
+                enlarged=say(f", enlarged {factor:.3g} times" if factor > 1 else ""),
             )
             return ShownPicture(picture.id, part, text)
 

@@ -196,7 +196,9 @@ class GenerationResult:
 
     def without_pixels(self) -> GenerationResult:
         """The same to be kept: pixels stay in memory only until they are shown."""
-        return replace(self, variants=tuple(replace(image, pixels=None, prepared=None) for image in self.variants))
+        region = self.plan.region.without_pixels() if self.plan.region is not None else None
+        variants = tuple(replace(image, pixels=None, prepared=None) for image in self.variants)
+        return replace(self, plan=replace(self.plan, region=region), variants=variants)
 
 
 def describe_saved(images: Sequence[SavedImage]) -> Text:

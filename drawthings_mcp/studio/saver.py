@@ -171,7 +171,8 @@ class Saver:
         most = width * height * MAX_UPSCALE_FACTOR**2
         with explained_as_received():
             pixels = decode_image(payload, max_pixels=most, report=self._note_once)
-        return self._crop(pixels, plan, upscale_factor)
+        cropped = self._crop(pixels, plan, upscale_factor)
+        return cropped if plan.region is None else plan.region.paste(cropped)
 
     def _note_once(self, note: str) -> None:
         if note not in self.notes:
@@ -240,6 +241,7 @@ class Saver:
             kind=ModelKind(plan.model.version, plan.model.modifier),
             extra={
                 **own,
+                **({} if plan.region is None else {"region": list(plan.region.box)}),
                 "mode": plan.mode,
                 "preset": plan.preset,
                 "job": self.job,

@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from drawthings_mcp.errors import InvalidInputError
 from drawthings_mcp.limits import MAX_SIDE, UNIT, Fit
@@ -126,6 +126,48 @@ def flatten_transparent(pixels: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], N
     check_pixels(pixels, 4)
     alpha = pixels[..., 3]
     return np.where(alpha[..., np.newaxis] == 0, np.uint8(MIDDLE_GREY), pixels[..., :3]), alpha_classes(alpha)
+
+
+def soften_inside(levels: NDArray[np.uint8], reach: float) -> NDArray[np.uint8]:
+    """A mask whose edge fades inwards only, over about ``reach`` pixels: what is black stays black.
+
+    Parameters
+    ----------
+    levels
+        ``(H, W)``, uint8.
+    """
+    blurred = np.asarray(Image.fromarray(levels).filter(ImageFilter.GaussianBlur(reach / 2)), np.int16)
+    return np.where(levels > 0, np.clip(2 * blurred - 255, 0, 255), 0).astype(np.uint8)
+
+
+def paste_part(
+    canvas: NDArray[np.uint8], part: NDArray[np.uint8], corner: tuple[int, int], levels: NDArray[np.uint8]
+) -> NDArray[np.uint8]:
+    """A copy of a picture with a part of it replaced; pixels where the mask is black are those of the picture.
+
+    Parameters
+    ----------
+    canvas
+        ``(H, W, 3)`` or ``(H, W, 4)``, uint8.
+    part
+        ``(h, w, 3)`` or ``(h, w, 4)``; where it is clear the picture shows.
+    corner
+        Left and top of the part.
+    levels
+        ``(h, w)``, uint8: 255 where the part counts, 0 where it does not.
+    """
+    check_pixels(canvas, 3, 4)
+    check_pixels(part, 3, 4)
+    left, top = corner
+    height, width = part.shape[:2]
+    pasted = canvas.copy()
+    below = pasted[top : top + height, left : left + width]
+    if part.shape[2] == 4:
+        levels = (levels.astype(np.uint16) * part[..., 3] // 255).astype(np.uint8)
+    opaque = np.dstack([part[..., :3], np.full_like(levels, 255)])[..., : canvas.shape[2]]
+    blended = Image.composite(Image.fromarray(opaque), Image.fromarray(below), Image.fromarray(levels))
+    below[:] = np.where((levels > 0)[..., np.newaxis], np.asarray(blended), below)
+    return pasted
 
 
 def _check_size(size: tuple[int, int]) -> None:
