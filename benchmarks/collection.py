@@ -10,7 +10,7 @@ from itertools import accumulate
 from pathlib import Path
 
 from drawthings_mcp.metadata.dialect import ImageMetadata
-from drawthings_mcp.search.source import Entry, FileStamp, Listing, place_name
+from drawthings_mcp.search.source import NONE_KNOWN, Entry, FileStamp, KnownFolders, Listing
 
 _COMMON = (
     "portrait woman man fox cat dog landscape city night snow forest mountain sea light detailed photo cinematic "
@@ -52,7 +52,7 @@ class MadeUpSource:
         """Always."""
         return True
 
-    def list_folders(self) -> Iterator[Listing]:
+    def list_folders(self, known: KnownFolders = NONE_KNOWN) -> Iterator[Listing]:
         """A thousand pictures in each."""
         for start in range(self.first, self.last, _FILES_PER_FOLDER):
             numbers = range(start, min(start + _FILES_PER_FOLDER, self.last))
@@ -61,7 +61,7 @@ class MadeUpSource:
     def read(self, path: Path) -> Iterator[Entry]:
         """One picture."""
         number = int(path.stem)
-        yield Entry("", f"made-{number}", place_name(path), _FIRST, make_facts(number))
+        yield Entry("", f"made-{number}", path.stem, _FIRST, make_facts(number))
 
     def find_place(self, path: Path, key: str) -> str | None:
         """Where it would be."""

@@ -103,12 +103,25 @@ HOMES = {
     "pydantic": {"generation", "params", "server", "settings", "validation"},
     "pydantic_core": {"validation"},
     "ruamel": {"install"},
+    "snowballstemmer": {"search"},
     "sqlite3": {"databases", "library", "search"},
     "tomlkit": {"install"},
 }
 """The rooms in which an outside library may be imported."""
 
-HEAVY = {"PIL", "cryptography", "fpzip", "grpc", "httpx2", "mcp", "numpy", "ruamel", "sqlite3", "tomlkit"}
+HEAVY = {
+    "PIL",
+    "cryptography",
+    "fpzip",
+    "grpc",
+    "httpx2",
+    "mcp",
+    "numpy",
+    "ruamel",
+    "snowballstemmer",
+    "sqlite3",
+    "tomlkit",
+}
 
 
 MUST_NOT_KNOW = {

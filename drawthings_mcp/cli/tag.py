@@ -17,19 +17,25 @@ from drawthings_mcp.studio.studio import open_studio
 @click.argument("images", nargs=-1, type=PICTURE, metavar="[FILE|ID]...")
 @click.option("--add", multiple=True, metavar="TAG", help="Tag to add; may be given several times.")
 @click.option("--remove", multiple=True, metavar="TAG", help="Tag to remove; may be given several times.")
+@click.option("--rating", type=click.IntRange(0, 5), help="Stars, 1 to 5; 0 removes them.")
 @json_option
 @with_local_settings
 def tag(
-    settings: Settings, images: tuple[str, ...], add: tuple[str, ...], remove: tuple[str, ...], as_json: bool
+    settings: Settings,
+    images: tuple[str, ...],
+    add: tuple[str, ...],
+    remove: tuple[str, ...],
+    rating: int | None,
+    as_json: bool,
 ) -> None:
-    """Add or remove tags of pictures, and print the tags they have. Without a picture: list all tags."""
+    """Rate pictures, add or remove tags, and print the tags they have. Without a picture: list all tags."""
     import anyio
 
     async def run() -> dict[str, Any]:
         async with open_studio(settings, reads_anywhere=True, keeps_indexing=False) as studio:
             if not images:
                 return dict(await studio.finder.list_tags())
-            return dict(await studio.finder.change_tags(images, add, remove))
+            return dict(await studio.finder.change_tags(images, add, remove, rating))
 
     found = anyio.run(run)
     if as_json:

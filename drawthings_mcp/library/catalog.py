@@ -15,6 +15,7 @@ from drawthings_mcp.library.database import FILE_NAME, build_database
 from drawthings_mcp.library.records import (
     COLUMNS,
     JOURNAL_NAME,
+    MEDIA_KINDS,
     ImageRecord,
     Journal,
     MediaKind,
@@ -193,13 +194,6 @@ class ImageCatalog:
         statement = f"{_SELECT} WHERE instr(?, kind) ORDER BY rowid DESC LIMIT ?"
         return self._list(statement, wanted, -1 if limit is None else limit)
 
-    def list_children(self, image_id: str) -> list[ImageRecord]:
-        """The pictures that were made from one, oldest first."""
-        children = "SELECT child FROM parents WHERE parent = ?"
-        wanted = f"SELECT substr(child, 1, 1), CAST(substr(child, 2) AS INTEGER) FROM ({children})"
-        statement = f"{_SELECT} WHERE (kind, number) IN ({wanted}) ORDER BY rowid"
-        return self._list(statement, image_id.strip().lower())
-
     def record_preview(self, sha256: str, image_id: str) -> None:
         """Remember that a preview with these pixels shows a picture, to know it again when it comes back."""
         with self._database.write() as connection:
@@ -241,10 +235,11 @@ class ImageCatalog:
         with self._database.write() as connection:
             connection.execute("DELETE FROM reservations WHERE since < ?", (before.astimezone(UTC).isoformat(),))
 
-    def list_paths(self) -> set[Path]:
-        """Where the files of all pictures are."""
+    def list_paths(self, kinds: Iterable[MediaKind] = MEDIA_KINDS) -> set[Path]:
+        """Where the files of all pictures of some kinds are."""
+        statement = "SELECT path FROM images WHERE path <> '' AND instr(?, kind)"
         with self._database.open() as connection:
-            return {Path(path) for (path,) in connection.execute("SELECT path FROM images WHERE path <> ''")}
+            return {Path(path) for (path,) in connection.execute(statement, ("".join(kinds),))}
 
     def describe_file(self) -> tuple[int, ...] | None:
         """What differs when the file was changed or replaced; None when there is none."""

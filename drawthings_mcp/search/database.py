@@ -105,6 +105,18 @@ _INDEX: Migrations = (
         )
         """,
     ),
+    (
+        # What a picture was made with; nothing in a row that was written before, whose file is read again.
+        "ALTER TABLE pictures ADD COLUMN negative TEXT",
+        "ALTER TABLE pictures ADD COLUMN steps INTEGER",
+        "ALTER TABLE pictures ADD COLUMN cfg REAL",
+        "CREATE TABLE stems (stem TEXT NOT NULL, word TEXT NOT NULL, PRIMARY KEY (stem, word)) WITHOUT ROWID",
+        "DELETE FROM vocabulary",
+        "DELETE FROM trigrams",
+        "INSERT INTO postings (postings) VALUES ('delete-all')",
+        "UPDATE pictures SET words = '', facets = ''",
+        "UPDATE files SET state = 0, owner = NULL",
+    ),
 )
 _TAGS: Migrations = (
     (

@@ -7,7 +7,6 @@ the same scan, but many builds of Python cannot load one. Without a working endp
 
 from __future__ import annotations
 
-import logging
 import sqlite3
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -31,7 +30,6 @@ _CHUNK = 1 << 16
 _WORD = 64
 _GROWTH = 1.5
 MAX_DIMENSIONS = 8192
-_logger = logging.getLogger(__name__)
 _BATCH = 32
 """Texts of one request: a second's work for a small model without a graphics card."""
 _TIMEOUT = 60.0
@@ -177,23 +175,28 @@ def _build_error(endpoint: Endpoint) -> EndpointError:
     return EndpointError(f"The endpoint {endpoint.name} did not answer with embeddings; check its model.")
 
 
+def name_model(endpoint: Endpoint) -> str:
+    """What the embeddings of a model are kept under: its name, or else the address where it is the only one."""
+    return endpoint.model or endpoint.name
+
+
 async def run_embedding(
     index: Database, endpoint: Endpoint, *, should_stop: Stop = never, report: ReportProgress | None = None
 ) -> int:
-    """Ask for the embeddings that are missing, newest pictures first; how many were kept."""
+    """Ask for the embeddings that are missing, newest pictures first; how many were kept.
+
+    Raises ``EndpointError``; what was kept before stays.
+    """
+    model = name_model(endpoint)
     done, last = 0, _ALL
     while not should_stop():
-        rows = await anyio.to_thread.run_sync(partial(_list_next, index, last, endpoint.model))
+        rows = await anyio.to_thread.run_sync(partial(_list_next, index, last, model))
         if not rows:
             break
         last = rows[-1][0]
-        try:
-            vectors = await embed_texts(endpoint, [text for _, text in rows], timeout=_TIMEOUT)
-        except EndpointError as error:
-            _logger.info("no embeddings: %s", error)
-            break
+        vectors = await embed_texts(endpoint, [text for _, text in rows], timeout=_TIMEOUT)
         pictures = [picture for picture, _ in rows]
-        await anyio.to_thread.run_sync(partial(_keep, index, endpoint.model, pictures, vectors))
+        await anyio.to_thread.run_sync(partial(_keep, index, model, pictures, vectors))
         done += len(rows)
         if report is not None:
             report(Progress(done, done, "embedding"))
@@ -209,7 +212,7 @@ def _list_next(index: Database, last: int, model: str) -> list[tuple[int, str]]:
 
 def _keep(index: Database, model: str, pictures: list[int], vectors: NDArray[np.float32]) -> None:
     with index.write() as connection:
-        _forget_other_lengths(connection, model, vectors.shape[1])
+        forget_other_lengths(connection, model, vectors.shape[1])
         for picture, vector in zip(pictures, vectors, strict=True):
             # With a new number, by which those that have read the table see that it is new.
             connection.execute("DELETE FROM meanings WHERE picture = ?", (picture,))
@@ -219,10 +222,15 @@ def _keep(index: Database, model: str, pictures: list[int], vectors: NDArray[np.
             )
 
 
-def _forget_other_lengths(connection: sqlite3.Connection, model: str, dimensions: int) -> None:
-    """All of a model, when another one answers under its name: embeddings of two models cannot be compared."""
+def forget_other_lengths(connection: sqlite3.Connection, model: str, dimensions: int) -> bool:
+    """Forget all of a model when another one answers under its name; whether that was so.
+
+    Embeddings of two models cannot be compared.
+    """
     row = connection.execute(
         "SELECT length(vector) FROM meanings WHERE model = ? ORDER BY number DESC LIMIT 1", (model,)
     ).fetchone()
-    if row is not None and row[0] != dimensions * VALUE_SIZE:
+    is_other = row is not None and row[0] != dimensions * VALUE_SIZE
+    if is_other:
         connection.execute("DELETE FROM meanings WHERE model = ?", (model,))
+    return is_other

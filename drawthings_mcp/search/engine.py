@@ -23,13 +23,14 @@ from anyio.abc import TaskGroup
 from numpy.typing import NDArray
 
 from drawthings_mcp.errors import EndpointError, StorageError
+from drawthings_mcp.faces import Text, join_texts
 from drawthings_mcp.library.catalog import ImageCatalog
 from drawthings_mcp.metadata.dialect import ImageMetadata
 from drawthings_mcp.metadata.reading import read_image_metadata_from
 from drawthings_mcp.search import tags as tag_file
 from drawthings_mcp.search.answer import Answerer
 from drawthings_mcp.search.database import DamagedIndexError, open_index, open_tags
-from drawthings_mcp.search.embeddings import embed_texts
+from drawthings_mcp.search.embeddings import embed_texts, name_model
 from drawthings_mcp.search.folders import choose_sources
 from drawthings_mcp.search.hits import HitPage, source_key
 from drawthings_mcp.search.indexing import IndexReport, ReportProgress, drop_folder
@@ -41,7 +42,7 @@ from drawthings_mcp.settings import Settings
 from drawthings_mcp.web.endpoint import Endpoint
 
 FIRST_BUDGET = 5.0
-"""Seconds that a search spends on indexing at most: a chat client's patience is sixty."""
+"""Seconds that a search spends on indexing at most; what takes a second or more goes on in the background."""
 
 _PATIENCE = 5.0
 """Seconds that an endpoint has to embed a query."""
@@ -88,10 +89,11 @@ class SearchEngine:
         self._updater = IndexUpdater(
             self._index, self._tags, self._choose_sources, self._endpoint, background, fresh_for
         )
-        self._newest_own = ""
         self._told: set[str] = set()
         self._silent_until = float("-inf")
-        self._answerer = Answerer(self._index, self._tags, catalog, settings.embedding_model)
+        self._silence: EndpointError | None = None
+        model = name_model(self._endpoint) if self._endpoint else ""
+        self._answerer = Answerer(self._index, self._tags, catalog, model)
 
     async def search(self, arguments: SearchArguments, report: ReportProgress | None = None) -> HitPage:
         """One page of the pictures that match.
@@ -112,9 +114,12 @@ class SearchEngine:
         if arguments.source == WEB:
             web = self._web or WebSearch(choose_provider(self._settings))
             return await web.answer(self._catalog, query, arguments, _now())
-        news, notes = await self._freshen(arguments.like is not None, report)
+        news, notes = await self._freshen(arguments.like is not None or query.duplicates, report)
         sources = await self._in_thread(self._choose_sources)
-        vector = await self._embed(query.text) if query.terms and arguments.like is None else None
+        wants_meaning = query.terms and arguments.like is None and query.sort == "best" and not query.duplicates
+        vector = await self._embed(query.text) if wants_meaning else None
+        if wants_meaning:
+            notes += await self._check_meaning(vector)
         page = await self._in_thread(partial(self._answerer.answer, query, arguments, sources, vector))
         return replace(
             page, pending=news.pending if news else page.pending, notes=(*page.notes, *notes, *self._take_damage())
@@ -129,6 +134,8 @@ class SearchEngine:
         result = await self._in_thread(partial(self._updater.read, report=report))
         await self._in_thread(partial(self._updater.measure, report=report))
         await self._updater.embed(report=report)
+        if self._updater.embedding_problem is not None:
+            result.problems.append(join_texts(self._updater.embedding_problem))
         result.problems += self._take_damage()
         return result
 
@@ -161,22 +168,14 @@ class SearchEngine:
     ) -> tuple[IndexReport | None, list[str]]:
         """Bring the index up to date as far as it gets; what its reader should know."""
         try:
-            await self._notice_own()
             run = await self._updater.refresh(self._budget, with_features=with_features, report=report)
         except StorageError as error:
             # A disk that is full can still be read.
             return None, [error.problem]
         notes = self._list_news(run)
         if self._updater.is_reading:
-            notes.append("Pictures are still being indexed; search again for more.")
+            notes.append("Pictures are still being indexed, which goes on; search again for more.")
         return run, notes
-
-    async def _notice_own(self) -> None:
-        """A picture of our own that is new is found at once, whichever process made it."""
-        newest = await self._in_thread(self._catalog.find_latest)
-        if newest is not None and newest.id != self._newest_own:
-            self._newest_own = newest.id
-            self._updater.expire()
 
     def _list_news(self, report: IndexReport | None) -> list[str]:
         """What a run of indexing met that its reader should know; problems once."""
@@ -200,20 +199,36 @@ class SearchEngine:
         """The vector of a text; None when the endpoint does not serve now."""
         if self._endpoint is None or time.monotonic() < self._silent_until:
             return None
+        self._silence = None
         try:
             vectors = await embed_texts(self._endpoint, [text], timeout=_PATIENCE)
         except EndpointError as error:
             _logger.info("searching by words only: %s", error)
-            self._silent_until = time.monotonic() + _SILENCE
+            self._silent_until, self._silence = time.monotonic() + _SILENCE, error
             return None
         first: NDArray[np.float32] = vectors[0]
         return first
+
+    async def _check_meaning(self, vector: NDArray[np.float32] | None) -> list[str]:
+        """What the reader should know about search by meaning; a model that changed is noticed."""
+        problem = self._silence or self._updater.embedding_problem
+        if problem is not None:
+            return [Text("Search by meaning is off, words alone were searched: {problem}", problem=problem)]
+        if vector is not None and await self._in_thread(partial(self._answerer.forget_other_embeddings, len(vector))):
+            self._updater.embed_soon()
+            return [
+                "Another embedding model answers now; pictures are embedded again for it, until then words alone were "
+                "searched."
+            ]
+        return []
 
     def _choose_sources(self) -> dict[str, PictureSource]:
         sources = self._given
         if sources is None:
             folders = [*self._settings.search_dirs, *tag_file.list_remembered(self._tags)]
-            sources = choose_sources(self._settings.output_dir, folders, _read, self._settings.export_folders)
+            list_files = partial(self._catalog.list_paths, ("v",))
+            skipped = self._settings.export_folders
+            sources = choose_sources(self._settings.output_dir, folders, _read, skipped, list_files)
         return {source_key(source.root, source.kind): source for source in sources}
 
     async def _in_thread(self, work: Callable[[], T]) -> T:

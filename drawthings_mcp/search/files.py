@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from drawthings_mcp.search.pictures import PictureWriter
-from drawthings_mcp.search.source import FileStamp, Listing, is_plain_file, place_name
+from drawthings_mcp.search.source import FileStamp, Listing, is_plain_file
 
 PENDING, READ, UNREADABLE, BUSY = range(4)
 """States of a file; one that is busy is tried again by the next run, an unreadable one when it has changed."""
@@ -191,7 +191,7 @@ def _note_new(connection: sqlite3.Connection, writer: PictureWriter, folder: int
         )
         return
     connection.execute("UPDATE files SET folder = ?, name = ? WHERE id = ?", (folder, path.name, moved))
-    connection.execute("UPDATE places SET name = ? WHERE file = ?", (place_name(path), moved))
+    connection.execute("UPDATE places SET name = ? WHERE file = ?", (path.stem, moved))
     for (picture,) in connection.execute("SELECT DISTINCT picture FROM places WHERE file = ?", (moved,)).fetchall():
         writer.refresh(picture)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path, PurePath
@@ -18,15 +18,17 @@ from drawthings_mcp.errors import InvalidImageError
 from drawthings_mcp.metadata.dialect import ImageMetadata
 from drawthings_mcp.search.projects.project_file import ProjectSource
 from drawthings_mcp.search.source import (
+    NONE_KNOWN,
     Entry,
     FileStamp,
+    KnownFolders,
     Listing,
     PictureSource,
     fingerprint,
     is_folder,
     is_plain_file,
     open_listed,
-    place_name,
+    stamp_of,
     walk,
 )
 from drawthings_mcp.tensors.picture_files import PictureFile, open_regular_file
@@ -39,6 +41,7 @@ SUFFIXES = frozenset(
     {".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 )
 GENERATED, FOLDERS, COMFYUI, LM_STUDIO = "generated", "folders", "comfyui", "lm-studio"
+LIBRARY = "library"
 _FRAME = re.compile(r"(.+)-\d{4,}\.png")
 """As ``library.FrameSet`` names frames."""
 _COMFYUI_PARTS = ("output", "custom_nodes", "models")
@@ -55,8 +58,8 @@ class FolderSource:
     """Pictures in a folder, without ``skipped`` folders below it, which are sources of their own.
 
     Links are not followed: they lead in circles, or out of the folders that the user allowed. ``kind`` is ``folders``;
-    ``generated`` for our own library; ``comfyui`` and ``lm-studio`` for folders of those programs. Attachments of LM
-    Studio are found under the names that they had.
+    ``generated`` for our own library; ``library`` for what it has elsewhere; ``comfyui`` and ``lm-studio`` for folders
+    of those programs. Attachments of LM Studio are found under the names that they had.
     """
 
     kind: str
@@ -68,9 +71,9 @@ class FolderSource:
         """Whether the folder is there."""
         return is_folder(self.root)
 
-    def list_folders(self) -> Iterator[Listing]:
+    def list_folders(self, known: KnownFolders = NONE_KNOWN) -> Iterator[Listing]:
         """Every folder and its pictures; of the frames of our own videos the first one only."""
-        for listing in walk(self.root, SUFFIXES, self.skipped):
+        for listing in walk(self.root, SUFFIXES, self.skipped, known):
             yield listing._replace(files=_drop_frames(listing.files)) if self.kind == GENERATED else listing
 
     def read(self, path: Path) -> Iterator[Entry]:
@@ -80,7 +83,7 @@ class FolderSource:
             content = fingerprint(file)
             modified = datetime.fromtimestamp(os.fstat(file.fileno()).st_mtime, UTC)
         name = _find_original_name(path) if self.kind == LM_STUDIO else ""
-        yield Entry("", content, name or place_name(path), modified, metadata)
+        yield Entry("", content, name or path.stem, modified, metadata)
 
     def find_place(self, path: Path, key: str) -> str | None:
         """Its path, when it is still there."""
@@ -91,12 +94,39 @@ class FolderSource:
         return PictureFile(path, follows_links=False)
 
 
+@dataclass(frozen=True, slots=True)
+class LibrarySource(FolderSource):
+    """Pictures that were made here and lie outside of all folders that are searched, which are ``skipped``.
+
+    ``list_files`` tells where the library has its pictures.
+    """
+
+    list_files: Callable[[], Iterable[Path]] = tuple
+
+    def list_folders(self, known: KnownFolders = NONE_KNOWN) -> Iterator[Listing]:
+        """The folders of those pictures, with no other files."""
+        names: dict[Path, list[str]] = {}
+        for path in self.list_files():
+            if path.suffix.lower() in SUFFIXES:
+                names.setdefault(path.parent, []).append(path.name)
+        for parent, here in names.items():
+            folder = _resolve(parent)
+            if not self.skipped.intersection((folder, *folder.parents)):
+                files = {name: stamp_of((folder / name).lstat()) for name in here if is_plain_file(folder / name)}
+                yield Listing(folder, _drop_frames(files))
+
+
 def choose_sources(
-    output_dir: Path, folders: Sequence[Path], read_metadata: ReadMetadata, skipped: Sequence[Path] = ()
+    output_dir: Path,
+    folders: Sequence[Path],
+    read_metadata: ReadMetadata,
+    skipped: Sequence[Path] = (),
+    list_files: Callable[[], Iterable[Path]] | None = None,
 ) -> tuple[PictureSource, ...]:
     """The sources in some folders, and our own library ``output_dir``; no file belongs to two.
 
-    Folders that are ``skipped`` are not searched as parts of others: what lies there are copies.
+    Folders that are ``skipped`` are not searched as parts of others: what lies there are copies. ``list_files`` tells
+    where the library has pictures, which may be outside of all those folders.
 
     A ComfyUI installation or LM Studio's home stands for what people keep there. Each folder may have project files as
     well as pictures.
@@ -111,6 +141,9 @@ def choose_sources(
         sources.append(FolderSource(kind, root, read_metadata, others))
         if kind == FOLDERS:
             sources.append(ProjectSource(root, others))
+    if list_files is not None:
+        everywhere = Path(_resolve(output_dir).anchor)
+        sources.append(LibrarySource(LIBRARY, everywhere, read_metadata, frozenset(roots), list_files))
     return tuple(sources)
 
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 _OWN = frozenset("vai")
 _REMEMBERED_HASHES = 4096
-_ORDER = ("generated", "projects", "comfyui", "lm-studio", "folders")
+_ORDER = ("generated", "library", "projects", "comfyui", "lm-studio", "folders")
 """Which place of a picture is shown when it has several: the one that tells most."""
 _ENDING = ".ckpt"
 _MAX_LORAS = 5
@@ -138,7 +138,8 @@ class HitPage:
     """One page of what was found.
 
     ``total`` counts the hits on all pages; there are at least so many when ``is_exact`` is False. ``pending`` files are
-    not in the index yet and may be hits as well. ``notes`` are what the reader should know, one sentence each.
+    not in the index yet and may be hits as well. ``notes`` are what the reader should know, one sentence each;
+    ``explanation`` says where nothing was found and what would be.
     """
 
     hits: tuple[Hit, ...]
@@ -147,6 +148,7 @@ class HitPage:
     offset: int
     pending: int = 0
     notes: tuple[str, ...] = ()
+    explanation: tuple[str, ...] = ()
 
     def to_json(self, face: Face) -> dict[str, object]:
         """As JSON-serialisable dict, the notes in the words of a face."""
@@ -157,6 +159,7 @@ class HitPage:
             "pending": self.pending,
             "hits": [hit.to_json() for hit in self.hits],
             "notes": [face.word(note) for note in self.notes],
+            "explanation": [face.word(sentence) for sentence in self.explanation],
         }
 
     def describe_rest(self, face: Face) -> Iterator[str]:
@@ -167,7 +170,8 @@ class HitPage:
         if not self.hits and self.total:
             yield f"There are {at_least}{self.total} hits; {offset}={self.offset} is past the last."
         elif not self.hits:
-            yield "Nothing was found. Use fewer or other words, leave filters out, or search another source."
+            advice = ("Use fewer or other words, leave filters out, or search another source.",)
+            yield " ".join(("Nothing was found.", *map(face.word, self.explanation or advice)))
         elif shown < self.total:
             yield f"{shown} of {at_least}{self.total}; go on with {offset}={shown}"
         elif not self.is_exact:

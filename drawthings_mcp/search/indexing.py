@@ -1,8 +1,8 @@
 """One run of indexing: what changed in the sources → the index. Blocks: call it in a thread.
 
 Every folder is listed first, so that it is known how much there is to do; then files are read, the newest first, a
-batch at a time. A run may be stopped or killed between any two steps and goes on where it was; two runs at once share
-the work.
+batch at a time. A glance lists only the folders that have changed since, and reads one batch. A run may be stopped or
+killed between any two steps and goes on where it was; two runs at once share the work.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import TypeAlias
 
 from drawthings_mcp.databases import Database, transaction
 from drawthings_mcp.errors import DrawThingsError, StorageError
-from drawthings_mcp.faces import Step, Text
+from drawthings_mcp.faces import Phrase, Step, Text, join_texts
 from drawthings_mcp.search import files
 from drawthings_mcp.search.files import PendingFile
 from drawthings_mcp.search.pictures import PictureWriter, ReadTags, write_pictures
@@ -29,6 +29,8 @@ from drawthings_mcp.validation import shorten
 
 _logger = logging.getLogger(__name__)
 
+_PATIENCE = 1.0
+"""Seconds of listing folders after which a search is answered from what was there before."""
 _BATCH = 256
 """Files that are read between two writes: a tenth of a second of work that a kill can undo."""
 
@@ -42,6 +44,8 @@ class Progress:
     doing: str = "reading"
 
 
+KnownSources: TypeAlias = dict[tuple[Path, str], dict[Path, int]]
+"""Folders that were listed, with their stamps, of each source by root and kind."""
 ReportProgress: TypeAlias = Callable[[Progress], None]
 Stop: TypeAlias = Callable[[], bool]
 
@@ -93,6 +97,10 @@ def never() -> bool:
     return False
 
 
+def ignore() -> None:
+    """Does nothing with the news that a search can be answered."""
+
+
 def run_indexing(
     index: Database,
     tags: Database,
@@ -100,16 +108,20 @@ def run_indexing(
     *,
     should_stop: Stop = never,
     report: ReportProgress | None = None,
+    answer: Callable[[], object] = ignore,
+    known: KnownSources | None = None,
+    is_glance: bool = False,
 ) -> IndexReport:
     """Bring the index in step with the sources.
 
-    ``should_stop`` is asked between batches, ``report`` called from this thread, now and then. What was written before
-    a ``StorageError`` stays.
+    ``should_stop`` is asked between batches, ``report`` called from this thread, now and then, and ``answer`` when no
+    search should wait any longer. In ``known`` is kept what a glance needs. What was written before a ``StorageError``
+    stays.
     """
     start = time.monotonic()
     # One connection for all: the last one to close makes SQLite empty its log, which takes longer than a batch.
     with open_reader(tags) as read_tags, index.open() as connection:
-        run = _IndexingRun(connection, read_tags, should_stop)
+        run = _IndexingRun(connection, read_tags, should_stop, answer, {} if known is None else known, is_glance)
         for source in sources:
             run.scan(source)
         run.remove_gone()
@@ -153,6 +165,10 @@ class _IndexingRun:
     connection: sqlite3.Connection
     tags: ReadTags
     should_stop: Stop
+    answer: Callable[[], object]
+    known: KnownSources
+    is_glance: bool
+    start: float = field(default_factory=time.monotonic)
     present: dict[int, PictureSource] = field(default_factory=dict)
     result: IndexReport = field(default_factory=IndexReport)
     gone: list[int] = field(default_factory=list)
@@ -160,13 +176,18 @@ class _IndexingRun:
     def scan(self, source: PictureSource) -> None:
         """Note what changed in a source, if it is there."""
         connection = self.connection
+        before = self.known.get((source.root, source.kind)) if self.is_glance else {}
+        if before is None:
+            return  # all of it is to be listed first
+        stamps: dict[Path, int] = dict(before)
         with transaction(connection):
             root = files.add_root(connection, source.root, source.kind)
         listed: set[Path] = set()
         closed: list[Path] = []
         try:
-            for listing in source.list_folders():
+            for listing in source.list_folders(before):
                 listed.add(listing.folder)
+                stamps[listing.folder] = listing.stamp
                 self._note_skipped(source.root, listing)
                 if listing.problem:
                     closed.append(listing.folder)
@@ -178,11 +199,16 @@ class _IndexingRun:
                     self.result.is_listed = False
                     self.present[root] = source
                     return
+                if time.monotonic() - self.start > _PATIENCE:
+                    self.answer()
         except OSError:
             if source.root not in self.result.missing:
                 self.result.missing.append(source.root)
             return
         self.present[root] = source
+        self.known[source.root, source.kind] = stamps
+        if self.is_glance:
+            return
         # Below a folder that cannot be listed now, nothing is known to be gone.
         for folder in files.list_folders(connection, root):
             if folder not in listed and not any(folder.is_relative_to(other) for other in closed):
@@ -219,8 +245,9 @@ class _IndexingRun:
         """Read the files that wait, a batch at a time."""
         connection, roots = self.connection, list(self.present)
         owner = secrets.token_hex(8)
-        with transaction(connection):
-            files.try_again(connection, roots)
+        if not self.is_glance:
+            with transaction(connection):
+                files.try_again(connection, roots)
         total = files.count_pending(connection, roots)
         done = 0
         while not self.should_stop():
@@ -237,6 +264,9 @@ class _IndexingRun:
             done += len(claimed)
             if report is not None:
                 report(Progress(done, max(done, total)))
+            self.answer()
+            if self.is_glance:
+                break
         self.result.pending = files.count_pending(connection, roots)
 
     def _settle(self, writer: PictureWriter, outcome: _Outcome) -> None:
@@ -257,15 +287,16 @@ def _read_file(source: PictureSource, file: PendingFile) -> _Outcome:
     try:
         return _Outcome(file, tuple(source.read(file.path)))
     except StorageError as error:
-        return _Outcome(file, problem=str(error), passing=True, gone=_is_gone(source, file))
+        return _Outcome(file, problem=join_texts(error), passing=True, gone=_is_gone(source, file))
     except DrawThingsError as error:
-        return _Outcome(file, problem=str(error))
+        return _Outcome(file, problem=join_texts(error))
     except OSError as error:
-        problem = f"{file.path} cannot be read: {error.strerror or error}."
+        problem = Text("{path} cannot be read: {reason}.", path=file.path, reason=Phrase(error.strerror or error))
         return _Outcome(file, problem=problem, passing=True, gone=_is_gone(source, file))
     except Exception as error:
         _logger.warning("%s cannot be understood", file.path, exc_info=True)
-        return _Outcome(file, problem=f"{file.path} cannot be understood: {shorten(error)}.")
+        reason = Phrase(shorten(error))
+        return _Outcome(file, problem=Text("{path} cannot be understood: {reason}.", path=file.path, reason=reason))
 
 
 def _is_gone(source: PictureSource, file: PendingFile) -> bool:

@@ -1,9 +1,9 @@
 """A query → the pictures that match it, best tier first, newest first within a tier.
 
-The tiers: exact phrase, all words, beginnings of words, typing errors forgiven; when nothing had them all, all but one;
-when nothing had those either, the rarest words, which tell most. Each tier is one look-up in the index in order of
-time, begun only when those before it did not fill the page, so that a search costs what its page costs and not what a
-million pictures cost.
+The tiers: exact phrase, all words, forms of them, beginnings of words, typing errors forgiven; when nothing had them
+all, all but one; when nothing had those either, the rarest words, which tell most. Each tier is one look-up in the
+index in order of time, begun only when those before it did not fill the page, so that a search costs what its page
+costs and not what a million pictures cost.
 """
 
 from __future__ import annotations
@@ -11,11 +11,15 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
+from itertools import islice
+from pathlib import Path
 from typing import NamedTuple
 
+from drawthings_mcp.faces import Text
 from drawthings_mcp.search.pictures import SLOTS, number_of
-from drawthings_mcp.search.query import Match, Query, QueryFilter, Term
+from drawthings_mcp.search.query import RATINGS, SHAPES, Match, Query, QueryFilter, Term, is_within, name_rating
+from drawthings_mcp.search.word_forms import FILLERS
 from drawthings_mcp.search.words import (
     EVERY,
     SOURCE_GROUPS,
@@ -24,6 +28,8 @@ from drawthings_mcp.search.words import (
     fold_name,
     list_completions,
     list_corrections,
+    list_forms,
+    split_words,
 )
 
 MAX_COUNTED, _MIN_COUNTED = 1000, 50
@@ -38,9 +44,6 @@ _MAX_DROPPED = 8
 """Words of a query up to which each is left out in turn."""
 _MAX_TOGETHER = 5
 """Rarest words of a query that are looked for together; more are together nowhere."""
-_ARTICLES = ("a", "an", "the", "of", "in", "on", "at", "with", "and", "or", "for", "to", "by", "from", "is", "are")
-FILLERS = frozenset((*_ARTICLES, "my", "that", "this", "picture", "pictures", "image", "images", "photo"))
-"""Words that say nothing about a picture when there are others."""
 _FIRST, _LAST = -(1 << 63), (1 << 63) - 1
 
 
@@ -53,12 +56,16 @@ class MatchedPicture(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Matches:
-    """The matches that were asked for, and how many there are; see ``hits.HitPage``."""
+    """The matches that were asked for, and how many there are; see ``hits.HitPage``.
+
+    ``groups`` are pictures that show the same, when that was asked for.
+    """
 
     page: tuple[MatchedPicture, ...]
     total: int
     is_exact: bool
     notes: tuple[str, ...] = ()
+    groups: tuple[tuple[int, ...], ...] = ()
 
 
 class Tier(NamedTuple):
@@ -91,22 +98,36 @@ class IndexQuery:
             for picture in self._look_up(tier.expression):
                 if not gathering.add(picture, tier.match):
                     break
-        page = [MatchedPicture(picture, match) for picture, match in gathering.found.items()][offset : offset + limit]
-        return Matches(tuple(page), len(gathering.found) + len(gathering.rest), gathering.finished)
+        found = [MatchedPicture(picture, match) for picture, match in gathering.found.items()]
+        notes = self.note_partial(found[0].match) if found else ()
+        total = len(found) + len(gathering.rest)
+        return Matches(tuple(found[offset : offset + limit]), total, gathering.finished, notes)
 
-    def list_newest(self, count: int) -> list[int]:
-        """The newest pictures that have the words, ranked by nothing else."""
-        found: dict[int, None] = {}
-        for tier in self._list_tiers():
-            if tier.match == "exact" and len(self.query.terms) > 1:
-                continue
-            for picture in self._look_up(tier.expression):
-                found[picture] = None
-                if len(found) >= count:
-                    return list(found)
-            if found and tier.match != "words":
-                break
-        return list(found)
+    def note_partial(self, match: Match) -> tuple[str, ...]:
+        """What to say when the best match has not all the words."""
+        if match != "some words":
+            return ()
+        words = tuple(" ".join(term) for term in drop_fillers(self.query.terms))
+        return (Text("No picture has all of: {words}. These have some of them, the best first.", words=words),)
+
+    def has_word(self, word: str) -> bool:
+        """Whether a picture that passes the filters has a word."""
+        return self._finds(self._build(_quote((word,))))
+
+    def list_names_of(self, key: str) -> list[str]:
+        """Every name that a filter by ``model``, ``lora`` or ``path`` can find."""
+        return [name for _, name in self._list_known("folder" if key == "path" else key)]
+
+    def find_names(self, condition: QueryFilter) -> list[int]:
+        """The numbers of the names that a filter stands for."""
+        return [number for value in condition.values for number in self._list_names(condition.key, value)]
+
+    def list_newest(self, count: int) -> tuple[list[int], Match]:
+        """The newest pictures that have the words, or most of them, and how they have them."""
+        for tier in self._list_whole():
+            if found := list(islice(self._look_up(tier.expression), count)):
+                return found, tier.match
+        return [], "words"
 
     def keep(self, pictures: Sequence[int]) -> list[int]:
         """Those of some pictures that fulfil the filters, whatever their words."""
@@ -129,6 +150,7 @@ class IndexQuery:
     def _filters(self) -> tuple[list[str], list[str]]:
         """What every picture must have, and what none may have."""
         required = [_quote(phrase) for phrase in self.query.phrases]
+        required += [_any_of([self._inflect(term) for term in choice]) for choice in self.query.choices]
         excluded = [_quote(term) for term in self.query.excluded]
         for condition in self.query.filters:
             facets = self._list_facets(condition)
@@ -157,7 +179,7 @@ class IndexQuery:
         if self.query.terms and is_narrow and not self._finds(self._build()):
             return
         seen = set()
-        for tier in self._list_tiers():
+        for tier in self._list_tiers() if self.query.sort == "best" else self._list_sorted():
             if tier.expression not in seen:
                 seen.add(tier.expression)
                 yield tier
@@ -165,25 +187,26 @@ class IndexQuery:
     def _list_tiers(self) -> Iterator[Tier]:
         """The look-ups, best first."""
         if not self.query.terms:
-            yield Tier("exact" if self.query.phrases else "recent", self._build())
+            wants_words = self.query.phrases or self.query.choices
+            yield Tier("exact" if wants_words else "recent", self._build())
             return
-        terms = _drop_fillers(self.query.terms)
-        exact = Tier("exact", self._build(_quote(tuple(word for term in self.query.terms for word in term))))
+        terms = drop_fillers(self.query.terms)
         words = Tier("words", self._build(*map(_quote, terms)))
         # Where words are nowhere together, they are nowhere in a row: a long row takes as long to look for as all.
-        if len(self.query.terms) == 1:
-            yield exact
-        elif self._finds(words.expression):
-            yield from (exact, words)
-        yield Tier("prefix", self._build(*(_complete(self.connection, term) for term in terms)))
-        yield Tier("fuzzy", self._build(*(_forgive(self.connection, term) for term in terms)))
+        if len(self.query.terms) == 1 or self._finds(words.expression):
+            row = _trim(self.query.terms)
+            yield Tier("exact", self._build(_quote(tuple(word for term in row for word in term))))
+            yield words
+        yield Tier("forms", self._build(*map(self._inflect, terms)))
+        yield Tier("prefix", self._build(*map(self._complete, terms)))
+        yield Tier("fuzzy", self._build(*map(self._forgive, terms)))
         yield from self._list_resorts(terms)
 
     def _list_resorts(self, terms: tuple[Term, ...]) -> Iterator[Tier]:
         """Without one word, the most frequent first; then the rarest words, fewer and fewer; at last any of them."""
-        counts = {term: min(count_pictures(self.connection, word) for word in term) for term in terms}
+        counts = {term: min(map(self._count, term)) for term in terms}
         if 1 < len(terms) <= _MAX_DROPPED:
-            forgiving = {term: _forgive(self.connection, term) for term in terms}
+            forgiving = {term: self._forgive(term) for term in terms}
             # A word that no picture has says least of all.
             for dropped in sorted(counts, key=lambda term: (counts[term] > 0, -counts[term])):
                 others = (forgiving[term] for term in terms if term != dropped)
@@ -191,15 +214,58 @@ class IndexQuery:
         if len(terms) > 2:
             rarest = sorted((term for term in counts if counts[term]), key=lambda term: counts[term])
             for last in range(min(len(rarest), _MAX_TOGETHER), 0, -1):
-                yield Tier("some words", self._build(*map(_quote, rarest[:last])), 2)
-            yield Tier("some words", self._build(_any_of([_quote(term) for term in terms])), 2)
+                yield Tier("some words", self._build(*map(self._inflect, rarest[:last])), 2)
+            yield Tier("some words", self._build(_any_of([self._inflect(term) for term in terms])), 2)
+
+    def _list_whole(self) -> Iterator[Tier]:
+        """The look-ups without those that another one contains."""
+        tiers = (tier for tier in self._list_tiers() if tier.match not in ("exact", "words") or not self.query.terms)
+        for tier in tiers:
+            yield tier._replace(match="words") if tier.match == "forms" else tier
+
+    def _list_sorted(self) -> Iterator[Tier]:
+        """The best look-up that finds something, divided by what it is sorted by; time is the order of the index."""
+        found = next((tier for tier in self._list_whole() if self._finds(tier.expression)), None)
+        if found is None:
+            return
+        for key in self._list_sort_facets():
+            yield found._replace(expression=f"({found.expression} AND {_quote((key,))})")
+        yield found
+
+    def _list_sort_facets(self) -> list[str]:
+        if self.query.sort == "rating":
+            return [facet("tag", name_rating(rating)) for rating in RATINGS]
+        if self.query.sort == "size":
+            sizes = sorted(self._list_sizes(), key=lambda size: -size[1] * size[2])
+            return [facet("name", number) for number, *_ in sizes]
+        return []
+
+    def _inflect(self, term: Term) -> str:
+        """A term, or one whose words are other forms of its words."""
+        return _any_of([*map(_quote, _vary(term, partial(list_forms, self.connection)))])
+
+    def _complete(self, term: Term) -> str:
+        """A term in any form, or what its last word may be the beginning of."""
+        completed = [_quote((*term[:-1], word)) for word in list_completions(self.connection, term[-1])]
+        return _any_of([self._inflect(term), *completed])
+
+    def _forgive(self, term: Term) -> str:
+        """A term, completed, or what it was meant to be."""
+        corrected = _vary(term, partial(list_corrections, self.connection))
+        return _any_of([self._complete(term), *map(_quote, islice(corrected, 1, None))])
+
+    def _count(self, word: str) -> int:
+        """How many pictures have a word, or else its most frequent form."""
+        forms = (word, *list_forms(self.connection, word))
+        return next((count for form in forms if (count := count_pictures(self.connection, form))), 0)
 
     def _finds(self, expression: str) -> bool:
         return next(self._look_up(expression), None) is not None
 
     def _look_up(self, expression: str) -> Iterator[int]:
+        order = "ASC" if self.query.sort == "oldest" else "DESC"
         rows = self.connection.execute(
-            "SELECT rowid FROM postings WHERE postings MATCH ? AND rowid BETWEEN ? AND ? ORDER BY rowid DESC",
+            f"SELECT rowid FROM postings WHERE postings MATCH ? AND rowid BETWEEN ? AND ? ORDER BY rowid {order}",
             (expression, *self._span),
         )
         try:
@@ -209,19 +275,43 @@ class IndexQuery:
             rows.close()
 
     def _list_facets(self, condition: QueryFilter) -> list[str]:
-        """The index's words for the values of a filter; one that no picture has when there are none."""
+        """Expressions for the values of a filter; one that no picture has when there are none."""
         key, values = condition.key, condition.values
-        if key in ("model", "lora"):
-            facets = [name for value in values for name in self._list_names(key, value)][:_MAX_NAMES]
+        if key in ("model", "lora", "path", "size", "steps", "cfg"):
+            numbers = dict.fromkeys(number for value in values for number in self._list_names(key, value))
+            facets = [facet("name", number) for number in numbers]
+            facets += [facet("shape", value) for value in values if key == "size" and value in SHAPES]
             return [_quote((name,)) for name in facets or [facet("name", 0)]]
+        if key == "rating":
+            ratings = [rating for rating in RATINGS if any(is_within(value, rating) for value in values)]
+            return [_quote((facet("tag", name_rating(rating)),)) for rating in ratings or [0]]
+        if key == "negative":
+            return [_all_of([_quote((facet(key, word),)) for word in split_words(value)]) for value in values]
         if key == "source":
             values = tuple(kind for value in values for kind in SOURCE_GROUPS.get(value.strip().lower(), (value,)))
         return [_quote((facet(key, value),)) for value in values]
 
-    def _list_names(self, kind: str, value: str) -> list[str]:
-        statement = "SELECT id FROM names WHERE kind = ? AND instr(folded, ?) ORDER BY id DESC"
-        rows = self.connection.execute(statement, (kind, fold_name(value)))
-        return [facet("name", number) for (number,) in rows]
+    def _list_names(self, key: str, value: str) -> list[int]:
+        """The numbers of the names that a value of a filter stands for."""
+        if key == "size":
+            return [number for number, *size in self._list_sizes() if is_within(value, *size)]
+        if key in ("steps", "cfg"):
+            return [number for number, name in self._list_known(key) if is_within(value, float(name))]
+        found = dict(self._list_known("folder" if key == "path" else key, fold_name(value)))
+        if key == "path":
+            # What is below a folder has its facet as well.
+            paths = set(found.values())
+            found = {number: path for number, path in found.items() if not paths & set(map(str, Path(path).parents))}
+        return sorted(found, reverse=True)[:_MAX_NAMES]
+
+    def _list_sizes(self) -> list[tuple[int, int, int]]:
+        """Every size, by its number."""
+        known = self._list_known("size")
+        return [(number, *map(int, name.split("x"))) for number, name in known]  # type: ignore[misc]
+
+    def _list_known(self, kind: str, part: str = "") -> list[tuple[int, str]]:
+        statement = "SELECT id, name FROM names WHERE kind = ? AND instr(folded, ?)"
+        return self.connection.execute(statement, (kind, part)).fetchall()
 
 
 class _Gathering:
@@ -255,21 +345,27 @@ class _Gathering:
         return self.finished
 
 
-def _drop_fillers(terms: tuple[Term, ...]) -> tuple[Term, ...]:
-    return tuple(term for term in terms if term[0] not in FILLERS or len(term) > 1) or terms
+def drop_fillers(terms: tuple[Term, ...]) -> tuple[Term, ...]:
+    """The terms that tell something; all when none does."""
+    return tuple(term for term in terms if not _is_filler(term)) or terms
 
 
-def _complete(connection: sqlite3.Connection, term: Term) -> str:
-    """A term, or what its last word may be the beginning of."""
-    words = dict.fromkeys([term[-1], *list_completions(connection, term[-1])])
-    return _any_of([_quote((*term[:-1], word)) for word in words])
+def _trim(terms: tuple[Term, ...]) -> tuple[Term, ...]:
+    """The terms from the first to the last that tells something: a row of words in the middle of a sentence."""
+    telling = [place for place, term in enumerate(terms) if not _is_filler(term)]
+    return terms[telling[0] : telling[-1] + 1] if telling else terms
 
 
-def _forgive(connection: sqlite3.Connection, term: Term) -> str:
-    """A term, completed, or what it was meant to be."""
-    spelled = [[word, *list_corrections(connection, word)] for word in term]
-    corrected = [_quote((*term[:at], word, *term[at + 1 :])) for at in range(len(term)) for word in spelled[at][1:]]
-    return _any_of([_complete(connection, term), *corrected])
+def _is_filler(term: Term) -> bool:
+    return len(term) == 1 and term[0] in FILLERS
+
+
+def _vary(term: Term, list_variants: Callable[[str], Sequence[str]]) -> Iterator[Term]:
+    """A term, and the same with one of its words replaced by each of its variants."""
+    yield term
+    for at, word in enumerate(term):
+        for variant in list_variants(word):
+            yield (*term[:at], variant, *term[at + 1 :])
 
 
 def _quote(words: Term) -> str:
@@ -278,4 +374,8 @@ def _quote(words: Term) -> str:
 
 
 def _any_of(expressions: Sequence[str]) -> str:
-    return expressions[0] if len(expressions) == 1 else f"({' OR '.join(expressions)})"
+    return expressions[0] if len(expressions) == 1 else f"({' OR '.join(dict.fromkeys(expressions))})"
+
+
+def _all_of(expressions: Sequence[str]) -> str:
+    return f"({' AND '.join(expressions)})"

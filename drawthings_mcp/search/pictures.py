@@ -12,11 +12,16 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import NamedTuple, TypeAlias
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from drawthings_mcp.databases import transaction
 from drawthings_mcp.search.source import Entry
-from drawthings_mcp.search.words import count_words, facet, fold_name, join_facets, list_size_facets, split_words
+from drawthings_mcp.search.words import count_words, facet, fold_name, join_facets, shape_of, split_words
+
+if TYPE_CHECKING:
+    from drawthings_mcp.metadata.dialect import ImageMetadata
 
 ReadTags: TypeAlias = Callable[[str], list[str]]
 """Content → tags."""
@@ -26,6 +31,7 @@ MAX_WORDS = 2000
 _MAX_TEXT = 20_000
 SLOTS = 1 << 12
 """Numbers per second of the calendar."""
+_MAX_STEPS = 100_000
 _LAST_SECOND = 1 << 33
 """The year 2242: dates beyond are mistakes."""
 
@@ -36,9 +42,9 @@ def number_of(moment: datetime) -> int:
 
 
 _PLACES = """
-    SELECT places.name, roots.id, roots.source FROM places JOIN files ON files.id = places.file
-    JOIN folders ON folders.id = files.folder JOIN roots ON roots.id = folders.root
-    WHERE picture = ? ORDER BY places.file
+    SELECT places.name, roots.id, roots.source, folders.path, roots.path
+    FROM places JOIN files ON files.id = places.file JOIN folders ON folders.id = files.folder
+    JOIN roots ON roots.id = folders.root WHERE picture = ? ORDER BY places.file
 """
 
 
@@ -54,6 +60,9 @@ class _Row(NamedTuple):
     seed: str
     dialect: str
     details: str
+    negative: str | None
+    steps: int | None
+    cfg: float | None
     words: str
     facets: str
 
@@ -104,13 +113,15 @@ class PictureWriter:
             self._forget(picture, known)
             return
         loras = [name for name, _ in json.loads(known.loras)]
-        names = dict.fromkeys(name for name, _, _ in places)
+        folders = dict.fromkeys(folder for *_, path, root in places for folder in _list_folders(path, root))
+        names = dict.fromkeys([*(name for name, *_ in places), *(name for _, name in folders)])
         words = _join_words(known.prompt, *names, known.model, *loras, known.details)
         facets = join_facets(
             [
                 *self._list_facets(known, loras),
-                *(facet("root", root) for _, root, _ in places),
-                *(facet("source", source) for _, _, source in places),
+                *(self._facet_of("folder", folder) for folder, _ in folders),
+                *(facet("root", root) for _, root, *_ in places),
+                *(facet("source", source) for _, _, source, *_ in places),
                 *(facet("tag", tag) for tag in self._tags(known.content)),
             ]
         )
@@ -135,15 +146,23 @@ class PictureWriter:
             self.refresh(picture)
 
     def _write_entry(self, file: int, entry: Entry, before: int | None) -> None:
-        row = self._connection.execute("SELECT id FROM pictures WHERE content = ?", (entry.content,)).fetchone()
+        row = self._connection.execute(
+            "SELECT id, negative FROM pictures WHERE content = ?", (entry.content,)
+        ).fetchone()
         picture = self._insert(entry) if row is None else int(row[0])
-        if picture == before:
+        is_complete = row is None or row[1] is not None
+        if not is_complete:
+            self._connection.execute(
+                "UPDATE pictures SET negative = ?, steps = ?, cfg = ? WHERE id = ?",
+                (*_list_numbers(entry.metadata), picture),
+            )
+        if picture == before and is_complete:
             return  # the many pictures of a project that one more was added to
         self._connection.execute(
             "INSERT OR REPLACE INTO places VALUES (?, ?, ?, ?)", (file, entry.key, picture, _clean(entry.name))
         )
         self.refresh(picture)
-        if before is not None:
+        if before not in (None, picture):
             self.refresh(before)
 
     def _insert(self, entry: Entry) -> int:
@@ -153,7 +172,7 @@ class PictureWriter:
             created = created.astimezone()
         picture = self._take_number(created)
         self._connection.execute(
-            "INSERT INTO pictures VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', '')",
+            "INSERT INTO pictures VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', '', ?, ?, ?)",
             (
                 picture,
                 entry.content,
@@ -168,6 +187,7 @@ class PictureWriter:
                 else str(metadata.seed),  # some programs' seeds have 64 bits, without a sign
                 metadata.dialect,
                 _clean(metadata.camera),
+                *_list_numbers(metadata),
             ),
         )
         return picture
@@ -186,13 +206,21 @@ class PictureWriter:
             start += SLOTS
 
     def _list_facets(self, known: _Row, loras: list[str]) -> list[str]:
-        facets = list_size_facets(known.width, known.height)
-        if known.model:
-            facets.append(facet("name", self._number_name("model", known.model)))
-        facets += [facet("name", self._number_name("lora", lora)) for lora in loras]
+        """What the picture itself is filtered by, wherever it is."""
+        numbers = {"steps": known.steps, "cfg": known.cfg}
+        facets = [self._facet_of(kind, f"{value:g}") for kind, value in numbers.items() if value]
+        facets += [self._facet_of("model", known.model)] if known.model else []
+        facets += [self._facet_of("lora", lora) for lora in loras]
+        facets += [facet("negative", word) for word in (known.negative or "").split()]
+        if known.width > 0 and known.height > 0:
+            facets += [self._facet_of("size", f"{known.width}x{known.height}")]
+            facets += [facet("shape", shape_of(known.width, known.height))]
         if known.seed:
             facets.append(facet("seed", known.seed))
         return [*facets, facet("source", known.dialect)] if known.dialect else facets
+
+    def _facet_of(self, kind: str, name: str) -> str:
+        return facet("name", self._number_name(kind, name))
 
     def _number_name(self, kind: str, name: str) -> int:
         if (kind, name) not in self._names:
@@ -206,13 +234,14 @@ class PictureWriter:
     def _repost(self, picture: int, known: _Row, words: str, facets: str) -> None:
         if (words, facets) == (known.words, known.facets):
             return
-        if known.facets:
-            self._unpost(picture, known)
+        self._unpost(picture, known)
         self._connection.execute("UPDATE pictures SET words = ?, facets = ? WHERE id = ?", (words, facets, picture))
         self._posted[picture] = f"{words} {facets}"
         self._changes.update(set(words.split()))
 
     def _unpost(self, picture: int, known: _Row) -> None:
+        if not known.facets:
+            return  # it was never posted
         if self._posted.pop(picture, None) is None:
             self._connection.execute(
                 "INSERT INTO postings (postings, rowid, words) VALUES ('delete', ?, ?)",
@@ -224,6 +253,20 @@ class PictureWriter:
         self._unpost(picture, known)
         for table, column in (("pictures", "id"), ("looks", "picture"), ("meanings", "picture")):
             self._connection.execute(f"DELETE FROM {table} WHERE {column} = ?", (picture,))
+
+
+def _list_numbers(metadata: ImageMetadata) -> tuple[str, int | None, float | None]:
+    """The words of the negative prompt, steps, and guidance scale."""
+    words = dict.fromkeys(split_words(metadata.negative_prompt[:_MAX_TEXT])[:MAX_WORDS])
+    steps = metadata.steps if metadata.steps is not None and 0 < metadata.steps <= _MAX_STEPS else None
+    return " ".join(words), steps, metadata.guidance_scale
+
+
+@lru_cache(maxsize=1024)
+def _list_folders(folder: str, root: str) -> tuple[tuple[str, str], ...]:
+    """Path and name of a folder and of those around it up to the root, which is one of them."""
+    around = [one for one in (Path(folder), *Path(folder).parents) if one.is_relative_to(root)]
+    return tuple((str(one), one.name) for one in around)
 
 
 def _join_words(*texts: str) -> str:

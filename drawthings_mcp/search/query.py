@@ -1,19 +1,22 @@
 """What a search is asked for: its arguments, the language of queries, dates. Pure; a query's text is never refused.
 
-The language has words, ``"exact phrases"``, ``-without`` and ``key:value``.
+The language has words, ``"exact phrases"``, ``-without``, ``this OR that`` and ``key:value``, where values may be
+ranges: ``steps:<10``, ``size:>=1024``, ``cfg:4..7``.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 from drawthings_mcp.errors import InvalidInputError
-from drawthings_mcp.faces import Text
+from drawthings_mcp.faces import Phrase, Text
 from drawthings_mcp.search.words import split_words
 from drawthings_mcp.validation import shorten, suggest
 
@@ -23,11 +26,11 @@ if TYPE_CHECKING:
 Term: TypeAlias = tuple[str, ...]
 """Folded words that stand side by side; nearly always one."""
 Match: TypeAlias = Literal[
-    "exact", "words", "prefix", "fuzzy", "some words", "near-duplicate", "visual", "meaning", "recent", "web"
+    "exact", "words", "forms", "prefix", "fuzzy", "some words", "near-duplicate", "visual", "meaning", "recent", "web"
 ]
-"""How a picture was found: by all words in a row; all words; their beginnings; with typing errors forgiven; most words;
-showing the same as another; looking like another; its meaning; for no words at all, only by filters and date; on the
-web."""
+"""How a picture was found: by all words in a row; all words; forms of them; their beginnings; with typing errors
+forgiven; most words; showing the same as another; looking like another; its meaning; for no words at all, only by
+filters and date; on the web."""
 MAX_TERMS = 24
 """Words of one query that are looked for; more make no picture easier to find."""
 SHAPES = ("square", "landscape", "portrait")
@@ -37,19 +40,43 @@ _SEED_DIGITS = 20
 _TOKEN = re.compile(
     r"""
     (?P<minus>-)?
-    (?:(?P<key>[^\W\d_]+):)?
+    (?:(?P<key>[^\W\d]+):)?
     (?: "(?P<quoted>[^"]*)"? | (?P<plain>[^\s"]+) )
     """,
     re.VERBOSE,
 )
-_PLAIN_SIGNS = str.maketrans({"“": '"', "”": '"', "„": '"', "«": '"', "»": '"', "：": ":", "−": "-", "\0": " "})
+_PLAIN_SIGNS = str.maketrans(
+    {"“": '"', "”": '"', "„": '"', "«": '"', "»": '"', "：": ":", "−": "-", "≥": ">=", "≤": "<=", "\0": " "}
+)
 """What keyboards and chat models write for the signs of the language."""
-_ALIASES: Mapping[str, str] = {"after": "since", "before": "until", "loras": "lora", "models": "model", "tags": "tag"}
+_OR = ("OR", "|", "||")
+_ALIASES: Mapping[str, str] = {
+    "after": "since",
+    "before": "until",
+    "loras": "lora",
+    "models": "model",
+    "tags": "tag",
+    "folder": "path",
+    "neg": "negative",
+    "negative_prompt": "negative",
+    "guidance": "cfg",
+    "guidance_scale": "cfg",
+    "cfg_scale": "cfg",
+    "stars": "rating",
+    "order": "sort",
+}
+SORTS = ("best", "newest", "oldest", "rating", "size")
+"""The best matches first; by date; the best rated; the largest."""
+_SORT_ALIASES: Mapping[str, str] = {"latest": "newest", "date": "newest", "largest": "size", "stars": "rating"}
+_DUPLICATES = ("duplicate", "duplicates", "near-duplicate", "near-duplicates")
+_NUMBER = r"(\d{1,6}(?:\.\d{1,6})?)"
+_BOUNDS = re.compile(rf"(>=|<=|=|>|<)?\s*{_NUMBER}(?:\s*[x×*]\s*{_NUMBER})?(?:\.\.{_NUMBER})?")
+RATINGS = (5, 4, 3, 2, 1)
 SOURCES = ("all", "generated", "folders", "projects", "web")
 WEB = "web"
 MAX_LIMIT = 25
 MAX_OFFSET = 10_000
-_FILTERS = ("model", "lora", "size", "since", "until", "tag")
+_FILTERS = ("model", "lora", "size", "since", "until", "tag", "sort")
 _DAY = timedelta(days=1)
 _TICK = timedelta(microseconds=1)
 _CALENDAR = re.compile(r"(\d{4})(?:-(\d{1,2}))?(?:-(\d{1,2}))?")
@@ -74,10 +101,16 @@ _NAMES: Mapping[str, Callable[[datetime], Span]] = {
 }
 
 
+def name_rating(rating: int) -> str:
+    """The tag of a rating, 1 to 5 stars."""
+    return f"rating:{rating}"
+
+
 @dataclass(frozen=True, slots=True)
 class QueryFilter:
-    """What a picture must have, or must not: one of the values, as typed, of the key ``model``, ``lora``, ``size``,
-    ``source``, ``tag`` or ``seed``.
+    """What a picture must have, or must not: one of the values, as typed, of a key such as ``model``.
+
+    Values of ``size``, ``steps``, ``cfg`` and ``rating`` may be ranges; see ``parse_bounds``.
     """
 
     key: str
@@ -89,19 +122,33 @@ class QueryFilter:
 class Query:
     """What is looked for.
 
-    ``terms`` should be there; ranking tells how well they are. ``phrases`` must be there, word for word, and
-    ``excluded`` must not. Between ``since`` and ``until``, time zone aware; both ends belong to the range. ``text`` has
-    the words as typed, for those who read sentences: embeddings, web search. ``notes`` say what was not understood.
+    ``terms`` should be there; ranking tells how well they are. ``phrases`` must be there, word for word, one of each
+    of ``choices`` too, and ``excluded`` must not. ``sort`` is one of ``SORTS``; ``duplicates``: only pictures that
+    show the same as another one. Between ``since`` and ``until``, time zone aware; both ends belong to the range.
+    ``text`` has the words as typed, for those who read sentences: embeddings, web search. ``notes`` say what was not
+    understood.
     """
 
     terms: tuple[Term, ...] = ()
     phrases: tuple[Term, ...] = ()
+    choices: tuple[tuple[Term, ...], ...] = ()
     excluded: tuple[Term, ...] = ()
     filters: tuple[QueryFilter, ...] = ()
     since: datetime | None = None
     until: datetime | None = None
+    sort: str = "best"
+    duplicates: bool = False
     text: str = ""
     notes: tuple[str, ...] = ()
+
+    def list_limits(self) -> list[str]:
+        """What narrows it besides words, as one types it."""
+        limits = [f'"{" ".join(phrase)}"' for phrase in self.phrases]
+        limits += [f"-{' '.join(term)}" for term in self.excluded]
+        limits += [f"{'-' * one.negated}{one.key}:{','.join(one.values)}" for one in self.filters]
+        dates = {"since": self.since, "until": self.until}
+        limits += [f"{name}:{moment:%Y-%m-%d}" for name, moment in dates.items() if moment is not None]
+        return [*limits, *(["is:duplicate"] if self.duplicates else [])]
 
 
 def parse_query(text: str, now: datetime) -> Query:
@@ -111,9 +158,37 @@ def parse_query(text: str, now: datetime) -> Query:
     """
     query = Query()
     typed: list[str] = []
+    joins, last = False, ""
     for token in _TOKEN.finditer(text.translate(_PLAIN_SIGNS)):
-        query = _add_token(query, token, typed, now)
+        if token["plain"] in _OR and not token["key"] and last:
+            joins = True
+            continue
+        before, query = query, _add_token(query, token, typed, now)
+        grown = next((name for name in _JOINED if len(getattr(query, name)) > len(getattr(before, name))), "")
+        if joins and grown:
+            query, grown = _join(before, query, last, grown)
+        joins, last = joins and not grown, grown or last
     return replace(query, terms=query.terms[:MAX_TERMS], text=" ".join(typed))
+
+
+_JOINED = ("terms", "phrases", "filters")
+"""What may stand on both sides of OR."""
+
+
+def _join(before: Query, query: Query, last: str, grown: str) -> tuple[Query, str]:
+    """The query with its two last parts as alternatives, and the field where they are then."""
+    if grown == last == "filters":
+        one, other = query.filters[-2:]
+        if (one.key, one.negated) == (other.key, other.negated):
+            merged = replace(one, values=(*one.values, *other.values))
+            return replace(query, filters=(*query.filters[:-2], merged)), grown
+    elif "filters" not in (last, grown):
+        added: Term = getattr(query, grown)[-1]
+        earlier = before.choices[-1] if last == "choices" else (getattr(before, last)[-1],)
+        kept = before if last == "choices" else replace(before, **{last: getattr(before, last)[:-1]})
+        rest = kept.choices[:-1] if last == "choices" else kept.choices
+        return replace(kept, choices=(*rest, (*earlier, added))), "choices"
+    return replace(query, notes=(*query.notes, "OR joins words, or values of one filter; it was left out.")), grown
 
 
 def _add_token(query: Query, token: re.Match[str], typed: list[str], now: datetime) -> Query:
@@ -125,7 +200,8 @@ def _add_token(query: Query, token: re.Match[str], typed: list[str], now: dateti
         try:
             return _narrow(query, key, value, negated, now)
         except InvalidInputError as error:
-            query = replace(query, notes=(*query.notes, f"{key}: {error} It was searched for as words."))
+            note = Text("{key}: {error} It was searched for as words.", key=Phrase(key), error=error)
+            query = replace(query, notes=(*query.notes, note))
     words = tuple(split_words(f"{token['key'] or ''} {value}"))
     if not words:
         return query
@@ -141,6 +217,10 @@ def _narrow(query: Query, key: str, value: str, negated: bool, now: datetime) ->
     if key in _PARSERS:
         condition = QueryFilter(key, _PARSERS[key](value), negated)
         return replace(query, filters=(*query.filters, condition))
+    if key == "sort":
+        return replace(query, sort=_parse_sort(value))
+    if key == "is":
+        return replace(query, duplicates=_parse_duplicate(value))
     span = parse_moment(value, now)
     if (key == "since") != negated:
         return replace(query, since=span.start)
@@ -160,6 +240,61 @@ def _parse_seed(value: str) -> tuple[str, ...]:
     return (str(int(value)),)
 
 
+def _parse_sort(value: str) -> str:
+    sort = value.strip().lower()
+    sort = _SORT_ALIASES.get(sort, sort)
+    if sort not in SORTS:
+        raise InvalidInputError(f"must be one of {', '.join(SORTS)}, got {shorten(value)}.", value=value)
+    return sort
+
+
+def _parse_duplicate(value: str) -> bool:
+    if value.strip().lower() not in _DUPLICATES:
+        raise InvalidInputError(f"must be {_DUPLICATES[0]}, got {shorten(value)}.", value=value)
+    return True
+
+
+def _parse_numbers(value: str) -> tuple[str, ...]:
+    numbers = tuple(part.strip() for part in value.split(","))
+    if not all(len(parse_bounds(number)) == 1 for number in numbers):
+        raise InvalidInputError(f"must be a number or like >=4, <10, 4..7, got {shorten(value)}.", value=value)
+    return numbers
+
+
+Bounds: TypeAlias = tuple[float, float]
+"""The least and the greatest number."""
+
+
+@lru_cache
+def parse_bounds(text: str) -> tuple[Bounds, ...]:
+    """The range that ``7``, ``>=4``, ``<10`` or ``4..7`` stands for; two of them for two sides: ``>=1024x768``.
+
+    Empty for what is no range.
+    """
+    match = _BOUNDS.fullmatch(text)
+    if match is None or (match[4] and (match[1] or match[3])):
+        return ()
+    if match[4]:
+        return ((float(match[2]), float(match[4])),)
+    return tuple(_bound(match[1], float(number)) for number in (match[2], match[3]) if number)
+
+
+def _bound(sign: str | None, number: float) -> Bounds:
+    if sign in (">=", ">"):
+        return (number if sign == ">=" else math.nextafter(number, math.inf)), math.inf
+    if sign in ("<=", "<"):
+        return -math.inf, (number if sign == "<=" else math.nextafter(number, -math.inf))
+    return number, number
+
+
+def is_within(text: str, *numbers: float) -> bool:
+    """Whether numbers are in a range; of width and height, the greater one when the range is of one number."""
+    bounds = parse_bounds(text)
+    if len(bounds) == 1:
+        numbers = (max(numbers),)
+    return bool(bounds) and all(least <= number <= most for (least, most), number in zip(bounds, numbers, strict=True))
+
+
 def _parse_sizes(value: str) -> tuple[str, ...]:
     return tuple(_parse_size(part.strip().lower()) for part in value.split(","))
 
@@ -168,9 +303,9 @@ def _parse_size(value: str) -> str:
     match = _SIZE.fullmatch(value)
     if match:
         return f"{int(match[1])}x{int(match[2])}"
-    if value in SHAPES:
+    if value in SHAPES or parse_bounds(value):
         return value
-    raise InvalidInputError(f"must be like 1024x768 or {', '.join(SHAPES)}, got {shorten(value)}.", value=value)
+    raise InvalidInputError(f"must be like 1024x768, >=1024 or {', '.join(SHAPES)}, got {shorten(value)}.", value=value)
 
 
 _PARSERS: Mapping[str, Callable[[str], tuple[str, ...]]] = {
@@ -180,10 +315,15 @@ _PARSERS: Mapping[str, Callable[[str], tuple[str, ...]]] = {
     "tag": _parse_names,
     "size": _parse_sizes,
     "seed": _parse_seed,
+    "path": _parse_names,
+    "negative": _parse_names,
+    "steps": _parse_numbers,
+    "cfg": _parse_numbers,
+    "rating": _parse_numbers,
 }
 
 
-KEYS = (*_PARSERS, "since", "until")
+KEYS = (*_PARSERS, "since", "until", "sort", "is")
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +332,8 @@ class SearchArguments:
 
     ``query`` has words, ``"exact phrases"``, ``-without``, and filters as ``model:flux``. ``source`` is ``all``,
     ``generated``, ``folders``, ``projects`` or ``web``. Hits should look like ``like``; colours among the words of the
-    query say what to change. ``since`` and ``until`` are as ``2026-11-20``, ``2026-11``, ``yesterday``, ``7d``.
+    query say what to change. ``sort`` is one of ``SORTS``. ``since`` and ``until`` are as ``2026-11-20``, ``2026-11``,
+    ``yesterday``, ``7d``.
     """
 
     query: str = ""
@@ -204,6 +345,7 @@ class SearchArguments:
     since: str = ""
     until: str = ""
     tag: str = ""
+    sort: str = "best"
     offset: int = 0
     limit: int = 12
 
@@ -213,8 +355,9 @@ def build_query(arguments: SearchArguments, now: datetime) -> Query:
     _check(arguments)
     query = parse_query(arguments.query, now)
     if arguments.query.strip() and query == Query():
-        query = Query(notes=("The query has no letter and no digit; these are the newest.",))
+        query = Query(notes=("The query has no word; these are the newest.",))
     given = {name: getattr(arguments, name).strip() for name in _FILTERS}
+    given["sort"] = arguments.sort if arguments.sort != SORTS[0] else ""
     given["source"] = arguments.source if arguments.source not in ("all", WEB) else ""
     for name, value in given.items():
         try:

@@ -9,11 +9,13 @@ import hashlib
 import os
 import stat
 import sys
-from collections.abc import Collection, Iterator
+import time
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Protocol, runtime_checkable
+from types import MappingProxyType
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from drawthings_mcp.errors import InvalidImageError
 
@@ -24,6 +26,15 @@ if TYPE_CHECKING:
 _PART = 16 * 1024
 """Bytes of each end that are read: the beginning has the metadata, the end the checksum of a PNG's pixels."""
 _DIGEST = 16
+
+
+CHANGING = -1
+"""Stamp of a folder that is to be listed each time."""
+_SETTLED_NS = 2_000_000_000
+"""Age from which a folder's time tells changes apart; file systems round it, up to two seconds."""
+KnownFolders: TypeAlias = Mapping[Path, int]
+"""Folders that were listed, and their stamps."""
+NONE_KNOWN: KnownFolders = MappingProxyType({})
 
 
 class FileStamp(NamedTuple):
@@ -41,16 +52,11 @@ def stamp_of(status: os.stat_result) -> FileStamp:
     return FileStamp(inode, status.st_size, status.st_mtime_ns)
 
 
-def place_name(path: Path) -> str:
-    """What people would call a file: its own name and that of its folder."""
-    return f"{path.stem} {path.parent.name}"
-
-
 class Listing(NamedTuple):
     """The files of one folder; nothing is known of them when a ``problem`` says why it could not be listed.
 
     ``links`` are names of links to folders, which are not followed; ``unnamed`` counts files and folders whose names
-    are no text.
+    are no text. ``stamp`` tells whether the folder has changed since; ``CHANGING`` when nothing tells.
     """
 
     folder: Path
@@ -58,6 +64,7 @@ class Listing(NamedTuple):
     problem: str = ""
     links: tuple[str, ...] = ()
     unnamed: int = 0
+    stamp: int = CHANGING
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +73,7 @@ class Entry:
 
     ``key`` tells which picture of its file it is, empty when the file is the picture. ``content`` is the same for the
     same picture wherever it is, and for no other. ``name`` is what people would call it: a file's name without its
-    suffix, the folder's name. ``modified``, time zone aware, counts when the picture itself tells no date.
+    suffix. ``modified``, time zone aware, counts when the picture itself tells no date.
     """
 
     key: str
@@ -95,8 +102,11 @@ class PictureSource(Protocol):
     def is_there(self) -> bool:
         """Whether the root is; a disk may be disconnected."""
 
-    def list_folders(self) -> Iterator[Listing]:
-        """Every folder and its files; raises ``FileNotFoundError`` when the root is not there, on a disk perhaps."""
+    def list_folders(self, known: KnownFolders = NONE_KNOWN) -> Iterator[Listing]:
+        """Every folder and its files; raises ``FileNotFoundError`` when the root is not there, on a disk perhaps.
+
+        Of ``known`` folders, those that are as they were may be left out.
+        """
 
     def read(self, path: Path) -> Iterator[Entry]:
         """The pictures of one file; raises ``DrawThingsError`` when it cannot be read, or is no picture."""
@@ -152,23 +162,40 @@ def tell_apart(content: str, path: Path) -> str:
         return f"{content}-{hash_file(file)[:_DIGEST]}"
 
 
-def walk(root: Path, suffixes: Collection[str], skipped: Collection[Path] = ()) -> Iterator[Listing]:
+def walk(
+    root: Path, suffixes: Collection[str], skipped: Collection[Path] = (), known: KnownFolders = NONE_KNOWN
+) -> Iterator[Listing]:
     """A folder and those below it, each with its files of some suffixes; nothing hidden.
 
-    Raises ``FileNotFoundError`` when the root is not there.
+    With ``known`` folders, only those that have changed and those that are new. Raises ``FileNotFoundError`` when the
+    root is not there.
     """
     if not root.is_dir():
         raise FileNotFoundError(str(root))
-    waiting = [root]
+    changed = (folder for folder, stamp in known.items() if stamp == CHANGING or _stamp_folder(folder) != stamp)
+    waiting = list(changed) if known else [root]
     while waiting:
         folder = waiting.pop()
+        stamp = _stamp_folder(folder)
         try:
             listing, below = _list_folder(folder, suffixes)
+        except FileNotFoundError:
+            yield Listing(folder, {})
+            continue
         except OSError as error:
             yield Listing(folder, {}, f"{folder} cannot be listed: {error.strerror}.")
             continue
-        waiting += sorted(set(below).difference(skipped), reverse=True)
-        yield listing
+        waiting += sorted(set(below).difference(skipped, known), reverse=True)
+        yield listing._replace(stamp=stamp)
+
+
+def _stamp_folder(folder: Path) -> int:
+    """When something in a folder was last created, renamed or deleted; ``CHANGING`` when that was only just now."""
+    try:
+        changed = folder.stat().st_mtime_ns
+    except OSError:
+        return CHANGING
+    return changed if abs(time.time_ns() - changed) > _SETTLED_NS else CHANGING
 
 
 def _list_folder(folder: Path, suffixes: Collection[str]) -> tuple[Listing, list[Path]]:

@@ -1,7 +1,7 @@
 """Tags that people gave to pictures: the file of tags, which outlives the index.
 
 A tag belongs to a picture's bytes, so that copies and moved files have it too. The index only has copies, for
-filtering.
+filtering. A rating is a tag such as ``rating:4``, of which a picture has one at most.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from drawthings_mcp.databases import Database
 from drawthings_mcp.errors import InvalidInputError, UnknownNameError
 from drawthings_mcp.faces import Step, Text
 from drawthings_mcp.search.pictures import ReadTags, write_pictures
+from drawthings_mcp.search.query import RATINGS, name_rating
 from drawthings_mcp.search.words import split_words
 from drawthings_mcp.validation import shorten
 
@@ -21,19 +22,33 @@ MAX_TAG = 64
 
 
 def change_tags(tags: Database, index: Database, content: str, add: Iterable[str], remove: Iterable[str]) -> None:
-    """Add tags to a picture and take tags off.
+    """Add tags to a picture and take tags off; a rating takes the place of another one.
 
     Raises ``InvalidInputError`` for a tag that has no letter and no digit, or is too long.
     """
     added = [(content, _fold(tag), tag.strip()) for tag in add]
+    if any(tag in _RATING_TAGS for _, tag, _ in added):
+        remove = [*remove, *_RATING_TAGS]
     removed = [(content, _fold(tag)) for tag in remove]
     upsert = "INSERT INTO tags VALUES (?, ?, ?) ON CONFLICT (content, tag) DO UPDATE SET shown = excluded.shown"
     with tags.write() as connection:
-        connection.executemany(upsert, added)
         connection.executemany("DELETE FROM tags WHERE content = ? AND tag = ?", removed)
+        connection.executemany(upsert, added)
     with open_reader(tags) as read_tags, index.open() as connection, write_pictures(connection, read_tags) as writer:
         for (picture,) in connection.execute("SELECT id FROM pictures WHERE content = ?", (content,)).fetchall():
             writer.refresh(picture)
+
+
+def _fold(tag: str) -> str:
+    words = split_words(tag)
+    if not words or len(tag) > MAX_TAG:
+        raise InvalidInputError(
+            f"must be words of at most {MAX_TAG} characters in all, got {shorten(tag)}.", parameter="tag", value=tag
+        )
+    return " ".join(words)
+
+
+_RATING_TAGS = tuple(_fold(name_rating(rating)) for rating in RATINGS)
 
 
 @contextmanager
@@ -92,12 +107,3 @@ def list_remembered(tags: Database) -> list[Path]:
     """Folders that were asked to be indexed, besides those of the settings."""
     with tags.open() as connection:
         return [Path(path) for (path,) in connection.execute("SELECT path FROM folders ORDER BY path")]
-
-
-def _fold(tag: str) -> str:
-    words = split_words(tag)
-    if not words or len(tag) > MAX_TAG:
-        raise InvalidInputError(
-            f"must be words of at most {MAX_TAG} characters in all, got {shorten(tag)}.", parameter="tag", value=tag
-        )
-    return " ".join(words)

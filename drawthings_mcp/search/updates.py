@@ -5,20 +5,22 @@ A run has three phases: what pictures say is read, their visual features are mea
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import anyio
 import anyio.to_thread
 
-from drawthings_mcp.errors import DrawThingsError
+from drawthings_mcp.errors import DrawThingsError, EndpointError
 from drawthings_mcp.search.database import DamagedIndexError
 from drawthings_mcp.search.embeddings import run_embedding
-from drawthings_mcp.search.indexing import IndexReport, ReportProgress, Stop, never, run_indexing
+from drawthings_mcp.search.indexing import IndexReport, KnownSources, ReportProgress, Stop, ignore, never, run_indexing
 from drawthings_mcp.search.visual_index import run_visual_indexing
 
 if TYPE_CHECKING:
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger(__name__)
 T = TypeVar("T")
+Work: TypeAlias = Callable[[Stop, Callable[[], object]], Awaitable[object]]
+"""A phase: asks whether to stop, and says when a search should not wait for it any longer."""
 
 
 class IndexUpdater:
@@ -37,7 +41,8 @@ class IndexUpdater:
 
     The second and the third phase may take hours; what is new meanwhile is read all the same. Runs go on in
     ``background``; without it they stop at the end of the budget. For ``fresh_for`` seconds after a complete run no
-    other is begun; as many times longer as it took seconds to find out what there is.
+    other is begun; as many times longer as it took seconds to find out what there is. Meanwhile a glance at the folders
+    finds new files.
     """
 
     def __init__(
@@ -56,9 +61,12 @@ class IndexUpdater:
         self._background = background
         self._fresh_for = fresh_for
         self._fresh_until = float("-inf")
-        self._reading = _BackgroundWork(partial(self._report_errors, self._read_and_go_on))
-        self._measuring = _BackgroundWork(partial(self._report_errors, partial(_run_in_thread, self.measure)))
-        self._embedding = _BackgroundWork(partial(self._report_errors, self.embed))
+        self._known: KnownSources = {}
+        self._reading = _BackgroundWork(self._report_errors(self._read_and_go_on))
+        self._measuring = _BackgroundWork(self._report_errors(partial(_run_in_thread, self.measure)))
+        self._embedding = _BackgroundWork(self._report_errors(self.embed))
+        self.embedding_problem: EndpointError | None = None
+        """Why the newest run got no embeddings."""
         self._report: IndexReport | None = None
         self._error: DrawThingsError | None = None
 
@@ -66,12 +74,6 @@ class IndexUpdater:
     def is_reading(self) -> bool:
         """Whether the first phase of a run is under way."""
         return self._reading.is_under_way
-
-    def expire(self) -> None:
-        """Something has changed: the next search begins another run, also when one is under way."""
-        self._fresh_until = float("-inf")
-        if self._background is not None and self.is_reading:
-            self._reading.begin(self._background)
 
     async def refresh(
         self, budget: float, *, with_features: bool, report: ReportProgress | None = None
@@ -90,23 +92,42 @@ class IndexUpdater:
         result, self._report = self._report, None
         return result
 
-    def read(self, should_stop: Stop = never, report: ReportProgress | None = None) -> IndexReport:
-        """The first phase. Blocks, and calls ``report`` from its thread, now and then."""
+    def read(
+        self, should_stop: Stop = never, answer: Callable[[], object] = ignore, report: ReportProgress | None = None
+    ) -> IndexReport:
+        """The first phase. Blocks, and calls ``answer`` and ``report`` from its thread; see ``run_indexing``."""
+        return self._run(should_stop=should_stop, answer=answer, report=report)
+
+    def _run(self, **options: Any) -> IndexReport:
         sources = list(self._choose_sources().values())
-        run = partial(run_indexing, self._index, self._tags, sources, should_stop=should_stop, report=report)
+        run = partial(run_indexing, self._index, self._tags, sources, known=self._known, **options)
         try:
             return run()
         except DamagedIndexError:
             return run()
 
-    def measure(self, should_stop: Stop = never, report: ReportProgress | None = None) -> None:
-        """The second phase. Blocks."""
-        run_visual_indexing(self._index, self._choose_sources(), should_stop=should_stop, report=report)
+    def measure(
+        self, should_stop: Stop = never, answer: Callable[[], object] = ignore, report: ReportProgress | None = None
+    ) -> None:
+        """The second phase. Blocks, and calls ``answer`` when it takes long."""
+        run_visual_indexing(self._index, self._choose_sources(), should_stop=should_stop, answer=answer, report=report)
 
-    async def embed(self, should_stop: Stop = never, report: ReportProgress | None = None) -> None:
+    async def embed(
+        self, should_stop: Stop = never, answer: Callable[[], object] = ignore, report: ReportProgress | None = None
+    ) -> None:
         """The third phase; none without an endpoint."""
+        self.embedding_problem = None
         if self._endpoint is not None:
-            await run_embedding(self._index, self._endpoint, should_stop=should_stop, report=report)
+            try:
+                await run_embedding(self._index, self._endpoint, should_stop=should_stop, report=report)
+            except EndpointError as error:
+                _logger.info("no embeddings: %s", error)
+                self.embedding_problem = error
+
+    def embed_soon(self) -> None:
+        """Begin the third phase again."""
+        if self._background is not None:
+            self._embedding.begin(self._background)
 
     async def _run_within(self, budget: float, with_features: bool, report: ReportProgress | None) -> None:
         start = time.monotonic()
@@ -116,36 +137,53 @@ class IndexUpdater:
             return time.monotonic() >= end
 
         if start >= self._fresh_until:
-            self._report = await anyio.to_thread.run_sync(partial(self.read, is_over, report))
+            self._report = await anyio.to_thread.run_sync(partial(self.read, is_over, report=report))
             if self._report.is_complete:
                 self._rest(self._report)
+        else:
+            await self._glance()
         if with_features:
-            await anyio.to_thread.run_sync(partial(self.measure, is_over, report))
+            await anyio.to_thread.run_sync(partial(self.measure, is_over, report=report))
 
     async def _wait(self, background: TaskGroup, budget: float, with_features: bool) -> None:
-        if not self.is_reading and time.monotonic() >= self._fresh_until:
-            self._reading.begin(background)
         with anyio.move_on_after(budget):
-            await self._reading.wait()
+            if time.monotonic() >= self._fresh_until and not self.is_reading:
+                self._reading.begin(background)
+                await self._reading.wait()
+            else:
+                await self._glance()
             if with_features:
                 await self._measuring.wait()
 
-    async def _read_and_go_on(self, should_stop: Stop) -> None:
-        self._report = await _run_in_thread(self.read, should_stop)
+    async def _glance(self) -> None:
+        """Read what is new in the folders."""
+        report = await anyio.to_thread.run_sync(partial(self._run, is_glance=True))
+        if self._background is not None and report.pending and not self.is_reading:
+            self._reading.begin(self._background)
+        elif self._background is not None and report.read:
+            self._measuring.begin(self._background)
+            self._embedding.begin(self._background)
+
+    async def _read_and_go_on(self, should_stop: Stop, answer: Callable[[], object]) -> None:
+        self._report = await _run_in_thread(self.read, should_stop, answer)
         self._rest(self._report)
         assert self._background is not None
         self._measuring.begin(self._background)
         self._embedding.begin(self._background)
 
-    async def _report_errors(self, work: Callable[[Stop], Awaitable[object]], should_stop: Stop) -> None:
+    def _report_errors(self, work: Work) -> Work:
         """An error is reported by the next search; a mistake of ours ends this phase, not the program around it."""
-        try:
-            await work(should_stop)
-        except DrawThingsError as error:
-            _logger.warning("%s", error)
-            self._error = error
-        except Exception:
-            _logger.exception("Indexing ended early")
+
+        async def run(should_stop: Stop, answer: Callable[[], object]) -> None:
+            try:
+                await work(should_stop, answer)
+            except DrawThingsError as error:
+                _logger.warning("%s", error)
+                self._error = error
+            except Exception:
+                _logger.exception("Indexing ended early")
+
+        return run
 
     def _rest(self, report: IndexReport) -> None:
         """Begin no other run too soon after one."""
@@ -153,38 +191,46 @@ class IndexUpdater:
 
 
 class _BackgroundWork:
-    """Work that never runs twice at once; asked for while it is under way, it is done once more."""
+    """Work that never runs twice at once; asked for while it is under way, it is done once more.
 
-    def __init__(self, work: Callable[[Stop], Awaitable[object]]) -> None:
+    It is waited for until it is done, or calls its second argument to say that it takes too long for that.
+    """
+
+    def __init__(self, work: Work) -> None:
         self._work = work
         self._is_wanted = False
-        self._done: anyio.Event | None = None
-
-    @property
-    def is_under_way(self) -> bool:
-        return self._done is not None
+        self._awaited: anyio.Event | None = None
+        self.is_under_way = False
 
     def begin(self, background: TaskGroup) -> None:
         self._is_wanted = True
-        if self._done is None:
-            self._done = anyio.Event()
-            background.start_soon(self._run, self._done)
+        if not self.is_under_way:
+            self.is_under_way, self._awaited = True, anyio.Event()
+            background.start_soon(self._run, self._awaited)
 
     async def wait(self) -> None:
-        if self._done is not None:
-            await self._done.wait()
+        if self._awaited is not None:
+            await self._awaited.wait()
 
-    async def _run(self, done: anyio.Event) -> None:
+    async def _run(self, awaited: anyio.Event) -> None:
         stopped = threading.Event()
+        loop = asyncio.get_running_loop()
+
+        def answer() -> None:
+            with suppress(RuntimeError):  # the loop is closed
+                loop.call_soon_threadsafe(awaited.set)
+
         try:
             while self._is_wanted:
                 self._is_wanted = False
-                await self._work(stopped.is_set)
+                await self._work(stopped.is_set, answer)
         finally:
             stopped.set()
-            self._done = None
-            done.set()
+            self.is_under_way = False
+            awaited.set()
 
 
-async def _run_in_thread(work: Callable[[Stop], T], should_stop: Stop) -> T:
-    return await anyio.to_thread.run_sync(partial(work, should_stop), abandon_on_cancel=True)
+async def _run_in_thread(
+    work: Callable[[Stop, Callable[[], object]], T], should_stop: Stop, answer: Callable[[], object]
+) -> T:
+    return await anyio.to_thread.run_sync(partial(work, should_stop, answer), abandon_on_cancel=True)

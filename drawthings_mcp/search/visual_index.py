@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -18,7 +19,7 @@ from drawthings_mcp.databases import Database, transaction
 from drawthings_mcp.errors import DrawThingsError
 from drawthings_mcp.search.database import find_last_number
 from drawthings_mcp.search.hits import list_places
-from drawthings_mcp.search.indexing import Progress, ReportProgress, Stop, never
+from drawthings_mcp.search.indexing import Progress, ReportProgress, Stop, ignore, never
 from drawthings_mcp.search.source import PictureSource
 from drawthings_mcp.search.visual_features import COLOURS, FEATURES_SIZE, VisualFeatures, decode_grid, measure_picture
 
@@ -35,8 +36,15 @@ _HASH_WEIGHT, _COLOUR_WEIGHT, _GRID_WEIGHT = 8, 3, 1
 """Points per bit of hash, per share of colour (1/255) not in common, per level of the tiny picture, and so on."""
 _WISH_WEIGHT = 6
 """Points per share (1/255) that a wished colour is lacking."""
+_MUCH, _SOME = 51, 8
+"""Shares (1/255) of a wished colour: that make a picture one of that colour, and that confirm what its prompt says."""
+_GREYS = ("black", "grey", "white")
+_TURN, _NEIGHBOURS = 4, 16
+"""Bits by which hashes are turned to find near ones, and neighbours that are compared then."""
 _logger = logging.getLogger(__name__)
 _BATCH = 16
+_PATIENCE = 2.0
+"""Seconds of measuring after which a search is answered from what was there before."""
 _UNMEASURED = "SELECT id FROM pictures WHERE id < ? AND NOT EXISTS (SELECT 1 FROM looks WHERE picture = id)"
 _ALL = (1 << 63) - 1
 
@@ -45,12 +53,15 @@ class Likeness(NamedTuple):
     """A picture and how far it is from the one that was asked for.
 
     The ``distance`` is 0 for the same features; two pictures that have nothing in common are about 500 apart. A
-    near-duplicate shows the same.
+    near-duplicate shows the same. The ``share`` is that of the colours that were wished for, 0 to 1, the least of them;
+    they are dominant when there is no more of any other, greys aside unless one was wished for.
     """
 
     picture: int
     distance: float
     is_near_duplicate: bool
+    share: float = 0.0
+    is_dominant: bool = False
 
 
 class _Columns:
@@ -95,17 +106,26 @@ class VisualIndex:
         features: VisualFeatures,
         *,
         wishes: Sequence[str] = (),
+        named: Sequence[NDArray[np.int64]] = (),
         among: NDArray[np.int64] | None = None,
         count: int = SHORTLIST,
     ) -> list[Likeness]:
         """The pictures whose features are most alike, the nearest first; ``among`` some pictures, or all.
 
-        ``wishes`` are colours that they should have instead of the picture's.
+        ``wishes`` are colours that they must have instead of the picture's: a fifth of it, or some of it when the
+        picture is among those of ``named``, one for each wish.
         """
         points = self._score(features, wishes)
         numbers = np.arange(self._count)
+        wanted = np.ones(self._count, np.bool_)
         if among is not None:
-            numbers = np.flatnonzero(np.isin(self._columns.pictures[: self._count], among))
+            wanted &= np.isin(self._columns.pictures[: self._count], among)
+        for number, wish in enumerate(wishes):
+            share = self._columns.colours[COLOURS.index(wish), : self._count]
+            is_named = np.isin(self._columns.pictures[: self._count], named[number]) if named else False
+            wanted &= (share >= _MUCH) | (is_named & (share >= _SOME))
+        if among is not None or wishes:
+            numbers = np.flatnonzero(wanted)
             points = points[numbers]
         if len(points) > count:
             nearest = np.argpartition(points, count)[:count]
@@ -149,8 +169,54 @@ class VisualIndex:
                 continue
             apart = 0.0 if wishes else float(np.abs(decode_grid(row[0]) - grid).mean())
             # A picture that was gone for a while is in memory twice.
-            found[picture] = Likeness(picture, point + apart * _GRID_WEIGHT, self._is_version(number, features))
+            distance, is_version = point + apart * _GRID_WEIGHT, self._is_version(number, features)
+            found[picture] = Likeness(picture, distance, is_version, *self._measure_wishes(number, wishes))
         return sorted(found.values(), key=lambda likeness: (likeness.distance, -likeness.picture))
+
+    def find_duplicates(
+        self, connection: sqlite3.Connection, among: NDArray[np.int64] | None = None
+    ) -> list[tuple[int, ...]]:
+        """Groups of pictures that show the same, the newest first in each; ``among`` some pictures, or all.
+
+        Neighbours in order of the hash are compared, for each of sixteen ways of turning its bits: two hashes with few
+        bits different have long parts in common, by one of which they are near each other.
+        """
+        pictures = self._columns.pictures[: self._count]
+        numbers = np.arange(self._count) if among is None else np.flatnonzero(np.isin(pictures, among))
+        links: dict[int, int] = {}
+        for one, other in self._list_neighbours(numbers):
+            first, second = sorted((_find_root(links, one), _find_root(links, other)))
+            links[second] = first
+        groups: dict[int, set[int]] = {}
+        for number in links:
+            row = connection.execute(
+                "SELECT features FROM looks WHERE picture = ?", (int(pictures[number]),)
+            ).fetchone()
+            if row is not None and self._is_current(number, row[0]):
+                groups.setdefault(_find_root(links, number), set()).add(int(pictures[number]))
+        return [tuple(sorted(group, reverse=True)) for group in groups.values() if len(group) > 1]
+
+    def _list_neighbours(self, numbers: NDArray[np.intp]) -> Iterator[tuple[int, int]]:
+        hashes, colours = self._columns.hashes[numbers], self._columns.colours[:, numbers]
+        for turn in range(0, 64, _TURN):
+            order = np.argsort((hashes << np.uint64(turn)) | (hashes >> np.uint64((64 - turn) % 64)), kind="stable")
+            for apart in range(1, min(_NEIGHBOURS, len(order) - 1) + 1):
+                one, other = order[:-apart], order[apart:]
+                near = np.flatnonzero(np.bitwise_count(hashes[one] ^ hashes[other]) <= _NEAR_DUPLICATE)
+                one, other = one[near], other[near]
+                common = np.minimum(colours[:, one], colours[:, other]).sum(axis=0, dtype=np.int64)
+                alike = common >= _SAME_COLOURS
+                yield from zip(numbers[one[alike]].tolist(), numbers[other[alike]].tolist(), strict=True)
+
+    def _measure_wishes(self, number: int, wishes: Sequence[str]) -> tuple[float, bool]:
+        """The share of the wished colours in a picture, and whether they are dominant."""
+        if not wishes:
+            return 0.0, False
+        colours = dict(zip(COLOURS, self._columns.colours[:, number].tolist(), strict=True))
+        shares = [colours[wish] for wish in wishes]
+        greys = () if set(wishes) & set(_GREYS) else _GREYS
+        others = [share for name, share in colours.items() if name not in (*wishes, *greys)]
+        return min(shares) / 255, max(shares) >= max(others, default=0)
 
     def _is_current(self, number: int, data: bytes) -> bool:
         """Whether features in memory are still those that are kept of their picture."""
@@ -186,6 +252,14 @@ class VisualIndex:
         self._columns = new
 
 
+def _find_root(links: dict[int, int], number: int) -> int:
+    """The picture that stands for the group of one."""
+    while links.setdefault(number, number) != number:
+        links[number] = links[links[number]]
+        number = links[number]
+    return number
+
+
 def _difference(values: NDArray[np.uint8], value: int) -> NDArray[np.uint8]:
     """Absolute differences of small numbers without widening them."""
     other = np.uint8(value)
@@ -198,10 +272,14 @@ def run_visual_indexing(
     sources: Mapping[str, PictureSource],
     *,
     should_stop: Stop = never,
+    answer: Callable[[], object] = ignore,
     report: ReportProgress | None = None,
 ) -> int:
-    """Measure the features that are missing, newest pictures first; how many there were."""
-    done, last = 0, _ALL
+    """Measure the features that are missing, newest pictures first; how many there were.
+
+    ``answer`` is called when no search should wait any longer.
+    """
+    done, last, start = 0, _ALL, time.monotonic()
     with index.open() as connection:
         # Not to pass a million pictures that were all measured.
         total = count_unmeasured(connection)
@@ -218,6 +296,8 @@ def run_visual_indexing(
                     [(features, picture) for picture, features in measured if features is not None],
                 )
             done += len(rows)
+            if time.monotonic() - start > _PATIENCE:
+                answer()
             if report is not None:
                 report(Progress(done, max(done, total), "measuring"))
     return done

@@ -1,8 +1,8 @@
 """The words of the index: how texts become words, what pictures are filtered by, which words there are.
 
-The tables ``vocabulary`` and ``trigrams``. Filters are words that nobody can type: with filters and words in one index,
-a filtered search is one look-up, in order of time. There are far fewer words than pictures, so that words are corrected
-first and pictures looked up after.
+The tables ``vocabulary``, ``trigrams`` and ``stems``. Filters are words that nobody can type: with filters and words
+in one index, a filtered search is one look-up, in order of time. There are far fewer words than pictures, so that
+words are corrected first and pictures looked up after.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
+
+from drawthings_mcp.search.word_forms import list_stems
 
 if TYPE_CHECKING:
     import sqlite3
@@ -28,8 +30,10 @@ _SPACELESS = (
 that a phrase finds it wherever it stands in a text."""
 _INDIC = "\u0900-\u0963\u0966-\u0dff\u0f00-\u0fff"
 """Scripts whose vowel signs Python's expressions do not count as part of a word."""
+_EMOJI = "\u231a-\u23ff\u25aa-\u25fe\u2600-\u27bf\u2b05-\u2b55\U0001f000-\U0001f3fa\U0001f400-\U0001faff"
+"""Pictures among letters: each is a word of its own. Tones of skin and what joins several to one are left out."""
 _PLAIN_WORD = re.compile(r"[a-z0-9]+")
-_WORD = re.compile(rf"[{_SPACELESS}]|(?:[^\W_{_SPACELESS}]|[{_INDIC}])+")
+_WORD = re.compile(rf"[{_SPACELESS}{_EMOJI}]|(?:[^\W_{_SPACELESS}]|[{_INDIC}])+")
 _MARK = "\ue000"
 """Begins every facet: a private character, which folding never lets through."""
 _JOINT = "\ue001"
@@ -38,8 +42,19 @@ EVERY = f"{_MARK}e"
 """What every picture has."""
 _SQUARE = 1.05
 """Sides that differ by less look square."""
-_LETTERS: Mapping[str, str] = {"name": "n", "root": "r", "source": "s", "tag": "t", "seed": "d", "size": "z"}
-SOURCE_GROUPS: Mapping[str, tuple[str, ...]] = {"folders": ("folders", "comfyui", "lm-studio")}
+_LETTERS: Mapping[str, str] = {
+    "name": "n",
+    "root": "r",
+    "source": "s",
+    "tag": "t",
+    "seed": "d",
+    "shape": "z",
+    "negative": "g",
+}
+SOURCE_GROUPS: Mapping[str, tuple[str, ...]] = {
+    "folders": ("folders", "comfyui", "lm-studio"),
+    "generated": ("generated", "library"),
+}
 """Kinds of sources that stand for several."""
 MAX_EXPANSIONS = 24
 """Words that one beginning, or one error, stands for; the most frequent ones."""
@@ -78,8 +93,9 @@ def fold_name(name: str) -> str:
 def facet(kind: str, value: object) -> str:
     """The index's word for a value that pictures are filtered by; case and accents do not matter.
 
-    ``kind`` is ``name`` of a model or a LoRA, by its number in the table of names; ``root``, a searched folder, by its
-    number; ``source``, its kind or the program that made the picture; ``size``, as ``1024x768`` or a shape.
+    ``kind`` is ``name`` of a model, a LoRA, a folder, a size or another number, by its number in the table of names;
+    ``root``, a searched folder, by its number; ``source``, its kind or the program that made the picture; ``shape``;
+    ``negative``, a word of the negative prompt.
     """
     return f"{_MARK}{_LETTERS[kind]}{_JOINT.join(split_words(str(value)))}"
 
@@ -91,13 +107,6 @@ def shape_of(width: int, height: int) -> str:
     return "landscape" if width > height else "portrait"
 
 
-def list_size_facets(width: int, height: int) -> list[str]:
-    """Size and shape; none when the size is not known."""
-    if width < 1 or height < 1:
-        return []
-    return [facet("size", f"{width}x{height}"), facet("size", shape_of(width, height))]
-
-
 def join_facets(facets: Iterable[str]) -> str:
     """As they stand in the index; equal sets are equal texts."""
     return " ".join(sorted({EVERY, *facets}))
@@ -106,19 +115,26 @@ def join_facets(facets: Iterable[str]) -> str:
 def count_words(connection: sqlite3.Connection, changes: Counter[str]) -> None:
     """Keep the numbers of pictures per word; words that no picture has any more are forgotten."""
     known = {word for word in changes if count_pictures(connection, word) > 0}
+    new = [word for word in changes if word not in known]
     connection.executemany(
         "INSERT INTO vocabulary VALUES (?, ?) ON CONFLICT (word) DO UPDATE SET pictures = pictures + excluded.pictures",
         sorted(changes.items()),
     )
     connection.executemany(
         "INSERT OR IGNORE INTO trigrams VALUES (?, ?, ?)",
-        [(gram, len(word), word) for word in changes if word not in known for gram in _list_corrected_by(word)],
+        [(gram, len(word), word) for word in new for gram in _list_corrected_by(word)],
+    )
+    connection.executemany(
+        "INSERT OR IGNORE INTO stems VALUES (?, ?)", [(stem, word) for word in new for stem in list_stems(word)]
     )
     for word in [word for word, change in changes.items() if change < 0 and count_pictures(connection, word) <= 0]:
         connection.execute("DELETE FROM vocabulary WHERE word = ?", (word,))
         connection.executemany(
             "DELETE FROM trigrams WHERE trigram = ? AND length = ? AND word = ?",
             [(gram, len(word), word) for gram in _list_corrected_by(word)],
+        )
+        connection.executemany(
+            "DELETE FROM stems WHERE stem = ? AND word = ?", [(stem, word) for stem in list_stems(word)]
         )
 
 
@@ -137,6 +153,34 @@ def list_completions(connection: sqlite3.Connection, beginning: str) -> list[str
         "ORDER BY pictures DESC LIMIT ?",
         (beginning, beginning + _LAST, _MAX_SCANNED, MAX_EXPANSIONS),
     )
+    return [word for (word,) in rows]
+
+
+def list_forms(connection: sqlite3.Connection, word: str) -> list[str]:
+    """Words in use that are other forms of a word, the most frequent first."""
+    stems = list_stems(word)
+    rows = connection.execute(
+        f"SELECT DISTINCT word FROM stems JOIN vocabulary USING (word) WHERE stem IN ({', '.join('?' * len(stems))}) "
+        "AND word <> ? ORDER BY pictures DESC, word LIMIT ?",
+        (*stems, word, MAX_EXPANSIONS),
+    )
+    return [form for (form,) in rows]
+
+
+def list_nearest_words(connection: sqlite3.Connection, word: str, count: int) -> list[str]:
+    """Words in use that are most alike, whatever the distance; none when nothing is."""
+    grams = _list_trigrams(word)
+    rows = connection.execute(
+        f"SELECT word FROM trigrams JOIN vocabulary USING (word) WHERE trigram IN ({', '.join('?' * len(grams))}) "
+        "GROUP BY word HAVING count(*) > 1 ORDER BY count(*) * 2.0 / (length + ?) DESC, pictures DESC LIMIT ?",
+        (*grams, len(word), count),
+    )
+    return [found for (found,) in rows]
+
+
+def list_frequent_words(connection: sqlite3.Connection, count: int) -> list[str]:
+    """The words that most pictures have."""
+    rows = connection.execute("SELECT word FROM vocabulary ORDER BY pictures DESC, word LIMIT ?", (count,))
     return [word for (word,) in rows]
 
 

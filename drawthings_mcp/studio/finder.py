@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from drawthings_mcp.search.indexing import IndexReport, ReportProgress
 
 
+_BUDGET_ALONE = 2.0
+"""Seconds that a search spends on indexing when nothing goes on after it."""
+
+
 class Finder:
     """Finds pictures of one studio; its index is opened at the first question.
 
@@ -77,9 +81,19 @@ class Finder:
         await (await self._open()).forget(folders)
 
     async def change_tags(
-        self, references: Sequence[str], add: Sequence[str], remove: Sequence[str]
+        self, references: Sequence[str], add: Sequence[str], remove: Sequence[str], rating: int | None = None
     ) -> dict[str, list[str]]:
-        """Adds and removes tags of pictures; the tags that each has then, by id."""
+        """Adds and removes tags of pictures; the tags that each has then, by id.
+
+        Parameters
+        ----------
+        rating
+            1 to 5, which is a tag like ``rating:4``; 0 takes it off, None leaves it.
+        """
+        from drawthings_mcp.search.query import RATINGS, name_rating
+
+        add = [*add, name_rating(rating)] if rating else add
+        remove = [*remove, *map(name_rating, RATINGS)] if rating == 0 else remove
         engine = await self._open()
         found = await self._gallery.find(references)
         return {
@@ -97,9 +111,10 @@ class Finder:
                 catalog = await self._gallery.open_catalog()
 
                 def build() -> SearchEngine:
-                    from drawthings_mcp.search.engine import SearchEngine
+                    from drawthings_mcp.search.engine import FIRST_BUDGET, SearchEngine
 
-                    return SearchEngine(self._settings, catalog, background=self._tasks)
+                    budget = FIRST_BUDGET if self._tasks is not None else _BUDGET_ALONE
+                    return SearchEngine(self._settings, catalog, background=self._tasks, budget=budget)
 
                 self._engine = await anyio.to_thread.run_sync(build)
             return self._engine

@@ -106,7 +106,7 @@ def test_everything_comes_back_from_journal_and_files(
     assert after == before | {"v2": replace(before["v2"], configuration={})}
     assert "rebuilt with 7 pictures" in opened.notes[0]
     assert add(6).id == "v6"
-    assert opened.catalog.list_children("a1")[0].id == "v1"
+    assert opened.catalog.get("v1").parents == (Parent("canvas", "a1"),)
     assert open_catalog(state, [output]).notes == ()
 
 

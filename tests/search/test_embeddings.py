@@ -164,7 +164,9 @@ async def test_an_endpoint_that_does_not_serve_leaves_search_by_words(
     assert report.pending == 0
     result = await engine.search(SearchArguments("fox autumn"))
     assert [row.match for row in result.hits] == ["words"]
-    assert result.notes == ()
+    (note,) = result.notes
+    assert note.startswith("Search by meaning is off, words alone were searched: The endpoint ")
+    assert [problem.partition(" http")[0] for problem in report.problems] == ["The endpoint"]
 
 
 async def test_an_endpoint_that_does_not_serve_is_not_asked_at_every_search(
@@ -174,7 +176,8 @@ async def test_an_endpoint_that_does_not_serve_is_not_asked_at_every_search(
     engine = _build(pictures, http_service)
     await engine.search(SearchArguments())
     for _ in range(3):
-        await engine.search(SearchArguments("fox autumn"))
+        found = await engine.search(SearchArguments("fox autumn"))
+        assert "answered 503" in found.notes[0]
     assert len(http_service.requests) == 1
 
 
@@ -183,6 +186,28 @@ async def test_an_endpoint_that_went_away_leaves_search_by_words(pictures: Desk,
     gone = pictures.settings.model_copy(update={"embedding_url": "http://127.0.0.1:9", "embedding_model": "tiny"})
     engine = SearchEngine(gone, pictures.catalog, budget=60.0)
     assert await _find(engine, "fox autumn") == [("fox", "words")]
+    assert "cannot be reached" in (await engine.search(SearchArguments("fox autumn"))).notes[0]
+
+
+async def test_a_model_of_another_dimension_is_said_and_has_pictures_embedded_again(
+    pictures: Desk, brain: Brain
+) -> None:
+    await _build(pictures, brain).index()
+    brain.own_size = 96
+    async with anyio.create_task_group() as background:
+        engine = _build(pictures, brain, background=background)
+        found = await engine.search(SearchArguments("stronghold"))
+        assert [note.partition(";")[0] for note in found.notes] == ["Another embedding model answers now"]
+    found = await _build(pictures, brain).search(SearchArguments("stronghold"))
+    assert (next((Path(hit.place).stem, hit.match) for hit in found.hits), found.notes) == (("castle", "meaning"), ())
+
+
+async def test_another_address_without_a_name_of_a_model_is_another_model(pictures: Desk, brain: Brain) -> None:
+    await _build(pictures, brain, model="").index()
+    brain.requests.clear()
+    moved = pictures.settings.model_copy(update={"embedding_url": brain.url.replace("127.0.0.1", "localhost")})
+    await SearchEngine(moved, pictures.catalog, budget=60.0, fresh_for=0.0).index()
+    assert sum(len(body["input"]) for _, _, _, body in brain.requests) == 4
 
 
 async def test_embeddings_are_asked_for_in_the_background(pictures: Desk, brain: Brain) -> None:

@@ -86,7 +86,7 @@ def test_what_is_no_date_is_words(value: str) -> None:
         ("漢字kana", ["漢", "字", "kana"]),
         ("がぎ", ["が", "ぎ"]),
         ("flux1-dev_fp8.safetensors", ["flux1", "dev", "fp8", "safetensors"]),
-        ("🦊 -- ;;", []),
+        ("a 🦊🏄 -- 👍🏽 ❤️ ;;", ["a", "🦊", "🏄", "👍", "❤"]),
         ("\ue000e \ud800x", ["e", "x"]),
     ],
 )

@@ -21,7 +21,7 @@ from drawthings_mcp.search.engine import SearchEngine
 from drawthings_mcp.search.folders import FolderSource, choose_sources
 from drawthings_mcp.search.indexing import run_indexing
 from drawthings_mcp.search.query import SearchArguments
-from drawthings_mcp.search.source import Entry, Listing
+from drawthings_mcp.search.source import NONE_KNOWN, Entry, KnownFolders, Listing
 from tests.search.conftest import Desk, Picture, paint
 
 pytestmark = pytest.mark.anyio
@@ -38,8 +38,8 @@ class Counting:
     def is_there(self) -> bool:
         return self.root.is_dir()
 
-    def list_folders(self) -> Iterator[Listing]:
-        return self._folder.list_folders()
+    def list_folders(self, known: KnownFolders = NONE_KNOWN) -> Iterator[Listing]:
+        return self._folder.list_folders(known)
 
     def read(self, path: Path) -> Iterator[Entry]:
         self.read_names.append(path.name)

@@ -85,10 +85,12 @@ async def test_a_wish_is_said_as_people_say_it(gallery: Desk, words: str) -> Non
     assert ([Path(row.place).name for row in result.hits], result.notes) == (["blue-4.png"], ())
 
 
-async def test_words_that_no_picture_has_leave_the_looks(gallery: Desk) -> None:
+async def test_words_that_no_picture_has_leave_nothing_and_are_said(gallery: Desk) -> None:
     result = await gallery.search("blue zeppelin", like=gallery.pictures / "red-4.png", limit=1)
-    assert [Path(row.place).name for row in result.hits] == ["blue-4.png"]
-    assert result.notes == ("No picture has the words of the query; pictures were compared by their looks alone.",)
+    assert result.hits == ()
+    assert "Words of many pictures" in result.explanation[-1]
+    result = await gallery.search("scene zeppelin", like=gallery.pictures / "red-4.png", limit=1)
+    assert (len(result.hits), result.notes[0].partition(".")[0]) == (1, "No picture has all of: scene, zeppelin")
     assert await gallery.names("zeppelin model:none", like=gallery.pictures / "red-4.png") == []
 
 

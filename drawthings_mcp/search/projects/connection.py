@@ -1,6 +1,6 @@
 """One way into a project that the app may have open; nothing next to it is created, changed or locked for long.
 
-Owns SQLite's switches. A project in WAL mode is three files, and how it is opened decides whether new pictures are seen
+A project in WAL mode is three files, and how it is opened decides whether new pictures are seen
 and whether files are left behind (formats §5.1):
 
 ===========================  ==============================================================================

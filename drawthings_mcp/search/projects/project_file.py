@@ -31,7 +31,17 @@ from drawthings_mcp.search.projects.rows import (
     read_layer,
     replay,
 )
-from drawthings_mcp.search.source import Entry, FileStamp, Listing, is_folder, is_plain_file, walk
+from drawthings_mcp.search.source import (
+    CHANGING,
+    NONE_KNOWN,
+    Entry,
+    FileStamp,
+    KnownFolders,
+    Listing,
+    is_folder,
+    is_plain_file,
+    walk,
+)
 from drawthings_mcp.tensors.pixels import ImageLike
 from drawthings_mcp.validation import shorten
 
@@ -276,12 +286,11 @@ class ProjectSource:
         """Whether the folder is there."""
         return is_folder(self.root)
 
-    def list_folders(self) -> Iterator[Listing]:
-        """Every folder and its databases."""
-        for listing in walk(self.root, {_SUFFIX}, self.skipped):
-            yield listing._replace(
-                files={name: _add_log(listing.folder / name, stamp) for name, stamp in listing.files.items()}
-            )
+    def list_folders(self, known: KnownFolders = NONE_KNOWN) -> Iterator[Listing]:
+        """Every folder and its databases, which the app changes in place."""
+        for listing in walk(self.root, {_SUFFIX}, self.skipped, known):
+            files = {name: _add_log(listing.folder / name, stamp) for name, stamp in listing.files.items()}
+            yield listing._replace(files=files, stamp=CHANGING if files else listing.stamp)
 
     def read(self, path: Path) -> Iterator[Entry]:
         """The pictures of a project; none of any other database."""

@@ -1,4 +1,4 @@
-"""The rows of a project's tables → entries, prompts, thumbnails and pixels (formats §5.2 to §5.7). Knows no SQL.
+"""The rows of a project's tables → entries, prompts, thumbnails and pixels (formats §5.2 to §5.7).
 
 Generated code would read a table of 114 slots into 114 attributes, trusts every offset, and fails on a blob that was
 cut off. Here a field is a slot, a type and a default; what stands outside of the blob counts as absent.

@@ -14,10 +14,11 @@ from drawthings_mcp.server.session import Session, get_session, identify
 from drawthings_mcp.server.strict_tool import StrictTool
 
 _DESCRIPTION = (
-    "Finds pictures on the user's machine by what is remembered of them: words of the prompt, model, LoRA, size, date, "
-    "tag, or like another picture; filters also stand in the query (model:flux size:1024x1024 -blurry "
-    '"exact phrase"). source=web asks the internet instead. Returns rows, id • prompt • size • model • LoRAs • match • '
-    "source • date, and one labelled sheet. Ids can be used at once as canvas, moodboard or in review_image."
+    "Finds pictures on the user's machine by what is remembered of them: a sentence or words of the prompt, model, "
+    "LoRA, size, date, tag, or like another picture, with words that must fit (like=v8, query=blue). The query may "
+    'filter: -blurry "exact phrase" fox OR wolf size:>=1024 steps:<10 cfg:7 negative:text path:holiday rating:>=4 '
+    "is:duplicate. source=web asks the internet. Returns rows, id • prompt • size • model • LoRAs • match • source • "
+    "date, and a labelled sheet. Ids can be used at once as canvas, moodboard or in review_image."
 )
 
 
@@ -27,13 +28,16 @@ async def search_images(
     source: Annotated[
         Literal["all", "generated", "folders", "projects", "web"], Field(description="Where to look.")
     ] = "all",
-    like: Annotated[Name, Field(description="A picture (id, path) to find similar ones; words may add: blue.")] = "",
+    like: Annotated[
+        Name, Field(description="A picture (id, path) to find similar ones; query narrows them: blue.")
+    ] = "",
     model: Annotated[str, Field(max_length=200, description="Part of a model's name.")] = "",
     lora: Annotated[str, Field(max_length=200, description="Part of a LoRA's name.")] = "",
-    size: Annotated[str, Field(max_length=40, description="E.g. 1024x1024.")] = "",
+    size: Annotated[str, Field(max_length=40, description="E.g. 1024x1024, >=2048, portrait.")] = "",
     since: Annotated[str, Field(max_length=40, description="E.g. 2026-11, yesterday, 7d.")] = "",
     until: Annotated[str, Field(max_length=40, description="Like since.")] = "",
     tag: Annotated[str, Field(max_length=100, description="A tag (tag_image).")] = "",
+    sort: Annotated[Literal["best", "newest", "oldest", "rating", "size"], Field(description="Order.")] = "best",
     offset: Annotated[int, Field(ge=0, le=10_000, description="Rows to skip.")] = 0,
     limit: Annotated[int, Field(ge=1, le=25, description="Rows to return.")] = 12,
 ) -> CallToolResult:
@@ -48,6 +52,7 @@ async def search_images(
         since=since,
         until=until,
         tag=tag,
+        sort=sort,
         offset=offset,
         limit=limit,
     )

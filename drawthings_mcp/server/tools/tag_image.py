@@ -1,4 +1,4 @@
-"""``tag_image``: words that the user gives to pictures, to find them by."""
+"""``tag_image``: words and ratings that the user gives to pictures, to find them by."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from drawthings_mcp.server.session import Session, get_session
 from drawthings_mcp.server.strict_tool import StrictTool
 
 _DESCRIPTION = (
-    "Gives tags to pictures, takes them off, or lists all tags. search_images finds them with tag=…. A tag belongs to "
-    "the picture, wherever its file is moved or copied."
+    "Rates pictures, gives tags to them, takes them off, or lists all tags. search_images finds them with tag=… or "
+    "rating:>=4 in its query. They belong to the picture, wherever its file is moved or copied."
 )
 
 
@@ -42,13 +42,14 @@ async def tag_image(
     images: Annotated[Names, Field(max_length=25, description="Ids, paths; none lists all tags.")] = [],  # noqa: B006
     add: _TagNames = [],  # noqa: B006 - pydantic copies it
     remove: _TagNames = [],  # noqa: B006 - pydantic copies it
+    rating: Annotated[int, Field(ge=-1, le=5, description="Stars, 1 to 5; 0 removes them.")] = -1,
 ) -> CallToolResult:
     finder = get_session(ctx).studio.finder
     if not images:
         counts = await finder.list_tags()
         lines = [f"{clean(tag)}: {count}" for tag, count in counts.items()] or ["There are no tags yet."]
         return CallToolResult(content=[TextContent(text="\n".join(lines))])
-    tags = await finder.change_tags(images, add, remove)
+    tags = await finder.change_tags(images, add, remove, rating if rating >= 0 else None)
     lines = [f"{name}: {', '.join(map(clean, of_one)) or 'no tags'}" for name, of_one in tags.items()]
     return CallToolResult(content=[TextContent(text="\n".join(lines))])
 
