@@ -202,6 +202,7 @@ class _IndexingRun:
                 if time.monotonic() - self.start > _PATIENCE:
                     self.answer()
         except OSError:
+            self.known[source.root, source.kind] = {}
             if source.root not in self.result.missing:
                 self.result.missing.append(source.root)
             return

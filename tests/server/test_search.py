@@ -167,7 +167,7 @@ async def test_a_full_page_says_how_to_go_on(in_process: Any, folder: Path) -> N
         newest = await call(client, "search_images", limit=2)
         last = await call(client, "search_images", offset=2, limit=2)
         paint(folder / "d.png", (90, 90, 90), "two okapis\nSteps: 20, Sampler: Euler a, Seed: 8, Model: dream_9")
-        await call(client, "generate_image", prompt="a gnu", width=128, height=128)  # has the folders compared again
+        await call(client, "generate_image", prompt="a gnu", width=128, height=128)
         best = await call(client, "search_images", query="okapi", limit=2)
         other = await call(client, "search_images", query="okapi", limit=2, offset=2)
     assert text_of(newest).splitlines()[-1] == "2 of 3; go on with offset=2"
@@ -182,7 +182,7 @@ async def test_a_full_page_says_how_to_go_on(in_process: Any, folder: Path) -> N
         ({"source": "disk"}, "source: must be 'all'"),
         ({"limit": 26}, "limit: must be from 1 to 25, got 26"),
         ({"like": "v9"}, "There is no picture “v9”"),
-        ({"quary": "fox"}, "quary: there is no such argument. Did you mean 'query'"),
+        ({"quary": "fox"}, "quary: there is no such argument. Did you mean “query”"),
     ],
 )
 async def test_what_cannot_be_searched_for_gets_one_sentence(
