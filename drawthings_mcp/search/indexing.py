@@ -265,7 +265,8 @@ class _IndexingRun:
             done += len(claimed)
             if report is not None:
                 report(Progress(done, max(done, total)))
-            self.answer()
+            if len(claimed) == _BATCH:
+                self.answer()
             if self.is_glance:
                 break
         self.result.pending = files.count_pending(connection, roots)
