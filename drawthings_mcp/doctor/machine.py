@@ -173,6 +173,25 @@ def check_folders(settings: Settings) -> Finding:
     return ok(f"pictures are read from {', '.join(map(str, settings.input_dirs))}; searched: {searched}")
 
 
+def check_clients(_: Settings) -> Finding:
+    """Which chat clients on this machine start this program."""
+    from drawthings_mcp.install.clients import CLIENTS, this_machine
+    from drawthings_mcp.install.entries import find_entry
+
+    machine = this_machine()
+    here = [client for client in CLIENTS if client.is_there(machine)]
+    try:
+        has_it = {client.title: find_entry(client, machine).is_ours for client in here}
+    except DrawThingsError as error:
+        return replace(blame(error), status="warning")
+    if not here:
+        return ok("none of those that `drawthings-mcp install` knows is on this machine")
+    names = ", ".join(title for title, has in has_it.items() if has) or "none"
+    lacking = next((client for client in here if not has_it[client.title]), None)
+    install = f"; to add it to {lacking.title}: drawthings-mcp install {lacking.name}" if lacking else ""
+    return ok(f"{sum(has_it.values())} of {len(here)} that were found have it ({names}){install}")
+
+
 async def check_endpoint(url: str, model: str, key: str, purpose: str) -> Finding:
     """Whether an endpoint serves, and has the model that was named; ``purpose`` says what there is not without one."""
     if not url:
@@ -211,4 +230,8 @@ MACHINE_CHECKS: Mapping[str, Check[Settings]] = {
     "disk space": check_space,
     "catalog": check_catalog,
 }
-EXTRA_CHECKS: Mapping[str, Check[Settings]] = {"presets": check_presets, "folders": check_folders}
+EXTRA_CHECKS: Mapping[str, Check[Settings]] = {
+    "presets": check_presets,
+    "folders": check_folders,
+    "chat clients": check_clients,
+}

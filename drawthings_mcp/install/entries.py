@@ -90,7 +90,8 @@ def add_entry(entry: ServerEntry, value: Mapping[str, Any], machine: Machine) ->
     file, note = entry.file, ""
     program = machine.find_program(entry.client.add[0]) if entry.client.add else None
     if program is not None and entry.value is None:
-        file, note = _run_own_command(entry, entry.client.build_own_command(program, value), machine)
+        command = entry.client.build_own_command(program, value)
+        file, note = _run_own_command(entry, command, entry.plan(value), machine)
     data = file.set(entry.client.path_to_entry, value) if file.data != entry.file.data else entry.plan(value)
     after = write_config_file(file, data) if data != file.data else file
     return Written(entry.file, after, copy, note)
@@ -103,7 +104,9 @@ def remove_entry(entry: ServerEntry) -> Written:
     return Written(entry.file, write_config_file(entry.file, data), copy)
 
 
-def _run_own_command(entry: ServerEntry, command: list[str], machine: Machine) -> tuple[ConfigFile, str]:
+def _run_own_command(
+    entry: ServerEntry, command: list[str], planned: bytes, machine: Machine
+) -> tuple[ConfigFile, str]:
     """The file after a client's own command, as far as that left alone what is not ours; and what there is to say."""
     shown = " ".join(command[:3])
     try:
@@ -122,20 +125,21 @@ def _run_own_command(entry: ServerEntry, command: list[str], machine: Machine) -
     now = read_config_file(entry.file.path, entry.client.format)
     if now.data == entry.file.data:
         return entry.file, f"`{Path(shown).name}` did not add it, so the file was written directly." if failed else ""
-    if _keeps_rest(entry.file, now):
+    if _keeps_rest(entry.file, replace(entry.file, data=planned), now):
         return now, f"Added by `{Path(shown).name}`."
     restored = write_config_file(now, entry.file.data, mode=entry.file.mode)
     return restored, f"`{Path(shown).name}` would have changed other lines of the file, so it was written directly."
 
 
-def _keeps_rest(before: ConfigFile, after: ConfigFile) -> bool:
-    """Whether every line that was there still is, in the same order, and the file can still be read."""
+def _keeps_rest(before: ConfigFile, planned: ConfigFile, after: ConfigFile) -> bool:
+    """Whether a file can still be read and has, in the same order, every line that would have stayed as planned."""
     try:
         after.parse()
         left = iter([_strip(line) for line in after.text.splitlines()])
     except DrawThingsError:
         return False
-    return all(_strip(line) in left for line in before.text.splitlines() if line.strip())
+    staying = {_strip(line) for line in planned.text.splitlines()}
+    return all(_strip(line) in left for line in before.text.splitlines() if line.strip() and _strip(line) in staying)
 
 
 def _strip(line: str) -> str:

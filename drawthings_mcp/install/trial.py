@@ -65,12 +65,12 @@ async def try_entry(command: Sequence[str], environment: Mapping[str, str]) -> T
 
 
 def _find_reason(log: str, error: BaseException) -> str:
-    """The last thing that a program said, or else what its starter says."""
+    """The error that a program named, or the last thing that it said, or else what its starter says."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     lines = [line.strip() for line in log.splitlines() if line.strip()]
     if lines:
-        return lines[-1][:_MAX_REASON]
+        return next((line for line in lines if line.lower().startswith("error")), lines[-1])[:_MAX_REASON]
     if isinstance(error, TimeoutError):
         return f"no answer within {_PATIENCE:g} s"
     return str(error) or type(error).__name__

@@ -37,6 +37,24 @@ def test_folders_that_are_not_there_are_named_with_their_setting(doctor: Invoke,
     assert found.detail == f"not there: {tmp_path / 'nowhere'} (DRAWTHINGS_SEARCH_DIRS)"
 
 
+def test_chat_clients_that_have_the_entry_are_counted(
+    doctor: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert doctor()["chat clients"].detail.startswith("none of those that `drawthings-mcp install` knows is on")
+    (tmp_path / ".cursor").mkdir()
+    (tmp_path / ".lmstudio").mkdir()
+    file = tmp_path / ".cursor" / "mcp.json"
+    file.write_text('{"mcpServers": {"drawthings": {"command": "drawthings-mcp"}}}', encoding="utf-8")
+    add = "to add it to LM Studio: drawthings-mcp install lm-studio"
+    assert doctor()["chat clients"].detail == f"1 of 2 that were found have it (Cursor); {add}"
+    file.write_text("{", encoding="utf-8")
+    broken = doctor()["chat clients"]
+    assert broken.status == "warning"
+    assert f"{file} cannot be read: line 1, column 2" in broken.detail
+
+
 def test_endpoints_are_asked_for_their_models(doctor: Invoke, http_service: HttpService, closed_port: str) -> None:
     http_service.answers = {"/v1/models": (200, {"data": [{"id": "tiny-vision"}]})}
     findings = doctor(DRAWTHINGS_VISION_URL=http_service.url, DRAWTHINGS_EMBEDDING_URL=f"http://{closed_port}")
