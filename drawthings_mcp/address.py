@@ -39,8 +39,13 @@ class Address:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-def parse_address(text: str) -> Address:
+def parse_address(text: str, default_port: int = DEFAULT_PORT, *, least_port: int = 1) -> Address:
     """The address that a text means: ``host``, ``host:port``, ``[IPv6]:port`` or a bare IPv6 address.
+
+    Parameters
+    ----------
+    least_port
+        0 where that stands for any port that is free.
 
     Raises
     ------
@@ -57,15 +62,16 @@ def parse_address(text: str) -> Address:
         problem = Text(template, scheme=scheme + separator, bare=bare)
         raise InvalidInputError(problem, parameter="server", value=text)
     if bracketed := _BRACKETED.fullmatch(text):
-        return Address(_parse_ipv6(bracketed["host"], text), _parse_port(bracketed["port"], text))
+        port = default_port if bracketed["port"] is None else _parse_port(bracketed["port"], text, least_port)
+        return Address(_parse_ipv6(bracketed["host"], text), port)
     if text.count(":") > 1:
-        return Address(_parse_ipv6(text, text))
-    host, colon, port = text.partition(":")
+        return Address(_parse_ipv6(text, text), default_port)
+    host, colon, given = text.partition(":")
     # Names that end in a dot are what Bonjour's own tools print.
     host = host.removesuffix(".")
     if not _HOST.fullmatch(host) or host.isdigit():
         raise InvalidInputError(f"{text!r} is not an address. {_FORMS}", parameter="server", value=text)
-    return Address(host.lower(), _parse_port(port if colon else None, text))
+    return Address(host.lower(), _parse_port(given, text, least_port) if colon else default_port)
 
 
 def is_loopback(ip: str) -> bool:
@@ -75,12 +81,10 @@ def is_loopback(ip: str) -> bool:
     return (mapped or address).is_loopback
 
 
-def _parse_port(text: str | None, whole: str) -> int:
-    if text is None:
-        return DEFAULT_PORT
-    if text.isascii() and text.isdigit() and 1 <= int(text) <= MAX_PORT:
+def _parse_port(text: str, whole: str, least: int) -> int:
+    if text.isascii() and text.isdigit() and least <= int(text) <= MAX_PORT:
         return int(text)
-    problem = f"the port in {whole!r} must be a number from 1 to {MAX_PORT}. {_FORMS}"
+    problem = f"the port in {whole!r} must be a number from {least} to {MAX_PORT}. {_FORMS}"
     raise InvalidInputError(problem, parameter="server", value=whole)
 
 

@@ -27,6 +27,7 @@ _OWN: _Tree = {
     r"(catalog|search|tags)\.(sqlite3|jsonl|lock)([-.].+)?": None,
     r"pins\.(json|lock)": None,
     r"simulator\.pem": None,
+    r"tokens\.txt": None,
     PART.pattern: None,
     "inputs": {"[0-9a-f]{2}": {r"[0-9a-f]{64}\.\w+": None, PART.pattern: None}},
     "made": {r"i\d+_\w+(-\d+)?\.png": None, PART.pattern: None},

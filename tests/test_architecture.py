@@ -105,7 +105,9 @@ HOMES = {
     "ruamel": {"install"},
     "snowballstemmer": {"search"},
     "sqlite3": {"databases", "library", "search"},
+    "starlette": {"server"},
     "tomlkit": {"install"},
+    "uvicorn": {"server"},
 }
 """The rooms in which an outside library may be imported."""
 
@@ -120,7 +122,9 @@ HEAVY = {
     "ruamel",
     "snowballstemmer",
     "sqlite3",
+    "starlette",
     "tomlkit",
+    "uvicorn",
 }
 
 
@@ -234,8 +238,11 @@ def test_generated_code_is_imported_where_messages_are_handled_only() -> None:
     [
         (("drawthings_mcp", "drawthings_mcp.generation", "drawthings_mcp.events", "drawthings_mcp.settings"), set()),
         (("drawthings_mcp.cli",), set()),
-        # The SDK itself loads cryptography.
-        (("drawthings_mcp.cli", "drawthings_mcp.server.stdio"), {"mcp", "cryptography", "httpx2"}),
+        # The SDK itself loads what it serves HTTP with.
+        (
+            ("drawthings_mcp.cli", "drawthings_mcp.server.stdio"),
+            {"mcp", "cryptography", "httpx2", "starlette", "uvicorn"},
+        ),
     ],
 )
 def test_importing_loads_nothing_heavy(modules: tuple[str, ...], allowed: set[str]) -> None:

@@ -129,6 +129,11 @@ def check_place(path: Path, policy: ImportPolicy) -> Path:
         return real
     state_dir = _resolve(policy.state_dir)
     folders = [folder for folder in policy.folders if not folder.is_relative_to(state_dir)][:_FOLDERS_SHOWN]
+    if not folders:
+        problem = "{file} is a path on the server's machine; give an id, a data: URI or an https:// URL, or {step}."
+        raise InvalidImageError(
+            Text(problem, file=Phrase(name_file(path)), step=Step("allow_folder", folder="its folder"))
+        )
     raise InvalidImageError(
         Text(
             "{file} lies outside the folders that may be read ({folders}); copy it there, or {step}.",

@@ -20,6 +20,7 @@ from drawthings_mcp.quoting import key_of, read_path
 from drawthings_mcp.references.importing import Resolved, import_bytes, import_path, keep_found
 from drawthings_mcp.references.parsing import (
     ALLOWED,
+    Reference,
     ReferenceForm,
     decode_data_uri,
     find_meant_id,
@@ -42,6 +43,8 @@ _COMPARED = 1_000
 _NEWEST_SHOWN = 3
 _FETCHED = "https://"
 _PROJECT = "project://"
+_BRINGING = frozenset({"path", "data", "web"})
+"""Forms of references by which a client brings a picture in."""
 _KIND_NAMES: Mapping[MediaKind, str] = {
     "a": "picture has been brought in",
     "v": "picture has been generated",
@@ -73,6 +76,13 @@ async def resolve_reference(text: str, catalog: ImageCatalog, policy: ImportPoli
         The catalog or the copy of a picture cannot be written.
     """
     reference = parse_reference(text)
+    resolved = await _resolve(reference, catalog, policy)
+    if policy.own is not None and reference.form in _BRINGING and resolved.record.kind == "a":
+        policy.own.add(resolved.record.id)
+    return resolved
+
+
+async def _resolve(reference: Reference, catalog: ImageCatalog, policy: ImportPolicy) -> Resolved:
     if reference.form == "web":
         fetched = await policy.fetch(reference.value, policy.max_download_bytes, policy.download_seconds)
         name = "The picture of the URL"
@@ -116,14 +126,12 @@ def _resolve_latest(asked: str, catalog: ImageCatalog, policy: ImportPolicy) -> 
     kind, place = cast(MediaKind, asked[0]), int(asked[1:])
     name = f"latest:{kind}{place if place > 1 else ''}" if asked != "v1" else "latest"
     attachments = list_attachments(policy.attachments) if kind == "a" and policy.attachments else []
-    if attachments:
-        found = _rank(attachments, place, catalog)[place - 1 : place]
-        if found and isinstance(found[0], AttachedFile):
-            return _guess(found[0], name, catalog, policy)
-        record = found[0] if found else None
-    else:
-        record = catalog.find_latest(kind, place)
-    if isinstance(record, ImageRecord):
+    records = _list_newest(kind, place + len(attachments), catalog, policy)
+    found = (_rank(attachments, place, records) if attachments else records)[place - 1 : place]
+    record = found[0] if found else None
+    if isinstance(record, AttachedFile):
+        return _guess(record, name, catalog, policy)
+    if record is not None:
         return _use(record, catalog, policy)
     hint = Text("")
     if kind == "a" and policy.attachments_hint is not None:
@@ -140,14 +148,24 @@ def _resolve_latest(asked: str, catalog: ImageCatalog, policy: ImportPolicy) -> 
     raise UnknownNameError(problem, name=name)
 
 
-def _rank(attachments: Sequence[AttachedFile], count: int, catalog: ImageCatalog) -> list[AttachedFile | ImageRecord]:
+def _list_newest(kind: MediaKind, count: int, catalog: ImageCatalog, policy: ImportPolicy) -> list[ImageRecord]:
+    """The newest pictures of a kind; one of several clients has its own first, and of what was brought in no others."""
+    own = policy.own.list_newest(kind)[:count] if policy.own is not None else []
+    listed = [catalog.get(image_id) for image_id in own]
+    if policy.own is None or kind != "a":
+        listed += [one for one in catalog.list_images((kind,), limit=count + len(own)) if one.id not in own]
+    return listed[:count]
+
+
+def _rank(
+    attachments: Sequence[AttachedFile], count: int, records: Sequence[ImageRecord]
+) -> list[AttachedFile | ImageRecord]:
     """What users brought, by when they did, newest first: at least ``count``, if there are as many.
 
     What was attached and has an id already counts once, as the attachment.
     """
     attached = {attachment.path: attachment for attachment in attachments}
     hashes = {_hash(attachment.path) for attachment in attachments[:count]}
-    records = catalog.list_images(("a",), limit=len(attached) + count)
     others = [record for record in records if record.path not in attached and record.sha256 not in hashes]
     dated: list[tuple[datetime, AttachedFile | ImageRecord]] = [(one.when, one) for one in attachments]
     dated += [(record.created, record) for record in others]

@@ -56,19 +56,37 @@ def _load_previews() -> object:
     return encode, find_policy("")
 
 
-def build_server(settings: Settings, *, heartbeat_seconds: float = HEARTBEAT_SECONDS) -> MCPServer[Session]:
-    """The server with all its tools, guides and prompts; its lifespan owns the studio.
+@asynccontextmanager
+async def open_session(settings: Settings, heartbeat_seconds: float = HEARTBEAT_SECONDS) -> AsyncIterator[Session]:
+    """A studio and who uses it: the only client, or the one whose place others take over HTTP.
 
     Parameters
     ----------
     heartbeat_seconds
         Silence of the Draw Things server after which a waiting client hears that the work goes on.
     """
+    async with open_studio(settings, heartbeat_seconds) as studio, background_tasks() as tasks:
+        yield Session(studio, tasks)
+
+
+def build_server(
+    settings: Settings, *, heartbeat_seconds: float = HEARTBEAT_SECONDS, session: Session | None = None
+) -> MCPServer[Session]:
+    """The server with all its tools, guides and prompts.
+
+    Parameters
+    ----------
+    session
+        What its calls use; by default its lifespan opens and closes one, see ``open_session``.
+    """
 
     @asynccontextmanager
     async def lifespan(_: MCPServer[Session]) -> AsyncIterator[Session]:
-        async with open_studio(settings, heartbeat_seconds) as studio, background_tasks() as tasks:
-            yield Session(studio, tasks)
+        if session is not None:
+            yield session
+            return
+        async with open_session(settings, heartbeat_seconds) as opened:
+            yield opened
 
     server = LazyServer(
         build_tools=partial(_build_tools, settings),

@@ -19,6 +19,7 @@ from drawthings_mcp.studio.heartbeat import Report
 from drawthings_mcp.studio.jobs import Job, Jobs
 from drawthings_mcp.studio.results import GenerationResult
 from drawthings_mcp.studio.studio import Studio
+from drawthings_mcp.validation import strip_separators
 
 if TYPE_CHECKING:
     from drawthings_mcp.params import PreviewMode
@@ -46,15 +47,38 @@ class Render:
     preview: PreviewMode | None
 
 
-class Session:
-    """One server over stdio has one client, and so one session.
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks over HTTP, before it has said what it is.
 
     Attributes
     ----------
+    token
+        The name of its token; empty when it gave none.
+    is_remote
+        Whether it is on another machine.
+    images
+        Where its user finds pictures, ``https://host:7868/images/``; empty without a token, which that needs.
+    """
+
+    token: str = ""
+    is_remote: bool = False
+    images: str = ""
+
+
+class Session:
+    """One client of the server: over stdio there is one alone, over HTTP each has its own.
+
+    Attributes
+    ----------
+    studio
+        As this client sees it; what is behind it is shared.
     tasks
         Work in the background, until the server ends.
     jobs
-        Renders, those too that outlast the call that began them.
+        Renders of all clients, those too that outlast the call that began them.
+    caller
+        Who it is over HTTP; None over stdio.
     viewer
         Shows pictures.
     vision_code
@@ -63,13 +87,36 @@ class Session:
         Why requests were cancelled, by their ids.
     """
 
-    def __init__(self, studio: Studio, tasks: TaskGroup) -> None:
+    def __init__(
+        self, studio: Studio, tasks: TaskGroup, jobs: Jobs[Render] | None = None, caller: Caller | None = None
+    ) -> None:
         self.studio = studio
         self.tasks = tasks
-        self.jobs: Jobs[Render] = Jobs(tasks)
-        self.viewer = Viewer(studio)
+        self.jobs: Jobs[Render] = jobs or Jobs(tasks)
+        self.caller = caller
+        self.viewer = Viewer(studio, images=caller.images if caller is not None else "")
         self.vision_code = ""
         self.cancelled: dict[str, str] = {}
+
+    def open_to(self, caller: Caller, name: str) -> Session:
+        """A session of another client of the same server, by who it is and what it says that it is."""
+        from drawthings_mcp.references.policy import Visitor
+
+        visitor = Visitor(is_remote=caller.is_remote, is_lm_studio="lmstudio" in strip_separators(name))
+        return Session(self.studio.open_to(visitor), self.tasks, self.jobs, caller)
+
+    def is_unwanted(self, ctx: Context[Session, Any], client: ChatClient, seconds: float) -> bool:
+        """Whether the picture of a cancelled call is not wanted any more, and not only the wait for it over.
+
+        Over HTTP a call ends also when its stream breaks, which says nothing.
+
+        Parameters
+        ----------
+        seconds
+            Since the call came.
+        """
+        was_told = self.caller is None or str(ctx.request_id) in self.cancelled
+        return was_told and not self.has_timed_out(ctx, client, seconds)
 
     def has_timed_out(self, ctx: Context[Session, Any], client: ChatClient, seconds: float) -> bool:
         """Whether a cancelled call was not cancelled by a person: its client says that it waited too long, or did.
@@ -81,7 +128,7 @@ class Session:
         """
         from drawthings_mcp.attachments.policy import USUAL_TIMEOUT, find_policy
 
-        reason = self.cancelled.pop(ctx.request_id, "").lower()
+        reason = self.cancelled.pop(str(ctx.request_id), "").lower()
         timeout = find_policy(client.name, client.version).timeout or USUAL_TIMEOUT
         return any(word in reason for word in _TIMED_OUT) or abs(seconds - timeout) <= _ABOUT
 
@@ -98,11 +145,11 @@ def get_session(ctx: Context[Session, Any]) -> Session:
 
 def identify(ctx: Context[Session, Any]) -> ChatClient:
     """The client of a call."""
-    params = ctx.request_context.session.client_params
-    model = find_model(ctx.request_context.meta or {})
+    params, caller = ctx.request_context.session.client_params, get_session(ctx).caller
+    model, token = find_model(ctx.request_context.meta or {}), caller.token if caller is not None else ""
     if params is None:
-        return ChatClient(model=model)
-    return ChatClient(params.client_info.name, params.client_info.version, model)
+        return ChatClient(model=model, token=token)
+    return ChatClient(params.client_info.name, params.client_info.version, model, token)
 
 
 def find_model(meta: Mapping[str, Any]) -> str:
@@ -157,11 +204,11 @@ async def answer_render(
         Seconds to wait at most.
     """
     started = anyio.current_time()
-    job.listener = report
+    job.listeners.append(report)
     try:
         is_done = await job.wait(patience)
     finally:
-        job.listener = None
+        job.listeners.remove(report)
     if not is_done:
         job.is_handed_out = True
         return CallToolResult(content=[TextContent(text=_describe_job(job))])

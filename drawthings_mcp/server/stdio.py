@@ -286,7 +286,7 @@ async def serve_stdio(settings: Settings) -> None:
 
     with _private_stdin() as descriptor:
         lines = StdinLines(descriptor, refuse)
-        _end_on_signal(lines.close)
+        end_on_signal(lines.close)
         async with (
             stdio_server(stdin=cast(Any, lines)) as (read_stream, write_stream),
             server.lifespan(server) as session,
@@ -298,7 +298,7 @@ async def serve_stdio(settings: Settings) -> None:
             )
 
 
-def _end_on_signal(end: Callable[[], None]) -> None:
+def end_on_signal(end: Callable[[], None]) -> None:
     loop = asyncio.get_running_loop()
 
     def stop(*_: object) -> None:

@@ -23,6 +23,7 @@ from drawthings_mcp.attachments.budget import (
 )
 from drawthings_mcp.attachments.policy import USUAL_TIMEOUT, Policy, find_policy
 from drawthings_mcp.errors import InvalidInputError
+from drawthings_mcp.library.records import parse_id
 from drawthings_mcp.server.content import MAX_TEXT
 from drawthings_mcp.server.face import MCP
 from drawthings_mcp.studio.results import find_mime_type
@@ -53,7 +54,7 @@ Describe: TypeAlias = Callable[[str], str]
 
 @dataclass(frozen=True, slots=True)
 class ChatClient:
-    """Who asks, by its handshake; empty when it did not say.
+    """Who asks, by its handshake, and over HTTP by the name of its token; empty when it did not say.
 
     Attributes
     ----------
@@ -64,18 +65,27 @@ class ChatClient:
     name: str = ""
     version: str = ""
     model: str = ""
+    token: str = ""
 
     @property
     def label(self) -> str:
         """Under which it is remembered whether its model sees."""
-        return f"{self.name} {self.version}".strip() or "unknown client"
+        label = f"{self.name} {self.version}".strip() or "unknown client"
+        return f"{label} of {self.token}" if self.token else label
 
 
 @dataclass(slots=True)
 class Viewer:
-    """The eyes of one session."""
+    """The eyes of one session.
+
+    Attributes
+    ----------
+    images
+        Where the client's user finds pictures in a browser, up to the id; empty when nowhere.
+    """
 
     studio: Studio
+    images: str = ""
     _shown: set[str] = field(default_factory=set)
     """Ids that the session's results showed; an input among them is not shown again."""
     _spent: deque[int] = field(default_factory=lambda: deque(maxlen=_WINDOW - 1))
@@ -156,12 +166,19 @@ class Viewer:
         budget = describe_budget(shown, policy) + describe_sight(shown, policy, seen)
         return CallToolResult(
             content=[
-                TextContent(text=describe(budget)),
+                TextContent(text=describe(budget + self._describe_address([*inputs, *outputs]))),
                 *map(build_image, previews.values()),
                 *([TextContent(text="\n".join(descriptions))] if descriptions else ()),
                 *links,
             ]
         )
+
+    def _describe_address(self, pictures: Sequence[Showable]) -> str:
+        """Where the pictures of a result are for who does not share the server's disk; a line, or nothing."""
+        ids = [picture.id for picture in pictures if parse_id(picture.id)]
+        if not self.images or not ids:
+            return ""
+        return f"\nopen: {self.images}{ids[0] if len(ids) == 1 else '<id>'}"
 
     def choose_preparation(self, client: ChatClient, preview: PreviewMode | None) -> Prepare | None:
         """What makes the previews that a call's pictures most likely get; None when they are most likely not shown."""

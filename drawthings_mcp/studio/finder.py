@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -38,7 +39,14 @@ class Finder:
         self._gallery = gallery
         self._tasks = tasks
         self._opening = anyio.Lock()
-        self._engine: SearchEngine | None = None
+        self._engines: list[SearchEngine] = []
+        """The engine, once it is open; shared by all views."""
+
+    def open_to(self, gallery: Gallery) -> Finder:
+        """The same finder for one of several clients, with its view of the gallery."""
+        view = copy.copy(self)
+        view._gallery = gallery
+        return view
 
     async def search(self, *, like: str = "", report: ReportProgress | None = None, **wanted: Any) -> HitPage:
         """One page of hits, each with an id under which it can be used at once; see ``SearchEngine.search``.
@@ -56,6 +64,7 @@ class Finder:
         alike = await self._gallery.find([like]) if like else None
         picture = alike.pictures[0].source if alike else None
         page = await engine.search(SearchArguments(**wanted, like=picture), report)
+        self._gallery.note_own(*(hit.id for hit in reversed(page.hits) if hit.id.startswith("p")))
         return replace(page, notes=(*alike.notes, *page.notes)) if alike else page
 
     async def draw_sheet(self, page: HitPage) -> Path:
@@ -107,7 +116,7 @@ class Finder:
 
     async def _open(self) -> SearchEngine:
         async with self._opening:
-            if self._engine is None:
+            if not self._engines:
                 catalog = await self._gallery.open_catalog()
 
                 def build() -> SearchEngine:
@@ -116,5 +125,5 @@ class Finder:
                     budget = FIRST_BUDGET if self._tasks is not None else _BUDGET_ALONE
                     return SearchEngine(self._settings, catalog, background=self._tasks, budget=budget)
 
-                self._engine = await anyio.to_thread.run_sync(build)
-            return self._engine
+                self._engines.append(await anyio.to_thread.run_sync(build))
+            return self._engines[0]

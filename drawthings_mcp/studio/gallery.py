@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +17,14 @@ import anyio.to_thread
 from drawthings_mcp.errors import DrawThingsError, InvalidImageError, StorageError
 from drawthings_mcp.faces import Text, say
 from drawthings_mcp.settings import Settings
-from drawthings_mcp.studio.results import FoundPictures, MadePicture, Original, ShownPicture, find_mime_type
+from drawthings_mcp.studio.results import (
+    FoundPictures,
+    MadePicture,
+    OpenedPicture,
+    Original,
+    ShownPicture,
+    find_mime_type,
+)
 
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup
@@ -25,13 +33,21 @@ if TYPE_CHECKING:
     from drawthings_mcp.library.catalog import ImageCatalog
     from drawthings_mcp.library.records import ImageRecord
     from drawthings_mcp.library.recovery import OpenedCatalog
-    from drawthings_mcp.references.policy import ImportPolicy
+    from drawthings_mcp.references.policy import ImportPolicy, Visitor
     from drawthings_mcp.studio.export import ExportedPicture, ExportParams
     from drawthings_mcp.studio.recipes import RecordedRecipe
     from drawthings_mcp.studio.transform import TransformParams
 
 _OVERLAY_EDGE = 1568
 """Longest side of a picture with its mask: as large as any preview."""
+
+
+@dataclass(slots=True)
+class _Opened:
+    """The catalog, once it is open, and the state of its file when it was last found sound; shared by all views."""
+
+    catalog: ImageCatalog | None = None
+    checked: tuple[int, ...] | None = None
 
 
 class Gallery:
@@ -49,11 +65,21 @@ class Gallery:
         self._settings = settings
         self._tasks = tasks
         self._reads_anywhere = reads_anywhere
+        self._visitor: Visitor | None = None
         self._opening = anyio.Lock()
-        self._catalog: ImageCatalog | None = None
-        self._checked: tuple[int, ...] | None = None
-        """The state of the catalog's file when it was last found sound."""
+        self._opened = _Opened()
         self._remembering = anyio.Lock()
+
+    def open_to(self, visitor: Visitor) -> Gallery:
+        """The same gallery as one of several clients sees it."""
+        view = copy.copy(self)
+        view._visitor = visitor
+        return view
+
+    def note_own(self, *image_ids: str) -> None:
+        """Notes what the client of this view made or found, for its ``latest``."""
+        if self._visitor is not None:
+            self._visitor.own.add(*image_ids)
 
     async def open(self) -> OpenedCatalog:
         """The catalog, checked and repaired at the first call; what was repaired is reported once.
@@ -65,8 +91,9 @@ class Gallery:
         from drawthings_mcp.library.recovery import OpenedCatalog, open_catalog
 
         async with self._opening:
-            if self._catalog is not None and await self._is_sound(self._catalog):
-                return OpenedCatalog(self._catalog)
+            known = self._opened.catalog
+            if known is not None and await self._is_sound(known):
+                return OpenedCatalog(known)
             try:
                 opened = await anyio.to_thread.run_sync(
                     open_catalog, self._settings.state_dir, [self._settings.output_dir]
@@ -74,17 +101,17 @@ class Gallery:
             except StorageError:
                 # Said with each picture that gets no id.
                 return OpenedCatalog(ImageCatalog(self._settings.state_dir))
-            self._catalog = opened.catalog
+            self._opened.catalog = opened.catalog
             return opened
 
     async def _is_sound(self, catalog: ImageCatalog) -> bool:
         """Whether the catalog can be relied on; it is only read when its file has changed since."""
         state = catalog.describe_file()
-        if state is not None and state == self._checked:
+        if state is not None and state == self._opened.checked:
             return True
         if await anyio.to_thread.run_sync(catalog.is_lost):
             return False
-        self._checked = state
+        self._opened.checked = state
         return True
 
     async def open_catalog(self) -> ImageCatalog:
@@ -96,7 +123,7 @@ class Gallery:
         """What may come in, and from where."""
         from drawthings_mcp.references.policy import build_policy
 
-        policy = await anyio.to_thread.run_sync(build_policy, self._settings)
+        policy = await anyio.to_thread.run_sync(build_policy, self._settings, self._visitor)
         return replace(policy, folders=(Path("/"),)) if self._reads_anywhere else policy
 
     async def find(self, references: Iterable[str]) -> FoundPictures:
@@ -137,23 +164,27 @@ class Gallery:
         pixels = await anyio.to_thread.run_sync(read_pixels, record)
         return replace(record, width=pixels.shape[1], height=pixels.shape[0])
 
-    async def read_original(self, image_id: str, max_bytes: int) -> Original:
-        """The file of a picture as it was recorded; refused when it changed since or has more than ``max_bytes``."""
+    async def open_original(self, image_id: str) -> OpenedPicture:
+        """The file of a picture as it was recorded, to be closed by the caller; refused when it changed since."""
         from drawthings_mcp.library.originals import open_unchanged
 
         record = await anyio.to_thread.run_sync((await self.open_catalog()).get, image_id)
+        file = await anyio.to_thread.run_sync(open_unchanged, record)
+        assert record.path is not None
+        file.seek(0)
+        size = os.fstat(file.fileno()).st_size
+        return OpenedPicture(record.id, record.path, file, find_mime_type(record.format), size, record.sha256)
 
-        def read() -> bytes:
-            with open_unchanged(record) as file:
-                size = os.fstat(file.fileno()).st_size
-                if size > max_bytes:
-                    raise InvalidImageError(
-                        f"{record.id} has {size / 1e6:.0f} MB, too many for a message; read "
-                        f"image://{record.id}/preview, or open the file {record.path}."
-                    )
-                return file.read()
-
-        return Original(record.id, await anyio.to_thread.run_sync(read), find_mime_type(record.format))
+    async def read_original(self, image_id: str, max_bytes: int) -> Original:
+        """The bytes of ``open_original``; refused when they are more than ``max_bytes``."""
+        opened = await self.open_original(image_id)
+        with opened.file as file:
+            if opened.size_bytes > max_bytes:
+                raise InvalidImageError(
+                    f"{opened.id} has {opened.size_bytes / 1e6:.0f} MB, too many for a message; read "
+                    f"image://{opened.id}/preview, or open the file {opened.path}."
+                )
+            return Original(opened.id, await anyio.to_thread.run_sync(file.read), opened.mime_type)
 
     async def list_ids(self, limit: int) -> list[str]:
         """The newest ids of all kinds; none when the catalog cannot be read."""
@@ -170,6 +201,7 @@ class Gallery:
         found = await self.find(params.images)
         work = partial(make, params, found.pictures, await self.open_catalog(), self._settings.state_dir)
         made = await anyio.to_thread.run_sync(work)
+        self.note_own(made.id)
         unused = params.list_unused()
         text = Text("{operation} does not use {names}", operation=say(params.operation), names=say(", ".join(unused)))
         return MadePicture(made, (*found.notes, *([text] if unused else ())))
@@ -251,7 +283,7 @@ class Gallery:
             async with self._remembering:
                 catalog = (await self.open()).catalog
                 await anyio.to_thread.run_sync(remember, catalog)
-                self._checked = catalog.describe_file()
+                self._opened.checked = catalog.describe_file()
 
     async def find_vision(self, client: str) -> bool | None:
         """Whether the model behind a client proved that it sees pictures; None when it was never asked."""

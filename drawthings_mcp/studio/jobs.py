@@ -47,18 +47,21 @@ class Job(Generic[ResultT]):
         How far it is, 0 to 1, and what it does.
     saved
         The pictures that it has finished; they stay when it ends before its time.
-    listener
-        Gets every step while somebody waits.
+    owner
+        Who began it, as far as several clients have jobs.
+    listeners
+        Get every step while somebody waits.
     is_handed_out
         Whether a caller was told of it, and so may ask for it.
     """
 
-    def __init__(self, job_id: str) -> None:
+    def __init__(self, job_id: str, owner: object = None) -> None:
         self.id = job_id
+        self.owner = owner
         self.fraction = 0.0
         self.message = "Waiting"
         self.saved: list[SavedImage] = []
-        self.listener: Report | None = None
+        self.listeners: list[Report] = []
         self.is_handed_out = False
         self._started = anyio.current_time()
         self._done = anyio.Event()
@@ -114,8 +117,8 @@ class Job(Generic[ResultT]):
     async def report(self, fraction: float, message: str) -> None:
         """Notes how far it is, and passes it on."""
         self.fraction, self.message = fraction, message
-        if self.listener is not None:
-            await self.listener(fraction, message)
+        for listener in list(self.listeners):
+            await listener(fraction, message)
 
 
 class Jobs(Generic[ResultT]):
@@ -126,10 +129,10 @@ class Jobs(Generic[ResultT]):
         self._jobs: dict[str, Job[ResultT]] = {}
         self._count = 0
 
-    def start(self, work: Callable[[Job[ResultT]], Awaitable[ResultT]]) -> Job[ResultT]:
+    def start(self, work: Callable[[Job[ResultT]], Awaitable[ResultT]], owner: object = None) -> Job[ResultT]:
         """Begins a piece of work, which gets its job to report its progress to."""
         self._count += 1
-        job: Job[ResultT] = Job(f"j{self._count}")
+        job: Job[ResultT] = Job(f"j{self._count}", owner)
         finished = [known.id for known in self._jobs.values() if known.is_done]
         for old in finished[: max(0, len(finished) - _KEPT)]:
             del self._jobs[old]
@@ -137,10 +140,11 @@ class Jobs(Generic[ResultT]):
         self._tasks.start_soon(job.run, work)
         return job
 
-    def get(self, job_id: str) -> Job[ResultT]:
-        """The job with an id that was handed out, in upper or lower case; the newest one for the empty text."""
+    def get(self, job_id: str, owner: object = None) -> Job[ResultT]:
+        """The job with an id that was handed out, in upper or lower case; its owner's newest for the empty text."""
         known = {job.id: job for job in self._jobs.values() if job.is_handed_out}
-        wanted = _MEANT.sub("j", job_id.strip().lower()) or next(reversed(known), "")
+        own = (job.id for job in reversed(known.values()) if job.owner is owner)
+        wanted = _MEANT.sub("j", job_id.strip().lower()) or next(own, "")
         job = known.get(wanted)
         if job is None:
             running = [one.id for one in known.values() if not one.is_done]

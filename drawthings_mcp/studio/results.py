@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from drawthings_mcp.faces import Face, Phrase, Text
 from drawthings_mcp.limits import MAX_VARIANTS
@@ -88,6 +88,18 @@ _MIME_TYPES: Mapping[str, str] = {"JPEG": "image/jpeg", "MPO": "image/jpeg", "HE
 def find_mime_type(file_format: str) -> str:
     """The media type of a format by Pillow's name."""
     return _MIME_TYPES.get(file_format, f"image/{file_format.lower() or 'png'}")
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedPicture:
+    """The file of a picture, open for reading and checked to be what was recorded."""
+
+    id: str
+    path: Path
+    file: BinaryIO = field(repr=False)
+    mime_type: str
+    size_bytes: int
+    sha256: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from drawthings_mcp.planning.compose import Plan
     from drawthings_mcp.planning.sweep import Axis, Cell
     from drawthings_mcp.presets.collection import PresetCollection
+    from drawthings_mcp.references.policy import Visitor
     from drawthings_mcp.studio.inputs import Inputs
     from drawthings_mcp.studio.listing import CatalogListing
     from drawthings_mcp.studio.saver import PlannedCall, Prepare, Saver
@@ -145,6 +147,13 @@ class Studio:
         self._heartbeat_seconds = heartbeat_seconds
         self._queue = _Queue()
 
+    def open_to(self, visitor: Visitor) -> Studio:
+        """The same studio for one of several clients: queue, connection and pictures are shared."""
+        view = copy.copy(self)
+        view.gallery = self.gallery.open_to(visitor)
+        view.finder = self.finder.open_to(view.gallery)
+        return view
+
     async def generate(
         self,
         params: GenerateParams,
@@ -180,8 +189,11 @@ class Studio:
                 prepare=None if axes else prepare,
                 keeps_pixels=not axes,
             )
-            async with turn.render(saver, saved):
-                await run_calls(calls, connection.client, saver, turn.report)
+            try:
+                async with turn.render(saver, saved):
+                    await run_calls(calls, connection.client, saver, turn.report)
+            finally:
+                self.gallery.note_own(*(image.record.id for image in saver.images))
             result = _gather(turn, connection, saver, calls)
             return await self._add_sheet(result, axes) if axes else result
 
@@ -196,6 +208,7 @@ class Studio:
             sheet = await anyio.to_thread.run_sync(keep_sweep, pictures, axes, catalog, self.settings.state_dir)
         except DrawThingsError as error:
             return replace(result, notes=(*result.notes, Text("there is no sheet of them: {error}", error=error)))
+        self.gallery.note_own(sheet.id)
         return replace(result, sheet=sheet)
 
     @asynccontextmanager

@@ -13,9 +13,11 @@ from contextlib import ExitStack, redirect_stdout
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
 from drawthings_mcp import ImageGenerationConfig
+from drawthings_mcp.cli.serve import serve
 from drawthings_mcp.settings import NAMES, variable
 
 ROOT = Path(__file__).parents[2]
@@ -161,6 +163,18 @@ def test_every_setting_of_a_page_for_servers_exists() -> None:
     assert set(names) <= {variable(name) for name in NAMES}
 
 
+def test_the_page_on_http_and_the_command_know_the_same_options() -> None:
+    text = (ROOT / "docs" / "server.md").read_text(encoding="utf-8")
+    table = set(re.findall(r"^\| .*", text, re.MULTILINE))
+    listed = {option for row in table for option in re.findall(r"`(--[a-z-]+)", row)}
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text))
+    context = click.Context(serve)
+    own = {name for parameter in serve.get_params(context) for name in parameter.opts if name.startswith("--")}
+    server = {"--server", "--tls", "--ca-file", "--shared-secret"}
+    assert listed == own - server - {"--help"}
+    assert named <= own | {"--transport", "--header"}
+
+
 def test_every_link_between_the_documents_leads_somewhere() -> None:
     for file in (
         "README.md",
@@ -169,6 +183,7 @@ def test_every_link_between_the_documents_leads_somewhere() -> None:
         "CHANGELOG.md",
         "docs/guide.md",
         "docs/library.md",
+        "docs/server.md",
         PAGE,
     ):
         text = (ROOT / file).read_text(encoding="utf-8")

@@ -75,13 +75,14 @@ async def _generate(ctx: Context[Session, None], params: GenerateParams) -> Call
         return Render(made, params.preview)
 
     started = anyio.current_time()
-    job = session.jobs.start(render)
+    job = session.jobs.start(render, owner=session)
+    # Over HTTP the answer may get lost without our hearing of it.
+    job.is_handed_out = session.caller is not None
     try:
         return await answer_render(session.viewer, client, job, ProgressNotifier(ctx), session.find_patience(client))
     except anyio.get_cancelled_exc_class():
         # Who cancels the call does not want the picture; whose time is up asks for it later.
-        if session.has_timed_out(ctx, client, anyio.current_time() - started):
-            job.is_handed_out = True
-        else:
+        job.is_handed_out = not session.is_unwanted(ctx, client, anyio.current_time() - started)
+        if not job.is_handed_out:
             await job.cancel()
         raise

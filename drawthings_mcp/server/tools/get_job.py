@@ -23,7 +23,8 @@ async def get_job(
     wait: Annotated[int, Field(ge=0, le=45, description="Seconds to wait at most.")] = 45,
 ) -> CallToolResult:
     session = get_session(ctx)
-    return await answer_render(session.viewer, identify(ctx), session.jobs.get(job), ProgressNotifier(ctx), wait)
+    found = session.jobs.get(job, owner=session)
+    return await answer_render(session.viewer, identify(ctx), found, ProgressNotifier(ctx), wait)
 
 
 TOOL = StrictTool.from_function(

@@ -1,0 +1,114 @@
+"""Who may speak to ``serve --http``: the name and the page that a request comes under, and its token.
+
+A page of the web can have its own name lead to this machine; its requests then carry that name as ``Host``, which is
+refused, or its ``Origin``. The SDK's checks of both switch themselves off when a server listens to other machines.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
+from mcp.server.auth.provider import AccessToken
+from starlette.datastructures import Headers
+from starlette.responses import PlainTextResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from drawthings_mcp.address import is_loopback
+from drawthings_mcp.server.session import Caller
+from drawthings_mcp.server.tokens import TokenFile
+
+MCP_PATH = "/mcp"
+HEALTH_PATH = "/health"
+IMAGES_PATH = "/images"
+
+_CALLER = "drawthings_mcp.caller"
+_LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+_BEARER = "bearer"
+
+
+@dataclass(frozen=True, slots=True)
+class AccessRules:
+    """What a request must have.
+
+    Attributes
+    ----------
+    hosts
+        Names and addresses under which other machines reach the server, in lower case, without ports.
+    origins
+        Pages of other servers that may speak to this one, ``https://page.example``.
+    needs_token
+        Whether programs on this machine need one, too.
+    """
+
+    tokens: TokenFile
+    hosts: frozenset[str] = frozenset()
+    origins: frozenset[str] = frozenset()
+    needs_token: bool = True
+
+
+def get_caller(scope: Scope) -> Caller:
+    """Who sent a request that was let in."""
+    caller: Caller = scope[_CALLER]
+    return caller
+
+
+def name_host(host: str) -> str:
+    """The name or address in a ``Host`` header, in lower case and without the port; empty when it is none."""
+    try:
+        return (urlsplit(f"//{host}").hostname or "").rstrip(".")
+    except ValueError:
+        return ""
+
+
+class Access:
+    """Lets a request pass to an application, or answers it with 421, 403 or 401."""
+
+    def __init__(self, app: ASGIApp, rules: AccessRules) -> None:
+        self._app = app
+        self._rules = rules
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        refusal = self._check(scope)
+        await (self._app if refusal is None else refusal)(scope, receive, send)
+
+    def _check(self, scope: Scope) -> Response | None:
+        """Why a request is refused; None lets it pass, with its caller noted."""
+        headers = Headers(scope=scope)
+        host, origin = headers.get("host", ""), headers.get("origin")
+        name, is_near = name_host(host), _is_near(scope)
+        is_local = is_near and name in _LOCAL_NAMES
+        if not is_local and name not in self._rules.hosts:
+            return PlainTextResponse("This server is not known under that name; see --allow-host.", 421)
+        own = f"{scope['scheme']}://{host}".lower()
+        if origin is not None and origin.lower() != own and origin.lower() not in self._rules.origins:
+            return PlainTextResponse("That page may not speak to this server; see --allow-origin.", 403)
+        if scope["path"] == HEALTH_PATH or _is_preflight(scope["method"], headers):
+            return None
+        holder = self._find_holder(headers)
+        is_open = is_local and not self._rules.needs_token and not scope["path"].startswith(IMAGES_PATH)
+        if holder is None and ("authorization" in headers or not is_open):
+            return PlainTextResponse("A token is needed.", 401, {"WWW-Authenticate": "Bearer"})
+        if holder is not None:
+            # The SDK gives a session to whoever began it, and to nobody else.
+            scope["user"] = AuthenticatedUser(AccessToken(token="", client_id=holder, scopes=[]))
+        scope[_CALLER] = Caller(holder or "", not is_local, f"{own}{IMAGES_PATH}/" if holder else "")
+        return None
+
+    def _find_holder(self, headers: Headers) -> str | None:
+        scheme, _, token = headers.get("authorization", "").partition(" ")
+        return self._rules.tokens.find_name(token.strip()) or None if scheme.lower() == _BEARER else None
+
+
+def _is_near(scope: Scope) -> bool:
+    """Whether the other end is on this machine; a proxy here is too, but passes other names on."""
+    client = scope.get("client")
+    return client is not None and is_loopback(client[0])
+
+
+def _is_preflight(method: str, headers: Headers) -> bool:
+    """Whether a browser asks what a page of another server may do; such a question cannot have a token."""
+    return method == "OPTIONS" and "origin" in headers and "access-control-request-method" in headers

@@ -1,0 +1,382 @@
+"""Serves MCP and pictures over HTTP to many clients at once, until a signal arrives."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import signal
+import socket
+import ssl
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+
+import anyio
+import uvicorn
+from mcp.server.streamable_http import MCP_SESSION_ID_HEADER
+from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
+from mcp.shared.inbound import MCP_PROTOCOL_VERSION_HEADER
+from starlette.applications import Starlette
+from starlette.datastructures import Headers
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from drawthings_mcp.address import Address, is_loopback
+from drawthings_mcp.errors import InvalidInputError, StorageError
+from drawthings_mcp.memory import keep_freed_memory
+from drawthings_mcp.references.policy import MAX_DATA_BYTES
+from drawthings_mcp.server.access import (
+    HEALTH_PATH,
+    IMAGES_PATH,
+    MCP_PATH,
+    Access,
+    AccessRules,
+    get_caller,
+    name_host,
+)
+from drawthings_mcp.server.app import build_server, open_session
+from drawthings_mcp.server.clients import Clients
+from drawthings_mcp.server.images import serve_image
+from drawthings_mcp.server.session import Session
+from drawthings_mcp.server.stdio import end_on_signal
+from drawthings_mcp.server.tokens import TokenFile
+from drawthings_mcp.settings import APP_NAME, Settings
+
+TOKENS_NAME = "tokens.txt"
+_WILDCARDS = ("0.0.0.0", "::")
+
+_MAX_BODY = MAX_DATA_BYTES * 4 // 3 + 1_000_000
+"""Bytes of a request: the largest picture that is taken as a data: URI, in base64, and the rest of the call."""
+_SMALL_BODY = 1_000_000
+_LARGE_BODIES = 4
+"""Larger bodies that are read at once; others wait, so that they take no more than 140 MB together."""
+_BODY_SECONDS = 60.0
+_MAX_DRAINED = 4 * _MAX_BODY
+_DRAIN_SECONDS = 5.0
+"""What is still read, and thrown away, of a body that is too large: a client that is cut off sees no answer."""
+
+_MAX_SESSIONS = 500
+_IDLE_SECONDS = 30 * 60.0
+"""Sessions of the protocol's older revisions; a client whose session has ended opens another."""
+_MAX_CONNECTIONS = 1_000
+_SPARE_FILES = 256
+"""Descriptors that are kept for everything but connections."""
+_WANTED_FILES = 4_096
+_FIRST_REQUEST_SECONDS = 10.0
+_KEEP_ALIVE_SECONDS = 75
+"""Until the first request of a connection is there, and between two of them: longer than proxies keep theirs."""
+_GOODBYE_SECONDS = 2
+"""For answers under way when the server ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class HttpOptions:
+    """How the server is reached.
+
+    Attributes
+    ----------
+    token_file
+        Default: ``tokens.txt`` in the state folder. When it is given, programs on this machine need a token, too.
+    hosts, origins
+        Names under which other machines reach the server; pages of other servers that may speak to it.
+    tls_cert, tls_key
+        PEM files.
+    insecure_lan
+        Whether other machines may speak to it without TLS.
+    """
+
+    address: Address
+    token_file: Path | None = None
+    hosts: tuple[str, ...] = ()
+    origins: tuple[str, ...] = ()
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    insecure_lan: bool = False
+
+    @property
+    def scheme(self) -> str:
+        """``http`` or ``https``."""
+        return "https" if self.tls_cert is not None else "http"
+
+
+async def serve_http(settings: Settings, options: HttpOptions, announce: Callable[[str], None]) -> None:
+    """Serves clients until SIGTERM or SIGINT.
+
+    Parameters
+    ----------
+    announce
+        Gets what the user should know, a line each: where the server is, a token that was made, what is unsafe.
+
+    Raises
+    ------
+    InvalidInputError
+        Other machines could reach the server without what protects it, or a file of a certificate cannot be used.
+    StorageError
+        The file of tokens cannot be used, or the address is taken.
+    """
+    keep_freed_memory()
+    family, host, is_local = await _resolve(options.address)
+    context = _load_certificate(options)
+    _check_options(options, is_local)
+    tokens = TokenFile(options.token_file or settings.state_dir.absolute() / TOKENS_NAME)
+    made = tokens.prepare()
+    hosts = {name_host(name) or name for name in (*options.hosts, *(() if is_local else (options.address.host,)))}
+    rules = AccessRules(
+        tokens,
+        frozenset(hosts - set(_WILDCARDS)),
+        frozenset(origin.lower().rstrip("/") for origin in options.origins),
+        needs_token=not is_local or options.token_file is not None,
+    )
+    with _listen(family, host, options.address) as listening:
+        async with open_session(settings) as session:
+            app, sessions = _build_app(settings, session, rules)
+            async with sessions.run():
+                server = _Server(_configure(app, context))
+                end_on_signal(partial(server.handle_exit, signal.SIGTERM, None))
+                port = listening.getsockname()[1]
+                for line in _describe(options, Address(options.address.host, port), tokens, made, is_local):
+                    announce(line)
+                await server.serve([listening])
+
+
+def _describe(options: HttpOptions, address: Address, tokens: TokenFile, made: str, is_local: bool) -> Iterator[str]:
+    host = name_host(options.hosts[0]) if address.host in _WILDCARDS else address.host
+    yield f"Serving MCP at {options.scheme}://{Address(host, address.port)}{MCP_PATH}"
+    if made:
+        yield f"A token was made, which is shown this once: {made}"
+    yield f"Tokens are in {tokens.path}"
+    if not is_local and options.scheme == "http":
+        yield "WARNING: without TLS whoever is in this network can read tokens, prompts and pictures (--insecure-lan)."
+
+
+async def _resolve(address: Address) -> tuple[socket.AddressFamily, str, bool]:
+    """Family and number of the address to listen at, and whether only this machine reaches it."""
+    loop = asyncio.get_running_loop()
+    try:
+        found = await loop.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except OSError as error:
+        raise InvalidInputError(
+            f"{address.host!r} is no address of this machine: {error.strerror}; give one, e.g. 127.0.0.1:7868.",
+            parameter="http",
+        ) from error
+    family, *_, place = found[0]
+    return family, str(place[0]), all(is_loopback(str(each[4][0])) for each in found)
+
+
+def _check_options(options: HttpOptions, is_local: bool) -> None:
+    """Refuses to be reached from other machines without what that needs."""
+    if is_local:
+        return
+    if options.scheme == "http" and not options.insecure_lan:
+        raise InvalidInputError(
+            f"{options.address} can be reached from other machines: give --tls-cert and --tls-key, or --insecure-lan "
+            "where everybody in the network may read tokens, prompts and pictures.",
+            parameter="http",
+        )
+    if options.address.host in _WILDCARDS and not options.hosts:
+        raise InvalidInputError(
+            f"{options.address} stands for every address of this machine: say with --allow-host under which name or "
+            "address others reach it, e.g. --allow-host studio.local.",
+            parameter="http",
+        )
+
+
+def _load_certificate(options: HttpOptions) -> ssl.SSLContext | None:
+    if options.tls_cert is None and options.tls_key is None:
+        return None
+    if options.tls_cert is None or options.tls_key is None:
+        raise InvalidInputError("a certificate needs its key: give --tls-cert and --tls-key.", parameter="tls_cert")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        # A key with a password is refused: nobody is there to type it.
+        context.load_cert_chain(options.tls_cert, options.tls_key, password="")
+    except OSError as error:
+        problem = f"{options.tls_cert} and {options.tls_key} are no certificate with its key in PEM files: {error}"
+        raise InvalidInputError(problem, parameter="tls_cert") from error
+    return context
+
+
+@contextmanager
+def _listen(family: socket.AddressFamily, host: str, address: Address) -> Iterator[socket.socket]:
+    is_dual = family == socket.AF_INET6 and host in _WILDCARDS and socket.has_dualstack_ipv6()
+    try:
+        listening = socket.create_server((host, address.port), family=family, dualstack_ipv6=is_dual)
+    except OSError as error:
+        raise StorageError(
+            f"{address} cannot be listened at: {error.strerror}. Is the server running already? Give another port with "
+            f"--http {Address(address.host, address.port + 1)}."
+        ) from error
+    with listening:
+        yield listening
+
+
+def _build_app(
+    settings: Settings, session: Session, rules: AccessRules
+) -> tuple[ASGIApp, StreamableHTTPSessionManager]:
+    server = build_server(settings, session=session)._lowlevel_server  # MCPServer's own app has no place for our checks
+    clients = Clients(session)
+    server.middleware.insert(0, clients)
+    sessions = StreamableHTTPSessionManager(
+        server, max_request_body_size=_MAX_BODY, session_idle_timeout=_IDLE_SECONDS, max_sessions=_MAX_SESSIONS
+    )
+    routes = [
+        Route(MCP_PATH, _Bodies(sessions.handle_request, clients)),
+        Route(HEALTH_PATH, _tell_health),
+        Route(f"{IMAGES_PATH}/{{id}}", partial(serve_image, session.studio.gallery)),
+    ]
+    app: ASGIApp = Starlette(routes=routes)
+    if rules.origins:
+        app = CORSMiddleware(
+            app,
+            allow_origins=sorted(rules.origins),
+            allow_methods=["GET", "POST", "DELETE"],
+            allow_headers=["*"],
+            expose_headers=[MCP_SESSION_ID_HEADER, MCP_PROTOCOL_VERSION_HEADER],
+        )
+    return Access(app, rules), sessions
+
+
+async def _tell_health(_: Request) -> Response:
+    return JSONResponse({"status": "ok", "name": APP_NAME, "version": version(APP_NAME)})
+
+
+_CLOSING = {"Connection": "close"}
+"""The rest of a body that was given up must not be taken for the next request."""
+
+
+class _Bodies:
+    """Reads the bodies of requests for an application: whole, not too large, not too slowly, not too many at once."""
+
+    def __init__(self, app: ASGIApp, clients: Clients) -> None:
+        self._app = app
+        self._clients = clients
+        self._large = anyio.Semaphore(_LARGE_BODIES)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = Headers(scope=scope)
+        length = headers.get("content-length", "")
+        declared = int(length) if length.isascii() and length.isdecimal() else None
+        is_small = declared is not None and declared <= _SMALL_BODY
+        try:
+            async with nullcontext() if is_small or scope["method"] != "POST" else self._large:
+                with anyio.fail_after(_BODY_SECONDS):
+                    body = await _read(receive, declared)
+        except TimeoutError:
+            await PlainTextResponse("The request came too slowly.", 408, _CLOSING)(scope, receive, send)
+            return
+        if body is None:
+            if "expect" not in headers:
+                with anyio.move_on_after(_DRAIN_SECONDS):
+                    await _drain(receive)
+            refusal = PlainTextResponse(f"A request has at most {_MAX_BODY} bytes.", 413, _CLOSING)
+            await refusal(scope, receive, send)
+            return
+        self._clients.note_cancellation(get_caller(scope), headers.get(MCP_SESSION_ID_HEADER, ""), body)
+        message: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+        del body
+
+        async def replay() -> Message:
+            return message.pop() if message else await receive()
+
+        await self._app(scope, replay, send)
+
+
+async def _read(receive: Receive, declared: int | None) -> bytes | None:
+    """A body; what there is of it when the client goes away, None when it is too large."""
+    body = bytearray()
+    if declared is not None and declared > _MAX_BODY:
+        return None
+    while (message := await receive())["type"] == "http.request":
+        body += message.get("body", b"")
+        if len(body) > _MAX_BODY:
+            return None
+        if not message.get("more_body", False):
+            break
+    return bytes(body)
+
+
+async def _drain(receive: Receive) -> None:
+    count = 0
+    while count <= _MAX_DRAINED:
+        message = await receive()
+        count += len(message.get("body", b""))
+        if not message.get("more_body", False):
+            break
+
+
+def _limit_connections(most: int) -> type[H11Protocol]:
+    """Connections that are closed when no request comes, and the oldest such when there are too many."""
+    waiting: dict[Connection, asyncio.TimerHandle] = {}
+
+    class Connection(H11Protocol):
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            super().connection_made(transport)
+            self._wait(_FIRST_REQUEST_SECONDS)
+            if len(self.connections) > most:
+                next(iter(waiting)).transport.abort()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._stop_waiting()
+            super().connection_lost(exc)
+
+        def handle_events(self) -> None:
+            super().handle_events()
+            if self.cycle is not None and not self.cycle.response_complete:
+                self._stop_waiting()
+
+        def on_response_complete(self) -> None:
+            self._wait(_KEEP_ALIVE_SECONDS + _FIRST_REQUEST_SECONDS)
+            super().on_response_complete()
+
+        def _wait(self, seconds: float) -> None:
+            self._stop_waiting()
+            waiting[self] = self.loop.call_later(seconds, self.transport.abort)
+
+        def _stop_waiting(self) -> None:
+            timer = waiting.pop(self, None)
+            if timer is not None:
+                timer.cancel()
+
+    return Connection
+
+
+class _Server(uvicorn.Server):
+    """Leaves signals to us; uvicorn's own way ends the process by the signal that it got."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def _configure(app: ASGIApp, context: ssl.SSLContext | None) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http=_limit_connections(_count_connections()),
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=_GOODBYE_SECONDS,
+        ssl_context_factory=(lambda *_: context) if context is not None else None,
+    )
+
+
+def _count_connections() -> int:
+    """How many connections there may be: every one takes a descriptor, and so do pictures and databases."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _WANTED_FILES if hard == resource.RLIM_INFINITY else min(_WANTED_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        soft = wanted
+    return _MAX_CONNECTIONS if soft == resource.RLIM_INFINITY else max(min(_MAX_CONNECTIONS, soft - _SPARE_FILES), 16)

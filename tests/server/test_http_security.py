@@ -1,0 +1,313 @@
+"""What keeps others out of the server over HTTP, and what keeps it up."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import socket
+import ssl
+import stat
+from collections.abc import Iterator
+from http.client import HTTPConnection
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from drawthings_mcp.cli import main
+from drawthings_mcp.simulator.certificate import make_certificate
+from tests.http_process import HttpProcess, build_call, serve_http
+
+LAN = ("0.0.0.0:0", "--insecure-lan", "--allow-host", "studio.test")
+QUICK = "_FIRST_REQUEST_SECONDS=0.3 _BODY_SECONDS=0.3 _MAX_CONNECTIONS=60"
+JSON = {"Content_Type": "application/json", "Accept": "application/json, text/event-stream"}
+PING = b'{"jsonrpc":"2.0","id":1,"method":"ping"}'
+TOO_MUCH = 40_000_000
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    folder = tmp_path_factory.mktemp("guarded")
+    return {
+        "HOME": os.environ["HOME"],
+        "DRAWTHINGS_OUTPUT_DIR": str(folder / "pictures"),
+        "DRAWTHINGS_STATE_DIR": str(folder / "state"),
+    }
+
+
+@pytest.fixture(scope="module")
+def lan(environment: dict[str, str]) -> Iterator[HttpProcess]:
+    with serve_http(environment, *LAN, "--allow-origin", "https://page.test") as process:
+        yield process
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HttpProcess]:
+    """On loopback, with limits that need no waiting."""
+    folder = tmp_path_factory.mktemp("local")
+    environment = {"DRAWTHINGS_OUTPUT_DIR": str(folder / "pictures"), "DRAWTHINGS_STATE_DIR": str(folder / "state")}
+    with serve_http(environment, limits=QUICK) as process:
+        yield process
+
+
+@pytest.mark.parametrize("path", ["/mcp", "/images/v1", "/anything"])
+@pytest.mark.parametrize("token", [None, "", "x" * 43, "Bearer"])
+def test_without_a_token_of_the_file_there_is_a_401_that_leads_nowhere_else(
+    lan: HttpProcess, path: str, token: str | None
+) -> None:
+    response, _ = lan.ask("POST", path, PING, token=token, Host="studio.test", **JSON)
+    assert response.status == 401
+    assert response.headers["WWW-Authenticate"] == "Bearer"
+
+
+def test_a_token_in_another_place_or_form_is_none(lan: HttpProcess) -> None:
+    for headers in ({"Authorization": lan.token}, {"Authorization": f"Basic {lan.token}"}, {"Token": lan.token}):
+        assert lan.status("POST", f"/mcp?token={lan.token}", PING, Host="studio.test", **headers, **JSON) == 401
+
+
+def test_off_loopback_programs_of_this_machine_need_a_token_too(lan: HttpProcess) -> None:
+    assert lan.status("POST", "/mcp", PING, **JSON) == 401
+
+
+@pytest.mark.parametrize("path", ["/mcp", "/health", "/images/v1"])
+@pytest.mark.parametrize("host", ["evil.test", "studio.test.evil.test", "127.0.0.1.evil.test", "0.0.0.0", "[::", ""])
+def test_another_name_for_this_machine_is_misdirected(lan: HttpProcess, path: str, host: str) -> None:
+    assert lan.ask("GET", path, token=lan.token, Host=host)[0].status == 421
+
+
+def test_on_loopback_only_its_own_names_are_known(local: HttpProcess) -> None:
+    assert local.status("GET", "/health", Host="localhost:9") == 200
+    assert local.status("GET", "/health", Host="[::1]") == 200
+    assert local.status("GET", "/health", Host="studio.test") == 421
+    assert local.status("POST", "/mcp", PING, Host="rebound.test", **JSON) == 421
+
+
+@pytest.mark.parametrize("origin", ["https://evil.test", "null", "http://localhost:1", "https://page.test.evil.test"])
+def test_a_page_of_another_server_may_not_speak_to_it(lan: HttpProcess, local: HttpProcess, origin: str) -> None:
+    for server in (lan, local):
+        assert server.ask("POST", "/mcp", PING, token=server.token, Origin=origin, **JSON)[0].status == 403
+        assert server.ask("GET", "/health", Origin=origin)[0].status == 403
+
+
+def test_a_page_that_was_named_may_and_its_browser_hears_so(lan: HttpProcess) -> None:
+    asks = {"Access_Control_Request_Method": "POST", "Access_Control_Request_Headers": "authorization"}
+    page = {"Origin": "https://page.test", "Host": "studio.test"}
+    allowed, _ = lan.ask("OPTIONS", "/mcp", **page, **asks)
+    assert allowed.status == 200
+    assert allowed.headers["Access-Control-Allow-Origin"] == "https://page.test"
+    assert lan.status("POST", "/mcp", PING, **page, **JSON) == 401
+    own = {"Origin": f"http://127.0.0.1:{lan.port}"}
+    assert lan.ask("GET", "/images/v9", token=lan.token, **own)[0].status == 404
+
+
+def test_pictures_need_a_token_on_loopback_too(local: HttpProcess) -> None:
+    assert local.status("GET", "/images/v1") == 401
+    assert local.ask("GET", "/images/v1", token=local.token)[0].status == 404
+
+
+def test_a_proxy_on_this_machine_does_not_make_others_local(environment: dict[str, str], tmp_path: Path) -> None:
+    own = {**environment, "DRAWTHINGS_STATE_DIR": str(tmp_path)}
+    with serve_http(own, "127.0.0.1:0", "--allow-host", "studio.test") as server:
+        assert server.status("POST", "/mcp", PING, Host="studio.test", X_Forwarded_For="127.0.0.1", **JSON) == 401
+        assert server.status("POST", "/mcp", PING, **JSON) != 401
+
+
+def test_a_body_that_is_too_large_is_refused_whether_its_length_is_said_or_not(local: HttpProcess) -> None:
+    before = local.measure_memory()
+    assert local.status("POST", "/mcp", b" " * TOO_MUCH, **JSON) == 413
+    connection = HTTPConnection("127.0.0.1", local.port, timeout=60)
+    with contextlib.closing(connection):
+        chunks = (b" " * 1_000_000 for _ in range(TOO_MUCH // 1_000_000))
+        connection.request("POST", "/mcp", chunks, {"Content-Type": "application/json"}, encode_chunked=True)
+        assert connection.getresponse().status == 413
+    assert local.measure_memory() - before < 100_000_000
+
+
+def test_a_picture_as_a_data_uri_is_not_too_large(environment: dict[str, str], tmp_path: Path) -> None:
+    with serve_http({**environment, "DRAWTHINGS_STATE_DIR": str(tmp_path)}) as server:
+        body = b'{"jsonrpc":"2.0","id":1,"method":"ping","params":{"_meta":{"x":"' + b"A" * 32_000_000 + b'"}}}'
+        assert server.status("POST", "/mcp", body, MCP_Protocol_Version="2025-11-25", **JSON) == 400  # no session
+
+
+def read_to_end(connection: socket.socket) -> bytes:
+    """What comes until the other end closes; a time-out fails the test."""
+    received = b""
+    with contextlib.suppress(ConnectionResetError):
+        while data := connection.recv(65_536):
+            received += data
+    return received
+
+
+def test_a_connection_on_which_no_request_comes_is_closed(local: HttpProcess) -> None:
+    for sent in (b"", b"GET /health HT", b"GET /health HTTP/1.1\r\nHost: localhost\r\nX: "):
+        with local.connect_raw() as connection:
+            connection.sendall(sent)
+            assert read_to_end(connection) == b""
+
+
+def test_a_body_that_does_not_come_is_given_up(local: HttpProcess) -> None:
+    with local.connect_raw() as connection:
+        head = "POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
+        connection.sendall(head.encode())
+        assert read_to_end(connection).startswith(b"HTTP/1.1 408 ")
+
+
+def test_heads_without_end_are_refused(local: HttpProcess) -> None:
+    with local.connect_raw() as connection, contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        connection.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n" + b"X: y\r\n" * 20_000)
+        assert read_to_end(connection).startswith(b"HTTP/1.1 400 ")
+
+
+def test_many_idle_connections_keep_nobody_out_and_take_little_memory(local: HttpProcess) -> None:
+    assert local.status("GET", "/health") == 200
+    before = local.measure_memory()
+    with contextlib.ExitStack() as stack:
+        for _ in range(300):
+            stack.enter_context(local.connect_raw())
+        assert local.status("GET", "/health") == 200
+        assert local.measure_memory() - before < 30_000_000
+
+
+def test_the_token_is_shown_once_in_a_file_of_its_owner(environment: dict[str, str], tmp_path: Path) -> None:
+    own = {**environment, "DRAWTHINGS_STATE_DIR": str(tmp_path)}
+    with serve_http(own) as server:
+        assert [line for line in server.lines if server.token in line]
+        assert server.token_file == tmp_path / "tokens.txt"
+        assert stat.S_IMODE(server.token_file.stat().st_mode) == 0o600
+        assert len(server.token) >= 40
+        first = server.token
+        assert server.end() == 0
+        assert not [line for line in server.later if server.token in line]
+    (tmp_path / "tokens.txt").chmod(0o644)
+    with serve_http(own) as server:
+        assert server.token == first
+        assert not [line for line in server.lines if server.token in line]
+        assert stat.S_IMODE(server.token_file.stat().st_mode) == 0o600
+
+
+def test_tokens_are_added_and_taken_back_while_it_runs(environment: dict[str, str], tmp_path: Path) -> None:
+    file = tmp_path / "ours.txt"
+    file.write_text(f"# guests\nanna {'a' * 32}\n{'b' * 32}\n", encoding="utf-8")
+    with serve_http(
+        {**environment, "DRAWTHINGS_STATE_DIR": str(tmp_path)}, "127.0.0.1:0", "--token-file", str(file)
+    ) as s:
+        assert s.status("POST", "/mcp", PING, **JSON) == 401
+        assert s.ask("GET", "/images/v1", token="a" * 32)[0].status == 404
+        assert s.ask("GET", "/images/v1", token="b" * 32)[0].status == 404
+        file.write_text(f"berta {'c' * 33}\n", encoding="utf-8")
+        assert s.ask("GET", "/images/v1", token="a" * 32)[0].status == 401
+        assert s.ask("GET", "/images/v1", token="c" * 33)[0].status == 404
+        file.write_text("damaged\n", encoding="utf-8")
+        assert s.ask("GET", "/images/v1", token="c" * 33)[0].status == 401
+        file.unlink()
+        assert s.ask("GET", "/images/v1", token="c" * 33)[0].status == 401
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--http", "0.0.0.0:0"], "--insecure-lan"),
+        (["--http", "0.0.0.0:0", "--insecure-lan"], "--allow-host"),
+        (["--http", "nowhere.invalid"], "no address of this machine"),
+        (["--http", "127.0.0.1:99999"], "must be a number from 0 to 65535"),
+        (["--http", "--tls-cert", "none.pem"], "give --tls-cert and --tls-key"),
+        (["--http", "--tls-cert", "none.pem", "--tls-key", "none.pem"], "no certificate with its key"),
+        (["--http", "127.0.0.1:0", "--token-file", "weak.txt"], "at least 20 letters"),
+        (["--token-file", "weak.txt"], "are for --http"),
+    ],
+)
+def test_a_start_that_would_not_be_safe_is_refused_in_a_sentence(
+    environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], said: str
+) -> None:
+    (tmp_path / "weak.txt").write_text("me secret\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    ended = CliRunner().invoke(main, ["serve", *arguments], env={**environment, "COLUMNS": "200"})
+    assert ended.exit_code in {1, 2}
+    assert said in ended.output
+    assert "secret" not in ended.output
+
+
+def test_a_port_that_is_taken_is_said(local: HttpProcess, environment: dict[str, str]) -> None:
+    ended = CliRunner().invoke(main, ["serve", "--http", str(local.port)], env=environment)
+    assert ended.exit_code == 1
+    assert "Is the server running already?" in ended.output
+
+
+def test_it_speaks_tls_with_a_certificate(environment: dict[str, str], tmp_path: Path) -> None:
+    certificate, key = make_certificate()
+    (tmp_path / "cert.pem").write_bytes(certificate)
+    (tmp_path / "key.pem").write_bytes(key)
+    files = ["--tls-cert", str(tmp_path / "cert.pem"), "--tls-key", str(tmp_path / "key.pem")]
+    own = {**environment, "DRAWTHINGS_STATE_DIR": str(tmp_path)}
+    with serve_http(own, "0.0.0.0:0", "--allow-host", "studio.test", *files) as server:
+        assert server.url.startswith("https://")
+        assert not [line for line in server.lines if "WARNING" in line]
+        response, _ = server.ask("GET", "/images/v1", token=server.token, Host="studio.test")
+        assert response.status == 404
+        with server.connect_raw() as plain:
+            plain.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            with contextlib.suppress(ssl.SSLError):
+                assert b"200" not in read_to_end(plain)
+
+
+def test_without_tls_in_a_network_it_says_who_can_read_along(lan: HttpProcess) -> None:
+    assert [line for line in lan.lines if line.startswith("WARNING: without TLS")] or lan.later
+
+
+def test_a_picture_is_served_whole_in_part_small_and_not_again(lan: HttpProcess, environment: dict[str, str]) -> None:
+    body, named = build_call(1, prompt="a fox", width=256, height=128, steps=1, preview="never")
+    made, _ = lan.ask("POST", "/mcp", body, token=lan.token, **named)
+    assert made.status == 200
+    (file,) = Path(environment["DRAWTHINGS_OUTPUT_DIR"]).glob("*.png")
+    data = file.read_bytes()
+
+    whole, got = lan.ask("GET", "/images/v1", token=lan.token)
+    assert (whole.status, got) == (200, data)
+    assert whole.headers["Content-Type"] == "image/png"
+    assert whole.headers["X-Content-Type-Options"] == "nosniff"
+    assert "immutable" in whole.headers["Cache-Control"]
+    assert "private" in whole.headers["Cache-Control"]
+    tag = whole.headers["ETag"]
+    head, nothing = lan.ask("HEAD", "/images/V1", token=lan.token)
+    assert (head.status, nothing, head.headers["Content-Length"]) == (200, b"", str(len(data)))
+
+    for asked, part in {"bytes=0-9": data[:10], "bytes=10-": data[10:], "bytes=-5": data[-5:]}.items():
+        partly, got = lan.ask("GET", "/images/v1", token=lan.token, Range=asked)
+        assert (partly.status, got) == (206, part)
+    assert partly.headers["Content-Range"] == f"bytes {len(data) - 5}-{len(data) - 1}/{len(data)}"
+    assert lan.ask("GET", "/images/v1", token=lan.token, Range="bytes=0-9", If_Range='"other"')[1] == data
+    assert lan.ask("GET", "/images/v1", token=lan.token, Range=f"bytes={len(data)}-")[0].status == 416
+    assert lan.ask("GET", "/images/v1", token=lan.token, If_None_Match=tag)[0].status == 304
+
+    small, got = lan.ask("GET", "/images/v1?edge=64", token=lan.token)
+    assert Image.open(io.BytesIO(got)).size == (64, 32)
+    assert small.headers["ETag"] != tag
+    for wrong in ("0", "99999", "x", "-64", "6_4", "٦٤٠"):
+        path = f"/images/v1?edge={wrong}".encode().decode("latin-1")
+        with contextlib.suppress(UnicodeEncodeError):
+            assert lan.ask("GET", path, token=lan.token)[0].status == 400
+    assert lan.ask("POST", "/images/v1", token=lan.token)[0].status == 405
+    for absent in ("v99", "..", "%2e%2e%2fpictures", "latest", "a" * 5000):
+        assert lan.ask("GET", f"/images/{absent}", token=lan.token)[0].status == 404
+
+    file.write_bytes(b"something else")
+    changed, said = lan.ask("GET", "/images/v1", token=lan.token)
+    assert changed.status == 404
+    assert b"something else" not in said
+
+
+def test_a_signal_ends_it_with_streams_open(environment: dict[str, str], tmp_path: Path) -> None:
+    with serve_http({**environment, "DRAWTHINGS_STATE_DIR": str(tmp_path)}) as server:
+        hello = (
+            b'{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},'
+            b'"clientInfo":{"name":"x","version":"1"}}}'
+        )
+        session = server.ask("POST", "/mcp", hello, **JSON)[0].headers["mcp-session-id"]
+        connection = HTTPConnection("127.0.0.1", server.port, timeout=60)
+        with contextlib.closing(connection):
+            connection.request("GET", "/mcp", headers={"Accept": "text/event-stream", "Mcp-Session-Id": session})
+            assert connection.getresponse().status == 200
+            assert server.end() == 0
+        assert not [line for line in server.later if "Traceback" in line]
