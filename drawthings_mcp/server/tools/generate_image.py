@@ -82,7 +82,8 @@ async def _generate(ctx: Context[Session, None], params: GenerateParams) -> Call
         return await answer_render(session.viewer, client, job, ProgressNotifier(ctx), session.find_patience(client))
     except anyio.get_cancelled_exc_class():
         # Who cancels the call does not want the picture; whose time is up asks for it later.
-        job.is_handed_out = not session.is_unwanted(ctx, client, anyio.current_time() - started)
-        if not job.is_handed_out:
+        if session.is_unwanted(ctx, client, anyio.current_time() - started):
             await job.cancel()
+        else:
+            job.is_handed_out = True
         raise
