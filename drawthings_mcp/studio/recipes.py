@@ -143,7 +143,8 @@ def _read_settings(metadata: ImageMetadata) -> AppSettings:
         unknown += [] if is_whole else [f"sampler {shorten(metadata.sampler)}"]
     for name in ImageGenerationConfig.list_unsendable(fields):
         unknown.append(f"{name} {shorten(fields.pop(name))}")
-    return AppSettings(fields, tuple(unknown))
+    whole = ImageGenerationConfig.from_saved(**fields)
+    return AppSettings({name: getattr(whole, name) for name in fields}, tuple(unknown))
 
 
 def _find_sampler(name: str) -> SamplerType | None:

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from mcp import Client
 from mcp.types import ImageContent, TextContent
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from drawthings_mcp.metadata.reading import read_metadata
 from drawthings_mcp.simulator import Simulator
@@ -99,3 +101,24 @@ async def test_small_models_must_give_a_prompt(in_process: Any, server_environme
         (schema,) = [tool.input_schema for tool in (await client.list_tools()).tools if tool.name == "generate_image"]
     assert schema["required"] == ["prompt"]
     assert "settings_from" not in json.dumps(schema)
+
+
+async def test_recipes_of_five_pictures_with_endless_prompts_are_cut_alike(
+    in_process: Any, server_environment: dict[str, str], tmp_path: Path
+) -> None:
+    server_environment["DRAWTHINGS_INPUT_DIRS"] = str(tmp_path)
+    names = [str(tmp_path / f"{number}.png") for number in range(5)]
+    for number, name in enumerate(names):
+        prompts = f"{number} {'fox ' * 2_400}\nNegative prompt: {'fog ' * 2_400}"
+        info = PngInfo()
+        info.add_text("parameters", f"{prompts}\nSteps: 20, Sampler: LCM, CFG scale: 5, Seed: 1")
+        Image.new("RGB", (64, 64), (50 * number, 0, 0)).save(name, pnginfo=info)
+    async with in_process(server="demo") as client:
+        alone = await ask(client, "review_image", images=names[:1], settings=True)
+        every = await ask(client, "review_image", images=names, settings=True)
+        without = await ask(client, "review_image", images=names)
+    assert alone.count("fox") == alone.count("fog") == 2_400
+    assert len(every) < 24_000
+    assert [line[9] for line in every.splitlines() if line.startswith("prompt")] == [*"01234"]
+    assert every.count("steps 20, guidance_scale 5, sampler LCM") == 5
+    assert len(without) <= 800

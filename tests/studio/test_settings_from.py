@@ -17,6 +17,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from drawthings_mcp.errors import DrawThingsError, InvalidInputError
 from drawthings_mcp.generation import ImageGenerationConfig
+from drawthings_mcp.metadata.xmp import Packet, build_packet
 from drawthings_mcp.params import GenerateParams
 from drawthings_mcp.simulator import Simulator
 from drawthings_mcp.studio.results import GenerationResult
@@ -71,6 +72,11 @@ class Desk:
         info.add_itxt(keyword, text)
         Image.new("RGB", size, (200, 30, 30)).save(self.folder / name, pnginfo=info)
         return str(self.folder / name)
+
+    def save_as_app(self, configuration: dict[str, Any]) -> str:
+        """A picture as the app writes it."""
+        comment = json.dumps({"c": "a fox", "v2": configuration})
+        return self.save("app.png", "XML:com.adobe.xmp", build_packet(Packet(software="Draw Things", comment=comment)))
 
 
 @pytest.fixture
@@ -229,12 +235,7 @@ async def test_another_model_in_the_call_takes_prompt_seed_and_size_only(desk_at
 async def test_another_precision_of_the_model_keeps_the_settings(desk_at: Any) -> None:
     async with desk_at(missing_files=["z_image_turbo_1.0_q8p.ckpt"]) as desk:
         own = ImageGenerationConfig(model="z_image_turbo_1.0_q8p.ckpt", steps=11, sampler="LCM", seed=3).to_app_json()
-        path = desk.save("app.png", "parameters", "")
-        from drawthings_mcp.metadata.xmp import Packet, build_packet
-
-        packet = build_packet(Packet(software="Draw Things", comment=json.dumps({"c": "a fox", "v2": own})))
-        path = desk.save("app.png", "XML:com.adobe.xmp", packet)
-        result = await desk.make(settings_from=path)
+        result = await desk.make(settings_from=desk.save_as_app(own))
     _, configuration = desk.last()
     assert configuration.model == "z_image_turbo_1.0_q6p.ckpt"
     assert (configuration.steps, configuration.seed) == (11, 3)
@@ -259,3 +260,35 @@ async def test_a_picture_that_tells_nothing_is_refused(desk_at: Any) -> None:
         with pytest.raises(DrawThingsError, match="prompt: a2 carries none"):
             await desk.make(settings_from=path)
         assert (await desk.make(settings_from=path, prompt="a fox")).variants
+
+
+async def test_a_picture_of_the_app_whose_canvas_is_not_known_says_so(desk_at: Any) -> None:
+    own = ImageGenerationConfig(model=SD, strength=0.4, seed=3, width=320, height=192, steps=9).to_app_json()
+    note = "a1 was made from a picture that is not known here, and its prompt alone was used; give it as input_image"
+    async with desk_at() as desk:
+        Image.new("RGB", (320, 192), (30, 30, 200)).save(desk.folder / "blue.png")
+        path = desk.save_as_app(own)
+        alone = await desk.make(settings_from=path)
+        given = await desk.make(settings_from=path, canvas=str(desk.folder / "blue.png"), mode="image2image")
+    assert note in alone.notes
+    assert (alone.plan.mode, alone.plan.configuration.strength) == ("text2image", 1)
+    assert note not in given.notes
+    assert given.plan.configuration.strength == pytest.approx(0.4)
+
+
+async def test_strength_of_a_picture_without_a_canvas_does_not_undo_a_start_from_one(desk_at: Any) -> None:
+    async with desk_at() as desk:
+        await desk.make(prompt="a fox", model=SD, width=192, height=128)
+        result = await desk.make(settings_from="v1", canvas="v1", mode="image2image")
+    assert result.plan.configuration.strength == pytest.approx(0.6)
+
+
+async def test_prompts_and_sweeps_begin_with_a_picture(desk_at: Any) -> None:
+    async with desk_at() as desk:
+        await desk.make(prompt="a fox", model=SD, width=192, height=128, seed=7, steps=3)
+        panels = await desk.make(settings_from="v1", prompts=["a hare", "a hen"])
+        swept = await desk.make(settings_from="v1", sweep={"steps": [2, 4]})
+    assert [image.seed for image in panels.variants] == [7, 8]
+    assert [image.record.prompt for image in panels.variants] == ["a hare", "a hen"]
+    assert {(image.record.prompt, image.seed, image.record.model) for image in swept.variants} == {("a fox", 7, SD)}
+    assert [image.record.configuration["steps"] for image in swept.variants] == [2, 4]
