@@ -374,7 +374,8 @@ def _quote(words: Term) -> str:
 
 
 def _any_of(expressions: Sequence[str]) -> str:
-    return expressions[0] if len(expressions) == 1 else f"({' OR '.join(dict.fromkeys(expressions))})"
+    different = tuple(dict.fromkeys(expressions))  # a look-up that was done is known by its expression
+    return different[0] if len(different) == 1 else f"({' OR '.join(different)})"
 
 
 def _all_of(expressions: Sequence[str]) -> str:
