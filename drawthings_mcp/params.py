@@ -324,8 +324,6 @@ def is_given(picture: Any) -> bool:
     return picture is not None and not (isinstance(picture, str) and not picture)
 
 
-SIMPLE_MODES = ("auto", "text2image", "image2image", "edit")
-"""Modes that need nothing which ``SIMPLE`` lacks: a mask, say."""
 SIMPLE = ("prompt", "mode", "model", "image_format", "width", "height", "variants", "canvas", "moodboard")
 """Parameters that a small model is offered."""
 FULL = tuple(name for name in GenerateParams.model_fields if name not in {"hints", "fit"})

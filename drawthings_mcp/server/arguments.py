@@ -14,7 +14,7 @@ from pydantic.fields import FieldInfo
 
 from drawthings_mcp.validation import strip_separators
 
-_LEFT_OUT = frozenset({"", "null"})
+_NULL = "null"
 _BY_DEFAULT = frozenset({"auto", "automatic", "default", "random", "any", "none"})
 """What stands for a number that the server is to choose."""
 _RATIO = re.compile(r"(\d)\s*[x×/:]\s*(\d)")
@@ -26,7 +26,7 @@ _NUMBER = re.compile(
 _THOUSANDS = re.compile(r"\d{1,3}[,.]\d{3}")
 _MEANINGS: Mapping[str, str] = {
     **dict.fromkeys(("txt2img", "text2img", "t2i", "texttoimage", "generate", "create", "draw"), "text2image"),
-    **dict.fromkeys(("img2img", "i2i", "imagetoimage", "redraw"), "image2image"),
+    **dict.fromkeys(("img2img", "i2i", "imagetoimage"), "image2image"),
     **dict.fromkeys(("editing", "imageedit", "instructpix2pix"), "edit"),
     **dict.fromkeys(("inpainting", "mask", "fill"), "inpaint"),
     **dict.fromkeys(("wide", "horizontal", "widescreen"), "landscape"),
@@ -114,11 +114,13 @@ _NOTHING = object()
 
 def _is_left_out(value: Any) -> bool:
     """Whether a value stands for none: many clients send null for what they leave out, models the word."""
-    return value is None or (isinstance(value, str) and value.strip().lower() in _LEFT_OUT)
+    return value is None or (isinstance(value, str) and (not value or value.strip().lower() == _NULL))
 
 
 def _read(value: Any, field: FieldInfo) -> Any:
     kinds = set(_list_kinds(field.annotation))
+    if isinstance(value, str) and not value.strip() and str not in kinds and not field.is_required():
+        return _NOTHING
     allowed = [choice for kind in kinds if get_origin(kind) is Literal for choice in get_args(kind)]
     if allowed:
         return _choose(value, allowed)

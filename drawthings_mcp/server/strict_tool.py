@@ -78,9 +78,18 @@ class StrictTool(Tool):
         assert isinstance(closed, cls)
         return closed
 
-    def trim(self, names: Collection[str], description: str) -> Self:
-        """The same tool for a small model, which is told of a few arguments; the others are still understood."""
-        shown = {name: field for name, field in self.parameters["properties"].items() if name in names}
+    def trim(self, description: str, **offered: Collection[str] | None) -> Self:
+        """The same tool for a small model, which is told of less; all else is still understood.
+
+        Parameters
+        ----------
+        offered
+            The arguments that it is told of; of those that are not None, these values.
+        """
+        shown = {name: dict(self.parameters["properties"][name]) for name in offered}
+        for name, values in offered.items():
+            if values is not None:
+                shown[name]["enum"] = [value for value in shown[name]["enum"] if value in values]
         return self.model_copy(
             update={"parameters": {**self.parameters, "properties": shown}, "description": description}
         )

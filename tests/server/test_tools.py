@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -64,6 +65,60 @@ async def test_a_small_model_is_offered_fewer_arguments(
     assert len(json.dumps(schema)) < most
     assert tuple(schema["properties"]) == arguments
     assert refused.is_error
+
+
+def count_words(text: str, words: str) -> int:
+    return sum(word in text.lower() for word in words.split())
+
+
+@pytest.mark.parametrize("tools", ["simple", "full"])
+async def test_who_searches_the_descriptions_for_what_people_say_finds_the_tool(
+    in_process: Any, server_environment: dict[str, str], tools: str
+) -> None:
+    server_environment["DRAWTHINGS_TOOLS"] = tools
+    async with in_process(server="demo") as client:
+        beginnings = {tool.name: (tool.description or "")[:160] for tool in (await client.list_tools()).tools}
+    wanted = {
+        "draw art illustration photo": "generate_image",
+        "edit a picture logo": "generate_image",
+        "inpaint": "generate_image",
+        "which model is best for photos": "list_models",
+        "find an earlier picture": "search_images",
+        "look at pictures again": "review_image",
+        "crop resize": "transform_image",
+        "favourite": "tag_image",
+    }
+    for words, name in wanted.items():
+        ranked = sorted(beginnings, key=lambda tool: -count_words(beginnings[tool], words))
+        assert ranked[0] == name, (words, beginnings)
+    assert count_words(beginnings["get_job"], "draw art illustration photo") == 0
+
+
+async def test_simple_leaves_no_dead_end(in_process: Any, server_environment: dict[str, str]) -> None:
+    server_environment["DRAWTHINGS_TOOLS"] = "simple"
+    async with in_process(server="demo") as client:
+        simple = {tool.name: tool for tool in (await client.list_tools()).tools}
+        withheld = await client.call_tool("generate_image", {"prompt": "x", "seed": 3})
+        no_mask = await client.call_tool("generate_image", {"prompt": "x", "mode": "inpaint"})
+        paged = await client.call_tool("list_models", {"offset": 25})
+    server_environment["DRAWTHINGS_TOOLS"] = "full"
+    async with in_process(server="demo") as client:
+        full = {tool.name: tool for tool in (await client.list_tools()).tools}
+    for name, tool in simple.items():
+        offered = tool.input_schema["properties"].keys()
+        hidden = full[name].input_schema["properties"].keys() - offered
+        assert len(json.dumps(tool.input_schema)) <= len(json.dumps(full[name].input_schema))
+        assert not [word for word in hidden if re.search(rf"\b{word}=", tool.description or "")], name
+    same = [name for name in simple if simple[name].input_schema == full[name].input_schema]
+    assert same == ["cancel_job"], "all others are trimmed"
+    operations = simple["transform_image"].input_schema["properties"]["operation"]["enum"]
+    assert "inpaint" not in f"{simple['generate_image'].description} {simple['generate_image'].input_schema}"
+    assert "seed to" not in (simple["generate_image"].description or "")
+    assert simple["generate_image"].input_schema["required"] == ["prompt"]
+    assert not any("mask" in operation for operation in operations)
+    assert withheld.content[0].text == "seed: is not offered here; leave it out, it is chosen to fit."
+    assert no_mask.content[0].text.startswith("mode: must be 'auto', 'text2image', 'image2image' or 'edit'")
+    assert not paged.is_error, "what a text says can be called"
 
 
 async def list_models(client: Any, **arguments: Any) -> tuple[str, dict[str, Any]]:

@@ -35,3 +35,4 @@ TOOL = StrictTool.from_function(
         read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=False
     ),
 )
+SIMPLE = TOOL.trim(_DESCRIPTION, job=None)

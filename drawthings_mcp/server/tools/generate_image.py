@@ -11,7 +11,7 @@ from mcp.server.mcpserver import Context
 from mcp.types import CallToolResult, TextContent, ToolAnnotations
 from pydantic import Field
 
-from drawthings_mcp.params import FULL, SIMPLE, SIMPLE_MODES, GenerateParams
+from drawthings_mcp.params import FULL, SIMPLE, GenerateParams
 from drawthings_mcp.server.face import MCP
 from drawthings_mcp.server.session import ProgressNotifier, Render, Session, answer_render, get_session, identify
 from drawthings_mcp.server.strict_tool import StrictTool
@@ -19,12 +19,22 @@ from drawthings_mcp.studio.jobs import Job
 from drawthings_mcp.studio.results import describe_plan
 
 _DESCRIPTION = (
-    "Draw or edit pictures: photo, illustration, art, logo, poster, drawing; also inpaint or redraw a picture given as "
-    "canvas. Runs on the user's machine and shows you the result. Leave out what the user did not ask for: mode, "
-    "model, size and settings are chosen to fit. Returns id, file, size and seed of each picture, then previews."
+    "Draw or edit pictures: photo, illustration, art, logo, poster, drawing; also {redraw} a picture given as canvas. "
+    "Runs on the user's machine and shows you the result. Leave out what the user did not ask for: mode, model, size "
+    "and settings are chosen to fit. Returns id, file, size and seed of each picture, then previews. {ending}Takes "
+    "seconds to minutes, reports progress."
 )
-_FULL_ENDING = "Keep the seed to change one detail. Takes seconds to minutes, reports progress."
-_SIMPLE_ENDING = "Takes seconds to minutes, reports progress."
+_FULL = _DESCRIPTION.format(
+    redraw="inpaint or redraw",
+    ending="Keep the seed to change one detail; settings_from begins with a picture's recipe, sweep compares values, "
+    "prompts draws panels. ",
+)
+_SIMPLE = _DESCRIPTION.format(redraw="redraw", ending="")
+_SIMPLE_MODE: Any = Annotated[
+    Literal["auto", "text2image", "image2image", "edit"],
+    Field(description="auto: picture → edit, none → text2image"),
+]
+"""Modes that need no parameter which ``SIMPLE`` lacks: no mask."""
 
 
 def build_tool(tools: Literal["simple", "full"]) -> StrictTool:
@@ -34,12 +44,12 @@ def build_tool(tools: Literal["simple", "full"]) -> StrictTool:
         return await _generate(ctx, GenerateParams(**arguments))
 
     # The SDK makes schema and checks from the signature.
-    signature = _build_signature(SIMPLE, mode=Literal[SIMPLE_MODES]) if tools == "simple" else _build_signature(FULL)
+    signature = _build_signature(SIMPLE, mode=_SIMPLE_MODE) if tools == "simple" else _build_signature(FULL)
     generate_image.__signature__ = signature  # type: ignore[attr-defined]
     tool = StrictTool.from_function(
         generate_image,
         title="Generate image",
-        description=f"{_DESCRIPTION} {_SIMPLE_ENDING if tools == 'simple' else _FULL_ENDING}",
+        description=_SIMPLE if tools == "simple" else _FULL,
         context_kwarg="ctx",
         annotations=ToolAnnotations(
             read_only_hint=False, destructive_hint=False, idempotent_hint=False, open_world_hint=False
@@ -57,8 +67,8 @@ def _build_signature(names: Sequence[str], **narrower: Any) -> inspect.Signature
         # What can stand in place of a prompt is among the full parameters only.
         is_required = name == "prompt" and "settings_from" not in names
         default = inspect.Parameter.empty if is_required else field.default
-        annotation: Any = narrower.get(name, field.rebuild_annotation())
-        annotation = Annotated[annotation, Field(description=field.description)]
+        described = Annotated[field.rebuild_annotation(), Field(description=field.description)]
+        annotation: Any = narrower.get(name, described)
         parameters.append(inspect.Parameter(name, keyword, default=default, annotation=annotation))
     return inspect.Signature(parameters)
 

@@ -12,8 +12,8 @@ from drawthings_mcp.server.session import ProgressNotifier, Session, answer_rend
 from drawthings_mcp.server.strict_tool import StrictTool
 
 _DESCRIPTION = (
-    "Waits for a render that generate_image handed back as a job, and returns what generate_image would have: the "
-    "pictures, or how far it is. Call it again until the pictures come; do not start the same render again."
+    "Waits for a long render that generate_image handed back as a job, and returns what it would have: the "
+    "pictures, or how far they are. Call it again until they come; never begin the same render twice."
 )
 
 
@@ -33,3 +33,4 @@ TOOL = StrictTool.from_function(
     description=_DESCRIPTION,
     annotations=ToolAnnotations(read_only_hint=True, open_world_hint=False),
 )
+SIMPLE = TOOL.trim(_DESCRIPTION, job=None)

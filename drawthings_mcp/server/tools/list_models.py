@@ -19,10 +19,16 @@ if TYPE_CHECKING:
     from drawthings_mcp.studio.listing import CatalogListing, CatalogRow
 
 _DESCRIPTION = (
-    "Which model for what: models for photos, art, posters, anime, video, what each is best for and how fast, those "
-    "used by default first. Also LoRAs (styles) with trigger words, controls, upscalers, embeddings, and presets, the "
-    "user's own and the built-in ones, with the files they still lack. Names and files can be passed to "
-    'generate_image, which picks a model by itself. kind="guides" with query="edit", "flux", … is help on prompts.'
+    "Which model for what: models for photos, illustration, posters, anime, video, what each is best for and how "
+    "fast; those used by default first. Also LoRAs (styles) with trigger words, controls, upscalers, embeddings, "
+    "and presets, the user's own and the built-in ones, with files they still lack. Names and files can be passed "
+    'to generate_image, which picks a model by itself. kind="guides" with query="edit", "flux", … is help on '
+    "writing prompts."
+)
+_SIMPLE = (
+    "Which model for what: models for photos, illustration, posters, anime, and what each is best for; those used "
+    "by default first. A name or file can be passed to generate_image as model; without one the best is picked. "
+    'kind="guides" with query="edit", "flux", … is help on writing prompts.'
 )
 
 _ListedKind = Literal["models", "loras", "controls", "upscalers", "embeddings", "presets", "guides", "all"]
@@ -99,3 +105,4 @@ TOOL = StrictTool.from_function(
     description=_DESCRIPTION,
     annotations=ToolAnnotations(read_only_hint=True, open_world_hint=False),
 )
+SIMPLE = TOOL.trim(_SIMPLE, kind=("models", "guides"), query=None)

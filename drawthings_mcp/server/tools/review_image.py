@@ -26,10 +26,17 @@ if TYPE_CHECKING:
     from drawthings_mcp.attachments.preview import Preview
 
 _DESCRIPTION = (
-    "Shows you pictures again, whatever was shown before: any ids (a1, v3, p2, i1), latest, paths or URLs. Use it for "
-    "what a result lists as not shown, or to look closer: larger max_edge, or a box. settings=true also says how they "
-    'were made; of two pictures, what differs. images=["sight"] shows a test '
-    'picture with four large signs; repeat them with sight="…" in your next call to prove that you see pictures.'
+    "Look at pictures again, zoom in, compare, or read how they were made: any ids (a1, v3, p2, i1), latest, "
+    "paths or URLs. For what a result lists as not shown, or for details: a larger max_edge, or a box. "
+    'settings=true says prompt, model, seed and every setting; of two pictures, what differs. images=["sight"] '
+    'shows a test picture with four large signs; repeat them with sight="…" in your next call to prove that you '
+    "see pictures."
+)
+_SIMPLE = (
+    "Look at pictures again or read how they were made: any ids (a1, v3, p2, i1), latest, paths or URLs. "
+    'settings=true says prompt, model, seed and settings; of two pictures, what differs. images=["sight"] shows a '
+    'test picture with four large signs; repeat them with sight="…" in your next call to prove that you see '
+    "pictures."
 )
 _MAX_IMAGES = 5
 _SIGHT = "sight"
@@ -150,3 +157,4 @@ TOOL = StrictTool.from_function(
     description=_DESCRIPTION,
     annotations=ToolAnnotations(read_only_hint=True, open_world_hint=False),
 )
+SIMPLE = TOOL.trim(_SIMPLE, images=None, settings=None, sight=None)

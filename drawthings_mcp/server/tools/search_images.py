@@ -14,11 +14,16 @@ from drawthings_mcp.server.session import Session, get_session, identify
 from drawthings_mcp.server.strict_tool import StrictTool
 
 _DESCRIPTION = (
-    "Finds pictures on the user's machine by what is remembered of them: a sentence or words of the prompt, model, "
-    "LoRA, size, date, tag, or like another picture, with words that must fit (like=v8, query=blue). The query may "
-    'filter: -blurry "exact phrase" fox OR wolf size:>=1024 steps:<10 cfg:7 negative:text path:holiday rating:>=4 '
+    "Find earlier pictures and photos on the user's machine by what is remembered: a sentence, words of the prompt, "
+    "model, LoRA, size, date, tag, or like another picture, with words that must fit (like=v8, query=blue). The query "
+    'may filter: -blurry "exact phrase" fox OR wolf size:>=1024 steps:<10 cfg:7 negative:text path:holiday rating:>=4 '
     "is:duplicate. source=web asks the internet. Returns rows, id • prompt • size • model • LoRAs • match • source • "
     "date, and a labelled sheet. Ids can be used at once as canvas, moodboard or in review_image."
+)
+_SIMPLE = (
+    "Find earlier pictures and photos on the user's machine by words of their prompt, or those like another picture "
+    "(like=v8, query=blue). source=web asks the internet. Returns rows with ids and one labelled sheet. Ids can be "
+    "used at once as canvas, moodboard or in review_image."
 )
 
 
@@ -71,3 +76,4 @@ TOOL = StrictTool.from_function(
     description=_DESCRIPTION,
     annotations=ToolAnnotations(read_only_hint=True, open_world_hint=True),
 )
+SIMPLE = TOOL.trim(_SIMPLE, query=None, like=None, source=None)

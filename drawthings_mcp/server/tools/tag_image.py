@@ -15,9 +15,10 @@ from drawthings_mcp.server.session import Session, get_session
 from drawthings_mcp.server.strict_tool import StrictTool
 
 _DESCRIPTION = (
-    "Rates pictures, gives tags to them, takes them off, or lists all tags. search_images finds them with tag=… or "
-    "rating:>=4 in its query. They belong to the picture, wherever its file is moved or copied."
+    "Mark favourite pictures: rate them 1 to 5, give tags, take them off, or list all tags. search_images finds them "
+    "with tag=… or rating:>=4 in its query. They belong to the picture, wherever its file is moved or copied."
 )
+_SIMPLE = "Mark favourite pictures: rate them 1 to 5 or give tags; without images it lists all tags."
 
 
 def _split_tags(value: Any) -> Any:
@@ -62,3 +63,4 @@ TOOL = StrictTool.from_function(
         read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=False
     ),
 )
+SIMPLE = TOOL.trim(_SIMPLE, images=None, add=None, rating=None)

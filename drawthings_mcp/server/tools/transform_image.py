@@ -18,10 +18,14 @@ if TYPE_CHECKING:
     from drawthings_mcp.studio.export import ExportParams
 
 _DESCRIPTION = (
-    "Makes a picture from others at once, without a model: crop, resize, a mask for inpaint from rectangles "
-    "(mask_rectangle) or from clear parts (mask_from_alpha), invert_mask, adjust_mask (grow, feather; a mask is shown "
-    "red on its picture), two pictures side_by_side to compare, a labelled contact_sheet or strip. The result is kept "
-    "as an i id, to be used as canvas, mask or in review_image. export writes a JPEG, WebP or PNG copy for the user."
+    "Work on pictures without drawing anew: crop, resize, two side_by_side to compare, a labelled contact_sheet "
+    "or strip, export as JPEG, WebP or PNG for the user. Masks for inpaint: from rectangles (mask_rectangle), "
+    "from clear parts (mask_from_alpha), invert_mask, adjust_mask (grow, feather; shown red on the picture). The "
+    "result is kept as an i id, to be used as canvas, mask or in review_image."
+)
+_SIMPLE = (
+    "Work on pictures without drawing anew: crop, resize, two side_by_side to compare, a labelled contact_sheet, "
+    "export as a file for the user. The result is kept as an i id, to be used as canvas or in review_image."
 )
 _Edge = Annotated[int | None, Field(ge=1, le=MAX_SIDE, description="For resize; pixels.")]
 
@@ -106,4 +110,11 @@ TOOL = StrictTool.from_function(
     annotations=ToolAnnotations(
         read_only_hint=False, destructive_hint=False, idempotent_hint=False, open_world_hint=False
     ),
+)
+SIMPLE = TOOL.trim(
+    _SIMPLE,
+    operation=("crop", "resize", "upscale", "side_by_side", "contact_sheet", "export"),
+    images=None,
+    boxes=None,
+    long_edge=None,
 )
