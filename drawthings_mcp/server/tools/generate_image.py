@@ -67,8 +67,8 @@ def _build_signature(names: Sequence[str], **narrower: Any) -> inspect.Signature
         # What can stand in place of a prompt is among the full parameters only.
         is_required = name == "prompt" and "settings_from" not in names
         default = inspect.Parameter.empty if is_required else field.default
-        described = Annotated[field.rebuild_annotation(), Field(description=field.description)]
-        annotation: Any = narrower.get(name, described)
+        annotation: Any = field.rebuild_annotation()
+        annotation = narrower.get(name, Annotated[annotation, Field(description=field.description)])
         parameters.append(inspect.Parameter(name, keyword, default=default, annotation=annotation))
     return inspect.Signature(parameters)
 
