@@ -70,6 +70,8 @@ class _Installer:
 
     def install(self, client: ChatProgram) -> None:
         entry = find_entry(client, self._machine)
+        if not client.is_there(self._machine):
+            say(f"{client.title} was not found on this machine; its file is made for when it comes.")
         foreign = entry.value is not None and not entry.is_ours
         if foreign and self._yes:
             started = " ".join(entry.command) or "nothing that can be read"

@@ -97,6 +97,7 @@ def test_a_bare_start_carries_no_options_and_says_what_does_not_answer(home: Hom
 def test_a_server_of_the_shells_variables_becomes_an_option(home: Home) -> None:
     said = home.run("install", "codex", "--dry-run", DRAWTHINGS_SERVER="mini:7859", DRAWTHINGS_TLS="off")
     assert '+args = ["--server", "mini:7859", "--tls", "off"]' in said.stdout
+    assert "Codex was not found on this machine; its file is made for when it comes." in said.stderr
 
 
 def test_a_secret_goes_into_our_own_file_for_its_owner_alone(home: Home) -> None:
@@ -128,6 +129,13 @@ def test_what_the_user_added_to_an_entry_stays_however_it_starts(home: Home, com
     home.put("cursor", json.dumps({"mcpServers": {"drawthings": mine}}))
     add(home, "cursor")
     assert read_entry(home) == {**mine, "command": find_launch().command, "args": ["--tls", "off"]}
+
+
+def test_what_the_user_set_wins_over_what_a_client_needs(home: Home) -> None:
+    mine = {"command": "drawthings-mcp", "env": {"DRAWTHINGS_PREVIEW": "auto"}}
+    home.put("anythingllm", json.dumps({"mcpServers": {"drawthings": mine}}))
+    add(home, "anythingllm")
+    assert read_entry(home, "anythingllm")["env"] == {"DRAWTHINGS_PREVIEW": "auto"}
 
 
 def test_an_entry_for_something_else_is_replaced_only_by_a_person(home: Home) -> None:
