@@ -1,3 +1,4 @@
+# The server, or a Draw Things-compatible simulator: docker run IMAGE simulator --host 0.0.0.0
 FROM python:3.12-slim
 
 WORKDIR /app
@@ -13,4 +14,9 @@ ENV HOME=/data \
 # Pictures, ids and keys; mount it, owned by the user below.
 VOLUME /data
 USER 10001:10001
+EXPOSE 7868
+HEALTHCHECK --interval=30s --timeout=5s --start-period=20s \
+    CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:7868/health', timeout=4)"]
 ENTRYPOINT ["drawthings-mcp"]
+# The port is mapped to this machine's; for others add --allow-host NAME, and a certificate in place of --insecure-lan.
+CMD ["serve", "--http", "0.0.0.0:7868", "--insecure-lan", "--allow-host", "localhost"]

@@ -124,6 +124,8 @@ def check_image(clone: Path, work: Path) -> None:
     run(sys.executable, "-m", "venv", root / "python", cwd=work)
     environment = {"PATH": f"{root / 'python/bin'}:{os.environ['PATH']}"}
     entry: list[str] = []
+    serve: list[str] = []
+    health: list[str] = []
 
     def move(text: str) -> str:
         return re.sub(rf"(?<![\w/])({'|'.join(PREFIXES)})\b", lambda match: f"{root}{match[1]}", text)
@@ -145,9 +147,22 @@ def check_image(clone: Path, work: Path) -> None:
                 environment |= dict(part.split("=", 1) for part in move(argument).split())
             case "ENTRYPOINT":
                 entry = json.loads(argument)
+            case "HEALTHCHECK":
+                health = json.loads(argument.partition("CMD ")[2])
+            case "CMD":
+                serve = json.loads(argument)
     program = shutil.which(entry[0], path=environment["PATH"])
     assert program is not None
     try_server("image's steps", [program, "serve"], Path(environment["HOME"]), environment)
+    # Nothing here listens to other machines, a container's own network apart.
+    serve = [word.replace("0.0.0.0", "127.0.0.1") for word in serve]
+    with subprocess.Popen(
+        [program, *serve], env={**os.environ, **environment}, stderr=subprocess.PIPE, text=True
+    ) as server:
+        assert server.stderr is not None
+        print(f"  image's steps: {server.stderr.readline().strip()}")
+        run(*health, cwd=root, environment={**os.environ, **environment})
+        server.terminate()
 
 
 def main() -> None:

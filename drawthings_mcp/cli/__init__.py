@@ -16,7 +16,7 @@ class _Commands(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [
             *("doctor", "edit", "generate", "index", "install", "models"),
-            *("search", "serve", "show", "simulator", "tag", "uninstall"),
+            *("search", "serve", "service", "show", "simulator", "tag", "uninstall"),
         ]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
@@ -37,6 +37,8 @@ class _Commands(click.Group):
                 from drawthings_mcp.cli.search import search as command
             case "serve":
                 from drawthings_mcp.cli.serve import serve as command
+            case "service":
+                from drawthings_mcp.cli.service import service as command
             case "show":
                 from drawthings_mcp.cli.show import show as command
             case "simulator":

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
+from drawthings_mcp.cli import main
 from drawthings_mcp.settings import NAMES, variable
 from release.bundle import ROOT, read_manifest, read_registry_entry, stage
 from release.check import read_dockerfile
@@ -54,3 +56,14 @@ def test_the_image_copies_all_that_the_build_context_lets_in() -> None:
     let_in = {line[1:] for line in (ROOT / ".dockerignore").read_text("utf-8").splitlines() if line.startswith("!")}
     assert copied == let_in
     assert all((ROOT / name).exists() for name in copied)
+
+
+def test_the_image_runs_as_nobody_special_with_a_command_that_exists() -> None:
+    image = dict(read_dockerfile(ROOT / "Dockerfile"))
+    user, _, group = image["USER"].partition(":")
+    assert int(user) > 1000
+    assert int(group) > 1000
+    assert json.loads(image["ENTRYPOINT"]) == ["drawthings-mcp"]
+    name, *arguments = json.loads(image["CMD"])
+    command: Any = main.get_command(main.make_context("drawthings-mcp", ["--help"], resilient_parsing=True), name)
+    command.make_context(name, arguments, resilient_parsing=False).close()
