@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from drawthings_mcp.api.async_client import AsyncDrawThingsClient
     from drawthings_mcp.api.blocking import DrawThingsClient, ModelMetadata, generate_image
+    from drawthings_mcp.api.recipes import get_record, read_recipe
     from drawthings_mcp.api.results import GeneratedImage
     from drawthings_mcp.errors import DrawThingsError, DrawThingsWarning
     from drawthings_mcp.generation import (
@@ -44,7 +45,9 @@ __all__ = [
     "SeedMode",
     "__version__",
     "generate_image",
+    "get_record",
     "read_metadata",
+    "read_recipe",
 ]
 
 __version__: str
@@ -74,6 +77,10 @@ def _import_home(name: str) -> ModuleType:
         from drawthings_mcp.api import blocking
 
         return blocking
+    if name in ("get_record", "read_recipe"):
+        from drawthings_mcp.api import recipes
+
+        return recipes
     if name in ("DrawThingsError", "DrawThingsWarning"):
         from drawthings_mcp import errors
 

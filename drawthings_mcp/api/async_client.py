@@ -12,14 +12,19 @@ import anyio.to_thread
 
 from drawthings_mcp.api.results import EventCallback, GeneratedImage, check_target, collect_images, warn_caller
 from drawthings_mcp.api.videos import SavedVideo, VideoRecorder
+from drawthings_mcp.catalog import ServerInventory
 from drawthings_mcp.client.server_client import ServerClient
 from drawthings_mcp.faces import PYTHON
 from drawthings_mcp.generation import GenerationRequest, ImageGenerationConfig, ResultImage
+from drawthings_mcp.generation.recipe import PictureRecipe
 from drawthings_mcp.library.originals import save_image
 from drawthings_mcp.limits import Fit
+from drawthings_mcp.params import GenerateParams
 from drawthings_mcp.planning.compose import Plan, compose
 from drawthings_mcp.planning.hints import HintImages
 from drawthings_mcp.planning.lookup import describe_model, find_model_recipe
+from drawthings_mcp.planning.repetition import begin_with, take_over
+from drawthings_mcp.planning.sizes import Size
 from drawthings_mcp.presets.mode_table import find_recipe
 from drawthings_mcp.tensors.pixels import ImageLike
 
@@ -35,6 +40,8 @@ class Pictures(TypedDict, total=False):
     fit: Fit
 
 
+_GIVEN = "input_image"
+"""Stands for a picture that the plan of a call need not look at."""
 _PLAN_NAMES: Mapping[str, str] = {PYTHON.name(name): name for name in ("canvas", "mask", "hints")}
 
 
@@ -188,19 +195,49 @@ class AsyncDrawThingsClient(ServerClient):
             The server, or the way to it, failed.
         """
         inventory = await self.take_inventory()
+        return await self.work_out(inventory, partial(_recommend, inventory, model))
 
-        def choose() -> dict[str, Any]:
-            if model:
-                known = describe_model(inventory, model)
-                recipe = find_recipe(known.file, known.version)
-                fields = recipe.parse().fields if recipe else {}
-            else:
-                usable = find_model_recipe(inventory, "auto", "text2image")
-                known, fields = describe_model(inventory, usable.model), usable.recipe.parse().fields
-            native = {"width": known.native_side, "height": known.native_side}
-            return {**native, **fields, "model": known.file}
+    async def begin_with(
+        self, recipe: PictureRecipe, prompt: str = "", *, model: str = "", input_image: ImageLike | None = None
+    ) -> GenerationRequest:
+        """What repeats a picture: its prompts and configuration, as far as this server can follow them.
 
-        return await self.work_out(inventory, choose)
+        Warns with ``DrawThingsWarning`` about what cannot be taken over.
+
+        Parameters
+        ----------
+        recipe
+            From ``read_recipe``.
+        prompt, model
+            In place of the recipe's; settings for a model of another kind are left out.
+        input_image
+            The picture to start from, if any; without one the recipe's strength is left out.
+
+        Raises
+        ------
+        InvalidInputError
+            The picture tells nothing, or no prompt where none is given.
+        ServerError
+            As ``recommend``.
+        """
+        inventory = await self.take_inventory()
+        asked = GenerateParams(
+            prompt=prompt, settings_from=recipe, model=model or "auto", canvas=_GIVEN if input_image is not None else ""
+        )
+
+        def choose() -> tuple[GenerationRequest, tuple[str, ...]]:
+            call = begin_with(recipe, asked, inventory)
+            fields = _recommend(inventory, "" if call.model == "auto" else call.model)
+            taken = take_over(recipe, call, describe_model(inventory, fields["model"]), inventory, None)
+            size = dict(zip(("width", "height"), Size(*taken.size).rendered, strict=True)) if taken.size else {}
+            seed = -1 if call.seed is None else call.seed
+            config = ImageGenerationConfig.from_saved(**{**fields, **taken.fields, **size, "seed": seed})
+            return GenerationRequest(call.prompt, config, call.negative_prompt), taken.notes
+
+        request, notes = await self.work_out(inventory, choose)
+        for note in notes:
+            warn_caller(note)
+        return request
 
     async def save_images(
         self, images: Sequence[ResultImage], output_dir: str | Path = "output", prefix: str = "image"
@@ -222,3 +259,15 @@ class AsyncDrawThingsClient(ServerClient):
         folder = check_target(output_dir, prefix)
         save = partial(save_image, server=str(self.address))
         return [(await anyio.to_thread.run_sync(save, image, folder, prefix)).path for image in images]
+
+
+def _recommend(inventory: ServerInventory, model: str) -> dict[str, Any]:
+    if model:
+        known = describe_model(inventory, model)
+        recipe = find_recipe(known.file, known.version)
+        fields = recipe.parse().fields if recipe else {}
+    else:
+        usable = find_model_recipe(inventory, "auto", "text2image")
+        known, fields = describe_model(inventory, usable.model), usable.recipe.parse().fields
+    native = {"width": known.native_side, "height": known.native_side}
+    return {**native, **fields, "model": known.file}

@@ -18,6 +18,7 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from drawthings_mcp.address import Address
 from drawthings_mcp.api.async_client import AsyncDrawThingsClient, Pictures
+from drawthings_mcp.api.recipes import read_recipe
 from drawthings_mcp.api.results import EventCallback, GeneratedImage, check_png, collected_warnings, warn_caller
 from drawthings_mcp.api.videos import SavedVideo
 from drawthings_mcp.catalog import Catalog, Model
@@ -279,10 +280,11 @@ class ModelMetadata:
 
 
 def generate_image(
-    prompt: str,
+    prompt: str | None = None,
     *,
     address: str = "localhost:7859",
     config: ImageGenerationConfig | None = None,
+    settings_from: str | Path | None = None,
     size: int | tuple[int, int] | None = None,
     output: str | Path | None = None,
     client_options: ClientOptions | None = None,
@@ -296,6 +298,10 @@ def generate_image(
     config
         Without it the recommended settings of ``model`` are used, or of the model that suits best among those that the
         server has, at the model's native size.
+    settings_from
+        In place of ``config``: a picture of the library by its id, or a file of any program whose metadata are read.
+        Its prompts, model, settings, seed and size are used where the call gives none, as far as the server can follow
+        them; ``DrawThingsWarning`` says what was left out. ``prompt`` may be left out then.
     size
         Side of a square, or width and height, in pixels: multiples of 64.
     output
@@ -323,15 +329,37 @@ def generate_image(
     if size is not None:
         fields["width"], fields["height"] = _read_size(size)
     target = None if output is None else check_png(output, "output")
+    if prompt is None and settings_from is None:
+        raise InvalidInputError("is required.", parameter="prompt")
     with DrawThingsClient(address, **(client_options or {})) as client:
-        if config is None:
+        if settings_from is not None:
+            prompt, config = _begin_with(client, settings_from, prompt or "", config, fields, pictures)
+        elif config is None:
             model = str(fields.get("model") or "")
             config = ImageGenerationConfig(**client._run(client._client.recommend, model))
-        images = client.generate_image(prompt, config.replace(**fields), on_event=on_event, **pictures)
+        images = client.generate_image(prompt or "", config.replace(**fields), on_event=on_event, **pictures)
     if target is not None:
         for image in images:
             image.save(target)
     return images
+
+
+def _begin_with(
+    client: DrawThingsClient,
+    picture: str | Path,
+    prompt: str,
+    config: ImageGenerationConfig | None,
+    fields: dict[str, Any],
+    pictures: Pictures,
+) -> tuple[str, ImageGenerationConfig]:
+    """Prompt and configuration of a picture; its negative prompt is put among the pictures."""
+    if config is not None:
+        raise InvalidInputError("stands in place of config: give either of them.", parameter="settings_from")
+    model = str(fields.pop("model", "") or "")
+    begin = partial(client._client.begin_with, prompt=prompt, model=model, input_image=pictures.get("input_image"))
+    request = client._run(begin, read_recipe(picture))
+    pictures.setdefault("negative_prompt", request.negative_prompt)
+    return request.prompt, request.configuration
 
 
 def _read_size(size: int | tuple[int, int]) -> tuple[int, int]:

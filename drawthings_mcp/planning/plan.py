@@ -11,13 +11,13 @@ from drawthings_mcp.errors import InvalidInputError
 from drawthings_mcp.faces import Text
 from drawthings_mcp.generation import ImageGenerationConfig
 from drawthings_mcp.generation.configuration import list_ranges, name_key, parse_app_json
+from drawthings_mcp.generation.recipe import PictureRecipe
 from drawthings_mcp.params import GenerateParams, is_given
 from drawthings_mcp.planning.abilities import check_mask, check_references, check_text_only, reads_canvas
 from drawthings_mcp.planning.compose import Plan, compose
 from drawthings_mcp.planning.guard import list_warnings
 from drawthings_mcp.planning.known import load_known
 from drawthings_mcp.planning.lookup import build_control, build_lora, find_upscaler
-from drawthings_mcp.planning.recipe import PictureRecipe
 from drawthings_mcp.planning.region import Region, find_region
 from drawthings_mcp.planning.repetition import TakenOver, begin_with, take_over
 from drawthings_mcp.planning.rules.ranges import ANY_VALUE, list_outside

@@ -1,9 +1,8 @@
-"""How a picture was made, in the terms of a configuration: to be shown, compared, and to begin another call with."""
+"""What a recipe sets otherwise than is recommended, and otherwise than another one."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from drawthings_mcp.catalog import EntryT, ServerInventory, find_entry
@@ -14,73 +13,17 @@ from drawthings_mcp.generation import (
     LoRAConfig,
     SamplerType,
 )
-from drawthings_mcp.generation.configuration import AppSettings, list_app_keys
+from drawthings_mcp.generation.configuration import list_app_keys
+from drawthings_mcp.generation.recipe import PictureRecipe
 from drawthings_mcp.planning.known import load_known
 from drawthings_mcp.planning.lookup import describe_model
 from drawthings_mcp.presets.mode_table import find_recipe, find_strength
 from drawthings_mcp.presets.preset import Preset
-from drawthings_mcp.tensors.pixels import ImageLike
 
-_FROM_PICTURES = frozenset({"image2image", "edit", "inpaint"})
 OF_THE_CALL = frozenset({"model", "width", "height", "seed", "batch_count", "batch_size", "name"})
 """Fields of a configuration that are decided for each call in a way of their own."""
 _SPOKEN = frozenset({"steps", "guidance_scale", "sampler", "strength"})
 """Fields that are parameters of a call under their own names; the others go by their keys in the app's JSON."""
-
-
-@dataclass(frozen=True, slots=True)
-class PictureRecipe:
-    """How a picture was made, as far as it says so.
-
-    Attributes
-    ----------
-    id
-        What notes call it.
-    model
-        As found: a file, with or without its folder or its ending, or a name.
-    loras
-        Names and weights, of which None stands for the LoRA's own.
-    seed
-        0 to 2**64 - 1; some programs use 64 bits.
-    settings
-        The fields of an ``ImageGenerationConfig`` that it tells, and what is not known here.
-    size
-        Width and height in pixels that were asked for; zeros when nothing tells.
-    mode, preset
-        Empty where nobody recorded them.
-    is_repeated
-        Whether the call that begins with it is given the same canvas.
-    maps
-        The maps that its controls read, in their order, for such a call.
-    """
-
-    id: str
-    settings: AppSettings
-    prompt: str = ""
-    negative_prompt: str = ""
-    model: str = ""
-    seed: int | None = None
-    loras: tuple[tuple[str, float | None], ...] = ()
-    size: tuple[int, int] = (0, 0)
-    mode: str = ""
-    preset: str = ""
-    is_repeated: bool = False
-    maps: tuple[ImageLike, ...] = field(default=(), compare=False, repr=False)
-
-    @property
-    def tells_nothing(self) -> bool:
-        """Whether there is nothing to begin with."""
-        return not (self.prompt or self.model or self.seed is not None or self.settings.fields)
-
-    @property
-    def had_canvas(self) -> bool:
-        """Whether it was made from another picture, as far as is known."""
-        return self.mode in _FROM_PICTURES or self.settings.fields.get("strength", 1) < 1
-
-    @property
-    def origin(self) -> str:
-        """What stands for it among the places where settings come from."""
-        return f"settings of {self.id}"
 
 
 def find_named(entries: Sequence[EntryT], name: str) -> EntryT | None:

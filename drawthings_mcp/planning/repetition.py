@@ -10,12 +10,13 @@ from drawthings_mcp.catalog import CatalogEntry, Model, ServerInventory
 from drawthings_mcp.errors import InvalidInputError
 from drawthings_mcp.faces import Phrase, Text
 from drawthings_mcp.generation import ControlNetConfig, GenerationRequest, ImageGenerationConfig, LoRAConfig
+from drawthings_mcp.generation.recipe import PictureRecipe
 from drawthings_mcp.limits import MAX_SEED, MAX_SIDE, MIN_SIDE
 from drawthings_mcp.params import GenerateParams, is_given
 from drawthings_mcp.planning.context import IMAGE, Context, NamedFile, look_up
 from drawthings_mcp.planning.known import load_known
 from drawthings_mcp.planning.lookup import build_lora, describe_model, find_upscaler, find_variant
-from drawthings_mcp.planning.recipe import OF_THE_CALL, PictureRecipe, find_named
+from drawthings_mcp.planning.recipe import OF_THE_CALL, find_named
 from drawthings_mcp.presets.preset import strip_variant
 from drawthings_mcp.tensors.pixels import ImageLike
 

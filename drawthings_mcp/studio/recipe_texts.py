@@ -9,10 +9,10 @@ import numpy as np
 
 from drawthings_mcp.errors import DrawThingsError
 from drawthings_mcp.faces import Face, Phrase
+from drawthings_mcp.generation.recipe import PictureRecipe
 from drawthings_mcp.library.originals import read_pixels
 from drawthings_mcp.library.records import ImageRecord
 from drawthings_mcp.planning.recipe import (
-    PictureRecipe,
     find_recommendation,
     list_deviations,
     list_differences,

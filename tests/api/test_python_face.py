@@ -9,6 +9,7 @@ import threading
 import warnings
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +28,12 @@ from drawthings_mcp import (
     ModelMetadata,
     SamplerType,
     generate_image,
+    get_record,
+    read_recipe,
 )
 from drawthings_mcp.errors import GenerationError, InvalidInputError, StorageError, TimeLimitError, UnknownNameError
 from drawthings_mcp.events import Event, ImageReceived
+from drawthings_mcp.library.catalog import ImageCatalog
 from drawthings_mcp.metadata.reading import read_metadata
 from drawthings_mcp.simulator import Simulator
 from tests.slots import read_slots
@@ -243,3 +247,42 @@ def test_help_lists_every_keyword() -> None:
         assert f"\n        {name}\n" in text or f"\n{name}\n" in text, name
     assert "UnknownNameError" in text
     assert "``(H, W)``" in text
+
+
+def test_a_picture_is_repeated_from_its_file(simulated: Any, tmp_path: Path) -> None:
+    first, again = tmp_path / "first.png", tmp_path / "again.png"
+    with simulated() as simulator:
+        call: dict[str, Any] = {"address": simulator.address, "client_options": LOCAL}
+        made = generate_image("a lion", config=SMALL.replace(sharpness=3), negative_prompt="fog", output=first, **call)
+        (repeated,) = generate_image(settings_from=first, steps=4, output=again, **call)
+        (other,) = generate_image("a hen", settings_from=first, seed=9, size=192, **call)
+        with pytest.warns(DrawThingsWarning, match="for another model and were left out"):
+            (foreign,) = generate_image(
+                settings_from=first, model="z_image_turbo_1.0_q8p.ckpt", negative_prompt="", **call
+            )
+        with pytest.raises(InvalidInputError, match="settings_from: stands in place of config"):
+            generate_image(settings_from=first, config=SMALL, **call)
+        with pytest.raises(InvalidInputError, match="prompt: is required"):
+            generate_image(**call)
+    assert repeated.configuration == made[0].configuration.replace(steps=4)
+    assert (repeated.prompt, repeated.negative_prompt) == ("a lion", "fog")
+    assert (other.prompt, other.seed, other.size) == ("a hen", 9, (192, 192))
+    assert other.configuration.sharpness == 3
+    assert (foreign.configuration.steps, foreign.seed, foreign.size) == (8, 5, (128, 128))
+    recipe = read_recipe(again)
+    assert (recipe.prompt, recipe.model, recipe.settings.fields["steps"], recipe.size) == ("a lion", SD, 4, (128, 128))
+
+
+def test_a_record_of_the_library_is_got_by_its_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DRAWTHINGS_STATE_DIR", str(tmp_path))
+    kept = GeneratedImage(np.zeros((8, 8, 3), np.uint8), "a lion", "", SMALL)
+    path = kept.save(tmp_path / "lion.png")
+    catalog = ImageCatalog(tmp_path)
+    catalog.add("v", path, created=datetime.now(UTC), width=8, height=8, prompt="a lion", seed=5, model=SD)
+    assert get_record("V1").path == path
+    assert get_record("v1", state_dir=tmp_path).prompt == "a lion"
+    assert read_recipe("v1").settings.fields["steps"] == SMALL.steps
+    path.unlink()
+    assert (read_recipe("v1").prompt, read_recipe("v1").seed) == ("a lion", 5)
+    with pytest.raises(UnknownNameError, match="v7"):
+        get_record("v7")
