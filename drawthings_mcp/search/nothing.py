@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
@@ -13,12 +14,14 @@ from drawthings_mcp.search.folders import LIBRARY
 from drawthings_mcp.search.matching import IndexQuery, drop_fillers
 from drawthings_mcp.search.query import Query, QueryFilter, SearchArguments
 from drawthings_mcp.search.word_forms import FILLERS
-from drawthings_mcp.search.words import SOURCE_GROUPS, count_pictures, list_frequent_words, list_nearest_words
+from drawthings_mcp.search.words import SOURCE_GROUPS, count_pictures, list_nearest_words, split_words
 
 _MAX_LISTED = 5
 """Folders, names and words that a sentence lists."""
 _TRIED = 40
 """Words that are tried until some are found that would hit."""
+_NEWEST = 500
+"""Pictures whose prompts tell what there is."""
 _MIN_TELLING = 3
 """Letters of words that are proposed without being like one that was asked for."""
 _CUTOFF = 0.3
@@ -41,7 +44,7 @@ def explain_nothing(asked: IndexQuery, arguments: SearchArguments) -> Iterator[T
     wanted = [word for term in drop_fillers(query.terms) for word in term]
     if near := _keep_hits(asked, _list_near(asked, wanted)):
         yield Text("Nearest words that would hit: {words}.", words=near)
-    elif wanted and (frequent := _keep_hits(asked, list_frequent_words(asked.connection, _TRIED))):
+    elif wanted and (frequent := _keep_hits(asked, _list_frequent(asked))):
         yield Text("Words of many pictures: {words}.", words=frequent)
 
 
@@ -84,6 +87,13 @@ def _list_near(asked: IndexQuery, wanted: Sequence[str]) -> list[str]:
     missing = [word for word in wanted if not count_pictures(asked.connection, word)]
     near = (list_nearest_words(asked.connection, word, _TRIED // len(missing) + 1) for word in missing)
     return [word for found in near for word in found]
+
+
+def _list_frequent(asked: IndexQuery) -> list[str]:
+    """The words that most prompts of the newest pictures have."""
+    rows = asked.connection.execute("SELECT prompt FROM pictures ORDER BY id DESC LIMIT ?", (_NEWEST,))
+    counts = Counter(word for (prompt,) in rows for word in dict.fromkeys(split_words(prompt)))
+    return [word for word, _ in counts.most_common(_TRIED)]
 
 
 def _keep_hits(asked: IndexQuery, words: Iterable[str]) -> tuple[str, ...]:

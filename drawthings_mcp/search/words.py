@@ -178,12 +178,6 @@ def list_nearest_words(connection: sqlite3.Connection, word: str, count: int) ->
     return [found for (found,) in rows]
 
 
-def list_frequent_words(connection: sqlite3.Connection, count: int) -> list[str]:
-    """The words that most pictures have."""
-    rows = connection.execute("SELECT word FROM vocabulary ORDER BY pictures DESC, word LIMIT ?", (count,))
-    return [word for (word,) in rows]
-
-
 def list_corrections(connection: sqlite3.Connection, word: str) -> list[str]:
     """What a word may have been meant to be, the nearest and most frequent first; empty for a word that is in use."""
     count = count_pictures(connection, word)

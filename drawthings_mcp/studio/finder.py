@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from drawthings_mcp.search.indexing import IndexReport, ReportProgress
 
 
+_LIKE = re.compile(r"\b(?:like|wie)[:\s]+((?:[avpi][1-9]\d*|latest(?::[avpi]\d*)?)\b)", re.IGNORECASE)
 _BUDGET_ALONE = 2.0
 """Seconds that a search spends on indexing when nothing goes on after it."""
 
@@ -54,13 +56,16 @@ class Finder:
         Parameters
         ----------
         like
-            A reference to a picture that hits should look like.
+            A reference to a picture that hits should look like; the query may name one too, as in ``like v8 but blue``.
         **wanted
             The other fields of ``SearchArguments``.
         """
         from drawthings_mcp.search.query import SearchArguments
 
         engine = await self._open()
+        if named := _LIKE.search(wanted.get("query", "")):
+            like = like or named[1]
+            wanted["query"] = wanted["query"].replace(named[0], " ")
         alike = await self._gallery.find([like]) if like else None
         picture = alike.pictures[0].source if alike else None
         page = await engine.search(SearchArguments(**wanted, like=picture), report)

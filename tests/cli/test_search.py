@@ -55,6 +55,26 @@ async def test_tags_are_kept_and_searched_for(run: Any, pictures: Path) -> None:
     assert [hit["place"] for hit in found.document["hits"]] == [str(pictures / "okapi.png")]
 
 
+async def test_hits_are_rated_and_sorted(run: Any, pictures: Path) -> None:
+    folders = {"DRAWTHINGS_SEARCH_DIRS": str(pictures)}
+    rated = await run("tag", str(pictures / "meadow.png"), "--rating", "4", **folders)
+    found = await run("search", "fogs", "--sort", "rating", "--json", **folders)
+    lost = await run("search", "zeppelin rating:4", **folders)
+    assert rated.stdout.endswith(": rating:4\n")
+    assert [Path(hit["place"]).stem for hit in found.document["hits"]] == ["meadow", "okapi"]
+    assert lost.stderr.startswith("Nothing was found. Searched were 2 pictures, in ")
+    assert str(pictures) in lost.stderr
+    assert "with rating:4. Words of many pictures: " in lost.stderr
+
+
+async def test_what_was_made_elsewhere_is_found(run: Any, tmp_path: Path) -> None:
+    made = tmp_path / "desktop" / "okapi.png"
+    made.parent.mkdir()
+    await run("generate", "a lone okapi", "--server", "demo", "--size", "128x128", "--steps", "2", "-o", str(made))
+    found = await run("search", "okapi", "--json")
+    assert [(hit["id"], hit["place"]) for hit in found.document["hits"]] == [("v1", str(made))]
+
+
 async def test_a_folder_that_does_not_exist_is_wrong_usage(invoke: Any, tmp_path: Path) -> None:
     assert invoke("index", str(tmp_path / "nowhere")).code == 2
     assert invoke("index", "--forget").code == 2

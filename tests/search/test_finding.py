@@ -338,7 +338,7 @@ async def test_an_empty_answer_says_where_it_looked_and_what_would_hit(desk: Des
     assert "with model:fluks-dev, since:2025-01-01" in text
     assert "Without model:fluks-dev, since:2025-01-01 the words find 2." in text
     assert "No model is called 'fluks-dev'; there are flux1-dev.safetensors." in text
-    assert "Words of many pictures: " in _explain(await desk.search("qqqq"))
+    assert "Words of many pictures: harbour, " in _explain(await desk.search("qqqq"))
     assert "would hit" not in _explain(await desk.search("lihtous", since="2030"))
 
 

@@ -207,3 +207,31 @@ async def test_what_was_just_generated_is_found(in_process: Any, folder: Path) -
         await call(client, "generate_image", prompt="a purple platypus", width=128, height=128)
         after = await call(client, "search_images", query="platypus")
     assert (ids_of(before), ids_of(after)) == ([], ["v1"])
+
+
+async def test_a_rating_is_given_searched_for_and_taken_off(in_process: Any, folder: Path) -> None:
+    async with in_process(server="demo") as client:
+        best, other, *_ = ids_of(await call(client, "search_images"))
+        given = await call(client, "tag_image", images=[best], rating=4, add=["keep"])
+        changed = await call(client, "tag_image", images=[best, other], rating=5)
+        found = await call(client, "search_images", query="rating:>=4", sort="oldest")
+        taken = await call(client, "tag_image", images=[best], rating=0)
+        left = await call(client, "search_images", query="rating:>=4")
+    assert text_of(given) == f"{best}: keep, rating:4"
+    assert text_of(changed) == f"{best}: keep, rating:5\n{other}: rating:5"
+    assert ids_of(found) == [other, best]
+    assert text_of(taken) == f"{best}: keep"
+    assert ids_of(left) == [other]
+
+
+async def test_an_empty_answer_tells_a_model_where_it_looked_and_what_would_hit(in_process: Any, folder: Path) -> None:
+    async with in_process(server="demo") as client:
+        found = await call(client, "search_images", query="okopus", model="dreem")
+        wrong = await call(client, "search_images", query="okapi steps:many")
+    text = text_of(found)
+    assert text.startswith("Nothing was found. Searched were 3 pictures, in ")
+    assert str(folder) in text
+    assert "No model is called “dreem”; there are dream_9." in text
+    assert "note: steps: must be a number or like >=4, <10, 4..7, got “many”. It was searched for as words." in text_of(
+        wrong
+    )

@@ -408,3 +408,19 @@ async def test_a_grid_of_nine_is_one_call_and_a_comic_of_four_panels_two(over_st
     assert comic.shown == [["i2"], ["i3"]]
     (shown,) = pictures_in(page)
     assert shown.width == shown.height
+
+
+async def test_like_one_but_blue_is_one_call_and_shows_only_blue_ones(over_stdio: Any) -> None:
+    things = ["a blue fox by the sea", "a green fox in a meadow", "a blue vase on a table", "a red vase on a table"]
+    things += ["a blue house at night", "two foxes in the snow", "children at the beach", "a red fox by the sea"]
+    async with over_stdio("--server", "demo") as client:
+        await Chat(client).call("generate_image", prompts=things, width=256, height=256, steps=2)
+    for arguments in (
+        {"like": "v8", "query": "like v8 but blue"},
+        {"like": "v8", "query": "blau"},
+        {"query": "like v8 but blue"},
+    ):
+        async with over_stdio("--server", "demo") as client:
+            found = text_of(await Chat(client).call("search_images", **arguments))
+        assert set(re.findall(r"^(v\d+) • ", found, re.M)) == {"v1", "v3", "v5"}
+        assert "note: " not in found
