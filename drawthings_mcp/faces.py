@@ -33,6 +33,7 @@ StepKind = Literal[
     "switch_off_compression",  # have the server send its pictures as they are
     "switch_on_browsing",  # have the server list its models
     "update_server",  # have Draw Things updated
+    "upscale",  # enlarge a picture
 ]
 STEP_KINDS: tuple[StepKind, ...] = get_args(StepKind)
 
@@ -257,5 +258,6 @@ PYTHON = Face(
             "server with --model-browser"
         ),
         "update_server": "update Draw Things",
+        "upscale": "enlarge it by a configuration with an upscaler",
     },
 )

@@ -16,7 +16,7 @@ class _Commands(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [
             *("doctor", "edit", "generate", "index", "install", "models"),
-            *("search", "serve", "service", "show", "simulator", "tag", "uninstall"),
+            *("search", "serve", "service", "show", "simulator", "tag", "uninstall", "upscale"),
         ]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
@@ -47,6 +47,8 @@ class _Commands(click.Group):
                 from drawthings_mcp.cli.tag import tag as command
             case "uninstall":
                 from drawthings_mcp.cli.uninstall import uninstall as command
+            case "upscale":
+                from drawthings_mcp.cli.upscale import upscale as command
             case _:
                 return None
         return command

@@ -14,6 +14,7 @@ SPELLINGS: Mapping[str, str] = {
     "guidance_scale": "--guidance",
     "hints": "--control",
     "image_format": "--format",
+    "long_edge": "--long-edge",
     "loras": "--lora",
     "negative_prompt": "--negative",
 }
@@ -63,5 +64,6 @@ SHELL = Face(
         "list_models": lambda facts: _run("models", kind=facts.get("kind"), query=facts.get("query")),
         "search": lambda facts: _run("search", facts.get("query")),
         "set": _set,
+        "upscale": "run `drawthings-mcp upscale`",
     },
 )

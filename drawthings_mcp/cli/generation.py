@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -20,7 +21,7 @@ from drawthings_mcp.params import GenerateParams, parse_weighted
 from drawthings_mcp.presets.mode_table import list_families, match_family
 from drawthings_mcp.settings import Settings
 from drawthings_mcp.studio.results import GenerationResult, describe_axes, describe_plan
-from drawthings_mcp.studio.studio import Studio, open_studio
+from drawthings_mcp.studio.studio import open_studio
 from drawthings_mcp.validation import suggest
 
 if TYPE_CHECKING:
@@ -191,12 +192,16 @@ def read_job(prompt: str | None, output: Path | None, options: Mapping[str, Any]
     """What the arguments of a command ask for; without a prompt, options stand in its place."""
     if prompt is not None and not prompt.strip():
         raise click.UsageError("the PROMPT is empty")
-    if output is not None and output.suffix.lower() != ".png":
-        raise click.UsageError(f"--output {str(output)!r}: pictures are written as PNG, end the name with .png")
+    _check_output(output)
     try:
         return ShellCall(GenerateParams(**list_given(options), prompt=prompt or ""), output)
     except InvalidInputError as error:
         raise click.UsageError(error.word(SHELL)) from error
+
+
+def _check_output(output: Path | None) -> None:
+    if output is not None and output.suffix.lower() != ".png":
+        raise click.UsageError(f"--output {str(output)!r}: pictures are written as PNG, end the name with .png")
 
 
 def list_given(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -242,7 +247,7 @@ def run_jobs(settings: Settings, jobs: Sequence[ShellCall], *, as_json: bool, ma
                         print_text(describe_plan(plan, SHELL))
                 else:
                     place = f"{number} of {len(jobs)}: " if len(jobs) > 1 else ""
-                    result = await _generate(studio, job, place)
+                    result = await _follow(partial(studio.generate, job.params), job.output, place)
                     documents.append(_to_json(result))
                     if not as_json:
                         _print_result(result)
@@ -253,16 +258,36 @@ def run_jobs(settings: Settings, jobs: Sequence[ShellCall], *, as_json: bool, ma
         print_json(documents if many else documents[0])
 
 
-async def _generate(studio: Studio, job: ShellCall, place: str) -> GenerationResult:
-    is_taken = job.output is not None and job.output.exists()
+def run_upscale(settings: Settings, picture: str, long_edge: int | None, output: Path | None, *, as_json: bool) -> None:
+    """Enlarges a picture and prints what was made; see ``Studio.upscale``."""
+    import anyio
+
+    _check_output(output)
+
+    async def run() -> GenerationResult:
+        async with open_studio(settings, reads_anywhere=True) as studio:
+            return await _follow(partial(studio.upscale, picture, long_edge), output)
+
+    result = anyio.run(run)
+    if as_json:
+        print_json(_to_json(result))
+    else:
+        _print_result(result)
+
+
+async def _follow(
+    make: Callable[..., Awaitable[GenerationResult]], output: Path | None, place: str = ""
+) -> GenerationResult:
+    """What a method of the studio makes, with a progress bar meanwhile."""
+    is_taken = output is not None and output.exists()
     with progress_bar() as show:
 
         async def report(fraction: float, message: str) -> None:
             show(fraction, f"{place}{message}")
 
-        result = await studio.generate(job.params, report, output=job.output)
+        result = await make(report=report, output=output)
     if is_taken and result.variants:
-        say(f"{job.output} exists already; the new picture became {result.variants[0].path.name}")
+        say(f"{output} exists already; the new picture became {result.variants[0].path.name}")
     return result
 
 
@@ -289,7 +314,8 @@ def _print_result(result: GenerationResult) -> None:
         say(f"{'the last file is a sheet of them: ' if result.sheet else ''}{describe_axes(result.axes)}")
     seeds = ", ".join(str(image.seed) for image in result.variants)
     simulated = ", simulated" if result.simulated else ""
-    say(f"{plan.model.file}, {plan.configuration.steps} steps, seed {seeds}, {result.seconds:.1f} s{simulated}")
+    steps = f"{plan.configuration.steps} steps, " if plan.configuration.strength else ""
+    say(f"{plan.model.file}, {steps}seed {seeds}, {result.seconds:.1f} s{simulated}")
     for note in result.notes:
         say(f"note: {SHELL.word(note)}")
 

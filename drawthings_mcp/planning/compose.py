@@ -58,6 +58,8 @@ class Plan:
         What is known of the model; its version is empty when nothing is.
     size
         What is rendered, and what of it is kept.
+    output
+        Width and height to which that is brought in the end; None for no change.
     mode
         What is done, by the name of a mode; empty when a whole configuration was given.
     preset
@@ -76,6 +78,7 @@ class Plan:
     preset: str = ""
     region: Region | None = None
     origins: Mapping[str, str] = field(default_factory=dict)
+    output: tuple[int, int] | None = None
 
     @property
     def configuration(self) -> ImageGenerationConfig:

@@ -106,7 +106,10 @@ def select_model(params: GenerateParams, inventory: ServerInventory, presets: Pr
     family = "" if is_model else match_family(asked)
     if not family:
         model = _get_asked_model(asked, inventory)
-        selection = ModelSelection(_choose_mode(params, model), model, "call", named)
+        if params.mode == "image2image" and _only_edits(model):
+            selection = _replace_editor(model, params, named, inventory, presets)
+        else:
+            selection = ModelSelection(_choose_mode(params, model), model, "call", named)
     elif named is not None and named.model:
         selection = _follow_preset(named, inventory, params)
         _check_family(family, named, selection.model)
@@ -117,6 +120,33 @@ def select_model(params: GenerateParams, inventory: ServerInventory, presets: Pr
     if params.mode == "auto" and params.resolved_mode == "edit" and selection.mode == "image2image":
         selection = replace(selection, notes=(*selection.notes, _explain_start(selection.model)))
     return _add_recommended(selection, inventory, params)
+
+
+def _only_edits(model: Model) -> bool:
+    return list_modes(model) == {"edit", "inpaint"}
+
+
+def _replace_editor(
+    model: Model,
+    params: GenerateParams,
+    named: Preset | None,
+    inventory: ServerInventory,
+    presets: PresetCollection,
+) -> ModelSelection:
+    """A model that starts from a picture in place of one that only edits: its own family's, or else any.
+
+    What an edit made is finished so by who names the edit's model again.
+    """
+    others = (family for family in (find_family(model.version), "auto") if list_recipes_for("image2image", family))
+    for family in others:
+        try:
+            selection = _choose_by_family(params, family, named, inventory, presets)
+        except InvalidInputError:
+            continue
+        text = "{file} only edits; {used} was used, which starts from a picture"
+        note = Text(text, file=model.file, used=selection.model.file)
+        return replace(selection, notes=(note, *selection.notes))
+    return ModelSelection("image2image", model, "call", named)
 
 
 def _read_preset(params: GenerateParams, presets: PresetCollection) -> tuple[Preset | None, GenerateParams]:

@@ -13,6 +13,7 @@ from drawthings_mcp.generation.configuration import AppSettings, parse_app_json
 from drawthings_mcp.limits import MAX_GIVEN_UNITS, MAX_VARIANTS, UNIT
 from drawthings_mcp.params import GenerateParams
 from drawthings_mcp.planning.compose import DRAWN
+from drawthings_mcp.planning.large_sizes import ORIGIN, explain_large, find_large_settings
 from drawthings_mcp.planning.repetition import TakenOver
 from drawthings_mcp.planning.selection import ModelSelection
 from drawthings_mcp.planning.sizes import Size, fit_to_area, resolve_size
@@ -77,7 +78,9 @@ def merge_settings(
     merged = merge([call, *below])
     size, size_origins = _resolve_size(params, selection, canvas_size, taken)
     fixed = {"model": selection.model.file, "width": size.rendered[0], "height": size.rendered[1], "name": ""}
-    inherited = ImageGenerationConfig.from_saved(**{**merge(below).fields, **fixed})
+    # A size of the call is the caller's affair, and so is what follows from it.
+    usual_size = dict.fromkeys(_SIDES, selection.model.native_side) if size_origins["width"] == "call" else {}
+    inherited = ImageGenerationConfig.from_saved(**{**merge(below).fields, **fixed, **usual_size})
     if loras:
         merged.fields["loras"] = join_loras(merged.fields.get("loras", ()), loras)
         below_loras = merged.origins.get("loras")
@@ -95,7 +98,13 @@ def merge_settings(
         "batch_count": "call" if variants != 1 else DEFAULT,
     }
     notes = _explain_unknown(in_call, selection)
-    return MergedSettings(size, ImageGenerationConfig.from_saved(**fields), inherited, origins, notes)
+    configuration = ImageGenerationConfig.from_saved(**fields)
+    large = find_large_settings(configuration, selection.model, selection.mode, origins)
+    if large:
+        configuration = configuration.replace(**large)
+        origins = {**origins, **dict.fromkeys(large, ORIGIN)}
+        notes = (*notes, explain_large(selection.model, large, (size.width, size.height)))
+    return MergedSettings(size, configuration, inherited, origins, notes)
 
 
 def _parse_configuration(params: GenerateParams) -> AppSettings:

@@ -155,6 +155,8 @@ def join_notes(plans: Sequence[Plan], labels: Sequence[str]) -> tuple[str, ...]:
         for note in plan.notes:
             firsts.setdefault(note, label)
     return tuple(
-        note if all(note in plan.notes for plan in plans) else Text("at {cell}: {note}", cell=Phrase(label), note=note)
+        Text("at {cell}: {note}", cell=Phrase(label), note=note)
+        if label and not all(note in plan.notes for plan in plans)
+        else note
         for note, label in firsts.items()
     )

@@ -103,9 +103,28 @@ def _spread(given: Mapping[str, Any], fields: Mapping[str, FieldInfo]) -> Iterat
 def _read_one(name: str, value: Any, fields: Mapping[str, FieldInfo]) -> Iterator[tuple[str, Any]]:
     field = fields.get(name)
     if field is None or field.is_required() or not _is_left_out(value):
-        read = value if field is None else _read(value, field)
+        read = value if field is None else _read_axes(value, fields) if name == "sweep" else _read(value, field)
         if read is not _NOTHING:
             yield name, read
+
+
+def _read_axes(axes: Any, fields: Mapping[str, FieldInfo]) -> Any:
+    """The arguments of a sweep by their own names, their values as those of a call."""
+    if not isinstance(axes, Mapping):
+        return axes
+    named = {name if name in fields else _find_alias(name, fields): values for name, values in axes.items()}
+    return {
+        name: [_read(value, fields[name]) for value in values]
+        if name in fields and isinstance(values, list)
+        else values
+        for name, values in named.items()
+    }
+
+
+def _find_alias(name: str, fields: Mapping[str, FieldInfo]) -> str:
+    """The one argument of another name; the name itself when there is none."""
+    meant = [other for other in ALIASES.get(name.lower(), ()) if other in fields]
+    return meant[0] if len(meant) == 1 else name
 
 
 _NOTHING = object()

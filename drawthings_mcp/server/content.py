@@ -161,7 +161,9 @@ def _describe_grid(result: GenerationResult) -> str:
 
 
 def _describe_sampling(result: GenerationResult) -> Iterator[str]:
-    """Steps, guidance and sampler, as far as all pictures have them in common."""
+    """Steps, guidance and sampler, as far as all pictures have them in common, and something is sampled at all."""
+    if result.plan.configuration.strength == 0:
+        return
     c, varied = result.plan.configuration, {axis.name for axis in result.axes}
     parts = {
         "steps": f"{c.steps} steps",

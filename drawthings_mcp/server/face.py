@@ -63,5 +63,6 @@ MCP = Face(
             "stand-alone server: --model-browser)"
         ),
         "update_server": "ask the user to update Draw Things",
+        "upscale": 'call transform_image(operation="upscale")',
     },
 )

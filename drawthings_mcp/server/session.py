@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -189,6 +189,40 @@ class ProgressNotifier:
         if value > self._last:
             self._last = value
             await self._context.report_progress(value, _TOTAL, message)
+
+
+async def render(
+    ctx: Context[Session, Any], make: Callable[..., Awaitable[GenerationResult]], preview: PreviewMode | None = None
+) -> CallToolResult:
+    """Starts a render as a job and answers its call.
+
+    Parameters
+    ----------
+    make
+        A method of the studio with what is asked for; gets where to report, what prepares previews, and the list of
+        what is saved.
+    preview
+        What was said of this call.
+    """
+    session, client = get_session(ctx), identify(ctx)
+
+    async def work(job: Job[Render]) -> Render:
+        prepare = session.viewer.choose_preparation(client, preview)
+        return Render(await make(report=job.report, prepare=prepare, saved=job.saved), preview)
+
+    started = anyio.current_time()
+    job = session.jobs.start(work, owner=session)
+    # Over HTTP the answer may get lost without our hearing of it.
+    job.is_handed_out = session.caller is not None
+    try:
+        return await answer_render(session.viewer, client, job, ProgressNotifier(ctx), session.find_patience(client))
+    except anyio.get_cancelled_exc_class():
+        # Who cancels the call does not want the picture; whose time is up asks for it later.
+        if session.is_unwanted(ctx, client, anyio.current_time() - started):
+            await job.cancel()
+        else:
+            job.is_handed_out = True
+        raise
 
 
 async def answer_render(

@@ -18,6 +18,9 @@ from drawthings_mcp._generated import image_service_pb2 as pb
 
 Specification = Mapping[str, Any]
 
+OPTIONAL_FILES = frozenset({"seedvr2_3b_q8p.ckpt"})
+"""Files that most servers lack."""
+
 KINDS = ("models", "loras", "controlNets", "textualInversions", "upscalers")
 """The lists of a metadata override, under their names on the wire."""
 

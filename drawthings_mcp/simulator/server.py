@@ -20,7 +20,7 @@ from drawthings_mcp._generated import image_service_pb2 as pb
 from drawthings_mcp._generated import image_service_pb2_grpc as pb_grpc
 from drawthings_mcp.errors import InvalidInputError
 from drawthings_mcp.limits import SIMULATED_HEADER
-from drawthings_mcp.simulator.catalog import Inventory
+from drawthings_mcp.simulator.catalog import OPTIONAL_FILES, Inventory
 from drawthings_mcp.simulator.certificate import check_pair, make_certificate
 from drawthings_mcp.simulator.parsing import Journal
 from drawthings_mcp.simulator.queue import Job, Outcome, ReceivedRequest, RunQueue, RunRecord
@@ -213,7 +213,7 @@ class Simulator:
     step_seconds
         Duration of one sampling step.
     missing_files
-        Built-in files that this server lacks.
+        Built-in files that this server lacks; by default those that few have.
     name
         What the server calls itself in its log.
 
@@ -234,7 +234,7 @@ class Simulator:
         response_compression: bool = True,
         model_browser: bool = True,
         step_seconds: float = 0.0,
-        missing_files: Collection[str] = (),
+        missing_files: Collection[str] = OPTIONAL_FILES,
         name: str = "simulator",
     ) -> None:
         if not 0 <= port <= _LAST_PORT:

@@ -18,7 +18,7 @@ from drawthings_mcp.planning.compose import Plan
 from drawthings_mcp.references.policy import ImportPolicy
 from drawthings_mcp.references.resolve import resolve_reference
 from drawthings_mcp.studio.results import list_sources
-from drawthings_mcp.tensors.pixels import ImageLike
+from drawthings_mcp.tensors.pixels import ImageLike, Pixels, ensure_pixels
 
 if TYPE_CHECKING:
     from drawthings_mcp.studio.recipes import RecordedRecipe
@@ -43,6 +43,10 @@ class Inputs:
     pictures: dict[str, ImageRecord] = field(default_factory=dict)
     parents: list[Parent] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+
+    def follow(self, record: ImageRecord) -> Inputs:
+        """Those of a run that goes on with a picture of the same call; it has no id when it could not be recorded."""
+        return Inputs(parents=[Parent("canvas", record.id)] if record.id else [])
 
 
 KnownPictures: TypeAlias = dict[tuple[ParentRole, str], tuple[ImageRecord, ImageLike, tuple[str, ...]]]
@@ -179,6 +183,14 @@ async def _check_parent(image_id: str, child: str, catalog: ImageCatalog, policy
         text = "{id} was made from {parent}, which cannot be read. {error} Or draw it anew with {mode} text2image."
         problem = Text(text, id=child, parent=image_id, error=error)
         raise InvalidInputError(problem, parameter="settings_from") from error
+
+
+async def read_source(picture: str, catalog: ImageCatalog, policy: ImportPolicy) -> tuple[ImageRecord, Pixels, Inputs]:
+    """The one picture that a call works on: its record with its size, its pixels, and what it is to the call."""
+    resolved = await resolve_reference(picture, catalog, policy)
+    record, source = await anyio.to_thread.run_sync(_read, resolved.record, "canvas")
+    inputs = Inputs({record.id: record}, [Parent("canvas", record.id)], list(resolved.notes))
+    return record, ensure_pixels(source), inputs
 
 
 def _read(record: ImageRecord, role: ParentRole) -> tuple[ImageRecord, ImageLike]:

@@ -33,6 +33,7 @@ from drawthings_mcp.studio.connection import Connection
 from drawthings_mcp.studio.inputs import Inputs
 from drawthings_mcp.studio.results import SavedImage
 from drawthings_mcp.tasks import raised_alone
+from drawthings_mcp.tensors.fitting import fit_pixels
 from drawthings_mcp.tensors.fpzip_pool import MAX_PROCESSES
 from drawthings_mcp.tensors.image import decode_image, explained_as_received
 
@@ -216,7 +217,8 @@ class Saver:
             )
             return pixels
         left, top, right, bottom = (edge * upscale_factor for edge in size.crop_box)
-        return pixels[top:bottom, left:right]
+        kept = pixels[top:bottom, left:right]
+        return kept if plan.output is None else fit_pixels(kept, plan.output, "stretch")
 
     def _write(self, image: ResultImage, call: PlannedCall, stem: str, image_id: str) -> SavedFile:
         try:
@@ -237,7 +239,7 @@ class Saver:
             folder,
             stem,
             server=self._connection.address,
-            requested_size=(plan.size.width, plan.size.height),
+            requested_size=plan.output or (plan.size.width, plan.size.height),
             kind=ModelKind(plan.model.version, plan.model.modifier),
             extra={
                 **own,

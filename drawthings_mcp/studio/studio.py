@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from drawthings_mcp.library.recovery import OpenedCatalog
     from drawthings_mcp.params import GenerateParams
     from drawthings_mcp.planning.compose import Plan
+    from drawthings_mcp.planning.enlarging import UpscaleRun
     from drawthings_mcp.planning.sweep import Axis, Cell
     from drawthings_mcp.presets.collection import PresetCollection
     from drawthings_mcp.references.policy import Visitor
@@ -197,6 +198,61 @@ class Studio:
             result = _gather(turn, connection, saver, calls)
             return await self._add_sheet(result, axes) if axes else result
 
+    async def upscale(
+        self,
+        picture: str,
+        long_edge: int | None = None,
+        report: Report = say_nothing,
+        *,
+        output: Path | None = None,
+        prepare: Prepare | None = None,
+        saved: list[SavedImage] | None = None,
+    ) -> GenerationResult:
+        """Enlarges a picture; see ``planning.enlarging`` for how, and ``generate`` for the other parameters.
+
+        Parameters
+        ----------
+        picture
+            A reference.
+        long_edge
+            Longest side of the result in pixels; by default twice what it is.
+        """
+        from drawthings_mcp.planning.enlarging import find_target, list_runs, plan_run
+        from drawthings_mcp.presets.collection import read_presets
+        from drawthings_mcp.studio.inputs import read_source
+        from drawthings_mcp.studio.render import run_calls
+        from drawthings_mcp.studio.saver import PlannedCall, Saver
+
+        async with self._take_turn(report) as turn:
+            catalog, policy = await self.gallery.open_catalog(), await self.gallery.build_policy()
+            record, pixels, inputs = await read_source(picture, catalog, policy)
+            target = find_target(record.size, long_edge)
+            connection = await self._server.greet(fresh=turn.is_idle)
+            presets = await anyio.to_thread.run_sync(
+                read_presets, self.settings.custom_configs, self.settings.state_dir
+            )
+            work_out = partial(connection.client.work_out, connection.inventory)
+            runs = await work_out(partial(list_runs, record.size, target, record.model, connection.inventory))
+            saver = Saver(self.settings, connection, turn.opened.catalog, output, prepare=prepare)
+            calls: list[PlannedCall] = []
+
+            async def plan_next(run: UpscaleRun) -> PlannedCall:
+                said = (record.prompt, record.seed or 0, connection.inventory, presets)
+                return PlannedCall(await work_out(partial(plan_run, run, pixels, *said)), inputs)
+
+            first, *others = runs
+            calls.append(await plan_next(first))
+            async with turn.render(saver, saved):
+                await run_calls(calls, connection.client, saver, turn.report, after=len(others))
+                for place, run in enumerate(others, 1):
+                    enlarged = saver.images[-1]
+                    assert enlarged.pixels is not None
+                    pixels, inputs = enlarged.pixels, inputs.follow(enlarged.record)
+                    calls.append(await plan_next(run))
+                    rest = len(others) - place
+                    await run_calls(calls[-1:], connection.client, saver, turn.report, before=place, after=rest)
+            return _gather(turn, connection, saver, calls)
+
     async def _add_sheet(self, result: GenerationResult, axes: tuple[Axis, ...]) -> GenerationResult:
         """The result with a labelled sheet of its pictures; they are there, whatever becomes of it."""
         from drawthings_mcp.studio.transform import keep_sweep
@@ -298,6 +354,8 @@ def _join_notes(calls: Sequence[PlannedCall]) -> tuple[str, ...]:
 
 def _gather(turn: _Turn, connection: Connection, saver: Saver, calls: Sequence[PlannedCall]) -> GenerationResult:
     inputs = {name: picture for call in calls for name, picture in call.inputs.pictures.items()}
+    # What a later run of the call began with is none of its inputs.
+    parents = (parent for call in calls for parent in call.inputs.parents if parent.id in inputs)
     return GenerationResult(
         plan=calls[-1].plan,
         variants=tuple(saver.images),
@@ -305,6 +363,6 @@ def _gather(turn: _Turn, connection: Connection, saver: Saver, calls: Sequence[P
         server=connection.address,
         simulated=connection.client.simulated,
         inputs=tuple(inputs.values()),
-        parents=tuple(dict.fromkeys(parent for call in calls for parent in call.inputs.parents)),
+        parents=tuple(dict.fromkeys(parents)),
         notes=(*turn.opened.notes, *_join_notes(calls), *saver.notes),
     )

@@ -113,9 +113,11 @@ async def test_a_sweep_can_begin_with_the_settings_of_a_picture(
 
 
 REFUSED: list[tuple[dict[str, Any], str]] = [
-    ({"sweep": {"cfg": [1, 2]}}, "sweep: there are no values to try of “cfg”. Did you mean guidance_scale?"),
+    ({"sweep": {"stepps": [1, 2]}}, "sweep: there are no values to try of “stepps”. Did you mean “steps”?"),
     ({"sweep": {"variants": [1, 2]}}, "sweep: there are no values to try of “variants”"),
     ({"sweep": {"guidance_scale": [1, 99]}}, "sweep: guidance_scale: must be from 0 to 50, got 99"),
+    ({"sweep": {"cfg": [1, 99]}}, "sweep: guidance_scale: must be from 0 to 50, got 99"),
+    ({"sweep": {"image_format": ["16x9", "5:4"]}}, "sweep: image_format: must be 'square'"),
     ({"sweep": {"steps": [4]}}, "sweep: makes 2 to 25 pictures, got 1 steps = 1"),
     ({"sweep": {"steps": [1, 2, 3, 4, 5, 6], "seed": [1, 2, 3, 4, 5]}}, "got 6 steps × 5 seed = 30"),
     ({"sweep": {"steps": [1, 2], "seed": [1], "strength": [1]}}, "takes at most 2 arguments, got 3: steps, seed, str"),

@@ -172,7 +172,7 @@ def test_a_guide_names_only_tools_arguments_and_values_that_exist(name: str) -> 
             assert isinstance(call.func, ast.Name)
             assert not call.args, f"{code}: arguments are named"
             check_arguments(call.func.id, call.keywords)
-            calls += call.func.id == "generate_image"
+            calls += call.func.id in {"generate_image", "transform_image"}
         elif "=" in code:
             assignment = ast.parse(f"f({code})", mode="eval").body
             assert isinstance(assignment, ast.Call)

@@ -391,6 +391,15 @@ async def test_a_client_that_takes_links_gets_one_to_each_original(in_process: A
     assert await list_links("google-adk", "2.13.0") == []
 
 
+async def test_a_picture_is_ready_for_print_in_two_calls(over_stdio: Any, server_environment: dict[str, str]) -> None:
+    async with over_stdio("--server", "demo") as client:
+        chat = Chat(client)
+        await chat.call("generate_image", prompt="a fox by the sea", width=768, height=512, steps=2)
+        printed = await chat.call("transform_image", operation="upscale", images=["latest"], long_edge=1748)  # A6
+    assert chat.shown == [["v1"], ["v2"]]
+    assert re.search(r"^v2: .+ 1748×1165 seed \d+$", text_of(printed), re.M)
+
+
 async def test_a_grid_of_nine_is_one_call_and_a_comic_of_four_panels_two(over_stdio: Any) -> None:
     size = {"width": 256, "height": 256, "steps": 2}
     async with over_stdio("--server", "demo") as client:

@@ -69,7 +69,8 @@ def _find_need(context: Context) -> tuple[frozenset[Source], str]:
 def lacks_mask(context: Context) -> str | None:
     """An inpainting model gets the picture with the marked part cut out; without a mask nothing is."""
     is_unmarked = context.request.canvas is not None and context.request.mask is None
-    if context.modifier != "inpainting" or context.makes_video or not is_unmarked:
+    restores = context.version in RESTORATION_VERSIONS
+    if context.modifier != "inpainting" or context.makes_video or restores or not is_unmarked:
         return None
     return Text(
         "{file} repaints what a mask marks, and there is none. Give {mask}; an all-white one repaints everything.",
@@ -177,7 +178,8 @@ def has_idle_strength(context: Context) -> str | None:
 
 def returns_canvas(context: Context) -> str | None:
     """At strength 0 nothing is sampled."""
-    if context.request.canvas is None or context.configuration.strength > 0:
+    c = context.configuration
+    if context.request.canvas is None or c.strength > 0 or c.upscaler:
         return None
     return Text("At {strength} 0 {canvas} comes back as it is, at most upscaled. Raise {strength} to change it.")
 

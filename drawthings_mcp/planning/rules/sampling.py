@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from drawthings_mcp.catalog import CatalogEntry, Model
-from drawthings_mcp.faces import Phrase, Text
+from drawthings_mcp.faces import Phrase, Step, Text
 from drawthings_mcp.generation import CompressionMethod, ImageGenerationConfig, SamplerType
 from drawthings_mcp.planning.abilities import CASCADE
 from drawthings_mcp.planning.context import Context
 from drawthings_mcp.planning.known import is_whole
+from drawthings_mcp.planning.large_sizes import exceeds_native
 from drawthings_mcp.planning.rules.rule import Rule, refuse, warn
 from drawthings_mcp.presets.mode_table import find_recipe
 
@@ -22,8 +23,6 @@ _LEADING = frozenset({SamplerType.DDIM, SamplerType.PLMS})
 _WITHOUT_OPEN_CLIP = frozenset({"v1", "v2", "svd_i2v", "kandinsky2.1", CASCADE})
 _WITHOUT_T5 = _WITHOUT_OPEN_CLIP | {"sdxl_base_v0.9", "sdxl_refiner_v0.9", "ssd_1b"}
 """Versions that have no such text encoder."""
-_MOST_REPEATED = 4
-"""Times the native area up to which a model still draws one picture, and not the same thing again and again."""
 _MUCH_GUIDANCE = 5
 """From here on what is distilled for guidance 1 shows it."""
 _MANY_STEPS = 3
@@ -216,12 +215,21 @@ def lacks_text_encoder(context: Context) -> str | None:
 
 
 def repeats_itself(context: Context) -> str | None:
-    """Far above its native size a model draws things several times; a smaller first pass prevents that."""
+    """Far above its native size a model draws things several times; a smaller first pass or tiles prevent that."""
     c = context.configuration
-    if context.model is None or context.makes_video or context.starts_from_canvas or context.reads_references:
+    if context.model is None or context.makes_video or (context.request.canvas is not None and c.strength == 0):
         return None
-    if c.width * c.height <= _MOST_REPEATED * context.model.native_side**2 or context.first_pass or c.tiled_diffusion:
+    if not exceeds_native(context.model, c.width, c.height) or context.first_pass or c.tiled_diffusion:
         return None
+    if context.starts_from_canvas or context.reads_references:
+        return Text(
+            "{file} is made for {side}x{side}: at {size} it needs much memory and may draw things several times. Use "
+            "{tiled_diffusion}, or {upscale} afterwards.",
+            file=c.model,
+            side=context.model.native_side,
+            size=f"{c.width}x{c.height}",
+            upscale=Step("upscale"),
+        )
     return Text(
         "{file} is made for {side}x{side}: at {size} it draws things several times. Use {hires_fix} with a first pass "
         "of "

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
+from functools import partial
 from typing import Annotated, Any, Literal
 
-import anyio
 from mcp.server.mcpserver import Context
 from mcp.types import CallToolResult, TextContent, ToolAnnotations
 from pydantic import Field
 
 from drawthings_mcp.params import FULL, SIMPLE, GenerateParams
 from drawthings_mcp.server.face import MCP
-from drawthings_mcp.server.session import ProgressNotifier, Render, Session, answer_render, get_session, identify
+from drawthings_mcp.server.session import Session, get_session, render
 from drawthings_mcp.server.strict_tool import StrictTool
-from drawthings_mcp.studio.jobs import Job
 from drawthings_mcp.studio.results import describe_plan
 
 _DESCRIPTION = (
@@ -74,26 +73,9 @@ def _build_signature(names: Sequence[str], **narrower: Any) -> inspect.Signature
 
 
 async def _generate(ctx: Context[Session, None], params: GenerateParams) -> CallToolResult:
-    session, client = get_session(ctx), identify(ctx)
+    session = get_session(ctx)
     if params.dry_run:
         plan = await session.studio.plan(params)
         return CallToolResult(content=[TextContent(text=describe_plan(plan, MCP))])
 
-    async def render(job: Job[Render]) -> Render:
-        prepare = session.viewer.choose_preparation(client, params.preview)
-        made = await session.studio.generate(params, job.report, prepare=prepare, saved=job.saved)
-        return Render(made, params.preview)
-
-    started = anyio.current_time()
-    job = session.jobs.start(render, owner=session)
-    # Over HTTP the answer may get lost without our hearing of it.
-    job.is_handed_out = session.caller is not None
-    try:
-        return await answer_render(session.viewer, client, job, ProgressNotifier(ctx), session.find_patience(client))
-    except anyio.get_cancelled_exc_class():
-        # Who cancels the call does not want the picture; whose time is up asks for it later.
-        if session.is_unwanted(ctx, client, anyio.current_time() - started):
-            await job.cancel()
-        else:
-            job.is_handed_out = True
-        raise
+    return await render(ctx, partial(session.studio.generate, params), params.preview)

@@ -1,31 +1,36 @@
-"""``transform_image``: cheap pixel work without a server."""
+"""``transform_image``: cheap pixel work without a server, and enlarging, which is a render."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from mcp.server.mcpserver import Context
 from mcp.types import CallToolResult, TextContent, ToolAnnotations
 from pydantic import Field
 
+from drawthings_mcp.errors import InvalidInputError
 from drawthings_mcp.limits import MAX_SIDE, Fit
 from drawthings_mcp.params import Boxes, Names
 from drawthings_mcp.server.content import describe_exported, describe_made
-from drawthings_mcp.server.session import Session, get_session, identify
+from drawthings_mcp.server.session import Session, get_session, identify, render
 from drawthings_mcp.server.strict_tool import StrictTool
 
 if TYPE_CHECKING:
     from drawthings_mcp.studio.export import ExportParams
 
 _DESCRIPTION = (
-    "Work on pictures without drawing anew: crop, resize, two side_by_side to compare, a labelled contact_sheet "
-    "or strip, export as JPEG, WebP or PNG for the user. Masks for inpaint: from rectangles (mask_rectangle), "
-    "from clear parts (mask_from_alpha), invert_mask, adjust_mask (grow, feather; shown red on the picture). The "
-    "result is kept as an i id, to be used as canvas, mask or in review_image."
+    "Upscale a picture for print or as the final (long_edge; rendered like a drawing). Without drawing anew: crop, "
+    "resize, two side_by_side to compare, a labelled contact_sheet or strip, export as JPEG, WebP or PNG for the "
+    "user. Masks for inpaint: from rectangles (mask_rectangle), from clear parts (mask_from_alpha), invert_mask, "
+    "adjust_mask (grow, feather; shown red on the picture). The result is kept as an i id, to be used as canvas, "
+    "mask or in review_image."
 )
 _SIMPLE = (
-    "Work on pictures without drawing anew: crop, resize, two side_by_side to compare, a labelled contact_sheet, "
-    "export as a file for the user. The result is kept as an i id, to be used as canvas or in review_image."
+    "Upscale a picture for print or as the final. Without drawing anew: crop, resize, two side_by_side to compare, a "
+    "labelled contact_sheet, export as a file for the user. The result is kept as an i id, to be used as canvas or in "
+    "review_image."
 )
 _Edge = Annotated[int | None, Field(ge=1, le=MAX_SIDE, description="For resize; pixels.")]
 
@@ -42,6 +47,7 @@ async def transform_image(
             "adjust_mask",
             "side_by_side",
             "contact_sheet",
+            "upscale",
             "export",
         ],
         Field(description="What to do."),
@@ -55,7 +61,14 @@ async def transform_image(
             "of the original.",
         ),
     ] = [],  # noqa: B006 - pydantic copies it
-    long_edge: Annotated[int | None, Field(ge=1, le=MAX_SIDE, description="Of resize or a sheet; pixels.")] = None,
+    long_edge: Annotated[
+        int | None,
+        Field(
+            ge=1,
+            le=MAX_SIDE,
+            description="Of resize, upscale (default: twice as large; A4 print 3508, A3 4961) or a sheet; pixels.",
+        ),
+    ] = None,
     width: _Edge = None,
     height: _Edge = None,
     fit: Annotated[Fit | None, Field(description="For resize to another shape.")] = None,
@@ -75,6 +88,8 @@ async def transform_image(
     from drawthings_mcp.studio.transform import TransformParams
 
     session, client = get_session(ctx), identify(ctx)
+    if operation == "upscale":
+        return await _upscale(ctx, images, long_edge)
     if operation == "export":
         return await _export(session, ExportParams(tuple(images), filename, format, keep_metadata))
     params = TransformParams(
@@ -96,6 +111,12 @@ async def transform_image(
     return await session.viewer.show(
         client, lambda budget: describe_made(noted, operation, budget), outputs=shown, originals=[made.picture]
     )
+
+
+async def _upscale(ctx: Context[Session, None], images: Sequence[str], long_edge: int | None) -> CallToolResult:
+    if len(images) != 1:
+        raise InvalidInputError(f"upscale takes one picture, got {len(images)}.", parameter="images")
+    return await render(ctx, partial(get_session(ctx).studio.upscale, images[0], long_edge))
 
 
 async def _export(session: Session, params: ExportParams) -> CallToolResult:
