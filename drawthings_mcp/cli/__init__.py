@@ -13,6 +13,13 @@ from drawthings_mcp.cli.options import server_options
 class _Commands(click.Group):
     """A group that imports a command when it is called, so that starting one does not wait for the others."""
 
+    def main(self, *args: Any, **extra: Any) -> Any:
+        if "_DRAWTHINGS_MCP_COMPLETE" in os.environ:
+            from drawthings_mcp.cli.completion import quote_for_bash
+
+            quote_for_bash()
+        return super().main(*args, **extra)
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [
             *("doctor", "edit", "generate", "index", "install", "models"),

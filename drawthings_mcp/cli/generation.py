@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
+from drawthings_mcp.cli.completion import COMPLETIONS, list_pictures, offer
 from drawthings_mcp.cli.face import SHELL, SPELLINGS
 from drawthings_mcp.cli.options import CommandT, with_settings
 from drawthings_mcp.cli.output import json_option, print_json, print_text, progress_bar, say
@@ -25,6 +26,8 @@ from drawthings_mcp.studio.studio import open_studio
 from drawthings_mcp.validation import suggest
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
     from drawthings_mcp.planning.compose import Plan
 
 
@@ -81,6 +84,11 @@ class PictureType(click.ParamType[Any]):
         if not self._reference.fullmatch(str(value)):
             self.fail(f"there is no file {str(value)!r}; give a file, or an id such as v3", param, ctx)
         return str(value)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        from click.shell_completion import CompletionItem
+
+        return offer(incomplete, list_pictures, ctx) or [CompletionItem(incomplete, type="file")]
 
 
 class ConfigurationType(click.ParamType[Any]):
@@ -152,7 +160,8 @@ def build_option(name: str) -> Callable[[CommandT], CommandT]:
         kind = click.Choice(choices)
     multiple = field.default == () or name == "sweep"
     text = f"{field.description} May be given several times." if multiple else field.description
-    return click.option(*spelling, type=kind, multiple=multiple, help=text)
+    complete = COMPLETIONS.get(name)
+    return click.option(*spelling, type=kind, multiple=multiple, help=text, shell_complete=complete)
 
 
 _NO_OPTIONS = frozenset({"prompt", "canvas", "width", "height", "preview"})
@@ -166,7 +175,12 @@ _OPTIONS = (
         help="PNG file to write. Default: a new file in the output folder.",
     ),
     click.option("--size", type=SizeType(), help="Size in pixels; rendered at multiples of 64 and cropped."),
-    click.option("--family", metavar="NAME", help="Choose a model of this family, e.g. z-image or flux."),
+    click.option(
+        "--family",
+        metavar="NAME",
+        help="Choose a model of this family, e.g. z-image or flux.",
+        shell_complete=COMPLETIONS["family"],
+    ),
     *(build_option(name) for name in GenerateParams.model_fields if name not in _NO_OPTIONS),
     json_option,
 )
