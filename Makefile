@@ -5,10 +5,11 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 TESTING := $(VENV)/.testing
 TOOLS := $(VENV)/.tools
+SUITE := tests/conformance/node_modules/.package-lock.json
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test check ci format generate build bundle licences release-check bench soak lock clean
+.PHONY: demo test check ci format generate build bundle licences release-check bench soak conformance lock clean
 
 demo: $(READY)
 	@$(BIN)/python docs/demo.py
@@ -50,6 +51,10 @@ bench: $(TOOLS)
 soak: $(TOOLS)
 	PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/python -m benchmarks soak
 
+# The official suite of the protocol, against a server over HTTP. Needs npm, with which the right Node comes.
+conformance: $(TOOLS) $(SUITE)
+	$(BIN)/python -m tests.conformance.run
+
 # Resolves the newest allowed versions in a fresh environment and records them.
 lock:
 	rm -rf build/lock && $(PYTHON) -m venv build/lock
@@ -74,4 +79,8 @@ $(TESTING): $(READY)
 
 $(TOOLS): $(TESTING)
 	@$(BIN)/pip install --quiet -e '.[dev]'
+	@touch $@
+
+$(SUITE): tests/conformance/package-lock.json
+	cd tests/conformance && npm ci
 	@touch $@

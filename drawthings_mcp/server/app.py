@@ -76,7 +76,7 @@ async def open_session(settings: Settings, heartbeat_seconds: float = HEARTBEAT_
 
 
 def build_server(
-    settings: Settings, *, heartbeat_seconds: float = HEARTBEAT_SECONDS, session: Session | None = None
+    settings: Settings, session: Session | None = None, *, heartbeat_seconds: float = HEARTBEAT_SECONDS
 ) -> MCPServer[Session]:
     """The server with all its tools, guides and prompts.
 

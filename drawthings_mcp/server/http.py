@@ -16,6 +16,7 @@ from pathlib import Path
 
 import anyio
 import uvicorn
+from mcp.server import MCPServer
 from mcp.server.streamable_http import MCP_SESSION_ID_HEADER
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.shared.inbound import MCP_PROTOCOL_VERSION_HEADER
@@ -106,13 +107,20 @@ class HttpOptions:
         return "https" if self.tls_cert is not None else "http"
 
 
-async def serve_http(settings: Settings, options: HttpOptions, announce: Callable[[str], None]) -> None:
+async def serve_http(
+    settings: Settings,
+    options: HttpOptions,
+    announce: Callable[[str], None],
+    build: Callable[[Settings, Session], MCPServer[Session]] = build_server,
+) -> None:
     """Serves clients until SIGTERM or SIGINT.
 
     Parameters
     ----------
     announce
         Gets what the user should know, a line each: where the server is, a token that was made, what is unsafe.
+    build
+        Puts the MCP server together.
 
     Raises
     ------
@@ -136,7 +144,7 @@ async def serve_http(settings: Settings, options: HttpOptions, announce: Callabl
     )
     with _listen(family, host, options.address) as listening:
         async with open_session(settings) as session:
-            app, sessions = _build_app(settings, session, rules)
+            app, sessions = _build_app(build(settings, session), session, rules)
             async with sessions.run():
                 server = _Server(_configure(app, context))
                 end_on_signal(partial(server.handle_exit, signal.SIGTERM, None))
@@ -218,9 +226,9 @@ def _listen(family: socket.AddressFamily, host: str, address: Address) -> Iterat
 
 
 def _build_app(
-    settings: Settings, session: Session, rules: AccessRules
+    mcp: MCPServer[Session], session: Session, rules: AccessRules
 ) -> tuple[ASGIApp, StreamableHTTPSessionManager]:
-    server = build_server(settings, session=session)._lowlevel_server  # MCPServer's own app has no place for our checks
+    server = mcp._lowlevel_server  # MCPServer's own app has no place for our checks
     clients = Clients(session)
     server.middleware.insert(0, clients)
     sessions = StreamableHTTPSessionManager(

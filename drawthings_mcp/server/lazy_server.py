@@ -101,7 +101,7 @@ async def _refuse_cursors(ctx: ServerRequestContext[Session, Any], call_next: Ca
 
 
 class LazyServer(MCPServer[Session]):
-    """See ``MCPServer``: resources that are neither guides nor pictures are left to it; all tools and prompts are ours.
+    """See ``MCPServer``: what is added to it is offered after our own tools, prompts, guides and pictures.
 
     Parameters
     ----------
@@ -141,10 +141,12 @@ class LazyServer(MCPServer[Session]):
         return [found] if found is not None else await super().read_resource(uri, context)
 
     async def list_prompts(self) -> list[Prompt]:
-        return prompts.list_prompts()
+        return [*prompts.list_prompts(), *await super().list_prompts()]
 
     async def get_prompt(
         self, name: str, arguments: dict[str, Any] | None = None, context: Context[Session, Any] | None = None
     ) -> GetPromptResult | InputRequiredResult:
         assert context is not None
+        if any(prompt.name == name for prompt in await super().list_prompts()):
+            return await super().get_prompt(name, arguments, context)
         return await prompts.get_prompt(name, arguments or {}, context.request_context.lifespan_context.studio)
