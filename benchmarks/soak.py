@@ -1,12 +1,14 @@
-"""Thousands of calls to one server process: does anything grow, does anything get slower.
+"""Thousands of calls to one server process, and of connections to one over HTTP: what grows, what gets slower.
 
 ``make soak`` runs it for some minutes; ``SOAK_CALLS`` changes how many. Everything stays on this machine.
 """
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
+import resource
 import statistics
 import tempfile
 import time
@@ -18,8 +20,11 @@ import anyio
 from mcp import Client, StdioServerParameters
 
 from benchmarks.measurement import Measurement
+from tests.http_process import serve_http
 
 CALLS = int(os.environ.get("SOAK_CALLS", "3000"))
+IDLE = 10_000
+"""Connections on which nothing is sent."""
 SETTLED = 0.2
 """Share of the calls after which all that is loaded once is loaded."""
 
@@ -57,16 +62,41 @@ def run() -> Iterable[Measurement]:
         end = statistics.median(times[-tenth:])
         note = f"{start * 1e3:.1f} → {end * 1e3:.1f} ms"
         yield Measurement(f"{tool} at the end, against the start", end / start, "x", 2.0, note)
+    yield from _connect_idly()
 
 
-async def _soak(folder: Path) -> tuple[list[dict[str, float]], dict[str, list[float]]]:
-    environment = {
+def _connect_idly() -> Iterable[Measurement]:
+    """What the server over HTTP takes while thousands of connections stay silent, and whether it answers others."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    count = min(IDLE, (hard if hard != resource.RLIM_INFINITY else 2 * IDLE) - 100)
+    with tempfile.TemporaryDirectory() as folder, serve_http(_build_environment(Path(folder))) as server:
+        assert server.status("GET", "/health") == 200
+        before = server.measure_memory()
+        with contextlib.ExitStack() as stack:
+            for _ in range(count):
+                stack.enter_context(server.connect_raw())
+            start = time.perf_counter()
+            assert server.status("GET", "/health") == 200
+            seconds = time.perf_counter() - start
+            grown = (server.measure_memory() - before) / 2**20
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    note = f"{count} connections"
+    yield Measurement("memory for idle connections", grown, "MiB", 100, note)
+    yield Measurement("an answer with idle connections", seconds * 1e3, "ms", 2_000, note)
+
+
+def _build_environment(folder: Path) -> dict[str, str]:
+    return {
         "HOME": str(folder),
         "DRAWTHINGS_OUTPUT_DIR": str(folder / "pictures"),
         "DRAWTHINGS_STATE_DIR": str(folder / "state"),
         "DRAWTHINGS_CUSTOM_CONFIGS": "none",
     }
-    command = StdioServerParameters(command="drawthings-mcp", args=["--server", "demo"], env=environment)
+
+
+async def _soak(folder: Path) -> tuple[list[dict[str, float]], dict[str, list[float]]]:
+    command = StdioServerParameters(command="drawthings-mcp", args=["--server", "demo"], env=_build_environment(folder))
     before = _list_children()
     samples: list[dict[str, float]] = []
     seconds: dict[str, list[float]] = {tool: [] for tool, _ in _KINDS}

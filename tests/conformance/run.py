@@ -48,13 +48,12 @@ def run(revision: str, name: str, url: str, results: Path) -> bool:
     """Runs a suite; whether it went as expected."""
     package, *options = SUITES[revision]
     expected = HERE / "expected" / f"{name}-{revision}.yml"
-    command: list[str | Path] = [
-        *(NODE, HERE / "node_modules" / package / "dist" / "index.js", "server", "--url", url, *options),
-        *("--expected-failures", expected, "--output-dir", results / f"{name}-{revision}"),
-    ]
+    script, output = HERE / "node_modules" / package / "dist" / "index.js", results / f"{name}-{revision}"
+    baseline = ["--expected-failures", str(expected), "--output-dir", str(output)]
+    command = [str(NODE), str(script), "server", "--url", url, *options, *baseline]
     sys.stdout.write(f"\n##### {revision}: {name}\n")
     sys.stdout.flush()
-    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=600)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     sys.stdout.write(done.stdout[max(done.stdout.find("=== SUMMARY ==="), 0) :] + done.stderr)
     return done.returncode == 0
 
