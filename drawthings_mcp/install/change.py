@@ -169,7 +169,7 @@ def read_config_file(path: Path, format: FormatName) -> ConfigFile:
     except (FileNotFoundError, NotADirectoryError):
         return ConfigFile(path, target, FORMATS[format], None)
     except OSError as error:
-        problem = "{path} cannot be read: {reason}. Change its permissions, then try again."
+        problem = "{path} cannot be read: {reason}. Put that right, then try again."
         raise InvalidInputError(Text(problem, path=path, reason=say(error.strerror))) from error
     return ConfigFile(path, target, FORMATS[format], data, mode)
 

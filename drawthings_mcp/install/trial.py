@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 _PATIENCE = 30.0
 """Seconds in which a server has to answer; the most patient clients wait that long for the first answer."""
+_PATIENCE_FOR_MODELS = 15.0
+"""Seconds of these for Draw Things."""
 _MAX_REASON = 200
 
 
@@ -56,12 +58,15 @@ async def try_entry(command: Sequence[str], environment: Mapping[str, str]) -> T
                 async with Client(stdio_client(parameters, errlog=log), read_timeout_seconds=_PATIENCE) as client:
                     seconds = time.monotonic() - started
                     tools = (await client.list_tools()).tools
-                    answer = await client.call_tool("list_models", {"kind": "models", "limit": 1})
+                    unreached = f"it did not say anything within {_PATIENCE_FOR_MODELS:g} s"
+                    with anyio.move_on_after(_PATIENCE_FOR_MODELS):
+                        answer = await client.call_tool("list_models", {"kind": "models", "limit": 1})
+                        words = " ".join(block.text for block in answer.content if isinstance(block, TextContent))
+                        unreached = words if answer.is_error else ""
         except Exception as error:
             log.seek(0)
             return Trial(failure=_find_reason(log.read(), error))
-    words = " ".join(block.text for block in answer.content if isinstance(block, TextContent))
-    return Trial(seconds, len(tools), unreached=words if answer.is_error else "")
+    return Trial(seconds, len(tools), unreached)
 
 
 def _find_reason(log: str, error: BaseException) -> str:

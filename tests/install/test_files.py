@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from drawthings_mcp.errors import InvalidInputError, StorageError
 from drawthings_mcp.install.change import back_up, read_config_file, write_config_file
@@ -64,6 +66,46 @@ def test_of_an_entry_that_is_there_only_what_differs_is_changed(format: FormatNa
         "env": {"A": "b", "C": "d"},
         "extra": {"mine": [1]},
     }
+
+
+_LEAVES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
+_VALUES = st.recursive(
+    _LEAVES,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=12,
+)
+
+
+@given(
+    data=st.dictionaries(st.text(), _VALUES, max_size=4),
+    servers=st.dictionaries(st.text(), _VALUES, max_size=3),
+    indent=st.sampled_from([None, 1, 4, "\t"]),
+    ascii_only=st.booleans(),
+)
+def test_any_json_gets_an_entry_and_loses_it_again(
+    data: dict[str, Any], servers: dict[str, Any], indent: int | str | None, ascii_only: bool
+) -> None:
+    text = json.dumps({**data, "servers": servers}, indent=indent, ensure_ascii=ascii_only)
+    edit = FORMATS["json"]
+    added = edit.set(text, PATH, ENTRY)
+    assert json.loads(added) == {**data, "servers": {**servers, "drawthings": ENTRY}}
+    if "drawthings" not in servers:
+        assert edit.remove(added, PATH) == text
+
+
+def test_of_members_with_one_name_the_last_counts_and_none_is_left() -> None:
+    text = '{"servers": {"drawthings": {"command": "a"}, "x": 1, "drawthings": {"command": "b"}}}'
+    assert FORMATS["json"].read(text)["servers"]["drawthings"] == {"command": "b"}
+    changed = FORMATS["json"].set(text, PATH, {"command": "c"})
+    assert changed == text.replace('"b"', '"c"')
+    assert FORMATS["json"].remove(text, PATH) == '{"servers": {"x": 1}}'
+
+
+def test_a_folder_in_the_place_of_a_file_is_one_sentence(home: Home) -> None:
+    (home.folder / ".cursor" / "mcp.json").mkdir(parents=True)
+    said = home.run("install", "cursor", "--yes")
+    assert said.code == 1
+    assert "mcp.json cannot be read: Is a directory. Put that right, then try again." in said.stderr
 
 
 def test_comments_within_an_entry_stay_when_it_changes() -> None:
@@ -125,19 +167,23 @@ def test_what_has_another_shape_is_left_alone(home: Home, text: str) -> None:
     assert home.list_files() == {".cursor/mcp.json": text.encode()}
 
 
-@pytest.mark.parametrize("place", ["", ".json"])
-def test_links_are_followed_and_modes_kept(home: Home, tmp_path: Path, place: str) -> None:
-    kept = tmp_path / f"dotfiles{place}"
+def test_links_are_followed_and_modes_kept(tmp_path: Path) -> None:
+    kept = tmp_path / "dotfiles" / "cursor.json"
+    kept.parent.mkdir()
     kept.write_text("{}", encoding="utf-8")
     kept.chmod(0o640)
-    link = home.folder / ".cursor" / "mcp.json"
+    link = tmp_path / ".cursor" / "mcp.json"
     link.parent.mkdir()
     link.symlink_to(os.path.relpath(kept, link.parent))
-    assert home.run("install", "cursor", "--server", "demo", "--yes").code == 0
+    file = read_config_file(link, "json")
+    copy = back_up(file)
+    write_config_file(file, file.set(PATH, ENTRY))
     assert link.is_symlink()
-    assert "drawthings" in json.loads(kept.read_text(encoding="utf-8"))["mcpServers"]
+    assert json.loads(kept.read_text(encoding="utf-8")) == {"servers": {"drawthings": ENTRY}}
     assert stat.S_IMODE(kept.stat().st_mode) == 0o640
-    assert (kept.parent / f"{kept.name}.before-drawthings").read_text(encoding="utf-8") == "{}"
+    assert copy == kept.parent / "cursor.json.before-drawthings"
+    assert copy.read_text(encoding="utf-8") == "{}"
+    assert sorted(path.name for path in kept.parent.iterdir()) == ["cursor.json", "cursor.json.before-drawthings"]
 
 
 def test_a_file_that_was_not_there_is_for_its_owner_alone(tmp_path: Path) -> None:
