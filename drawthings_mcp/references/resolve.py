@@ -41,6 +41,7 @@ from drawthings_mcp.validation import shorten
 _COMPARED = 1_000
 """Pictures whose files' names are compared with one that is quoted."""
 _NEWEST_SHOWN = 3
+_ORDINALS = {1: "the newest", 2: "the second newest", 3: "the third newest"}
 _FETCHED = "https://"
 _PROJECT = "project://"
 _BRINGING = frozenset({"path", "data", "web"})
@@ -180,12 +181,12 @@ def _hash(path: Path) -> str:
         return ""
 
 
-def _guess(attachment: AttachedFile, name: str, catalog: ImageCatalog, policy: ImportPolicy) -> Resolved:
+def _guess(attachment: AttachedFile, name: str, place: int, catalog: ImageCatalog, policy: ImportPolicy) -> Resolved:
     resolved = import_path(attachment.path, catalog, policy)
     note = Text(
         "{name} is a guess: {which} attachment in LM Studio, {file} of {when:%Y-%m-%d %H:%M}, is {id}",
         name=Phrase(name),
-        which=Phrase("the newest" if name == "latest:a" else f"the {name.removeprefix('latest:a')}. newest"),
+        which=Phrase(_ORDINALS.get(place, f"the {place}th newest")),
         file=attachment.path.name,
         when=attachment.when.astimezone(),
         id=resolved.record.id,

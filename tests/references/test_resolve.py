@@ -370,7 +370,7 @@ async def test_two_photos_of_one_message_are_told_apart(
         first = await resolve_reference("latest:a", catalog, policy)
         second = await resolve_reference("latest:a2", catalog, policy)
         assert (first.record.path, second.record.path) == (newer, older)
-    assert second.notes[0].startswith("latest:a2 is a guess: the 2. newest attachment in LM Studio, 177")
+    assert second.notes[0].startswith("latest:a2 is a guess: the second newest attachment in LM Studio, 177")
     for name in ("dog.png", "DOG.png", "1770514213627 - dog.png"):
         assert (await resolve_reference(name, catalog, policy)).record == first.record
     with pytest.raises(UnknownNameError, match="There is no latest:a3: no picture has been brought in so often yet"):

@@ -189,7 +189,7 @@ BAD_ARGUMENTS: list[tuple[dict[str, Any], str]] = [
     ({"width": 100}, "width: must be from 128 to 8192, got 100"),
     ({"height": 9000}, "height: must be from 128 to 8192, got 9000"),
     ({"prompt": "  "}, "prompt: is empty"),
-    ({"foo": 1}, "foo: there is no such argument. There are: prompt, mode, model"),
+    ({"foo": 1}, "foo: there is no such argument. Nearest: moodboard, mode, image_format"),
     ({"widht": 512}, "widht: there is no such argument. Did you mean 'width'"),
     ({"variants": 5}, "variants: must be from 1 to 4, got 5"),
     ({"seed": "lucky"}, "seed: must be a whole number, got “lucky”"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -433,3 +434,27 @@ async def test_like_one_but_blue_is_one_call_and_shows_only_blue_ones(over_stdio
             found = text_of(await Chat(client).call("search_images", **arguments))
         assert set(re.findall(r"^(v\d+) • ", found, re.M)) == {"v1", "v3", "v5"}
         assert "note: " not in found
+
+
+async def test_the_two_photos_of_a_chat_are_one_call(
+    over_stdio: Any, server_environment: dict[str, str], tmp_path: Path
+) -> None:
+    attached = tmp_path / "home" / ".lmstudio" / "user-files"
+    attached.mkdir(parents=True)
+    server_environment["HOME"] = str(tmp_path / "home")
+    for stamp, name, colour in ((1770514213626, "beach.jpg", (200, 180, 90)), (1770514213627, "dog.jpg", (90, 60, 30))):
+        path = attached / f"{stamp} - {name}"
+        draw_photo(path, colour)
+        os.utime(path, (stamp / 1000, stamp / 1000))
+    async with over_stdio("--server", "demo") as client:
+        chat = Chat(client)
+        edit = await chat.call(
+            "generate_image", prompt="put the dog of picture 2 on the beach", canvas="latest:a2", moodboard=["latest:a"]
+        )
+        by_name = await chat.call("review_image", images=["dog.jpg", "beach.jpg"])
+    assert chat.shown == [["a1", "a2", "v1"], ["a2", "a1"]]
+    assert text_of(edit).startswith("from canvas a1, moodboard a2")
+    assert "latest:a2 is a guess: the second newest attachment in LM Studio, “1770514213626 - beach.jpg”" in text_of(
+        edit
+    )
+    assert np.asarray(pictures_in(by_name)[0]).mean() < np.asarray(pictures_in(by_name)[1]).mean()
