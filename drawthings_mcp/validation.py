@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from drawthings_mcp.errors import InvalidInputError
-from drawthings_mcp.faces import Text, join_texts
+from drawthings_mcp.faces import Phrase, Text, join_texts
 from drawthings_mcp.quoting import quote, tidy
 
 if TYPE_CHECKING:
@@ -157,7 +157,8 @@ def _build_one(
 def _explain_unknown(name: str, fields: Mapping[str, FieldInfo], aliases: Mapping[str, Sequence[str]]) -> Text:
     if name in aliases and not aliases[name]:
         return Text("is not offered here; leave it out, it is chosen to fit.")
-    return Text("there is no such argument.{hint}", hint=suggest_argument(name, fields, aliases))
+    # Names of arguments are words of ours.
+    return Text("there is no such argument.{hint}", hint=Phrase(suggest_argument(name, fields, aliases)))
 
 
 def suggest_argument(name: str, fields: Collection[str], aliases: Mapping[str, Sequence[str]] | None = None) -> Text:

@@ -131,7 +131,7 @@ def _resolve_latest(asked: str, catalog: ImageCatalog, policy: ImportPolicy) -> 
     found = (_rank(attachments, place, records) if attachments else records)[place - 1 : place]
     record = found[0] if found else None
     if isinstance(record, AttachedFile):
-        return _guess(record, name, catalog, policy)
+        return _guess(record, name, place, catalog, policy)
     if record is not None:
         return _use(record, catalog, policy)
     hint = Text("")

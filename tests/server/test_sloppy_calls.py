@@ -58,7 +58,7 @@ CORRECTED: list[tuple[str, dict[str, Any], str, dict[str, Any]]] = [
     (G, {**DRY, "cfg": 3}, "Did you mean guidance_scale?", {**DRY, "guidance_scale": 3}),
     (G, {**DRY, "size": "1024x768"}, "Did you mean width or height?", {**DRY, "width": 1024, "height": 768}),
     (G, {**DRY, "image": "v1"}, "Did you mean canvas?", EDIT),
-    (G, {**DRY, "stepz": 8}, "Did you mean “steps”", {**DRY, "steps": 8}),
+    (G, {**DRY, "stepz": 8}, "Did you mean 'steps'", {**DRY, "steps": 8}),
     (G, {**DRY, "mode": "inpaint", "canvas": "v1"}, "use mode edit", {**EDIT, "mode": "edit"}),
     (G, {**EDIT, "strength": 60}, "must be from 0 to 1", {**EDIT, "strength": 0.6}),
     (G, {**DRY, "canvas": "v77"}, "the nearest are v2, v1", EDIT),
