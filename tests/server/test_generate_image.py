@@ -194,7 +194,7 @@ BAD_ARGUMENTS: list[tuple[dict[str, Any], str]] = [
     ({"variants": 5}, "variants: must be from 1 to 4, got 5"),
     ({"seed": "lucky"}, "seed: must be a whole number, got “lucky”"),
     ({"steps": 2.5}, "steps: must be a whole number"),
-    ({"image_format": "16x9"}, "image_format: must be 'square'"),
+    ({"image_format": "cinema"}, "image_format: must be 'square'"),
     ({"model": "z image turbo q9"}, "z_image_turbo_1.0_q8p.ckpt"),
     ({"sampler": "Euler Trailling"}, "Euler A Trailing"),
     ({"model": "qwen_image_edit_2511_q6p.ckpt"}, "does not do text2image (it does: edit, inpaint)"),
