@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
-from functools import cache, lru_cache
+from functools import lru_cache
 
 from PIL import Image, ImageDraw, ImageFont
 
@@ -22,6 +22,8 @@ _FONTS = (
     *("Arial Unicode.ttf", "NotoSansCJK-Regular.ttc", "Hiragino Sans GB.ttc", "msyh.ttc", "YuGothM.ttc", "malgun.ttf"),
 )
 """What systems have, in the order in which it is tried for letters that Pillow's own font lacks."""
+_MAX_TEXT = 200
+"""Characters of a label that are looked at."""
 _MISSING = "\U0010ffff"
 """A character that no font has: it is drawn as what stands for all that are missing."""
 
@@ -95,10 +97,11 @@ def _write(sheet: Image.Image, area: Area, text: str, line_height: int) -> None:
 
 def _fit_text(text: str, size: float, width: int) -> tuple[str, _Font]:
     """Text with the largest font in which it fits; what does not even fit into the smallest is cut."""
-    spelled, font = _choose_font(text, size)
+    plain = "".join(sign if sign.isprintable() or sign == "\n" else " " for sign in text[:_MAX_TEXT])
+    spelled, font = _choose_font(plain, size)
     longest = max(_measure_lines(spelled, font), 1)
     if longest > width:
-        spelled, font = _choose_font(text, max(_MIN_FONT, size * width / longest))
+        spelled, font = _choose_font(plain, max(_MIN_FONT, size * width / longest))
     while _measure_lines(spelled, font) > width and len(spelled) > 1:
         spelled = f"{spelled.removesuffix('…')[:-1]}…"
     return spelled, font
@@ -129,7 +132,7 @@ def _open_font(name: str, size: float) -> _Font | None:
         return None
 
 
-@cache
+@lru_cache(maxsize=1024)
 def _has_letters(name: str, letters: str) -> bool:
     font = _open_font(name, 20)
     if font is None:

@@ -23,15 +23,16 @@ _MAX_SLUG_BYTES = 90
 _PATIENCE = 86_400
 """Seconds after which nobody writes any more to a file that is not complete."""
 _NO_WORDS = "image"
-_OTHER_FOLDER = Step("set", setting="output_dir")
+COPY = "copy"
+"""What is written for others: nothing has to be rendered again for it, and it has folders of its own."""
 _HINTS: Mapping[int, str] = {
-    errno.EACCES: Text("Writing is not allowed there: change its permissions, or {step}.", step=_OTHER_FOLDER),
-    errno.EPERM: Text("Writing is not allowed there: change its permissions, or {step}.", step=_OTHER_FOLDER),
-    errno.EROFS: Text("It is read-only: {step}.", step=_OTHER_FOLDER),
-    errno.ENOSPC: "The disk is full: free some space, then run the same seed again.",
-    errno.EDQUOT: "Your disk quota is used up: free some space, then run the same seed again.",
-    errno.ENOTDIR: Text("A file stands where the folder should be: move it, or {step}.", step=_OTHER_FOLDER),
-    errno.EEXIST: Text("A file stands where the folder should be: move it, or {step}.", step=_OTHER_FOLDER),
+    errno.EACCES: "Writing is not allowed there: change its permissions, or {step}.",
+    errno.EPERM: "Writing is not allowed there: change its permissions, or {step}.",
+    errno.EROFS: "It is read-only: {step}.",
+    errno.ENOSPC: "The disk is full: free some space, then {again}.",
+    errno.EDQUOT: "Your disk quota is used up: free some space, then {again}.",
+    errno.ENOTDIR: "A file stands where the folder should be: move it, or {step}.",
+    errno.EEXIST: "A file stands where the folder should be: move it, or {step}.",
     errno.ENAMETOOLONG: "The name is too long for this disk: use a shorter one.",
     errno.ENOENT: "The folder vanished or its disk is not connected: check it and try again.",
 }
@@ -96,7 +97,7 @@ def write_new_file(
     write
         Fills the empty file that it is given the path of.
     what
-        What the file is, for messages: ``picture``.
+        What the file is, for messages: ``picture``, or ``COPY``.
     private
         Whether only the owner may enter the folder, when it is made, and read the file.
 
@@ -195,9 +196,13 @@ def _translate_os_errors(folder: Path, what: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        hint = _HINTS.get(error.errno or 0, "Check the disk, then run the same seed again.")
+        hint = Text(
+            _HINTS.get(error.errno or 0, "Check the disk, then {again}."),
+            step=Step("set", setting="export_dirs" if what == COPY else "output_dir"),
+            again=say("try again" if what == COPY else "run the same seed again"),
+        )
         text = "The {what} cannot be saved in {folder}: {reason}. {hint}"
-        raise StorageError(Text(text, what=what, folder=folder, reason=say(error.strerror), hint=say(hint))) from error
+        raise StorageError(Text(text, what=what, folder=folder, reason=say(error.strerror), hint=hint)) from error
 
 
 @contextmanager

@@ -81,7 +81,12 @@ def _means(sampler: SamplerType, name: str) -> bool:
 
 
 def _find_size(metadata: ImageMetadata, settings: AppSettings, own: Mapping[str, Any]) -> tuple[int, int]:
-    """What was asked for: the file's size, unless that is not what the canvas can have been cropped to."""
+    """What was asked for: the file's size, unless that is not what the canvas can have been cropped to.
+
+    None was where only a region of the canvas was rendered.
+    """
+    if "region" in own:
+        return 0, 0
     asked = parse_size(own.get("requested_size"))
     if asked is not None:
         return asked

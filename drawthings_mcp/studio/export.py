@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from drawthings_mcp.errors import InvalidImageError, InvalidInputError
 from drawthings_mcp.faces import Step, Text, say
-from drawthings_mcp.library.new_files import number_stems, write_new_file
+from drawthings_mcp.library.new_files import COPY, number_stems, write_new_file
 from drawthings_mcp.library.originals import INPUTS_FOLDER, open_unchanged
 from drawthings_mcp.library.records import ImageRecord
 from drawthings_mcp.metadata.containers.bounded import RawMetadata
@@ -148,7 +148,7 @@ def _export(
         notes.append(Text("clear parts of {id} are white: JPEG has none", id=record.id))
     own = stem or _name(record)
     names = (f"{free}{ending or _ENDINGS[file_format]}" for free in number_stems(own))
-    path = write_new_file(folder, names, lambda path: path.write_bytes(data), what="picture")
+    path = write_new_file(folder, names, lambda path: path.write_bytes(data), what=COPY)
     size = pixels.shape[1], pixels.shape[0]
     return ExportedPicture(record.id, path, size, file_format, len(data), tuple(notes))
 

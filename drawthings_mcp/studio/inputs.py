@@ -156,7 +156,7 @@ async def _begin_with(
 def explain_crop(params: GenerateParams, inputs: Inputs, plan: Plan) -> tuple[Text, ...]:
     """What was cut off the library's picture that is the canvas: ``a2 2400×1600 → 1280×832: cropped``."""
     canvas = next((inputs.pictures[parent.id] for parent in inputs.parents if parent.role == "canvas"), None)
-    if canvas is None or params.fit != "crop":
+    if canvas is None or params.fit != "crop" or plan.region is not None:
         return ()
     width, height, size = canvas.width, canvas.height, plan.size
     scale = max(size.width / width, size.height / height)

@@ -106,6 +106,8 @@ def _describe(picture: RecordedRecipe, face: Face, most: int) -> Iterator[str]:
         yield f"controls: {', '.join(face.label(str(word_value(control))) for control in controls)}"
     if record.parents:
         yield f"from {', '.join(list_sources(record.parents))}"
+    if picture.region is not None:
+        yield face.word(picture.region)
 
 
 def _describe_origin(picture: RecordedRecipe, face: Face) -> str:

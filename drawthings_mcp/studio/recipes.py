@@ -35,12 +35,15 @@ class RecordedRecipe:
         What its file or project says, completed by the library.
     notes
         Sentences about what the caller might not expect.
+    region
+        What of the canvas was rendered; None when that was all.
     """
 
     record: ImageRecord
     metadata: ImageMetadata
     recipe: PictureRecipe
     notes: tuple[str, ...] = ()
+    region: Text | None = None
 
 
 async def find_recipe(reference: str, catalog: ImageCatalog, policy: ImportPolicy) -> RecordedRecipe:
@@ -69,7 +72,17 @@ def read_recipe(record: ImageRecord) -> RecordedRecipe:
     if record.origin.startswith(_PROJECT):
         found = complete_metadata(_read_project(record.origin) or found, found)
     metadata = complete_metadata(found, _read_record(record))
-    return RecordedRecipe(record, metadata, build_recipe(record.id, metadata, own))
+    return RecordedRecipe(record, metadata, build_recipe(record.id, metadata, own), region=_explain_region(own))
+
+
+def _explain_region(own: Mapping[str, Any]) -> Text | None:
+    """That a part of the canvas was rendered and put back."""
+    match own.get("region"):
+        case [int(left), int(top), int(right), int(bottom)]:
+            text = "of the canvas only {left},{top} to {right},{bottom} was rendered, and put back"
+            return Text(text, left=left, top=top, right=right, bottom=bottom)
+        case _:
+            return None
 
 
 def _read_file(record: ImageRecord) -> tuple[ImageMetadata, Mapping[str, Any]]:

@@ -39,6 +39,7 @@ MAX_PICTURES = 25
 _COMPARED_EDGE = 2048
 """Longest side of a comparison: two pictures of the usual size side by side."""
 _SHEET_EDGE = 1024
+_MIN_SHEET = 256
 
 _ZOOM = 16
 """Times that a part is enlarged at most: beyond that there is nothing but squares."""
@@ -173,18 +174,18 @@ def invert_mask(mask: ImageLike) -> Pixels:
     return np.ascontiguousarray(255 - pixels)
 
 
-def side_by_side(left: Labelled, right: Labelled, *, long_edge: int | None = None) -> Pixels:
+def side_by_side(left: Labelled, right: Labelled, *, long_edge: int = _COMPARED_EDGE) -> Pixels:
     """Two labelled pictures next to each other, for comparison; ``(h, w, 3)``, by default at most 2048 wide."""
-    return np.asarray(compose_sheet([left, right], long_edge or _COMPARED_EDGE, columns=2))
+    return np.asarray(compose_sheet([left, right], long_edge, columns=2))
 
 
-def contact_sheet(pictures: Sequence[Labelled], *, columns: int | None = None, long_edge: int | None = None) -> Pixels:
+def contact_sheet(pictures: Sequence[Labelled], *, columns: int | None = None, long_edge: int = _SHEET_EDGE) -> Pixels:
     """2 to 25 labelled pictures in reading order; ``(h, w, 3)``, by default at most 1024 wide and high."""
     if not 2 <= len(pictures) <= MAX_PICTURES:
         raise InvalidInputError(
             f"a contact sheet shows 2 to {MAX_PICTURES} pictures, got {len(pictures)}.", parameter="images"
         )
-    return np.asarray(compose_sheet(pictures, long_edge or _SHEET_EDGE, columns=columns))
+    return np.asarray(compose_sheet(pictures, long_edge, columns=columns))
 
 
 def zoom(picture: ImageLike, box: Sequence[float], edge: int) -> tuple[Pixels, tuple[int, int, int, int]]:
@@ -320,6 +321,14 @@ def _crop_one(params: TransformParams, pictures: Sequence[ImageRecord]) -> Pixel
     return crop(_get_file(pictures[0]), params.boxes[0])
 
 
+def _choose_edge(params: TransformParams, usual: int) -> int:
+    """Longest side of a sheet."""
+    edge = params.long_edge or usual
+    if edge < _MIN_SHEET:
+        raise InvalidInputError(f"a sheet has at least {_MIN_SHEET} pixels, got {edge}.", parameter="long_edge")
+    return edge
+
+
 def _adjust_one(params: TransformParams, pictures: Sequence[ImageRecord]) -> Pixels:
     if not (params.grow or params.feather):
         raise InvalidInputError(Text("adjust_mask takes {grow}, {feather}, or both, in pixels."), parameter="grow")
@@ -353,9 +362,11 @@ _OPERATIONS: Mapping[Operation, Make] = {
     "mask_from_alpha": lambda _, pictures: mask_from_alpha(_get_file(pictures[0])),
     "invert_mask": lambda _, pictures: invert_mask(_get_file(pictures[0])),
     "adjust_mask": _adjust_one,
-    "side_by_side": lambda params, pictures: side_by_side(*_label(params, pictures), long_edge=params.long_edge),
+    "side_by_side": lambda params, pictures: side_by_side(
+        *_label(params, pictures), long_edge=_choose_edge(params, _COMPARED_EDGE)
+    ),
     "contact_sheet": lambda params, pictures: contact_sheet(
-        _label(params, pictures), columns=params.columns, long_edge=params.long_edge
+        _label(params, pictures), columns=params.columns, long_edge=_choose_edge(params, _SHEET_EDGE)
     ),
 }
 

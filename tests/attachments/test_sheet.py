@@ -150,3 +150,9 @@ def test_letters_beyond_english_are_drawn_or_spelled_without_their_accents(label
     strange = np.asarray(compose_sheet([("\U0010ffff" * len(label), _solid(0))]))
     assert _ink(sheet).any()
     assert not np.array_equal(sheet, strange)
+
+
+def test_a_label_without_end_and_one_of_strange_signs_stay_within_their_cell() -> None:
+    sheet = np.asarray(compose_sheet([("wörd " * 50_000, _solid(0)), ("a\tb\x00c\x1b[31m", _solid(1))]))
+    assert _ink(sheet).any()
+    assert max(sheet.shape) <= 1024

@@ -367,6 +367,8 @@ async def test_sheets_are_labelled_as_asked_and_stand_as_strips(in_process: Any,
         assert "492×1298" in text_of(strip)
         lying = await chat.call("transform_image", **two, columns=2, labels=["Vorher", "Nachher"], long_edge=4096)
         assert "978×" in text_of(lying)
+        tiny = await client.call_tool("transform_image", {**two, "long_edge": 20})
+        assert "long_edge: a sheet has at least 256 pixels, got 20." in text_of(tiny)
         refused = await client.call_tool("transform_image", {**two, "labels": ["one"]})
         assert "labels: one for each of the 2 different images, or [] for none; got 1." in text_of(refused)
         shape = {"operation": "resize", "images": ["a1"], "width": 100, "height": 100}
