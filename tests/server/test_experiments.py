@@ -112,6 +112,33 @@ async def test_a_sweep_can_begin_with_the_settings_of_a_picture(
     ]
 
 
+async def test_weights_of_loras_can_be_tried(in_process: Any) -> None:
+    lora = "moxin_v1.0_lora_f16.ckpt"
+    async with Simulator() as simulator, in_process(server=simulator.address, tls="off") as client:
+        sweep = {"loras": [f"{lora}@0.4", f"{lora}@0.8", []]}
+        result = await generate(client, **SMALL, model="sd_v1.5_f16.ckpt", steps=2, sweep=sweep)
+    sent = [request.configuration for request in simulator.requests]
+    weights = [[round(one.weight, 2) for one in configuration.loras or ()] for configuration in sent if configuration]
+    assert weights == [[0.4], [0.8], []]
+    assert f"loras {lora}@0.4, {lora}@0.8, none in turn" in text_of(result)
+
+
+async def test_a_sweep_that_outlasts_the_client_is_handed_back_with_its_sheet(
+    over_stdio: Any, server_environment: dict[str, str]
+) -> None:
+    server_environment["DRAWTHINGS_MAX_WAIT"] = "0.1"
+    async with Simulator(step_seconds=0.05) as simulator, over_stdio("--server", simulator.address) as client:
+        handed = await generate(client, **SMALL, steps=5, sweep={"seed": [1, 2, 3, 4, 5]})
+        with anyio.fail_after(60):
+            done = await client.call_tool("get_job", {"job": "j1"})
+            again = await client.call_tool("get_job", {"job": "j1"})
+    assert "j1 goes on: " in text_of(handed)
+    for result in (done, again):
+        assert text_of(result).startswith("v1–v5: ")
+        assert "shown: outputs i1" in text_of(result)
+        assert sum(isinstance(block, ImageContent) for block in result.content) == 1
+
+
 REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"sweep": {"stepps": [1, 2]}}, "sweep: there are no values to try of “stepps”. Did you mean “steps”?"),
     ({"sweep": {"variants": [1, 2]}}, "sweep: there are no values to try of “variants”"),

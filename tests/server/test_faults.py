@@ -179,6 +179,35 @@ async def test_a_sweep_that_a_dying_server_ends_says_what_was_saved(
     assert len(list(folder.glob("*.png"))) == 6
 
 
+async def test_a_sweep_ends_when_pictures_cannot_be_written_and_says_what_was_saved(
+    in_process: Any, server_environment: dict[str, str]
+) -> None:
+    folder, state = (Path(server_environment[f"DRAWTHINGS_{name}_DIR"]) for name in ("OUTPUT", "STATE"))
+    count = 0
+
+    async def answer(context: Any) -> AsyncIterator[pb.ImageGenerationResponse]:
+        nonlocal count
+        count += 1
+        if count == 7:
+            with anyio.fail_after(30):
+                while len(list(folder.glob("*.png"))) < 6:
+                    await anyio.lowlevel.checkpoint()
+            folder.rename(folder.with_name("full"))
+            for place in (folder, state / "unsaved"):
+                place.write_text("no folder any more")
+        async for message in sends_whole(context):
+            yield message
+
+    async with faulty_server(answer) as address, in_process(server=address, tls="off") as client:
+        arguments = {"prompt": "a fox", "width": 128, "height": 128, "sweep": {"seed": list(range(25))}}
+        with anyio.fail_after(60):
+            result = await client.call_tool("generate_image", arguments)
+    assert result.is_error
+    assert isinstance(result.content[0], TextContent)
+    assert result.content[0].text.splitlines()[-1] == f"Saved before that: v1–v6 in {folder}."
+    assert count < 25
+
+
 async def test_a_payload_that_crashes_the_decoder_costs_one_call_only(over_stdio: Any) -> None:
     payloads = [sends_broken_fpzip]
 

@@ -28,7 +28,7 @@ TOOLS: Mapping[str, set[str]] = {
     "generate_image": {
         *("prompt", "mode", "model", "canvas", "moodboard", "mask", "negative_prompt", "image_format", "width"),
         *("height", "variants", "seed", "steps", "guidance_scale", "strength", "sampler", "loras", "preset"),
-        *("configuration", "dry_run", "preview"),
+        *("configuration", "settings_from", "sweep", "prompts", "dry_run", "preview"),
     },
     "list_models": {"kind", "query", "family", "mode", "offset", "limit"},
     "search_images": {
@@ -145,7 +145,7 @@ def check_arguments(tool: str | None, arguments: list[ast.keyword]) -> None:
         assert argument.arg in known, f"{tool} has no argument {argument.arg}"
         if isinstance(argument.value, ast.Dict):
             keys = {ast.literal_eval(key) for key in argument.value.keys if key}
-            assert keys <= ImageGenerationConfig().to_app_json().keys()
+            assert keys <= (known if argument.arg == "sweep" else ImageGenerationConfig().to_app_json().keys())
             continue
         value = ast.literal_eval(argument.value)
         allowed = {"mode": MODES, "image_format": IMAGE_FORMATS, "family": FAMILIES}.get(argument.arg or "")
