@@ -292,3 +292,18 @@ async def test_prompts_and_sweeps_begin_with_a_picture(desk_at: Any) -> None:
     assert [image.record.prompt for image in panels.variants] == ["a hare", "a hen"]
     assert {(image.record.prompt, image.seed, image.record.model) for image in swept.variants} == {("a fox", 7, SD)}
     assert [image.record.configuration["steps"] for image in swept.variants] == [2, 4]
+
+
+async def test_a_part_of_a_large_photo_is_painted_again_and_put_back(desk_at: Any) -> None:
+    mask = np.zeros((1600, 2400), np.uint8)
+    mask[700:900, 1000:1200] = 255
+    async with desk_at() as desk:
+        Image.new("RGB", (2400, 1600), (200, 30, 30)).save(desk.folder / "photo.png")
+        Image.fromarray(mask).save(desk.folder / "mask.png")
+        names = {name: str(desk.folder / f"{file}.png") for name, file in (("canvas", "photo"), ("mask", "mask"))}
+        first = await desk.make(prompt="a hat", model=SD, **names)
+        again = await desk.make(settings_from="v1", prompt="a cap")
+    assert first.plan.region == again.plan.region
+    assert again.plan.region is not None
+    assert [image.size for image in (*first.variants, *again.variants)] == [(2400, 1600)] * 2
+    assert not any("cropped" in note for note in again.notes)
