@@ -23,7 +23,7 @@ from anyio.abc import TaskGroup
 from numpy.typing import NDArray
 
 from drawthings_mcp.errors import EndpointError, StorageError
-from drawthings_mcp.faces import Text, join_texts
+from drawthings_mcp.faces import Text, join_texts, say
 from drawthings_mcp.library.catalog import ImageCatalog
 from drawthings_mcp.metadata.dialect import ImageMetadata
 from drawthings_mcp.metadata.reading import read_image_metadata_from
@@ -183,7 +183,9 @@ class SearchEngine:
             return []
         # The output folder comes into being with the first picture.
         missing = [root for root in report.missing if root != self._settings.output_dir.absolute()]
-        notes = [f"{root} is not there; its pictures are left out until it is." for root in missing]
+        notes: list[str] = [
+            Text("{root} is not there; its pictures are left out until it is.", root=root) for root in missing
+        ]
         skipped = [note for note in report.list_skipped() if note not in self._told]
         self._told.update(skipped)
         notes += skipped
@@ -192,7 +194,8 @@ class SearchEngine:
         problems = [problem for problem in report.problems if problem not in self._told]
         self._told.update(problems)
         if len(problems) > 1:
-            notes.append(f"{len(problems)} files cannot be read, the first: {problems[0]}")
+            first = say(problems[0])
+            notes.append(Text("{count} files cannot be read, the first: {first}", count=len(problems), first=first))
         return notes if len(problems) > 1 else notes + problems
 
     async def _embed(self, text: str) -> NDArray[np.float32] | None:

@@ -29,6 +29,8 @@ from drawthings_mcp.validation import shorten
 
 _logger = logging.getLogger(__name__)
 
+_GLANCE = 64
+"""Files that a glance reads, while somebody waits."""
 _PATIENCE = 1.0
 """Seconds of listing folders after which a search is answered from what was there before."""
 _BATCH = 256
@@ -253,7 +255,7 @@ class _IndexingRun:
         done = 0
         while not self.should_stop():
             with transaction(connection):
-                claimed = files.claim_files(connection, roots, owner, _BATCH)
+                claimed = files.claim_files(connection, roots, owner, _GLANCE if self.is_glance else _BATCH)
             if not claimed:
                 break
             outcomes = [_read_file(self.present[file.root], file) for file in claimed]

@@ -4,20 +4,41 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import anyio
 import numpy as np
 import pytest
 
 from drawthings_mcp.errors import InvalidInputError
+from drawthings_mcp.metadata.reading import read_image_metadata_from
 from drawthings_mcp.search import visual_index
+from drawthings_mcp.search.folders import FolderSource
 from drawthings_mcp.search.indexing import Progress
 from drawthings_mcp.search.query import SearchArguments
+from drawthings_mcp.search.source import Entry
 from drawthings_mcp.search.visual_features import VisualFeatures, measure_picture
 from drawthings_mcp.tensors.pixels import ImageLike
 from tests.search.conftest import PATIENT, Desk, Picture
 
 pytestmark = pytest.mark.anyio
+
+
+@dataclass(frozen=True)
+class Gated(FolderSource):
+    """A folder that gives no more than a batch of its pictures before it is told to."""
+
+    gate: threading.Event = field(default_factory=threading.Event)
+    left: list[None] = field(default_factory=lambda: [None] * 256)
+
+    def read(self, path: Path) -> Iterator[Entry]:
+        if self.left:
+            self.left.pop()
+        else:
+            assert self.gate.wait(PATIENT)
+        return FolderSource.read(self, path)
 
 
 def _write_many(desk: Desk, count: int) -> None:
@@ -70,12 +91,16 @@ async def test_of_an_index_that_is_fresh_only_what_changed_in_folders_is_compare
 
 
 async def test_a_search_waits_for_a_few_files_and_not_for_many(desk: Desk) -> None:
-    _write_many(desk, 700)
+    _write_many(desk, 300)
+    source = Gated("folders", desk.pictures, lambda file, path: read_image_metadata_from(file, name=str(path)))
     async with anyio.create_task_group() as background:
-        engine = desk.engine(background=background, fresh_for=3600.0)
+        engine = desk.engine(background=background, fresh_for=3600.0, sources=[source])
         first = await engine.search(SearchArguments("herd"))
-        assert 256 <= first.total <= 700
-        assert first.pending == 0 or any("still being indexed, which goes on" in note for note in first.notes)
+        source.gate.set()
+        assert (first.total, first.pending) == (256, 44)
+        assert "Pictures are still being indexed, which goes on; search again for more." in first.notes
+    last = await engine.search(SearchArguments("herd"))
+    assert (last.total, last.pending, last.notes) == (300, 0, ())
 
 
 async def test_a_search_tells_how_far_indexing_is(desk: Desk) -> None:
