@@ -6,8 +6,8 @@ refused, or its ``Origin``. The SDK's checks of both switch themselves off when 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.server.auth.provider import AccessToken
@@ -26,6 +26,7 @@ IMAGES_PATH = "/images"
 _CALLER = "drawthings_mcp.caller"
 _LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 _BEARER = "bearer"
+_HOST = re.compile(r"(?:(?P<name>[a-z0-9._-]{1,253})|\[(?P<ipv6>[0-9a-f:.]{2,45})\])(?::[0-9]{1,5})?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +57,8 @@ def get_caller(scope: Scope) -> Caller:
 
 def name_host(host: str) -> str:
     """The name or address in a ``Host`` header, in lower case and without the port; empty when it is none."""
-    try:
-        return (urlsplit(f"//{host}").hostname or "").rstrip(".")
-    except ValueError:
-        return ""
+    match = _HOST.fullmatch(host.lower())
+    return (match["name"] or match["ipv6"]).removesuffix(".") if match else ""
 
 
 class Access:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import resource
 import signal
 import socket
@@ -51,6 +52,7 @@ from drawthings_mcp.server.tokens import TokenFile
 from drawthings_mcp.settings import APP_NAME, Settings
 
 TOKENS_NAME = "tokens.txt"
+_ORIGIN = re.compile(r"https?://[A-Za-z0-9._\[\]:-]+/?")
 _WILDCARDS = ("0.0.0.0", "::")
 
 _MAX_BODY = MAX_DATA_BYTES * 4 // 3 + 1_000_000
@@ -64,8 +66,8 @@ _DRAIN_SECONDS = 5.0
 """What is still read, and thrown away, of a body that is too large: a client that is cut off sees no answer."""
 
 _MAX_SESSIONS = 500
-_IDLE_SECONDS = 30 * 60.0
-"""Sessions of the protocol's older revisions; a client whose session has ended opens another."""
+_IDLE_SECONDS = 4 * 3_600.0
+"""Sessions of the protocol's older revisions; most clients open another when theirs has ended, not all."""
 _MAX_CONNECTIONS = 1_000
 _SPARE_FILES = 256
 """Descriptors that are kept for everything but connections."""
@@ -135,7 +137,7 @@ async def serve_http(
     _check_options(options, is_local)
     tokens = TokenFile(options.token_file or settings.state_dir.absolute() / TOKENS_NAME)
     made = tokens.prepare()
-    hosts = {name_host(name) or name for name in (*options.hosts, *(() if is_local else (options.address.host,)))}
+    hosts = {*map(name_host, options.hosts), *([] if is_local else [options.address.host])}
     rules = AccessRules(
         tokens,
         frozenset(hosts - set(_WILDCARDS)),
@@ -179,7 +181,15 @@ async def _resolve(address: Address) -> tuple[socket.AddressFamily, str, bool]:
 
 
 def _check_options(options: HttpOptions, is_local: bool) -> None:
-    """Refuses to be reached from other machines without what that needs."""
+    """Refuses names that no request can have, and to be reached from other machines without what that needs."""
+    for name in options.hosts:
+        if not name_host(name):
+            raise InvalidInputError(f"{name!r} is no name or address, e.g. studio.local.", parameter="allow_host")
+    for origin in options.origins:
+        if not _ORIGIN.fullmatch(origin):
+            raise InvalidInputError(
+                f"{origin!r} is no origin of a page, e.g. https://page.example.", parameter="allow_origin"
+            )
     if is_local:
         return
     if options.scheme == "http" and not options.insecure_lan:
@@ -328,7 +338,7 @@ def _limit_connections(most: int) -> type[H11Protocol]:
             super().connection_made(transport)
             self._wait(_FIRST_REQUEST_SECONDS)
             if len(self.connections) > most:
-                next(iter(waiting)).transport.abort()
+                next(iter(waiting))._give_up()
 
         def connection_lost(self, exc: Exception | None) -> None:
             self._stop_waiting()
@@ -345,7 +355,11 @@ def _limit_connections(most: int) -> type[H11Protocol]:
 
         def _wait(self, seconds: float) -> None:
             self._stop_waiting()
-            waiting[self] = self.loop.call_later(seconds, self.transport.abort)
+            waiting[self] = self.loop.call_later(seconds, self._give_up)
+
+        def _give_up(self) -> None:
+            self._stop_waiting()
+            self.transport.abort()
 
         def _stop_waiting(self) -> None:
             timer = waiting.pop(self, None)

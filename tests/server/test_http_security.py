@@ -24,6 +24,10 @@ LAN = ("0.0.0.0:0", "--insecure-lan", "--allow-host", "studio.test")
 QUICK = "_FIRST_REQUEST_SECONDS=0.3 _BODY_SECONDS=0.3 _MAX_CONNECTIONS=60"
 JSON = {"Content_Type": "application/json", "Accept": "application/json, text/event-stream"}
 PING = b'{"jsonrpc":"2.0","id":1,"method":"ping"}'
+HELLO = (
+    b'{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},'
+    b'"clientInfo":{"name":"x","version":"1"}}}'
+)
 TOO_MUCH = 40_000_000
 
 
@@ -72,7 +76,19 @@ def test_off_loopback_programs_of_this_machine_need_a_token_too(lan: HttpProcess
 
 
 @pytest.mark.parametrize("path", ["/mcp", "/health", "/images/v1"])
-@pytest.mark.parametrize("host", ["evil.test", "studio.test.evil.test", "127.0.0.1.evil.test", "0.0.0.0", "[::", ""])
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil.test",
+        "studio.test.evil.test",
+        "127.0.0.1.evil.test",
+        "0.0.0.0",
+        "[::",
+        "a@localhost",
+        "localhost:1 or",
+        "",
+    ],
+)
 def test_another_name_for_this_machine_is_misdirected(lan: HttpProcess, path: str, host: str) -> None:
     assert lan.ask("GET", path, token=lan.token, Host=host)[0].status == 421
 
@@ -160,14 +176,23 @@ def test_heads_without_end_are_refused(local: HttpProcess) -> None:
         assert read_to_end(connection).startswith(b"HTTP/1.1 400 ")
 
 
-def test_many_idle_connections_keep_nobody_out_and_take_little_memory(local: HttpProcess) -> None:
-    assert local.status("GET", "/health") == 200
-    before = local.measure_memory()
-    with contextlib.ExitStack() as stack:
-        for _ in range(300):
-            stack.enter_context(local.connect_raw())
-        assert local.status("GET", "/health") == 200
-        assert local.measure_memory() - before < 30_000_000
+def test_many_idle_connections_keep_nobody_out_and_take_little_memory(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    own = {**environment, "DRAWTHINGS_STATE_DIR": str(tmp_path)}
+    with serve_http(own, limits="_FIRST_REQUEST_SECONDS=1000.0 _MAX_CONNECTIONS=60") as server:
+        assert server.status("GET", "/health") == 200
+        before = server.measure_memory()
+        with contextlib.ExitStack() as stack:
+            idle = [stack.enter_context(server.connect_raw()) for _ in range(300)]
+            assert server.status("GET", "/health") == 200
+            assert [read_to_end(connection) for connection in idle[:240]] == [b""] * 240
+            assert server.measure_memory() - before < 30_000_000
+
+
+def test_sessions_are_not_more_than_allowed(environment: dict[str, str], tmp_path: Path) -> None:
+    with serve_http({**environment, "DRAWTHINGS_STATE_DIR": str(tmp_path)}, limits="_MAX_SESSIONS=3") as server:
+        assert [server.status("POST", "/mcp", HELLO, **JSON) for _ in range(4)] == [200, 200, 200, 503]
 
 
 def test_the_token_is_shown_once_in_a_file_of_its_owner(environment: dict[str, str], tmp_path: Path) -> None:
@@ -211,6 +236,8 @@ def test_tokens_are_added_and_taken_back_while_it_runs(environment: dict[str, st
         (["--http", "0.0.0.0:0"], "--insecure-lan"),
         (["--http", "0.0.0.0:0", "--insecure-lan"], "--allow-host"),
         (["--http", "nowhere.invalid"], "no address of this machine"),
+        (["--http", "--allow-host", "http://studio.test"], "is no name or address"),
+        (["--http", "--allow-origin", "*"], "is no origin of a page"),
         (["--http", "127.0.0.1:99999"], "must be a number from 0 to 65535"),
         (["--http", "--tls-cert", "none.pem"], "give --tls-cert and --tls-key"),
         (["--http", "--tls-cert", "none.pem", "--tls-key", "none.pem"], "no certificate with its key"),
@@ -300,11 +327,7 @@ def test_a_picture_is_served_whole_in_part_small_and_not_again(lan: HttpProcess,
 
 def test_a_signal_ends_it_with_streams_open(environment: dict[str, str], tmp_path: Path) -> None:
     with serve_http({**environment, "DRAWTHINGS_STATE_DIR": str(tmp_path)}) as server:
-        hello = (
-            b'{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},'
-            b'"clientInfo":{"name":"x","version":"1"}}}'
-        )
-        session = server.ask("POST", "/mcp", hello, **JSON)[0].headers["mcp-session-id"]
+        session = server.ask("POST", "/mcp", HELLO, **JSON)[0].headers["mcp-session-id"]
         connection = HTTPConnection("127.0.0.1", server.port, timeout=60)
         with contextlib.closing(connection):
             connection.request("GET", "/mcp", headers={"Accept": "text/event-stream", "Mcp-Session-Id": session})
