@@ -16,7 +16,7 @@ import pytest
 
 from drawthings_mcp.errors import InvalidInputError, StorageError
 from drawthings_mcp.install.entries import Written, add_entry, find_entry
-from drawthings_mcp.install.launch import find_launch
+from drawthings_mcp.install.launch import Launch, find_launch
 from tests.install.conftest import Home, get_client
 from tests.web_servers import HttpService
 
@@ -297,6 +297,12 @@ def test_a_link_on_the_search_path_outlives_a_version(tmp_path: Path) -> None:
 
 
 def test_a_program_in_a_cache_is_started_by_what_put_it_there(tmp_path: Path) -> None:
-    cached = {"UV_CACHE_DIR": sys.prefix}
+    cached = {"UV_CACHE_DIR": sys.prefix, "PATH": str(tmp_path)}
     with pytest.raises(InvalidInputError, match=r"which may be emptied any time\. Install it first"):
         find_launch(cached)
+    uvx = tmp_path / "uvx"
+    uvx.write_text("#!/bin/sh\n", encoding="utf-8")
+    uvx.chmod(0o755)
+    # It came from this folder, not from the index, so its name alone would start somebody else's program.
+    root = Path(__file__).parents[2]
+    assert find_launch(cached) == Launch(str(uvx), ("--from", str(root), "drawthings-mcp"))
