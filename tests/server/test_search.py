@@ -126,6 +126,26 @@ async def test_a_picture_of_a_project_becomes_a_file_when_it_is_used(
     assert project.path.read_bytes() == before
 
 
+async def test_a_call_begins_with_what_the_app_made_in_a_project(
+    in_process: Any, folder: Path, project: Builder
+) -> None:
+    told = {"slot_4": ("u32", 77), "slot_5": ("u32", 5), "slot_6": ("f32", 3.5), "slot_15": ("i8", 6)}
+    named = {"slot_8": ("str", "sd_v1.5_f16.ckpt"), "slot_98": ("str", "a turtle of jade")}
+    project.add_node(0, 1, slot_40=("i32", 1), **told, **named)
+    project.add_layer(0, 1, 0, 100_000_000, (192, 128))
+    project.add_tensor(100_000_000, np.zeros((1, 128, 192, 3), np.float16))
+    async with in_process(server="demo") as client:
+        (turtle,) = ids_of(await call(client, "search_images", query="jade turtle"))
+        recipe = text_of(await call(client, "review_image", images=[turtle], settings=True))
+        again = text_of(await call(client, "generate_image", settings_from=turtle))
+    assert "prompt: “a turtle of jade”\n" in recipe
+    assert "model sd_v1.5_f16.ckpt, seed 77, size 192×128\n" in recipe
+    assert "steps 5, guidance_scale 3.5, sampler LCM" in recipe
+    assert "192×128 seed 77" in again
+    assert "text2image with sd_v1.5_f16.ckpt" in again
+    assert "5 steps, guidance 3.5, LCM" in again
+
+
 async def test_a_picture_of_a_project_is_tagged_and_is_not_like_itself(
     in_process: Any, folder: Path, project: Builder
 ) -> None:
