@@ -42,6 +42,8 @@ from drawthings_mcp.validation import build_refusal, shorten, suggest_argument
 ImageFormat: TypeAlias = Literal["square", "landscape", "portrait", "16:9", "9:16", "3:2", "2:3", "4:3", "3:4"]
 PreviewMode: TypeAlias = Literal["auto", "always", "never"]
 GenerationMode: TypeAlias = Literal["text2image", "image2image", "edit", "inpaint"]
+UPSCALE = "upscale"
+"""In place of a mode: what runs do that enlarge a picture."""
 AskedMode: TypeAlias = Literal["auto", "text2image", "image2image", "edit", "inpaint"]
 
 _ID = re.compile(r"[avpi]\d+", re.IGNORECASE)

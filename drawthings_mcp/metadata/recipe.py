@@ -13,7 +13,7 @@ from drawthings_mcp.generation.recipe import PictureRecipe
 from drawthings_mcp.limits import UNIT
 from drawthings_mcp.metadata.dialect import ImageMetadata, find_text
 from drawthings_mcp.metadata.draw_things_keys import parse_size
-from drawthings_mcp.params import GenerationMode
+from drawthings_mcp.params import UPSCALE, GenerationMode
 from drawthings_mcp.validation import shorten
 
 _TOLD = ("prompt", "negative_prompt", "model", "seed", "loras")
@@ -37,7 +37,7 @@ def build_recipe(name: str, metadata: ImageMetadata, own: Mapping[str, Any]) -> 
         settings,
         **{field: getattr(metadata, field) for field in _TOLD},
         size=_find_size(metadata, settings, own),
-        mode=mode if mode in get_args(GenerationMode) else "",
+        mode=mode if mode in {*get_args(GenerationMode), UPSCALE} else "",
         preset=preset,
     )
 

@@ -14,7 +14,7 @@ from drawthings_mcp.faces import Step, Text
 from drawthings_mcp.generation import ImageGenerationConfig, SamplerType
 from drawthings_mcp.generation.configuration import list_app_keys
 from drawthings_mcp.limits import MAX_SIDE, MAX_UPSCALE_FACTOR
-from drawthings_mcp.params import GenerateParams
+from drawthings_mcp.params import UPSCALE, GenerateParams
 from drawthings_mcp.planning.abilities import RESTORATION_VERSIONS, list_modes
 from drawthings_mcp.planning.compose import Plan, compose
 from drawthings_mcp.planning.known import load_known
@@ -26,8 +26,6 @@ from drawthings_mcp.presets.collection import PresetCollection
 from drawthings_mcp.tensors.fitting import fit_pixels, flatten_transparent
 from drawthings_mcp.tensors.pixels import Pixels
 
-UPSCALE = "upscale"
-"""Mode of the runs that enlarge a picture."""
 _PREFERRED = ("4x_ultrasharp_f16.ckpt", "esrgan_4x_universal_upscaler_v2_sharp_f16.ckpt", "remacri_4x_f16.ckpt")
 """Upscalers that suit most pictures, the best first."""
 _FOR_DRAWINGS = "anime"

@@ -139,8 +139,8 @@ def parse_mode_name(name: str) -> tuple[str, str]:
 
 
 def find_strength(mode: str) -> float | None:
-    """The strength that a mode sets, whatever the recipe; None when it sets none."""
-    strength: float | None = _read_modes()[mode].get("strength")
+    """The strength that a mode sets, whatever the recipe; None when it sets none, or is none of the table."""
+    strength: float | None = _read_modes().get(mode, {}).get("strength")
     return strength
 
 

@@ -13,7 +13,7 @@ from drawthings_mcp.library.catalog import ImageCatalog
 from drawthings_mcp.library.originals import read_pixels
 from drawthings_mcp.library.records import ImageRecord, Parent, ParentRole
 from drawthings_mcp.limits import MAX_SEED
-from drawthings_mcp.params import GenerateParams, is_given
+from drawthings_mcp.params import UPSCALE, GenerateParams, is_given
 from drawthings_mcp.planning.compose import Plan
 from drawthings_mcp.references.policy import ImportPolicy
 from drawthings_mcp.references.resolve import resolve_reference
@@ -118,10 +118,22 @@ async def _find_recipe(params: GenerateParams, catalog: ImageCatalog, policy: Im
     from drawthings_mcp.studio.recipes import find_recipe
 
     try:
-        return await find_recipe(params.settings_from, catalog, policy)
+        found = await find_recipe(params.settings_from, catalog, policy)
+        while found.recipe.mode == UPSCALE and (origin := _find_canvas(found.record)):
+            text = Text(
+                "{id} is {origin} enlarged, with whose settings the call begins", id=found.record.id, origin=origin
+            )
+            notes = (*found.notes, text)
+            found = await find_recipe(origin, catalog, policy)
+            found = replace(found, notes=(*notes, *found.notes))
+        return found
     except DrawThingsError as error:
         error.about("settings_from")
         raise
+
+
+def _find_canvas(record: ImageRecord) -> str:
+    return next((parent.id for parent in record.parents if parent.role == "canvas"), "")
 
 
 async def _begin_with(

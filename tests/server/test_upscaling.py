@@ -154,6 +154,20 @@ async def test_without_an_upscaler_a_model_redraws_the_picture_in_tiles(
     assert measure(find_file(server_environment, "v2")) == (700, 525)
 
 
+async def test_who_begins_with_an_enlarged_picture_begins_with_what_it_was_made_from(in_process: Any) -> None:
+    async with Simulator(missing_files=()) as simulator, in_process(server=simulator.address, tls="off") as client:
+        await call(client, "generate_image", prompt="a fox", width=256, height=192, steps=3, seed=9)
+        await upscale(client, images=["v1"], long_edge=600)
+        again = await call(client, "generate_image", settings_from="v3")
+        shown = await call(client, "review_image", images=["v3"], settings=True)
+    assert not again.is_error
+    assert "note: v3 is v2 enlarged, with whose settings the call begins" in text_of(again)
+    assert "256×192 seed 9" in text_of(again)
+    assert "v3: upscale" in text_of(shown)
+    first, last = list_sent(simulator)[0], list_sent(simulator)[-1]
+    assert (last.steps, last.strength, last.upscaler) == (first.steps, first.strength, None)
+
+
 async def test_a_size_far_above_the_models_is_never_sent_bare(in_process: Any) -> None:
     large = {"prompt": "a fox", "model": "sd_v1.5_f16.ckpt", "width": 2100, "height": 1400, "dry_run": True}
     async with Simulator() as simulator, in_process(server=simulator.address, tls="off") as client:
