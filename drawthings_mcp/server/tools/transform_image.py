@@ -21,15 +21,15 @@ if TYPE_CHECKING:
     from drawthings_mcp.studio.export import ExportParams
 
 _DESCRIPTION = (
-    "Upscale a picture for print or as the final (long_edge; rendered like a drawing). Without drawing anew: crop, "
-    "resize, two side_by_side to compare, a labelled contact_sheet or strip, export as JPEG, WebP or PNG for the "
-    "user. Masks for inpaint: from rectangles (mask_rectangle), from clear parts (mask_from_alpha), invert_mask, "
-    "adjust_mask (grow, feather; shown red on the picture). The result is kept as an i id, to be used as canvas, "
-    "mask or in review_image."
+    "Upscale a picture for print or as the final (long_edge), crop, resize, put two side_by_side to compare, "
+    "several on a labelled contact_sheet or strip, export as JPEG, WebP or PNG for the user. Masks for inpaint: "
+    "from rectangles (mask_rectangle), from clear parts (mask_from_alpha), invert_mask, adjust_mask (grow, "
+    "feather; shown red on the picture). Only upscale takes the model's time, and makes a v; all else is done at "
+    "once and makes an i, to be used as canvas, mask or in review_image."
 )
 _SIMPLE = (
-    "Upscale a picture for print or as the final. Without drawing anew: crop, resize, two side_by_side to compare, a "
-    "labelled contact_sheet, export as a file for the user. The result is kept as an i id, to be used as canvas or in "
+    "Upscale a picture for print or as the final, crop, resize, put two side_by_side to compare, several on a "
+    "labelled contact_sheet, export as a file for the user. The result gets an id, to be used as canvas or in "
     "review_image."
 )
 _Edge = Annotated[int | None, Field(ge=1, le=MAX_SIDE, description="For resize; pixels.")]
