@@ -473,7 +473,7 @@ WARNED = {
     ),
     "the guidance of other models with a LoRA for few steps": Broken(
         sampling.overdoes_guidance,
-        "with these LoRAs",
+        "is far above the 1 that",
         {"model": QWEN, "guidance_scale": 7.5, **lora(LIGHTNING)},
         fixed={"loras": ()},
     ),
