@@ -143,6 +143,10 @@ async def _begin_with(
     picture = await _find_recipe(params, catalog, policy)
     inputs.notes += picture.notes
     record, recipe = picture.record, picture.recipe
+    if recipe.tells_nothing and record.parents:
+        sources = tuple(parent.id for parent in record.parents)
+        text = Text("{id} was made from {sources} without drawing: name the drawn one.", id=record.id, sources=sources)
+        raise InvalidInputError(text, parameter="settings_from", nearest=sources)
     known = {role: [parent.id for parent in record.parents if parent.role == role] for role in _ROLES}
     is_drawn_anew = params.mode == "text2image"
     reused: dict[ParentRole, list[str]] = {

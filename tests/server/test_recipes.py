@@ -122,3 +122,13 @@ async def test_recipes_of_five_pictures_with_endless_prompts_are_cut_alike(
     assert [line[9] for line in every.splitlines() if line.startswith("prompt")] == [*"01234"]
     assert every.count("steps 20, guidance_scale 5, sampler LCM") == 5
     assert len(without) <= 800
+
+
+async def test_a_picture_that_was_cut_from_another_names_that(in_process: Any) -> None:
+    async with in_process(server="demo") as client:
+        await ask(client, "generate_image", prompt="a red fox", **SMALL)
+        await ask(client, "transform_image", operation="crop", images=["v1"], boxes=[[0, 0, 64, 64]])
+        told = await ask(client, "review_image", images=["i1"], settings=True)
+        refused = await client.call_tool("generate_image", {"settings_from": "i1"})
+    assert told.splitlines()[-1] == "i1: made from source v1 without drawing"
+    assert refused.content[0].text == "settings_from: i1 was made from v1 without drawing: name the drawn one."
