@@ -48,7 +48,7 @@ def photo(inputs: Path) -> str:
     exif = image.getexif()
     exif[0x0112], exif[0x010F], exif[0x0110] = 6, "Phone", "Phone 7"
     exif.get_ifd(0x8769)[0x9003] = "2026:05:04 03:02:01"
-    exif.get_ifd(0x8769)[0x927C] = b"maker GPS=48.125 " + LATITUDE
+    exif.get_ifd(0x8769)[0x927C] = b"Maker\0\1" + LATITUDE
     exif.get_ifd(0x8825).update({1: "N", 2: (48.0, 7.0, 30.0), 3: "E", 4: (9.0, 59.0, 6.0)})
     image.save(inputs / "walk.jpg", exif=exif, xmp=PACKET.encode())
     assert read_image_metadata(inputs / "walk.jpg", with_position=True).position is not None

@@ -69,6 +69,8 @@ async def test_only_a_region_is_rendered_and_all_else_stays_bit_for_bit(call: An
     assert np.array_equal(after[~touched], before[~touched])
     inner = (slice(top + 20, bottom - 20), slice(left + 20, right - 20))
     assert (after[inner] != before[inner]).any(axis=2).mean() > 0.9
+    change = np.abs(after.astype(int) - before)
+    assert change[top : top + 2, left + 50 : right - 50].mean() < 0.7 * change[inner].mean()  # the seam
     assert "1600×1200 seed 3" in text_of(result)
     assert "only 1088×960 around the mask, from 0,0, is rendered, at 1088×960, and put back into 1600×1200" in text_of(
         result

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from drawthings_mcp.errors import InvalidImageError, InvalidInputError
 from drawthings_mcp.tensors import encode_image
-from drawthings_mcp.tensors.fitting import extend_canvas, fit_pixels, flatten_transparent
+from drawthings_mcp.tensors.fitting import extend_canvas, fit_pixels, flatten_transparent, paste_part, soften_inside
 from drawthings_mcp.tensors.mask import encode_mask
 from drawthings_mcp.tensors.pixels import ensure_pixels
 
@@ -169,3 +169,20 @@ def test_a_transparent_picture_becomes_opaque_with_a_mask_of_what_was_clear() ->
 def test_pictures_from_outside_can_be_fitted_as_they_come() -> None:
     grey = ensure_pixels(np.full((10, 20), 77, np.uint8))
     assert (fit_pixels(grey, (64, 64), "crop") == 77).all()
+
+
+def test_a_part_is_pasted_softly_within_its_mask_and_nowhere_else() -> None:
+    random = np.random.default_rng(5)
+    canvas = random.integers(0, 256, (60, 80, 3), np.uint8)
+    levels = np.zeros((40, 40), np.uint8)
+    levels[10:30, 10:30] = 255
+    soft = soften_inside(levels, 4)
+    assert (soft[levels == 0] == 0).all()
+    assert soft[20, 20] > 250
+    assert 0 < soft[10, 20] < soft[12, 20] < 255
+    pasted = paste_part(canvas, np.full((40, 40, 3), 200, np.uint8), (20, 10), soft)
+    outside = np.pad(soft, ((10, 10), (20, 20))) == 0
+    assert np.array_equal(pasted[outside], canvas[outside])
+    assert abs(int(pasted[30, 40, 0]) - 200) < 6
+    clear = np.zeros((40, 40, 4), np.uint8)
+    assert np.array_equal(paste_part(canvas, clear, (20, 10), levels), canvas)
