@@ -52,9 +52,10 @@ def install(settings: Settings, clients: tuple[str, ...], lists: bool, links: bo
         raise click.ClickException(f"No chat client was found. Name one: {', '.join(CLIENT_NAMES.choices)}.")
     if not (yes or dry_run):
         settings = _ask_server(settings)
+    installer = _Installer(settings, machine, yes=yes, dry_run=dry_run)
     _store_secret(settings, yes=yes, dry_run=dry_run)
     _name_lost_variables(settings)
-    report_each(chosen, _Installer(settings, machine, yes=yes, dry_run=dry_run).install)
+    report_each(chosen, installer.install)
 
 
 class _Installer:
