@@ -114,11 +114,17 @@ def _read_axes(axes: Any, fields: Mapping[str, FieldInfo]) -> Any:
         return axes
     named = {name if name in fields else _find_alias(name, fields): values for name, values in axes.items()}
     return {
-        name: [_read(value, fields[name]) for value in values]
+        name: [_read_swept(value, fields[name]) for value in values]
         if name in fields and isinstance(values, list)
         else values
         for name, values in named.items()
     }
+
+
+def _read_swept(value: Any, field: FieldInfo) -> Any:
+    """A value of an axis; in place of what asks for the default, the default."""
+    read = _read(value, field)
+    return field.default if read is _NOTHING else read
 
 
 def _find_alias(name: str, fields: Mapping[str, FieldInfo]) -> str:

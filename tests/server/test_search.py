@@ -202,7 +202,7 @@ async def test_a_full_page_says_how_to_go_on(in_process: Any, folder: Path) -> N
         ({"source": "disk"}, "source: must be 'all'"),
         ({"limit": 26}, "limit: must be from 1 to 25, got 26"),
         ({"like": "v9"}, "There is no picture “v9”"),
-        ({"quary": "fox"}, "quary: there is no such argument. Did you mean “query”"),
+        ({"quary": "fox"}, "quary: there is no such argument. Did you mean 'query'"),
     ],
 )
 async def test_what_cannot_be_searched_for_gets_one_sentence(

@@ -30,6 +30,7 @@ UNDERSTOOD: list[tuple[str, dict[str, Any], str]] = [
     (G, {**DRY, "steps": "12 steps"}, "steps 12"),
     (G, {**DRY, "steps": "default"}, "steps 8"),
     (G, {**DRY, "mode": "txt2img"}, "text2image with"),
+    (G, {**DRY, "sweep": {"steps": ["default", "12 steps"]}}, "dry run"),
     (G, {**EDIT, "mode": "img2img"}, "image2image with"),
     (G, {**EDIT, "mode": "Image-to-Image", "strength": "40%"}, "strength 0.4"),
     (G, {**DRY, "seed": "random"}, "dry run"),
