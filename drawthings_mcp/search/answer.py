@@ -24,7 +24,7 @@ from drawthings_mcp.search.hits import Hit, HitBuilder, HitPage, list_places, so
 from drawthings_mcp.search.matching import IndexQuery, MatchedPicture, Matches
 from drawthings_mcp.search.nothing import explain_nothing
 from drawthings_mcp.search.projects.project_file import parse_reference
-from drawthings_mcp.search.query import Query, SearchArguments
+from drawthings_mcp.search.query import SORTS, Query, SearchArguments
 from drawthings_mcp.search.source import PictureSource, fingerprint
 from drawthings_mcp.search.tags import change_tags, list_tags_of
 from drawthings_mcp.search.visual_features import colour_words, measure_picture
@@ -105,6 +105,8 @@ class Answerer:
             built = {one.picture: hit for one in matches.page if (hit := builder.build(one)) is not None}
             pending = files.count_pending(connection, list(active))
             notes = [*query.notes, *matches.notes, *_note_unmeasured(connection, query, arguments)]
+            if query.sort != SORTS[0] and (query.duplicates or arguments.like is not None):
+                notes.append("Pictures that are alike are not sorted otherwise; sort was left out.")
             if query.duplicates:
                 notes += _describe_groups(connection, matches, built)
             explanation = () if matches.total else tuple(explain_nothing(asked, arguments))

@@ -214,9 +214,10 @@ class SearchEngine:
 
     async def _check_meaning(self, vector: NDArray[np.float32] | None) -> list[str]:
         """What the reader should know about search by meaning; a model that changed is noticed."""
-        problem = self._silence or self._updater.embedding_problem
-        if problem is not None:
-            return [Text("Search by meaning is off, words alone were searched: {problem}", problem=problem)]
+        if self._silence is not None:
+            return [Text("Search by meaning is off, words alone were searched: {problem}", problem=self._silence)]
+        if (problem := self._updater.embedding_problem) is not None:
+            return [Text("Not all pictures can be searched by meaning: {problem}", problem=problem)]
         if vector is not None and await self._in_thread(partial(self._answerer.forget_other_embeddings, len(vector))):
             self._updater.embed_soon()
             return [

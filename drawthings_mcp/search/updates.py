@@ -141,7 +141,7 @@ class IndexUpdater:
             if self._report.is_complete:
                 self._rest(self._report)
         else:
-            await self._glance()
+            await self._glance(budget)
         if with_features:
             await anyio.to_thread.run_sync(partial(self.measure, is_over, report=report))
 
@@ -151,13 +151,15 @@ class IndexUpdater:
                 self._reading.begin(background)
                 await self._reading.wait()
             else:
-                await self._glance()
+                await self._glance(budget)
             if with_features:
                 await self._measuring.wait()
 
-    async def _glance(self) -> None:
-        """Read what is new in the folders."""
-        report = await anyio.to_thread.run_sync(partial(self._run, is_glance=True))
+    async def _glance(self, budget: float) -> None:
+        """Read what is new in the folders, as far as it gets."""
+        end = time.monotonic() + budget
+        look = partial(self._run, is_glance=True, should_stop=lambda: time.monotonic() >= end)
+        report = await anyio.to_thread.run_sync(look)
         if self._background is not None and report.pending and not self.is_reading:
             self._reading.begin(self._background)
         elif self._background is not None and report.read:

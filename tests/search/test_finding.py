@@ -245,6 +245,7 @@ async def test_near_duplicates_are_listed_in_groups(desk: Desk) -> None:
     assert f"Alike are {group}." in found.notes
     assert f"{ids['5.png']} is also at {desk.pictures / 'copy of 5.png'}." in found.notes
     assert await desk.names("is:duplicates scene 5") == ["5.png"]
+    assert "sort was left out" in " ".join((await desk.search("is:duplicate sort:size")).notes)
     like = desk.pictures / "3.png"
     assert sorted(await desk.names("is:duplicate", like=like)) == ["3 again.jpg", "3 small.jpg"]
 
