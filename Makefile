@@ -9,7 +9,7 @@ SUITE := tests/conformance/node_modules/.package-lock.json
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test check ci format generate build bundle licences release-check bench soak conformance lock clean
+.PHONY: clients demo test check ci format generate build bundle licences release-check bench soak conformance lock clean
 
 demo: $(READY)
 	@$(BIN)/python docs/demo.py
@@ -47,6 +47,10 @@ release-check: $(TOOLS)
 
 bench: $(TOOLS)
 	$(BIN)/python -m benchmarks
+
+# Real chat clients, installed below build/clients (2 GB), with a scripted model; needs Node 20 and npm.
+clients: $(TESTING)
+	PIP_CONSTRAINT= $(BIN)/python -m tests.clients $(CLIENTS)
 
 soak: $(TOOLS)
 	PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/python -m benchmarks soak
