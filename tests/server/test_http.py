@@ -19,6 +19,7 @@ from mcp.types import CallToolResult, ImageContent, TextContent
 from PIL import Image
 
 from tests.http_process import HttpProcess, build_call, serve_http
+from tests.sign_reader import read_signs
 
 pytestmark = pytest.mark.anyio
 
@@ -260,12 +261,19 @@ async def test_results_say_where_pictures_are_to_who_has_a_token(server: HttpPro
 
 async def test_the_sight_of_a_client_is_that_of_its_token(server: HttpProcess) -> None:
     async with server.client("seer") as client:
-        await call(client, "review_image", images=["sight"])
-        answer = text_of(await call(client, "review_image", sight="nonsense"))
+        check = await call(client, "review_image", images=["sight"])
+        async with server.client("seer", token=server.token) as other:
+            refused = await call(other, "review_image", sight="none of its own")
+        shown = check.content[1]
+        assert isinstance(shown, ImageContent)
+        signs = read_signs(Image.open(io.BytesIO(base64.b64decode(shown.data))))
+        assert text_of(await call(client, "review_image", sight=signs)).startswith("sight proven")
+        proven = text_of(await call(client, "generate_image", **SMALL))
     async with server.client("seer", token=server.token) as other:
-        refused = await call(other, "review_image", sight="nonsense")
-    assert answer.startswith("sight unproven")
+        unproven = text_of(await call(other, "generate_image", **SMALL))
     assert "no test picture was shown yet" in text_of(refused)
+    assert "sight proven" in proven
+    assert "sight unproven" in unproven
 
 
 async def test_a_message_that_is_nested_too_deeply_is_refused(server: HttpProcess) -> None:
