@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import anyio
 import uvicorn
@@ -69,6 +70,8 @@ _MAX_SESSIONS = 500
 _IDLE_SECONDS = 4 * 3_600.0
 """Sessions of the protocol's older revisions; most clients open another when theirs has ended, not all."""
 _MAX_CONNECTIONS = 1_000
+_MAX_ENCRYPTED = 400
+"""With TLS, where each takes a quarter of a MiB."""
 _SPARE_FILES = 256
 """Descriptors that are kept for everything but connections."""
 _WANTED_FILES = 4_096
@@ -329,29 +332,23 @@ async def _drain(receive: Receive) -> None:
             break
 
 
-def _limit_connections(most: int) -> type[H11Protocol]:
-    """Connections that are closed when no request comes, and the oldest such when there are too many."""
-    waiting: dict[Connection, asyncio.TimerHandle] = {}
+def _limit_connections(most: int, context: ssl.SSLContext | None) -> type[asyncio.Protocol]:
+    """Connections that are closed when no request comes, and the oldest such when there are too many.
 
-    class Connection(H11Protocol):
-        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-            super().connection_made(transport)
+    The event loop's own way to TLS knows no such limit, and takes a quarter of a MiB for whoever only connects; here
+    that is taken once something was sent.
+    """
+    waiting: dict[_Waiting, asyncio.TimerHandle] = {}
+
+    class _Waiting:
+        transport: asyncio.Transport
+        connections: set[Any]
+        loop: asyncio.AbstractEventLoop
+
+        def _enter(self) -> None:
             self._wait(_FIRST_REQUEST_SECONDS)
             if len(self.connections) > most:
                 next(iter(waiting))._give_up()
-
-        def connection_lost(self, exc: Exception | None) -> None:
-            self._stop_waiting()
-            super().connection_lost(exc)
-
-        def handle_events(self) -> None:
-            super().handle_events()
-            if self.cycle is not None and not self.cycle.response_complete:
-                self._stop_waiting()
-
-        def on_response_complete(self) -> None:
-            self._wait(_KEEP_ALIVE_SECONDS + _FIRST_REQUEST_SECONDS)
-            super().on_response_complete()
 
         def _wait(self, seconds: float) -> None:
             self._stop_waiting()
@@ -366,7 +363,72 @@ def _limit_connections(most: int) -> type[H11Protocol]:
             if timer is not None:
                 timer.cancel()
 
-    return Connection
+    class Connection(_Waiting, H11Protocol):
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            super().connection_made(transport)
+            self._enter()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._stop_waiting()
+            super().connection_lost(exc)
+
+        def handle_events(self) -> None:
+            super().handle_events()
+            if self.cycle is not None and not self.cycle.response_complete:
+                self._stop_waiting()
+
+        def on_response_complete(self) -> None:
+            self._wait(_KEEP_ALIVE_SECONDS + _FIRST_REQUEST_SECONDS)
+            super().on_response_complete()
+
+    class Handshake(_Waiting, asyncio.Protocol):
+        """A connection that is not encrypted yet."""
+
+        def __init__(self, server_state: Any, _loop: Any = None, **options: Any) -> None:
+            self.loop = _loop or asyncio.get_running_loop()
+            self.connections = server_state.connections
+            self._connection = Connection(server_state=server_state, _loop=_loop, **options)
+            self._early = bytearray()
+
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            assert isinstance(transport, asyncio.Transport)
+            transport.pause_reading()
+            self.transport = transport
+            self.connections.add(self)
+            self._task = self.loop.create_task(self._agree())
+            self._enter()
+
+        def data_received(self, data: bytes) -> None:
+            self._early += data  # it came with the end of the handshake
+
+        def shutdown(self) -> None:
+            self._give_up()
+
+        def _give_up(self) -> None:
+            super()._give_up()
+            self._task.cancel()
+            self.connections.discard(self)  # a task that has not begun yet ends without a word
+
+        async def _agree(self) -> None:
+            assert context is not None
+            try:
+                with self.transport.get_extra_info("socket").dup() as peer:
+                    await anyio.wait_readable(peer)
+                encrypted = await self.loop.start_tls(self.transport, self, context, server_side=True)
+            except OSError:
+                encrypted = None
+            finally:
+                self._stop_waiting()
+                self.connections.discard(self)
+            if encrypted is None or encrypted.is_closing():
+                self.transport.abort()
+            else:
+                encrypted.set_protocol(self._connection)
+                self._connection.connection_made(encrypted)
+                if self._early:
+                    self._connection.data_received(bytes(self._early))
+
+    return Connection if context is None else Handshake
 
 
 class _Server(uvicorn.Server):
@@ -380,7 +442,7 @@ class _Server(uvicorn.Server):
 def _configure(app: ASGIApp, context: ssl.SSLContext | None) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http=_limit_connections(_count_connections()),
+        http=_limit_connections(_count_connections(_MAX_CONNECTIONS if context is None else _MAX_ENCRYPTED), context),
         ws="none",
         lifespan="off",
         log_config=None,
@@ -390,15 +452,14 @@ def _configure(app: ASGIApp, context: ssl.SSLContext | None) -> uvicorn.Config:
         server_header=False,
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=_GOODBYE_SECONDS,
-        ssl_context_factory=(lambda *_: context) if context is not None else None,
     )
 
 
-def _count_connections() -> int:
+def _count_connections(most: int) -> int:
     """How many connections there may be: every one takes a descriptor, and so do pictures and databases."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _WANTED_FILES if hard == resource.RLIM_INFINITY else min(_WANTED_FILES, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
         soft = wanted
-    return _MAX_CONNECTIONS if soft == resource.RLIM_INFINITY else max(min(_MAX_CONNECTIONS, soft - _SPARE_FILES), 16)
+    return most if soft == resource.RLIM_INFINITY else max(min(most, soft - _SPARE_FILES), 16)

@@ -6,7 +6,6 @@ import contextlib
 import io
 import os
 import socket
-import ssl
 import stat
 from collections.abc import Iterator
 from http.client import HTTPConnection
@@ -262,21 +261,45 @@ def test_a_port_that_is_taken_is_said(local: HttpProcess, environment: dict[str,
     assert "Is the server running already?" in ended.output
 
 
-def test_it_speaks_tls_with_a_certificate(environment: dict[str, str], tmp_path: Path) -> None:
+@pytest.fixture
+def certificate(tmp_path: Path) -> list[str]:
+    """Options with a certificate and its key."""
     certificate, key = make_certificate()
     (tmp_path / "cert.pem").write_bytes(certificate)
     (tmp_path / "key.pem").write_bytes(key)
-    files = ["--tls-cert", str(tmp_path / "cert.pem"), "--tls-key", str(tmp_path / "key.pem")]
+    return ["--tls-cert", str(tmp_path / "cert.pem"), "--tls-key", str(tmp_path / "key.pem")]
+
+
+def test_it_speaks_tls_with_a_certificate(environment: dict[str, str], tmp_path: Path, certificate: list[str]) -> None:
     own = {**environment, "DRAWTHINGS_STATE_DIR": str(tmp_path)}
-    with serve_http(own, "0.0.0.0:0", "--allow-host", "studio.test", *files) as server:
+    with serve_http(own, "0.0.0.0:0", "--allow-host", "studio.test", *certificate) as server:
         assert server.url.startswith("https://")
         assert not [line for line in server.lines if "WARNING" in line]
         response, _ = server.ask("GET", "/images/v1", token=server.token, Host="studio.test")
         assert response.status == 404
+        assert server.status("GET", "/health", Host="studio.test", Origin="https://studio.test") == 200
+        assert server.status("GET", "/health", Host="studio.test", Origin="http://studio.test") == 403
         with server.connect_raw() as plain:
             plain.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
-            with contextlib.suppress(ssl.SSLError):
-                assert b"200" not in read_to_end(plain)
+            assert b"200" not in read_to_end(plain)
+
+
+def test_silent_connections_take_little_memory_with_tls_too(
+    environment: dict[str, str], tmp_path: Path, certificate: list[str]
+) -> None:
+    own = {**environment, "DRAWTHINGS_STATE_DIR": str(tmp_path)}
+    limits = "_FIRST_REQUEST_SECONDS=1000.0 _MAX_ENCRYPTED=60"
+    with serve_http(own, "127.0.0.1:0", *certificate, limits=limits) as server:
+        assert server.status("GET", "/health") == 200
+        before = server.measure_memory()
+        with contextlib.ExitStack() as stack:
+            idle = [stack.enter_context(server.connect_raw()) for _ in range(300)]
+            assert server.status("GET", "/health") == 200
+            assert [read_to_end(connection) for connection in idle[:240]] == [b""] * 240
+            assert server.measure_memory() - before < 30_000_000
+        assert server.status("GET", "/health") == 200
+        assert server.end() == 0
+        assert not [line for line in server.later if "Traceback" in line]
 
 
 def test_without_tls_in_a_network_it_says_who_can_read_along(lan: HttpProcess) -> None:
