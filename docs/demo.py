@@ -7,7 +7,6 @@ start its embedded simulator and speak gRPC to it as to any other server.
 from __future__ import annotations
 
 import base64
-import json
 import re
 import sys
 from pathlib import Path
@@ -86,12 +85,11 @@ async def main() -> None:
     check_pictures([*drafts, *edits])
     print("The pictures, 1024×1024, with all settings inside:\n")
     print("\n".join(f"  {path}" for path in [*drafts, *edits]))
-    entry = {"mcpServers": {"drawthings": {"command": str(COMMAND), "args": ["--server", "localhost:7859"]}}}
     print(
         "\nThese were drawn by the simulator. For real ones, switch on Draw Things' API server (Advanced settings →\n"
-        "API Server, protocol gRPC, port 7859) and add this to your chat client's MCP configuration:\n"
+        "API Server, protocol gRPC, port 7859) and have your chat clients start this program:\n\n"
+        f"  {COMMAND} install\n"
     )
-    print("\n".join(f"  {line}" for line in json.dumps(entry, indent=2).splitlines()))
 
 
 if __name__ == "__main__":
