@@ -61,7 +61,6 @@ class ScriptedModel:
         self.script = tuple(script)
         self.prefix = prefix
         self.requests: list[str] = []
-        self.finished = threading.Event()
         self._turn = threading.Lock()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"model": self}))
 
@@ -88,7 +87,6 @@ class ScriptedModel:
         results = list(find_results(json.loads(text)))
         step = self._find_step(results)
         if step is None or number > _MOST_REQUESTS:
-            self.finished.set()
             return Call()
         offered = next((tool for tool in tools if tool.name.endswith(step.tool)), None)
         if offered is not None:
@@ -156,7 +154,9 @@ def find_results(value: Any) -> Iterator[str]:
 def is_result(value: Mapping[str, Any]) -> bool:
     """Whether a part of a request is the result of a call."""
     kinds = ("tool_result", "function_call_output")
-    return value.get("type") in kinds or value.get("role") == "tool" or "functionResponse" in value
+    # One framework has the results of calls in words of the user.
+    is_observed = str(value.get("text")).startswith("Observation:")
+    return value.get("type") in kinds or value.get("role") == "tool" or "functionResponse" in value or is_observed
 
 
 class _Handler(BaseHTTPRequestHandler):
