@@ -17,6 +17,7 @@ from drawthings_mcp.attachments.budget import AttachmentPlan, Reason, Slot, desc
 from drawthings_mcp.attachments.encoding import count_result, encode
 from drawthings_mcp.attachments.policy import Policy
 from drawthings_mcp.attachments.preview import Preview
+from drawthings_mcp.attachments.tokens import find_counting
 from tests.attachments.candidate import Candidate
 
 MakePixels = Callable[..., Any]
@@ -110,6 +111,30 @@ def test_real_previews_are_never_over_the_cap_and_every_picture_is_accounted_for
     accounted = [*turned_out.shown, *(name for name, _ in turned_out.hidden)]
     assert sorted(accounted) == sorted([*inputs, *outputs])
     assert show(outputs, policy, count_result(text), inputs) == (turned_out, previews)
+
+
+@pytest.mark.parametrize("limit", [10, 40, 90, 300, 1500])
+def test_previews_and_sheets_become_smaller_until_their_tokens_fit(make_pixels: MakePixels, limit: int) -> None:
+    turned_out, previews = show(make_outputs(make_pixels, 8, "flat", edge=900), Policy(max_tokens=limit))
+    assert previews
+    assert turned_out.tokens <= limit
+
+
+def test_tokens_are_those_of_what_a_file_really_holds(make_pixels: MakePixels, tmp_path: Path) -> None:
+    Image.fromarray(make_pixels(900, 900, "flat")).save(tmp_path / "grown.png")
+    # It is taken for one of 64 pixels.
+    turned_out, _ = show({"v1": tmp_path / "grown.png"}, Policy(max_tokens=100))
+    assert 50 < turned_out.tokens <= 100
+
+
+def test_a_model_that_counts_every_size_alike_gets_fewer_pictures_instead_of_smaller_ones(
+    make_pixels: MakePixels,
+) -> None:
+    policy = Policy(max_tokens=2500, counting=find_counting("gemini-3-pro"))
+    turned_out, previews = show(make_outputs(make_pixels, 3, "flat", edge=900), policy)
+    assert [slot.ids for slot in previews] == [("v2",), ("v3",)]
+    assert edges(previews) == [900, 900]
+    assert turned_out.hidden == (("v1", Reason.TOO_LARGE),)
 
 
 def test_when_nothing_is_small_enough_the_newest_outputs_are_kept(make_pixels: MakePixels) -> None:
