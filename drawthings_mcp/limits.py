@@ -8,6 +8,18 @@ from typing import Literal, TypeAlias
 Fit: TypeAlias = Literal["crop", "pad", "stretch"]
 """How a picture of another shape is brought to a size."""
 
+Operation: TypeAlias = Literal[
+    "crop",
+    "resize",
+    "mask_rectangle",
+    "mask_from_alpha",
+    "invert_mask",
+    "adjust_mask",
+    "side_by_side",
+    "contact_sheet",
+]
+"""What is done with pictures without a server; each makes another one."""
+
 UNIT = 64
 """Pixels per unit of a canvas or tile size on the wire (protocol §2.1, ``u64px``)."""
 

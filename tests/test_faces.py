@@ -270,6 +270,7 @@ FOREIGN = re.compile(
 MAY_SPEAK = {
     "attachments/budget.py": "writes what a model reads",
     "doctor/": "speaks to a person at a shell",
+    "install/": "runs other programs and writes down how this one is started",
     "limits.py": "names the simulator",
     "api/": "is Python's face",
     "cli/": "is the shell's face",

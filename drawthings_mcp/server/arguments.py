@@ -80,6 +80,7 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("rect", "rectangle", "region", "area", "bbox"), ("boxes", "box")),
     **dict.fromkeys(("timeout", "seconds"), ("wait",)),
     "job_id": ("job",),
+    **dict.fromkeys(("print", "paper", "paper_size", "max_size"), ("long_edge",)),
     "lora": ("loras", "lora"),
 }
 """Other names for arguments, from other programs and from everyday speech; those that a call has are suggested."""

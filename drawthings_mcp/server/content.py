@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -30,6 +30,8 @@ _MIN_NOTE = 60
 """Characters below which the beginning of a note says nothing."""
 _NOTES = 300
 """Characters that are kept free for notes, so that long names of files do not crowd them out."""
+_DECIDE_ALL = frozenset({"model", "preset", "mode", "configuration", "settings_from"})
+"""Arguments of which each value brings settings of its own: of pictures that vary in them nothing is said for all."""
 _RED = " (red on the canvas)"
 """How a mask among the inputs is shown; it comes last."""
 _MAX_HELPERS = 5
@@ -49,16 +51,15 @@ def describe_generation(result: GenerationResult, budget: str) -> str:
     budget
         The line that says what is shown.
     """
-    plan, c = result.plan, result.plan.configuration
+    plan, c, varied = result.plan, result.plan.configuration, {axis.name for axis in result.axes}
     return join_lines(
         [f"from {', '.join(result.sources)}{_RED if result.masked else ''}"] if result.sources else [],
         _list_variants(result),
         budget,
         [*_note_circumstances(result), *describe_notes(result.notes)],
         [
-            *([] if any(axis.name == "model" for axis in result.axes) else [describe_model(plan, MCP)]),
-            *_describe_helpers(c),
-            *_describe_sampling(result),
+            *([] if varied & _DECIDE_ALL else [describe_model(plan, MCP), *_describe_helpers(c, varied)]),
+            *([] if varied & _DECIDE_ALL else _describe_sampling(c, varied)),
             f"{result.seconds:.1f} s on {label(result.server)}",
         ],
     )
@@ -160,11 +161,10 @@ def _describe_grid(result: GenerationResult) -> str:
     return MCP.word(describe_axes(result.axes))
 
 
-def _describe_sampling(result: GenerationResult) -> Iterator[str]:
+def _describe_sampling(c: ImageGenerationConfig, varied: Set[str]) -> Iterator[str]:
     """Steps, guidance and sampler, as far as all pictures have them in common, and something is sampled at all."""
-    if result.plan.configuration.strength == 0:
+    if c.strength == 0:
         return
-    c, varied = result.plan.configuration, {axis.name for axis in result.axes}
     parts = {
         "steps": f"{c.steps} steps",
         "guidance_scale": f"guidance {c.guidance_scale:g}",
@@ -213,9 +213,9 @@ def _note_circumstances(result: GenerationResult) -> Iterator[str]:
         yield f"note: rendered at {width}×{height} and {change}"
 
 
-def _describe_helpers(c: ImageGenerationConfig) -> Iterator[str]:
-    """LoRAs and controls that took part, with their weights."""
-    for what, settings in (("LoRAs", c.loras), ("controls", c.controls)):
+def _describe_helpers(c: ImageGenerationConfig, varied: Set[str]) -> Iterator[str]:
+    """LoRAs and controls that took part in all pictures, with their weights."""
+    for what, settings in (("LoRAs", c.loras if "loras" not in varied else ()), ("controls", c.controls)):
         parts = [f"{label(setting.file)}@{setting.weight:g}" for setting in settings[:_MAX_HELPERS]]
         more = f" and {len(settings) - len(parts)} more" if len(settings) > len(parts) else ""
         if parts:

@@ -202,9 +202,7 @@ class Gallery:
         work = partial(make, params, found.pictures, await self.open_catalog(), self._settings.state_dir)
         made = await anyio.to_thread.run_sync(work)
         self.note_own(made.id)
-        unused = params.list_unused()
-        text = Text("{operation} does not use {names}", operation=say(params.operation), names=say(", ".join(unused)))
-        return MadePicture(made, (*found.notes, *([text] if unused else ())))
+        return MadePicture(made, found.notes)
 
     async def export(self, params: ExportParams) -> tuple[tuple[ExportedPicture, ...], tuple[str, ...]]:
         """Writes copies for others into the folders for exports; and notes about what the caller might not expect."""

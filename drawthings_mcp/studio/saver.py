@@ -67,7 +67,7 @@ class PlannedCall:
 
 
 class Saver:
-    """Saves the pictures of one call; they are numbered in the order in which they come.
+    """Saves the pictures of one call; they are numbered and written in the order in which they come.
 
     Parameters
     ----------
@@ -106,7 +106,8 @@ class Saver:
         self._arrivals = itertools.count()
         self._decoders = anyio.Semaphore(MAX_PROCESSES)
         self._numbering = anyio.Lock()
-        self._writing = anyio.Lock()
+        self._written = anyio.Event()
+        self._written.set()
         self._saved: dict[int, SavedImage] = {}
         self.job = secrets.token_hex(_JOB_BYTES)
         self._failure: StorageError | None = None
@@ -139,12 +140,18 @@ class Saver:
         TensorError
             The payload cannot be decoded.
         """
-        arrival = next(self._arrivals)
+        arrival, before, written = next(self._arrivals), self._written, anyio.Event()
+        self._written = written
         with anyio.CancelScope(shield=True):
-            async with self._decoders:
-                image_id, pixels = await self._receive(payload, call.plan, upscale_factor)
-            async with self._writing:
+            try:
+                async with self._decoders:
+                    image_id, pixels = await self._receive(payload, call.plan, upscale_factor)
+                # One at a time, and in turn: names of files and times follow the order of the call.
+                await before.wait()
                 self._saved[arrival] = await anyio.to_thread.run_sync(self._save, pixels, call, request, image_id)
+            finally:
+                await before.wait()
+                written.set()
 
     async def _receive(self, payload: bytes, plan: Plan, upscale_factor: int) -> tuple[str, NDArray[np.uint8]]:
         """The id and the pixels of a picture; the id is free again when there are no pixels."""

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,7 @@ from drawthings_mcp.library.catalog import ImageCatalog
 from drawthings_mcp.library.originals import save_made
 from drawthings_mcp.library.records import ImageRecord, Parent
 from drawthings_mcp.library.recovery import MADE_FOLDER
-from drawthings_mcp.limits import MAX_SIDE, Fit
+from drawthings_mcp.limits import MAX_SIDE, Fit, Operation
 from drawthings_mcp.planning.sweep import Axis
 from drawthings_mcp.quoting import shorten_text
 from drawthings_mcp.tensors.fitting import fit_pixels
@@ -44,28 +44,7 @@ _MIN_SHEET = 256
 _ZOOM = 16
 """Times that a part is enlarged at most: beyond that there is nothing but squares."""
 
-Operation = Literal[
-    "crop",
-    "resize",
-    "mask_rectangle",
-    "mask_from_alpha",
-    "invert_mask",
-    "adjust_mask",
-    "side_by_side",
-    "contact_sheet",
-]
 _MASKS = frozenset({"mask_rectangle", "mask_from_alpha", "invert_mask", "adjust_mask"})
-_USED: Mapping[str, frozenset[str]] = {
-    "crop": frozenset({"boxes"}),
-    "resize": frozenset({"long_edge", "width", "height", "fit"}),
-    "mask_rectangle": frozenset({"boxes", "grow", "feather"}),
-    "mask_from_alpha": frozenset({"grow", "feather"}),
-    "invert_mask": frozenset({"grow", "feather"}),
-    "adjust_mask": frozenset({"grow", "feather"}),
-    "side_by_side": frozenset({"labels", "long_edge"}),
-    "contact_sheet": frozenset({"labels", "columns", "long_edge"}),
-}
-"""What each operation reads besides its pictures."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,13 +80,6 @@ class TransformParams:
     columns: int | None = None
     grow: int = 0
     feather: int = 0
-
-    def list_unused(self) -> list[str]:
-        """What was given and is not read by the operation."""
-        read = {"operation", "images", *_USED[self.operation]}
-        return [
-            item.name for item in fields(self) if item.name not in read and getattr(self, item.name) != item.default
-        ]
 
 
 def crop(picture: ImageLike, box: Sequence[float]) -> Pixels:

@@ -328,6 +328,21 @@ async def test_values_and_prompts_are_tried_at_the_shell(run: Any, tmp_path: Pat
     assert "give a PROMPT, --prompt-file, --prompts or --settings-from" in nothing.stderr
 
 
+async def test_files_are_numbered_in_the_order_of_the_call_however_long_each_takes(run: Any, tmp_path: Path) -> None:
+    async with Simulator() as simulator:
+        made = await run(
+            *("generate", "a fox", "--steps", "1", "--sweep", "width=2048,128", "--sweep", "height=2048,128"),
+            *("-o", str(tmp_path / "fox.png"), *server(simulator)),
+        )
+    paths = made.stdout.splitlines()[:4]
+    assert paths == [str(tmp_path / f"fox{number}.png") for number in ("", "-2", "-3", "-4")]
+    sizes = []
+    for path in paths:
+        with Image.open(path) as picture:
+            sizes.append(picture.size)
+    assert sizes == [(2048, 2048), (128, 2048), (2048, 128), (128, 128)]
+
+
 async def test_a_line_of_a_file_is_for_one_picture(run: Any, tmp_path: Path) -> None:
     calls = tmp_path / "calls.jsonl"
     calls.write_text('{"prompt": "a fox", "sweep": {"steps": [1, 2]}}\n')

@@ -121,6 +121,20 @@ async def test_weights_of_loras_can_be_tried(in_process: Any) -> None:
     weights = [[round(one.weight, 2) for one in configuration.loras or ()] for configuration in sent if configuration]
     assert weights == [[0.4], [0.8], []]
     assert f"loras {lora}@0.4, {lora}@0.8, none in turn" in text_of(result)
+    assert "LoRAs: " not in text_of(result)  # none took part in all
+
+
+async def test_what_is_said_of_a_sweep_is_true_of_all_its_pictures(in_process: Any) -> None:
+    async with Simulator() as simulator, in_process(server=simulator.address, tls="off") as client:
+        models = await generate(client, **SMALL, sweep={"model": ["z_image_turbo_1.0_q8p.ckpt", "sd_v1.5_f16.ckpt"]})
+        presets = await generate(client, **SMALL, sweep={"preset": ["Z Image Turbo 1.0", "SDXL v1.0"]})
+        steps = await generate(client, **SMALL, sweep={"steps": [1, 2]})
+    sent = [request.configuration for request in simulator.requests]
+    assert len({one.steps for one in sent[:2] if one}) == len({one.sampler for one in sent[2:4] if one}) == 2
+    for result in (models, presets):
+        assert not re.search(r" with |preset “[^”]+”$|\bsteps\b|guidance", text_of(result), re.M), text_of(result)
+    assert "\ntext2image with z_image_turbo_1.0_q8p.ckpt" in text_of(steps)
+    assert "\nguidance 1, " in text_of(steps)
 
 
 async def test_a_sweep_that_outlasts_the_client_is_handed_back_with_its_sheet(

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
-from typing import TYPE_CHECKING, Annotated, Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from inspect import signature
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from mcp.server.mcpserver import Context
 from mcp.types import CallToolResult, TextContent, ToolAnnotations
 from pydantic import Field
 
 from drawthings_mcp.errors import InvalidInputError
-from drawthings_mcp.limits import MAX_SIDE, Fit
+from drawthings_mcp.faces import Text, say
+from drawthings_mcp.limits import MAX_SIDE, Fit, Operation
 from drawthings_mcp.params import Boxes, Names
 from drawthings_mcp.server.content import describe_exported, describe_made
 from drawthings_mcp.server.session import Session, get_session, identify, render
@@ -19,6 +21,21 @@ from drawthings_mcp.server.strict_tool import StrictTool
 
 if TYPE_CHECKING:
     from drawthings_mcp.studio.export import ExportParams
+    from drawthings_mcp.studio.results import GenerationResult
+
+_USED: Mapping[str, frozenset[str]] = {
+    "crop": frozenset({"boxes"}),
+    "resize": frozenset({"long_edge", "width", "height", "fit"}),
+    "mask_rectangle": frozenset({"boxes", "grow", "feather"}),
+    "mask_from_alpha": frozenset({"grow", "feather"}),
+    "invert_mask": frozenset({"grow", "feather"}),
+    "adjust_mask": frozenset({"grow", "feather"}),
+    "side_by_side": frozenset({"labels", "long_edge"}),
+    "contact_sheet": frozenset({"labels", "columns", "long_edge"}),
+    "upscale": frozenset({"long_edge"}),
+    "export": frozenset({"filename", "format", "keep_metadata"}),
+}
+"""What each operation reads besides its pictures."""
 
 _DESCRIPTION = (
     "Upscale a picture for print or as the final (long_edge), crop, resize, put two side_by_side to compare, "
@@ -38,18 +55,7 @@ _Edge = Annotated[int | None, Field(ge=1, le=MAX_SIDE, description="For resize; 
 async def transform_image(
     ctx: Context[Session, None],
     operation: Annotated[
-        Literal[
-            "crop",
-            "resize",
-            "mask_rectangle",
-            "mask_from_alpha",
-            "invert_mask",
-            "adjust_mask",
-            "side_by_side",
-            "contact_sheet",
-            "upscale",
-            "export",
-        ],
+        Literal[Operation, "upscale", "export"],
         Field(description="What to do."),
     ],
     images: Annotated[Names, Field(min_length=1, max_length=25, description="Ids, latest, paths or URLs.")],
@@ -88,10 +94,18 @@ async def transform_image(
     from drawthings_mcp.studio.transform import TransformParams
 
     session, client = get_session(ctx), identify(ctx)
+    unused = _note_unused(
+        operation,
+        **{"boxes": boxes, "long_edge": long_edge, "width": width, "height": height, "fit": fit, "labels": labels},
+        **{"columns": columns, "grow": grow, "feather": feather},
+        **{"filename": filename, "format": format, "keep_metadata": keep_metadata},
+    )
     if operation == "upscale":
-        return await _upscale(ctx, images, long_edge)
+        if long_edge is None and (width or height):
+            raise InvalidInputError(Text("upscale takes {long_edge}; the shape stays."), parameter="long_edge")
+        return await _upscale(ctx, images, long_edge, unused)
     if operation == "export":
-        return await _export(session, ExportParams(tuple(images), filename, format, keep_metadata))
+        return await _export(session, ExportParams(tuple(images), filename, format, keep_metadata), unused)
     params = TransformParams(
         operation,
         tuple(images),
@@ -106,6 +120,7 @@ async def transform_image(
         feather=feather,
     )
     made = await session.studio.gallery.transform(params)
+    made = replace(made, notes=(*made.notes, *unused))
     shown = await session.studio.gallery.draw_masks([made.picture])
     noted = made.with_notes(shown)
     return await session.viewer.show(
@@ -113,15 +128,30 @@ async def transform_image(
     )
 
 
-async def _upscale(ctx: Context[Session, None], images: Sequence[str], long_edge: int | None) -> CallToolResult:
+def _note_unused(operation: str, **given: object) -> tuple[Text, ...]:
+    """What was given and is not read by the operation."""
+    defaults = signature(transform_image).parameters
+    unused = [name for name, value in given.items() if name not in _USED[operation] and value != defaults[name].default]
+    text = Text("{operation} does not use {names}", operation=say(operation), names=say(", ".join(unused)))
+    return (text,) if unused else ()
+
+
+async def _upscale(
+    ctx: Context[Session, None], images: Sequence[str], long_edge: int | None, notes: Sequence[Text]
+) -> CallToolResult:
     if len(images) != 1:
         raise InvalidInputError(f"upscale takes one picture, got {len(images)}.", parameter="images")
-    return await render(ctx, partial(get_session(ctx).studio.upscale, images[0], long_edge))
+
+    async def make(**how: Any) -> GenerationResult:
+        made = await get_session(ctx).studio.upscale(images[0], long_edge, **how)
+        return replace(made, notes=(*made.notes, *notes))
+
+    return await render(ctx, make)
 
 
-async def _export(session: Session, params: ExportParams) -> CallToolResult:
+async def _export(session: Session, params: ExportParams, unused: Sequence[Text]) -> CallToolResult:
     pictures, notes = await session.studio.gallery.export(params)
-    return CallToolResult(content=[TextContent(text=describe_exported(pictures, notes))])
+    return CallToolResult(content=[TextContent(text=describe_exported(pictures, [*notes, *unused]))])
 
 
 TOOL = StrictTool.from_function(
