@@ -24,7 +24,7 @@ PART = re.compile(r"\.[0-9a-f]{16}\.part")
 _Tree: TypeAlias = Mapping[str, "_Tree | None"]
 """Pattern of a name → what is ours in that folder; None for a file."""
 _OWN: _Tree = {
-    r"(catalog|search|tags)\.(sqlite3|jsonl|lock)([-.].+)?": None,
+    r"(catalog|search|tags|jobs|durable)\.(sqlite3|jsonl|lock)([-.].+)?": None,
     r"pins\.(json|lock)": None,
     r"simulator\.pem": None,
     r"tokens\.txt": None,

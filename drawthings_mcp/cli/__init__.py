@@ -22,7 +22,7 @@ class _Commands(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [
-            *("doctor", "edit", "generate", "index", "install", "models"),
+            *("doctor", "edit", "generate", "index", "install", "jobs", "models"),
             *("search", "serve", "service", "show", "simulator", "tag", "uninstall", "upscale"),
         ]
 
@@ -38,6 +38,8 @@ class _Commands(click.Group):
                 from drawthings_mcp.cli.index import index as command
             case "install":
                 from drawthings_mcp.cli.install import install as command
+            case "jobs":
+                from drawthings_mcp.cli.jobs import jobs as command
             case "models":
                 from drawthings_mcp.cli.models import models as command
             case "search":

@@ -188,6 +188,10 @@ class ImageCatalog:
         """What was found at an origin; None when nothing was."""
         return self._find(_FOUND, origin)
 
+    def list_job(self, job: str) -> list[ImageRecord]:
+        """The pictures of one job, oldest first."""
+        return self._list(f"{_SELECT} WHERE job = ? ORDER BY rowid", job)
+
     def list_images(self, kinds: Iterable[MediaKind] | None = None, limit: int | None = None) -> list[ImageRecord]:
         """The pictures of some kinds, or of all, newest first."""
         wanted = "".join(kinds) if kinds is not None else "avpi"

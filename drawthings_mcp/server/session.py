@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -13,16 +13,15 @@ from anyio.abc import TaskGroup
 from mcp.server.mcpserver import Context
 from mcp.types import CallToolResult, TextContent
 
-from drawthings_mcp.server.content import describe_generation
+from drawthings_mcp.jobs.job import Asker, Job, Jobs, Order
+from drawthings_mcp.quoting import quote
+from drawthings_mcp.server.content import describe_found, describe_generation
 from drawthings_mcp.server.viewer import ChatClient, Viewer
-from drawthings_mcp.studio.heartbeat import Report
-from drawthings_mcp.studio.jobs import Job, Jobs
-from drawthings_mcp.studio.results import GenerationResult
 from drawthings_mcp.studio.studio import Studio
 from drawthings_mcp.validation import strip_separators
 
 if TYPE_CHECKING:
-    from drawthings_mcp.params import PreviewMode
+    from drawthings_mcp.jobs.board import JobRow
 
 _TIMED_OUT = ("timed out", "timeout", "time out")
 _ABOUT = 2.0
@@ -37,14 +36,6 @@ _TOTAL = 100.0
 _CREEP = 0.02
 """Part of the way to the next percent that a message without progress moves the bar: the protocol wants every
 value above the last, also while a request waits."""
-
-
-@dataclass(frozen=True, slots=True)
-class Render:
-    """What a job made, as it is to be shown."""
-
-    result: GenerationResult
-    preview: PreviewMode | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +79,11 @@ class Session:
     """
 
     def __init__(
-        self, studio: Studio, tasks: TaskGroup, jobs: Jobs[Render] | None = None, caller: Caller | None = None
+        self, studio: Studio, tasks: TaskGroup, jobs: Jobs | None = None, caller: Caller | None = None
     ) -> None:
         self.studio = studio
         self.tasks = tasks
-        self.jobs: Jobs[Render] = jobs or Jobs(tasks)
+        self.jobs = jobs or Jobs(tasks, studio)
         self.caller = caller
         self.viewer = Viewer(studio, images=caller.images if caller is not None else "")
         self.vision_code = ""
@@ -191,52 +182,38 @@ class ProgressNotifier:
             await self._context.report_progress(value, _TOTAL, message)
 
 
-async def render(
-    ctx: Context[Session, Any], make: Callable[..., Awaitable[GenerationResult]], preview: PreviewMode | None = None
-) -> CallToolResult:
+async def render(ctx: Context[Session, Any], order: Order) -> CallToolResult:
     """Starts a render as a job and answers its call.
 
-    Parameters
-    ----------
-    make
-        A method of the studio with what is asked for; gets where to report, what prepares previews, and the list of
-        what is saved.
-    preview
-        What was said of this call.
+    A call that is repeated before its client got the pictures is answered by the job that there is.
     """
     session, client = get_session(ctx), identify(ctx)
-
-    async def work(job: Job[Render]) -> Render:
-        prepare = session.viewer.choose_preparation(client, preview)
-        return Render(await make(report=job.report, prepare=prepare, saved=job.saved), preview)
-
+    prepare = session.viewer.choose_preparation(client, order.preview)
+    asker = Asker(client.label, session.studio, prepare, session)
     started = anyio.current_time()
-    job = session.jobs.start(work, owner=session)
+    job = session.jobs.find_repeated(order, asker) or await session.jobs.start(order, asker)
     # Over HTTP the answer may get lost without our hearing of it.
-    job.is_handed_out = session.caller is not None
+    job.is_handed_out = job.is_handed_out or session.caller is not None
     try:
-        return await answer_render(session.viewer, client, job, ProgressNotifier(ctx), session.find_patience(client))
+        return await answer_render(ctx, job, session.find_patience(client))
     except anyio.get_cancelled_exc_class():
         # Who cancels the call does not want the picture; whose time is up asks for it later.
-        if session.is_unwanted(ctx, client, anyio.current_time() - started):
+        if session.is_unwanted(ctx, client, anyio.current_time() - started) and not job.listeners:
             await job.cancel()
         else:
             job.is_handed_out = True
         raise
 
 
-async def answer_render(
-    viewer: Viewer, client: ChatClient, job: Job[Render], report: Report, patience: float
-) -> CallToolResult:
+async def answer_render(ctx: Context[Session, Any], job: Job, patience: float) -> CallToolResult:
     """Waits for a render and shows it; says how to ask again when it takes longer.
 
     Parameters
     ----------
-    report
-        Gets every step meanwhile.
     patience
         Seconds to wait at most.
     """
+    session, report = get_session(ctx), ProgressNotifier(ctx)
     started = anyio.current_time()
     job.listeners.append(report)
     try:
@@ -246,22 +223,60 @@ async def answer_render(
     if not is_done:
         job.is_handed_out = True
         return CallToolResult(content=[TextContent(text=_describe_job(job))])
-    render = job.get_result()
-    result = render.result
+    result, viewer = job.get_result(), session.viewer
     shown = await viewer.show(
-        client,
+        identify(ctx),
         partial(describe_generation, result),
         inputs=await viewer.studio.gallery.draw_masks(result.inputs, result.masked) if result.masked else result.inputs,
         outputs=result.shown,
         originals=[image.record for image in result.variants if image.record.id],
-        preview=render.preview,
+        preview=job.order.preview,
         started=started,
     )
-    job.keep(replace(render, result=render.result.without_pixels()))
+    if session is job.asker.session and not await _has_left(ctx):
+        job.note_delivery()
     return shown
 
 
-def _describe_job(job: Job[Render]) -> str:
+async def answer_row(ctx: Context[Session, Any], row: JobRow) -> CallToolResult:
+    """Shows what became of a job that another process has, or that this one had before it was started again."""
+    if not row.pictures:
+        return CallToolResult(content=[TextContent(text=_describe_row(row))], is_error=row.state == "failed")
+    viewer = get_session(ctx).viewer
+    found = await viewer.studio.gallery.find(row.pictures)
+    return await viewer.show(
+        identify(ctx),
+        partial(describe_found, found, _describe_row(row)),
+        outputs=found.pictures,
+        originals=found.pictures,
+        started=anyio.current_time(),
+    )
+
+
+def _describe_row(row: JobRow) -> str:
+    match row.state:
+        case "done":
+            return f"{row.id} is done."
+        case "failed":
+            return f"{row.id} failed: {quote(row.message)}"
+        case "cancelled":
+            return f"{row.id} was cancelled."
+        case "interrupted":
+            return f"{row.id} goes on when its server is started again."
+        case "lost":
+            return f"{row.id} ended with the program that rendered it; call generate_image again."
+        case _:
+            stopping = ", is being stopped" if row.is_stopping else ""
+            return f"{row.id} goes on in another program: {row.message}, {row.fraction:.0%}{stopping}."
+
+
+async def _has_left(ctx: Context[Session, Any]) -> bool:
+    """Whether the client of a call closed its connection, as far as that can be known."""
+    request = ctx.request_context.request
+    return request is not None and await request.is_disconnected()
+
+
+def _describe_job(job: Job) -> str:
     """How far a render is, and the calls that go on with it."""
     return (
         f"{job.id} goes on: {job.message}, {job.fraction:.0%} after {job.seconds:.0f} s. Nothing is shown yet. "

@@ -56,6 +56,8 @@ async def run_calls(
                 requests = [(call, request) for call in calls for request in call.plan.requests]
                 count = before + len(requests) + after
                 for place, (call, request) in enumerate(requests, before):
+                    if await saver.take_over(request):
+                        continue
                     save = partial(saver.save, call=call, request=request)
                     await _run_request(request, client, save, saving, _Narrator(report, pace, place, count))
     except DrawThingsError as error:

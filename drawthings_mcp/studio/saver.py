@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import json
 import logging
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import anyio
 import anyio.to_thread
@@ -19,10 +20,10 @@ from numpy.typing import NDArray
 
 from drawthings_mcp.errors import StorageError, TensorError
 from drawthings_mcp.faces import Text
-from drawthings_mcp.generation import GenerationRequest, ResultImage
+from drawthings_mcp.generation import GenerationRequest, ImageGenerationConfig, ResultImage
 from drawthings_mcp.library.catalog import ImageCatalog
 from drawthings_mcp.library.new_files import check_folder, file_stem
-from drawthings_mcp.library.originals import SavedFile, save_image
+from drawthings_mcp.library.originals import SavedFile, read_pixels, save_image
 from drawthings_mcp.library.records import ImageRecord, RecordFields, build_record
 from drawthings_mcp.library.recovery import RESCUE_FOLDER
 from drawthings_mcp.limits import MAX_UPSCALE_FACTOR
@@ -77,11 +78,13 @@ class Saver:
         Makes what each is shown by.
     keeps_pixels
         Whether they stay in memory; those of many pictures had better not.
+    job
+        What the records of all pictures of the call share; by default drawn.
+    done
+        Pictures of the same job that an earlier process saved: they are not rendered twice.
 
     Attributes
     ----------
-    job
-        What the records of all pictures of the call share.
     notes
         Sentences about what did not go as planned on the side.
     """
@@ -95,6 +98,8 @@ class Saver:
         *,
         prepare: Prepare | None = None,
         keeps_pixels: bool = True,
+        job: str = "",
+        done: Iterable[ImageRecord] = (),
     ) -> None:
         self._folder = settings.output_dir if output is None else output.parent
         self._stem = "" if output is None else output.stem
@@ -109,7 +114,8 @@ class Saver:
         self._written = anyio.Event()
         self._written.set()
         self._saved: dict[int, SavedImage] = {}
-        self.job = secrets.token_hex(_JOB_BYTES)
+        self._job = job or secrets.token_hex(_JOB_BYTES)
+        self._done = list(done)
         self._failure: StorageError | None = None
         self.notes: list[str] = []
 
@@ -127,6 +133,17 @@ class Saver:
             Says why, and how to choose another.
         """
         await anyio.to_thread.run_sync(check_folder, self._folder)
+
+    async def take_over(self, request: GenerationRequest) -> bool:
+        """Whether an earlier process saved the picture of a request, which then counts as that of this call."""
+        asked = _describe_request(request.prompt, request.configuration.to_app_json())
+        found = next((one for one in self._done if _describe_request(one.prompt, one.configuration) == asked), None)
+        if found is None:
+            return False
+        self._done.remove(found)
+        pixels = await anyio.to_thread.run_sync(read_pixels, found) if self._keeps_pixels else None
+        self._saved[next(self._arrivals)] = SavedImage(found, pixels)
+        return True
 
     async def save(
         self, payload: bytes, call: PlannedCall, request: GenerationRequest, upscale_factor: int = 1
@@ -253,7 +270,7 @@ class Saver:
                 **({} if plan.region is None else {"region": list(plan.region.box)}),
                 "mode": plan.mode,
                 "preset": plan.preset,
-                "job": self.job,
+                "job": self._job,
                 "parents": tuple(call.inputs.parents),
             },
             private=folder == self._rescue_folder,
@@ -275,7 +292,7 @@ class Saver:
             "size_bytes": saved.size_bytes,
             "format": saved.format,
             "configuration": image.configuration.to_app_json(),
-            "job": self.job,
+            "job": self._job,
             "parents": tuple(call.inputs.parents),
         }
         if image_id:
@@ -286,3 +303,8 @@ class Saver:
         _logger.warning("saved, but not in the catalog: %s: %s", saved.path, self._failure)
         self.notes.append(Text("{name} is saved but has no id: {error}", name=saved.path.name, error=self._failure))
         return build_record("", saved.path, "", saved.sha256, facts)
+
+
+def _describe_request(prompt: str, configuration: Mapping[str, Any]) -> str:
+    """Equal for what renders the same picture, whether it was read from the catalog, from a file, or not yet sent."""
+    return json.dumps([prompt, ImageGenerationConfig.from_app_json(configuration).to_app_json()], sort_keys=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import copy
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +26,8 @@ from drawthings_mcp.studio.results import GenerationResult, SavedImage, describe
 from drawthings_mcp.tasks import background_tasks
 
 if TYPE_CHECKING:
+    from drawthings_mcp.library.catalog import ImageCatalog
+    from drawthings_mcp.library.records import ImageRecord
     from drawthings_mcp.library.recovery import OpenedCatalog
     from drawthings_mcp.params import GenerateParams
     from drawthings_mcp.planning.compose import Plan
@@ -92,6 +94,36 @@ class _Queue:
                 self._places[0].set()
 
 
+async def _begin_anyhow() -> None:
+    pass
+
+
+@dataclass(slots=True)
+class JobRun:
+    """A call as a job that may outlive its process.
+
+    Attributes
+    ----------
+    key
+        What the pictures are recorded with; empty for one that is drawn.
+    is_again
+        Whether an earlier process may have rendered a part of it: what that saved is not rendered again.
+    begin
+        Is awaited before the first request; may refuse.
+    saved
+        Gets every picture once it is on disk: a call that is cancelled has no result.
+    """
+
+    key: str = ""
+    is_again: bool = False
+    begin: Callable[[], Awaitable[None]] = _begin_anyhow
+    saved: list[SavedImage] = field(default_factory=list)
+
+    async def list_done(self, catalog: ImageCatalog) -> list[ImageRecord]:
+        """What an earlier process saved."""
+        return await anyio.to_thread.run_sync(catalog.list_job, self.key) if self.is_again else []
+
+
 @dataclass(slots=True)
 class _Turn:
     """The place of one call in the queue, and what it needs meanwhile.
@@ -109,17 +141,17 @@ class _Turn:
     started: float = 0.0
 
     @asynccontextmanager
-    async def render(self, saver: Saver, saved: list[SavedImage] | None) -> AsyncIterator[None]:
+    async def render(self, saver: Saver, run: JobRun) -> AsyncIterator[None]:
         """Waits until the call is the first; in the end hands over what is on disk, however it ended."""
         await saver.prepare()
         await self.report(0.0, "Sending the request" if self.place.is_set() else "Waiting for an earlier call")
         await self.place.wait()
         self.started = time.monotonic()
+        await run.begin()
         try:
             yield
         finally:
-            if saved is not None:
-                saved.extend(saver.images)
+            run.saved.extend(saver.images)
 
 
 class Studio:
@@ -162,7 +194,7 @@ class Studio:
         *,
         output: Path | None = None,
         prepare: Prepare | None = None,
-        saved: list[SavedImage] | None = None,
+        run: JobRun | None = None,
     ) -> GenerationResult:
         """Makes and saves the pictures of one call; when it fails, what had been rendered before is saved.
 
@@ -174,13 +206,14 @@ class Studio:
             File to write instead of one in the output folder; when it exists, a number is added to its name.
         prepare
             Makes what each picture is shown by, in a thread, while its file is written.
-        saved
-            Gets every picture once it is on disk: a call that is cancelled has no result.
+        run
+            The call as a job.
         """
         from drawthings_mcp.planning.sweep import list_axes
         from drawthings_mcp.studio.render import run_calls
         from drawthings_mcp.studio.saver import Saver
 
+        run = run or JobRun()
         async with self._take_turn(report) as turn:
             connection, calls = await self._prepare(params, fresh=turn.is_idle)
             axes = list_axes(params)
@@ -189,9 +222,11 @@ class Studio:
                 *(self.settings, connection, turn.opened.catalog, output),
                 prepare=None if axes else prepare,
                 keeps_pixels=not axes,
+                job=run.key,
+                done=await run.list_done(turn.opened.catalog),
             )
             try:
-                async with turn.render(saver, saved):
+                async with turn.render(saver, run):
                     await run_calls(calls, connection.client, saver, turn.report)
             finally:
                 self.gallery.note_own(*(image.record.id for image in saver.images))
@@ -206,7 +241,7 @@ class Studio:
         *,
         output: Path | None = None,
         prepare: Prepare | None = None,
-        saved: list[SavedImage] | None = None,
+        run: JobRun | None = None,
     ) -> GenerationResult:
         """Enlarges a picture; see ``planning.enlarging`` for how, and ``generate`` for the other parameters.
 
@@ -223,6 +258,7 @@ class Studio:
         from drawthings_mcp.studio.render import run_calls
         from drawthings_mcp.studio.saver import PlannedCall, Saver
 
+        run = run or JobRun()
         async with self._take_turn(report) as turn:
             catalog, policy = await self.gallery.open_catalog(), await self.gallery.build_policy()
             record, pixels, inputs = await read_source(picture, catalog, policy)
@@ -233,22 +269,23 @@ class Studio:
             )
             work_out = partial(connection.client.work_out, connection.inventory)
             runs = await work_out(partial(list_runs, record.size, target, record.model, connection.inventory))
-            saver = Saver(self.settings, connection, turn.opened.catalog, output, prepare=prepare)
+            done = await run.list_done(catalog)
+            saver = Saver(self.settings, connection, catalog, output, prepare=prepare, job=run.key, done=done)
             calls: list[PlannedCall] = []
 
-            async def plan_next(run: UpscaleRun) -> PlannedCall:
+            async def plan_next(step: UpscaleRun) -> PlannedCall:
                 said = (record.prompt, record.seed or 0, connection.inventory, presets)
-                return PlannedCall(await work_out(partial(plan_run, run, pixels, *said)), inputs)
+                return PlannedCall(await work_out(partial(plan_run, step, pixels, *said)), inputs)
 
             first, *others = runs
             calls.append(await plan_next(first))
-            async with turn.render(saver, saved):
+            async with turn.render(saver, run):
                 await run_calls(calls, connection.client, saver, turn.report, after=len(others))
-                for place, run in enumerate(others, 1):
+                for place, step in enumerate(others, 1):
                     enlarged = saver.images[-1]
                     assert enlarged.pixels is not None
                     pixels, inputs = enlarged.pixels, inputs.follow(enlarged.record)
-                    calls.append(await plan_next(run))
+                    calls.append(await plan_next(step))
                     rest = len(others) - place
                     await run_calls(calls[-1:], connection.client, saver, turn.report, before=place, after=rest)
             return _gather(turn, connection, saver, calls)

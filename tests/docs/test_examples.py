@@ -172,7 +172,19 @@ def test_the_page_on_http_and_the_command_know_the_same_options() -> None:
     own = {name for parameter in serve.get_params(context) for name in parameter.opts if name.startswith("--")}
     server = {"--server", "--tls", "--ca-file", "--shared-secret"}
     assert listed == own - server - {"--help"}
-    of_others = {"--transport", "--header", "--tag", "--publish", "--volume", "--env", "--follow", "--host"}
+    of_others = {
+        "--transport",
+        "--header",
+        "--tag",
+        "--publish",
+        "--volume",
+        "--env",
+        "--follow",
+        "--host",
+        "--watch",
+        "--cancel",
+        "--json",
+    }
     assert named <= own | of_others
 
 

@@ -11,6 +11,7 @@ import pytest
 from mcp import Client
 from mcp.types import CallToolResult, ImageContent, TextContent
 
+from drawthings_mcp.jobs.board import JobBoard
 from drawthings_mcp.server.session import Session
 from drawthings_mcp.server.viewer import ChatClient
 from drawthings_mcp.settings import load_settings
@@ -100,6 +101,71 @@ async def test_jobs_end_with_the_server_and_keep_what_was_finished(
             async with over_stdio("--server", simulator.address) as client:
                 text = text_of(await call(client, "review_image", images=["v1"]))
     assert text.startswith("v1: ")
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_call_that_is_repeated_before_its_pictures_came_is_not_rendered_twice(over_stdio: Any) -> None:
+    async with Simulator(step_seconds=0.05) as simulator, over_stdio("--server", simulator.address) as client:
+        handed = [text_of(await call(client, "generate_image", **SMALL, steps=30)) for _ in range(2)]
+        other = text_of(await call(client, "generate_image", **SMALL, steps=29))
+        delivered = text_of(await call(client, "get_job", job="j1"))
+        await call(client, "get_job", job="j2")
+        anew = text_of(await call(client, "generate_image", **SMALL, steps=30))
+        await call(client, "get_job", job="j3")
+    assert [text[:2] for text in (*handed, other, delivered, anew)] == ["j1", "j1", "j2", "v1", "j3"]
+    assert len(simulator.requests) == 3
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_repeated_call_gets_the_pictures_of_a_render_that_ended_meanwhile(over_stdio: Any) -> None:
+    async with Simulator(step_seconds=0.05) as simulator, over_stdio("--server", simulator.address) as client:
+        await call(client, "generate_image", **SMALL, steps=20)
+        # The next in the queue is done after it.
+        await call(client, "generate_image", **SMALL, steps=1, seed=7)
+        await call(client, "get_job", job="j2")
+        repeated = text_of(await call(client, "generate_image", **SMALL, steps=20))
+    assert repeated.startswith("v1: ")
+    assert len(simulator.requests) == 2
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_render_that_failed_is_tried_again_when_its_call_is_repeated(
+    over_stdio: Any, server_environment: dict[str, str]
+) -> None:
+    async with over_stdio("--server", "demo") as client:
+        await call(client, "generate_image", **SMALL, model="nothing like it")
+        await call(client, "generate_image", **SMALL, steps=1)
+        await call(client, "get_job", job="j2")  # the first has ended, which nobody was told
+        await call(client, "generate_image", **SMALL, model="nothing like it")
+        end = text_of(await call(client, "get_job", job="j1"))
+    assert "There is no model" in end
+    state = Path(server_environment["DRAWTHINGS_STATE_DIR"])
+    assert [(job.id, job.state) for job in JobBoard(state).list_jobs()] == [
+        ("j3", "failed"),
+        ("j2", "done"),
+        ("j1", "failed"),
+    ]
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_job_of_another_program_is_found_and_can_be_stopped(over_stdio: Any) -> None:
+    async with Simulator(step_seconds=0.1) as simulator, over_stdio("--server", simulator.address) as first:
+        await call(first, "generate_image", **SMALL, steps=2)
+        await call(first, "get_job", job="j1")
+        await call(first, "generate_image", **SMALL, steps=150)
+        async with over_stdio("--server", simulator.address) as second:
+            done = await call(second, "get_job", job="j1")
+            running = text_of(await call(second, "get_job", job="j2"))
+            stopped = text_of(await call(second, "cancel_job", job="j2"))
+            ended = await call(first, "get_job", job="j2")
+            after = text_of(await call(second, "get_job", job="j2"))
+    assert text_of(done).startswith("j1 is done.\nv1: ")
+    assert isinstance(done.content[1], ImageContent)
+    assert running.startswith("j2 goes on in another program: ")
+    assert stopped == "j2 of another program will be stopped."
+    assert ended.is_error
+    assert "j2 was cancelled" in text_of(ended)
+    assert after == "j2 was cancelled."
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from mcp.server.mcpserver import Context
 from mcp.types import CallToolResult, TextContent, ToolAnnotations
 from pydantic import Field
 
+from drawthings_mcp.jobs.board import JobRow
 from drawthings_mcp.server.face import MCP
 from drawthings_mcp.server.session import Session, get_session
 from drawthings_mcp.server.strict_tool import StrictTool
@@ -19,11 +20,16 @@ _DESCRIPTION = "Ends a render that generate_image handed back as a job. Pictures
 async def cancel_job(
     ctx: Context[Session, None], job: Annotated[str, Field(description="The job's id, e.g. j1.")]
 ) -> CallToolResult:
-    found = get_session(ctx).jobs.get(job)
+    jobs = get_session(ctx).jobs
+    found = await jobs.find(job)
     if found.is_done:
-        return CallToolResult(content=[TextContent(text=f"{found.id} has ended already; get_job tells how.")])
-    await found.cancel()
-    text = f"{found.id} was cancelled. {MCP.word(describe_saved(found.saved))}"
+        text = f"{found.id} has ended already; get_job tells how."
+    elif isinstance(found, JobRow):
+        await jobs.request_stop(found.id)
+        text = f"{found.id} of another program will be stopped."
+    else:
+        await found.cancel()
+        text = f"{found.id} was cancelled. {MCP.word(describe_saved(found.saved))}"
     return CallToolResult(content=[TextContent(text=text)])
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
-from functools import partial
 from typing import Annotated, Any, Literal
 
 from mcp.server.mcpserver import Context
 from mcp.types import CallToolResult, TextContent, ToolAnnotations
 from pydantic import Field
 
+from drawthings_mcp.jobs.job import Order
 from drawthings_mcp.params import FULL, SIMPLE, GenerateParams
 from drawthings_mcp.server.face import MCP
 from drawthings_mcp.server.session import Session, get_session, render
@@ -78,4 +78,5 @@ async def _generate(ctx: Context[Session, None], params: GenerateParams) -> Call
         plan = await session.studio.plan(params)
         return CallToolResult(content=[TextContent(text=describe_plan(plan, MCP))])
 
-    return await render(ctx, partial(session.studio.generate, params), params.preview)
+    arguments = params.model_dump(mode="json", exclude_defaults=True)
+    return await render(ctx, Order("generate", arguments, params.preview))

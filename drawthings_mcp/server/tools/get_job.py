@@ -8,7 +8,8 @@ from mcp.server.mcpserver import Context
 from mcp.types import CallToolResult, ToolAnnotations
 from pydantic import Field
 
-from drawthings_mcp.server.session import ProgressNotifier, Session, answer_render, get_session, identify
+from drawthings_mcp.jobs.board import JobRow
+from drawthings_mcp.server.session import Session, answer_render, answer_row, get_session
 from drawthings_mcp.server.strict_tool import StrictTool
 
 _DESCRIPTION = (
@@ -23,8 +24,8 @@ async def get_job(
     wait: Annotated[int, Field(ge=0, le=45, description="Seconds to wait at most.")] = 45,
 ) -> CallToolResult:
     session = get_session(ctx)
-    found = session.jobs.get(job, owner=session)
-    return await answer_render(session.viewer, identify(ctx), found, ProgressNotifier(ctx), wait)
+    found = await session.jobs.find(job, session)
+    return await (answer_row(ctx, found) if isinstance(found, JobRow) else answer_render(ctx, found, wait))
 
 
 TOOL = StrictTool.from_function(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from inspect import signature
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from mcp.server.mcpserver import Context
 from mcp.types import CallToolResult, TextContent, ToolAnnotations
@@ -13,15 +13,16 @@ from pydantic import Field
 
 from drawthings_mcp.errors import InvalidInputError
 from drawthings_mcp.faces import Text, say
+from drawthings_mcp.jobs.job import Order
 from drawthings_mcp.limits import MAX_SIDE, Fit, Operation
 from drawthings_mcp.params import Boxes, Names
 from drawthings_mcp.server.content import describe_exported, describe_made
+from drawthings_mcp.server.face import MCP
 from drawthings_mcp.server.session import Session, get_session, identify, render
 from drawthings_mcp.server.strict_tool import StrictTool
 
 if TYPE_CHECKING:
     from drawthings_mcp.studio.export import ExportParams
-    from drawthings_mcp.studio.results import GenerationResult
 
 _USED: Mapping[str, frozenset[str]] = {
     "crop": frozenset({"boxes"}),
@@ -141,12 +142,8 @@ async def _upscale(
 ) -> CallToolResult:
     if len(images) != 1:
         raise InvalidInputError(f"upscale takes one picture, got {len(images)}.", parameter="images")
-
-    async def make(**how: Any) -> GenerationResult:
-        made = await get_session(ctx).studio.upscale(images[0], long_edge, **how)
-        return replace(made, notes=(*made.notes, *notes))
-
-    return await render(ctx, make)
+    arguments = {"picture": images[0], "long_edge": long_edge}
+    return await render(ctx, Order("upscale", arguments, notes=tuple(map(MCP.word, notes))))
 
 
 async def _export(session: Session, params: ExportParams, unused: Sequence[Text]) -> CallToolResult:
