@@ -8,9 +8,8 @@ from pathlib import Path
 from drawthings_mcp.errors import MissingFileError
 from drawthings_mcp.generation.recipe import PictureRecipe
 from drawthings_mcp.library.catalog import ImageCatalog
-from drawthings_mcp.library.originals import open_unchanged
+from drawthings_mcp.library.originals import open_unchanged, read_record_metadata
 from drawthings_mcp.library.records import ImageRecord, parse_id
-from drawthings_mcp.metadata.dialect import ImageMetadata
 from drawthings_mcp.metadata.reading import read_image_metadata, read_metadata
 from drawthings_mcp.metadata.recipe import build_recipe
 from drawthings_mcp.settings import load_settings
@@ -52,9 +51,7 @@ def read_recipe(picture: str | Path) -> PictureRecipe:
         with suppress(MissingFileError):
             open_unchanged(record).close()
             return _read_file(record.path, record.id)
-    names = ("width", "height", "prompt", "negative_prompt", "model", "seed", "created", "configuration")
-    known = ImageMetadata("draw-things", **{name: getattr(record, name) for name in names})
-    return build_recipe(record.id, known, {})
+    return build_recipe(record.id, read_record_metadata(record), {})
 
 
 def _read_file(path: Path, name: str) -> PictureRecipe:

@@ -15,7 +15,9 @@ _USUAL_LABEL = 39
 _LABELS_PER_CELL = 12
 """Heights of a label in a cell of a very large sheet, whose labels need no more of it."""
 _CAPTION_SHARE = 1 / 7
-"""Width of the captions of rows as a share of the sheet."""
+"""Width of the captions of rows as a share of the sheet, at most."""
+_LETTER_ASPECT = 0.6
+"""Width of a letter in heights of its line, with some air; wider ones shrink."""
 _LABEL_ASPECT = 3.5
 """Width of ``p10023`` in heights of its label, with some air: in narrower cells it would have to shrink."""
 
@@ -144,7 +146,8 @@ def _fit_grid(
     needed = max(_USUAL_LABEL, cell_edge // _LABELS_PER_CELL)
     line_height = max(_MIN_LABEL, min(round(max_edge * _LABEL_SHARE), needed))
     label_height = line_height if is_labelled else 0
-    left = round(max_edge * _CAPTION_SHARE) if any(captions.rows) else 0
+    letters = max((len(line) for text in captions.rows for line in text.split("\n")), default=0)
+    left = min(round(max_edge * _CAPTION_SHARE), round(letters * line_height * _LETTER_ASPECT) + GAP if letters else 0)
     top = line_height * max((text.count("\n") + 1 for text in captions.columns), default=0)
     width = max(1, (max_edge - left - GAP) // columns - GAP)
     height = max(1, (max_edge - top - GAP) // rows - GAP - label_height)

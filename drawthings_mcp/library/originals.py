@@ -16,6 +16,7 @@ from drawthings_mcp.errors import InvalidImageError, MissingFileError
 from drawthings_mcp.generation import ResultImage
 from drawthings_mcp.library.new_files import number_stems, write_named_file, write_new_file
 from drawthings_mcp.library.records import ImageRecord
+from drawthings_mcp.metadata.dialect import ImageMetadata
 from drawthings_mcp.metadata.draw_things import build_made_metadata, build_metadata
 from drawthings_mcp.metadata.draw_things_keys import ModelKind
 from drawthings_mcp.tensors.picture_files import hash_file, open_regular_file
@@ -26,6 +27,7 @@ from drawthings_mcp.tensors.png import encode_png
 INPUTS_FOLDER = "inputs"
 _ENDINGS = {"JPEG": "jpg", "TIFF": "tif", "HEIF": "heic"}
 _MAX_PROMPT = 200
+_WEB = "https://"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -223,3 +225,12 @@ def hash_pixels(pixels: NDArray[np.uint8]) -> str:
     """A digest that is the same for the same picture in any lossless file: of its size and pixels."""
     shape = "x".join(map(str, pixels.shape))
     return hashlib.sha256(shape.encode() + np.ascontiguousarray(pixels).tobytes()).hexdigest()
+
+
+def read_record_metadata(record: ImageRecord) -> ImageMetadata:
+    """What the library knows of how a picture was made, as a file would tell it."""
+    dialect = "draw-things" if record.configuration else "plain"
+    names = ("width", "height", "prompt", "negative_prompt", "model", "seed", "created", "configuration")
+    told = {name: getattr(record, name) for name in names}
+    # What was found on the web is recorded with its title.
+    return ImageMetadata(dialect, **{**told, "prompt": ""} if record.origin.startswith(_WEB) else told)

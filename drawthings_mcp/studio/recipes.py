@@ -12,7 +12,7 @@ from drawthings_mcp.errors import DrawThingsError, MissingFileError
 from drawthings_mcp.faces import Text
 from drawthings_mcp.generation.recipe import PictureRecipe
 from drawthings_mcp.library.catalog import ImageCatalog
-from drawthings_mcp.library.originals import open_unchanged
+from drawthings_mcp.library.originals import open_unchanged, read_record_metadata
 from drawthings_mcp.library.records import ImageRecord, parse_id
 from drawthings_mcp.metadata.dialect import ImageMetadata, complete_metadata
 from drawthings_mcp.metadata.reading import read_image_metadata_from, read_metadata_from
@@ -22,7 +22,6 @@ from drawthings_mcp.references.resolve import resolve_reference
 from drawthings_mcp.search.projects.project_file import ProjectFile, parse_reference
 
 _PROJECT = "project://"
-_WEB = "https://"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +70,7 @@ def read_recipe(record: ImageRecord) -> RecordedRecipe:
     found, own = _read_file(record)
     if record.origin.startswith(_PROJECT):
         found = complete_metadata(_read_project(record.origin) or found, found)
-    metadata = complete_metadata(found, _read_record(record))
+    metadata = complete_metadata(found, read_record_metadata(record))
     return RecordedRecipe(record, metadata, build_recipe(record.id, metadata, own), region=_explain_region(own))
 
 
@@ -88,23 +87,15 @@ def _explain_region(own: Mapping[str, Any]) -> Text | None:
 def _read_file(record: ImageRecord) -> tuple[ImageMetadata, Mapping[str, Any]]:
     """What the file of a picture says, and our own record in it."""
     if record.path is None:
-        return _read_record(record), {}
+        return read_record_metadata(record), {}
     try:
         with open_unchanged(record) as file:
             found = read_image_metadata_from(file, name=record.id)
             file.seek(0)
             own = read_metadata_from(file)
     except DrawThingsError:
-        return _read_record(record), {}
+        return read_record_metadata(record), {}
     return found, own.record if own is not None else {}
-
-
-def _read_record(record: ImageRecord) -> ImageMetadata:
-    dialect = "draw-things" if record.configuration else "plain"
-    names = ("width", "height", "prompt", "negative_prompt", "model", "seed", "created", "configuration")
-    told = {name: getattr(record, name) for name in names}
-    # What was found on the web is recorded with its title.
-    return ImageMetadata(dialect, **{**told, "prompt": ""} if record.origin.startswith(_WEB) else told)
 
 
 def _read_project(origin: str) -> ImageMetadata | None:
