@@ -43,9 +43,9 @@ _LEAST_SHARE = 0.85
 _MAX_NARROWED = 100_000
 """Pictures that the words next to ``like`` may leave; of more, the newest are compared."""
 _JOINTS = FILLERS.union(
-    ("similar", "but", "same", "more", "less", "only", "instead", "it", "very", "bit", "rather", "version", "variant"),
+    ("similar", "same", "more", "less", "only", "instead", "it", "very", "bit", "rather", "version", "variant"),
     ("looks", "tone", "tones", "colour", "colours", "color", "colors", "coloured", "colored"),
-    ("ahnlich", "wie", "aber", "nur", "similaire", "comme", "mais", "parecido", "pero", "simile", "ma"),
+    ("ahnlich", "wie", "nur", "similaire", "comme", "mais", "parecido", "pero", "simile", "ma"),
     ("похожее", "но"),
 )
 """What people say between a picture and what should be other: ``similar but blue``."""

@@ -99,6 +99,18 @@ _NAMES: Mapping[str, Callable[[datetime], Span]] = {
     "this year": lambda midnight: _span_year(midnight),
     "last year": lambda midnight: _span_year(midnight.replace(year=midnight.year - 1, day=1)),
 }
+_TIMES: Mapping[str, str] = {
+    **{name: name for name in _NAMES},
+    **{"heute": "today", "gestern": "yesterday"},
+    **dict.fromkeys(("diese woche", "dieser woche"), "this week"),
+    **dict.fromkeys(("letzte woche", "letzter woche"), "last week"),
+    **dict.fromkeys(("diesen monat", "diesem monat"), "this month"),
+    **dict.fromkeys(("letzten monat", "letztem monat"), "last month"),
+    **dict.fromkeys(("dieses jahr", "diesem jahr"), "this year"),
+    **dict.fromkeys(("letztes jahr", "letztem jahr"), "last year"),
+}
+"""What people say for times in a sentence."""
+_TIME = re.compile(rf"(?<![\w:-])(?P<time>{'|'.join(_TIMES)})(?:['’]s)?(?![\w:-])", re.IGNORECASE)
 
 
 def name_rating(rating: int) -> str:
@@ -156,10 +168,10 @@ def parse_query(text: str, now: datetime) -> Query:
 
     ``now``, time zone aware, is what ``since:yesterday`` refers to.
     """
-    query = Query()
+    query, text = _take_time(text.translate(_PLAIN_SIGNS), now)
     typed: list[str] = []
     joins, last = False, ""
-    for token in _TOKEN.finditer(text.translate(_PLAIN_SIGNS)):
+    for token in _TOKEN.finditer(text):
         if token["plain"] in _OR and not token["key"] and last:
             joins = True
             continue
@@ -169,6 +181,22 @@ def parse_query(text: str, now: datetime) -> Query:
             query, grown = _join(before, query, last, grown)
         joins, last = joins and not grown, grown or last
     return replace(query, terms=query.terms[:MAX_TERMS], text=" ".join(typed))
+
+
+def _take_time(text: str, now: datetime) -> tuple[Query, str]:
+    """The limits that words like ``from last week`` stand for, and the text without them; quoted they are words."""
+    match = next((found for found in _TIME.finditer(text) if text[: found.start()].count('"') % 2 == 0), None)
+    if match is None:
+        return Query(), text
+    name = match["time"].lower()
+    span = parse_moment(_TIMES[name], now)
+    note = Text(
+        "{words} is read as since:{since} until:{until}; in quotes it is searched for as words.",
+        words=name,
+        since=f"{span.start:%Y-%m-%d}",
+        until=f"{span.end:%Y-%m-%d}",
+    )
+    return Query(since=span.start, until=span.end, notes=(note,)), f"{text[: match.start()]} {text[match.end() :]}"
 
 
 _JOINED = ("terms", "phrases", "filters")

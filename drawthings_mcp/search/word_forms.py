@@ -47,9 +47,9 @@ _MIN_STEMMED, _MAX_STEMMED = 3, 40
 _CYRILLIC = re.compile("[\u0400-\u04ff]+")
 _ARTICLES = """
 a an the of in on at with and or for to by from is are was were be as into near my your our his her their its it that
-this these those there some any i me we you us can could would will please der die das den dem des ein eine einen
+this these those there some any but i me we you us can could would will please der die das den dem des ein eine einen
 einem einer eines und oder mit im in am an auf von vom zu zum zur bei beim ist sind ich du wir mir mich uns mein
-meine meinen bitte le la les un une des du de et ou avec dans sur el los las una unos con en y il lo gli uno e di
+meine meinen aber bitte le la les un une des du de et ou avec dans sur el los las una unos con en y il lo gli uno e di
 """
 _REQUESTS = """
 show find search look give get want need have had made make made did do does where which what who one ones again

@@ -136,6 +136,18 @@ def test_a_grid_of_values_has_its_captions_above_the_columns_and_left_of_the_row
     assert not _ink(sheet)[top:, left:].any()  # no label was asked for
 
 
+def test_captions_of_rows_take_the_room_of_their_words() -> None:
+    short, long = (
+        np.asarray(compose_sheet([("", _solid(n)) for n in range(4)], 2048, captions=Captions(("a", "b"), rows)))
+        for rows in (("seed\n1", "seed\n2"), ("sampler\nDPM++ 2M AYS", "sampler\nEuler A"))
+    )
+    assert _find(short, 0)[0] < _find(long, 0)[0] / 2
+    for sheet in (short, long):
+        left, top, _, bottom = _find(sheet, 0)
+        assert not _ink(sheet)[top:bottom, left - 1].any()
+        assert _ink(sheet)[top:bottom, :left].any()
+
+
 def test_a_sheet_without_labels_gives_their_room_to_the_pictures() -> None:
     bare, labelled = (
         compose_sheet([(label, _solid(n)) for n in range(2)], 4096, columns=2) for label in ("", "a label")

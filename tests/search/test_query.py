@@ -34,6 +34,31 @@ def test_a_query_has_parts() -> None:
     assert query.text == "red deep snow fox sci-fi"
 
 
+@pytest.mark.parametrize(
+    ("text", "words", "since", "until"),
+    [
+        ("the fox from last week but blue", "the fox from but blue", "2026-11-09", "2026-11-15"),
+        ("yesterday's fox", "fox", "2026-11-19", "2026-11-19"),
+        ("der Fuchs von letzter Woche", "der Fuchs von", "2026-11-09", "2026-11-15"),
+        ("Heute", "", "2026-11-20", "2026-11-20"),
+        ("this month -fog", "", "2026-11-01", "2026-11-30"),
+    ],
+)
+def test_a_time_in_a_sentence_is_a_limit_and_is_said(text: str, words: str, since: str, until: str) -> None:
+    query = parse_query(text, NOW)
+    assert query.text == words
+    assert query.since
+    assert query.until
+    assert (f"{query.since:%Y-%m-%d}", f"{query.until:%Y-%m-%d}") == (since, until)
+    assert f"is read as since:{since} until:{until}; in quotes it is searched for as words" in str(query.notes[0])
+
+
+@pytest.mark.parametrize("text", ['a "newspaper of today"', "-yesterday", "today:x", "yesterdays"])
+def test_a_time_that_is_quoted_or_part_of_something_else_is_a_word(text: str) -> None:
+    query = parse_query(text, NOW)
+    assert (query.since, query.until, query.notes) == (None, None, ())
+
+
 def test_an_unknown_key_is_words() -> None:
     assert parse_query("https://example.org fps:24", NOW).terms == (("https", "example", "org"), ("fps", "24"))
 

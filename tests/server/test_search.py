@@ -244,6 +244,17 @@ async def test_a_rating_is_given_searched_for_and_taken_off(in_process: Any, fol
     assert ids_of(left) == [other]
 
 
+async def test_the_one_from_today_but_blue_is_found_in_one_call(over_stdio: Any, folder: Path) -> None:
+    async with over_stdio("--server", "demo") as client:
+        prompts = ["a blue fox", "a red fox", "a blue vase"]
+        await client.call_tool("generate_image", {"prompts": prompts, "width": 128, "height": 128, "steps": 1})
+        found = await client.call_tool("search_images", {"query": "the fox from today but blue"})
+        earlier = await client.call_tool("search_images", {"query": "the fox from last year but blue"})
+    assert re.findall(r"^(v\d+) • ", text_of(found), re.M) == ["v1"]
+    assert re.search(r"^note: today is read as since:", text_of(found), re.M)
+    assert text_of(earlier).startswith("Nothing was found.")
+
+
 async def test_an_empty_answer_tells_a_model_where_it_looked_and_what_would_hit(in_process: Any, folder: Path) -> None:
     async with in_process(server="demo") as client:
         found = await call(client, "search_images", query="okopus", model="dreem")

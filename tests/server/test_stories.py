@@ -460,3 +460,35 @@ async def test_the_two_photos_of_a_chat_are_one_call(
         edit
     )
     assert np.asarray(pictures_in(by_name)[0]).mean() < np.asarray(pictures_in(by_name)[1]).mean()
+
+
+async def test_a_poster_its_final_after_an_edit_and_its_export_are_a_call_each(
+    over_stdio: Any, server_environment: dict[str, str]
+) -> None:
+    async with over_stdio("--server", "demo") as client:
+        chat = Chat(client)
+        text = 'poster, a red fox in the snow, large title "WINTER" above it'
+        await chat.call("generate_image", prompt=text, image_format="portrait", steps=1)
+        await chat.call("generate_image", prompt="make it night; keep everything else", canvas="latest")
+        final = await chat.call("transform_image", operation="upscale", images=["latest"], long_edge=1600)
+        exported = await client.call_tool(
+            "transform_image", {"operation": "export", "images": ["latest"], "filename": "winter", "format": "webp"}
+        )
+    assert chat.shown == [["v1"], ["v2"], ["v3"]]
+    assert text_of(final).startswith("from canvas v2\nv3: ")
+    (file,) = Path(server_environment["DRAWTHINGS_OUTPUT_DIR"]).joinpath("Exports").iterdir()
+    assert text_of(exported).startswith(f"v3: {file} 1040×1600 webp")
+    with Image.open(file) as copy:
+        assert (copy.size, copy.format) == ((1040, 1600), "WEBP")
+
+
+async def test_a_part_of_a_large_photo_is_repainted_in_two_calls(over_stdio: Any, photos: tuple[str, str]) -> None:
+    large = draw_photo(Path(photos[0]).with_name("large.jpg"), (60, 90, 140), (1800, 2400))
+    async with over_stdio("--server", "demo") as client:
+        chat = Chat(client)
+        box = {"x": 0.4, "y": 0.4, "width": 0.2, "height": 0.2}
+        await chat.call("transform_image", operation="mask_rectangle", images=[large], boxes=[box], feather=16)
+        repainted = await chat.call("generate_image", prompt="a red balloon", canvas="latest:a", mask="latest:i")
+    assert chat.shown == [["i1"], ["a1", "v1"]]
+    assert re.search(r"^v1: .+ 2400×1800 seed \d+$", text_of(repainted), re.M)
+    assert "note: only " in text_of(repainted)
