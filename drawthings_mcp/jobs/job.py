@@ -281,6 +281,13 @@ class Jobs:
                 return job if is_open else None
         return None
 
+    def find_newest(self, session: object) -> Job | None:
+        """The newest job of a session, from now on handed out; None when it has none."""
+        found = next((job for job in reversed(self._jobs.values()) if job.asker.session is session), None)
+        if found is not None:
+            found.is_handed_out = True
+        return found
+
     async def find(self, job_id: str, session: object = None) -> Job | JobRow:
         """The job with an id that was handed out, in upper or lower case; the newest of a session for the empty text.
 

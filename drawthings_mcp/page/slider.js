@@ -1,6 +1,6 @@
 // Before/after: two pictures on top of each other and a line between them that is moved with pointer or arrow keys.
 // Shared by the gallery's page and the views of chats; its style is in parts.css.
-import { make } from "./dom.js";
+import { make } from "./make.js";
 
 /**
  * A slider between two pictures, `{src, label}` each. The first one decides about the shape.

@@ -55,6 +55,12 @@ def _build_tools(settings: Settings) -> Sequence[Tool]:
     return (generate_image.build_tool(settings.tools), *rest)
 
 
+def _build_view_tools() -> Sequence[Tool]:
+    from drawthings_mcp.server.tools import app_only
+
+    return app_only.TOOLS
+
+
 def _load_previews() -> object:
     from drawthings_mcp.attachments.encoding import encode
     from drawthings_mcp.attachments.policy import find_policy
@@ -96,6 +102,7 @@ def build_server(
 
     server = LazyServer(
         build_tools=partial(_build_tools, settings),
+        build_view_tools=_build_view_tools,
         loads=(*list_loads(settings), _load_previews),
         name=APP_NAME,
         title="Draw Things",

@@ -31,6 +31,7 @@ from pydantic import AnyUrl
 from drawthings_mcp.server import prompts, resources
 from drawthings_mcp.server.face import MCP
 from drawthings_mcp.server.session import Session
+from drawthings_mcp.server.views import add_views, read_view, takes_views
 from drawthings_mcp.validation import shorten, suggest
 
 _QUIET_SECONDS = 0.15
@@ -100,6 +101,20 @@ async def _refuse_cursors(ctx: ServerRequestContext[Session, Any], call_next: Ca
     return await call_next(ctx)
 
 
+class _OfferViews:
+    """Adds views, and the tools that they alone call, to what clients hear that take them."""
+
+    def __init__(self, tools: ToolManager) -> None:
+        self._tools = tools
+
+    async def __call__(self, ctx: ServerRequestContext[Session, Any], call_next: CallNext) -> HandlerResult:
+        """Sees every message, as the SDK's middleware does."""
+        answer = await call_next(ctx)
+        if isinstance(answer, dict) and takes_views(ctx):
+            add_views(ctx.method, answer, self._tools.list_tools() if ctx.method == "tools/list" else ())
+        return answer
+
+
 class LazyServer(MCPServer[Session]):
     """See ``MCPServer``: what is added to it is offered after our own tools, prompts, guides and pictures.
 
@@ -107,20 +122,35 @@ class LazyServer(MCPServer[Session]):
     ----------
     build_tools
         Makes the tools, once.
+    build_view_tools
+        Makes those that only views call.
     loads
         What imports the modules that a first call needs; run one by one in a thread after the handshake.
     """
 
     def __init__(
-        self, *, build_tools: Callable[[], Sequence[Tool]], loads: Sequence[Callable[[], object]], **options: Any
+        self,
+        *,
+        build_tools: Callable[[], Sequence[Tool]],
+        build_view_tools: Callable[[], Sequence[Tool]],
+        loads: Sequence[Callable[[], object]],
+        **options: Any,
     ) -> None:
         super().__init__(**options)
         self._tool_manager = _LazyTools(build_tools)
-        self._lowlevel_server.middleware += [_Preloading([self._tool_manager.list_tools, *loads]), _refuse_cursors]
+        self._view_tools = _LazyTools(build_view_tools)
+        self._lowlevel_server.middleware += [
+            _Preloading([self._tool_manager.list_tools, *loads]),
+            _refuse_cursors,
+            _OfferViews(self._view_tools),
+        ]
 
     async def call_tool(
         self, name: str, arguments: dict[str, Any], context: Context[Session, Any] | None = None
     ) -> CallToolResult | InputRequiredResult:
+        if context is not None and takes_views(context) and self._view_tools.get_tool(name) is not None:
+            result: CallToolResult = await self._view_tools.call_tool(name, arguments, context, convert_result=True)
+            return result
         if self._tool_manager.get_tool(name) is None:
             hint = MCP.word(suggest(name, [tool.name for tool in self._tool_manager.list_tools()]))
             raise MCPError(code=INVALID_PARAMS, message=f"There is no tool {shorten(name)}.{hint}")
@@ -137,6 +167,8 @@ class LazyServer(MCPServer[Session]):
     ) -> Iterable[ReadResourceContents] | InputRequiredResult:
         if context is None:
             return await super().read_resource(uri, context)
+        if takes_views(context) and (view := read_view(str(uri))) is not None:
+            return [view]
         found = await resources.read_resource(str(uri), context.request_context.lifespan_context.studio)
         return [found] if found is not None else await super().read_resource(uri, context)
 

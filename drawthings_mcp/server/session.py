@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -14,14 +14,16 @@ from mcp.server.mcpserver import Context
 from mcp.types import CallToolResult, TextContent
 
 from drawthings_mcp.jobs.job import Asker, Job, Jobs, Order
-from drawthings_mcp.quoting import quote
+from drawthings_mcp.quoting import label, quote, shorten_text
 from drawthings_mcp.server.content import describe_found, describe_generation
-from drawthings_mcp.server.viewer import ChatClient, Viewer
+from drawthings_mcp.server.viewer import ChatClient, Viewer, describe_picture
+from drawthings_mcp.server.views import VIEW_KEY, takes_views
 from drawthings_mcp.studio.studio import Studio
 from drawthings_mcp.validation import strip_separators
 
 if TYPE_CHECKING:
     from drawthings_mcp.jobs.board import JobRow
+    from drawthings_mcp.studio.results import GenerationResult
 
 _TIMED_OUT = ("timed out", "timeout", "time out")
 _ABOUT = 2.0
@@ -33,6 +35,8 @@ _INTERVAL = 0.5
 """Seconds between all others."""
 
 _TOTAL = 100.0
+_MAX_PROMPT = 2_000
+"""Characters of a prompt that a view shows."""
 _CREEP = 0.02
 """Part of the way to the next percent that a message without progress moves the bar: the protocol wants every
 value above the last, also while a request waits."""
@@ -137,10 +141,14 @@ def get_session(ctx: Context[Session, Any]) -> Session:
 def identify(ctx: Context[Session, Any]) -> ChatClient:
     """The client of a call."""
     params, caller = ctx.request_context.session.client_params, get_session(ctx).caller
-    model, token = find_model(ctx.request_context.meta or {}), caller.token if caller is not None else ""
+    meta, token = ctx.request_context.meta or {}, caller.token if caller is not None else ""
+    has_views = takes_views(ctx)
+    client = ChatClient(
+        model=find_model(meta), token=token, takes_views=has_views, is_view=has_views and bool(meta.get(VIEW_KEY))
+    )
     if params is None:
-        return ChatClient(model=model, token=token)
-    return ChatClient(params.client_info.name, params.client_info.version, model, token)
+        return client
+    return replace(client, name=params.client_info.name, version=params.client_info.version)
 
 
 def find_model(meta: Mapping[str, Any]) -> str:
@@ -222,7 +230,8 @@ async def answer_render(ctx: Context[Session, Any], job: Job, patience: float) -
         job.listeners.remove(report)
     if not is_done:
         job.is_handed_out = True
-        return CallToolResult(content=[TextContent(text=_describe_job(job))])
+        data = {VIEW_KEY: {"job": job.id}} if takes_views(ctx) else None
+        return CallToolResult(content=[TextContent(text=_describe_job(job))], _meta=data)
     result, viewer = job.get_result(), session.viewer
     shown = await viewer.show(
         identify(ctx),
@@ -232,10 +241,26 @@ async def answer_render(ctx: Context[Session, Any], job: Job, patience: float) -
         originals=[image.record for image in result.variants if image.record.id],
         preview=job.order.preview,
         started=started,
+        facts=_list_facts(result),
     )
     if session is job.asker.session and not await _has_left(ctx):
         job.note_delivery()
     return shown
+
+
+def _list_facts(result: GenerationResult) -> dict[str, Any]:
+    """What a view shows of a render: every picture, the sheet last, and how they came about."""
+    plan = result.plan
+    pictures = [{**describe_picture(image), "seed": image.seed} for image in result.variants if image.record.id]
+    sheet = [describe_picture(result.sheet)] if result.sheet is not None else []
+    return {
+        "pictures": [*pictures, *sheet],
+        "prompt": shorten_text(plan.requests[0].prompt, _MAX_PROMPT),
+        "model": label(plan.model.name or plan.model.file),
+        "mode": plan.mode,
+        "seconds": round(result.seconds, 1),
+        "simulated": result.simulated,
+    }
 
 
 async def answer_row(ctx: Context[Session, Any], row: JobRow) -> CallToolResult:

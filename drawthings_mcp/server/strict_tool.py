@@ -118,7 +118,7 @@ def _make_sendable(result: Any) -> Any:
         for block in result.content:
             if isinstance(block, TextContent):
                 block.text = make_encodable(shorten_text(block.text, MAX_BLOCK))
-        result.structured_content = _clean(result.structured_content)
+        result.structured_content, result.meta = _clean(result.structured_content), _clean(result.meta)
     return result
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import anyio
 import anyio.to_thread
@@ -26,6 +27,7 @@ from drawthings_mcp.errors import InvalidInputError
 from drawthings_mcp.library.records import parse_id
 from drawthings_mcp.server.content import MAX_TEXT
 from drawthings_mcp.server.face import MCP
+from drawthings_mcp.server.views import VIEW_KEY
 from drawthings_mcp.studio.results import find_mime_type
 
 if TYPE_CHECKING:
@@ -44,6 +46,11 @@ _TEXT_TOKENS = MAX_TEXT // 3
 """Of the text of a result, with its paths and ids; an estimate on the safe side."""
 _WINDOW = 4
 """Results that share ``Policy.window_tokens``."""
+_TO_VIEW = "shown in the view, not to you"
+_ANY = 1_000_000
+"""Tokens of what no model gets."""
+_AROUND = 20
+"""Characters around the data of a view in a result."""
 _LEAST_DESCRIBING, _MOST_DESCRIBING = 1.0, 30.0
 _FOR_THE_WAY = 5.0
 """Seconds that descriptions may take together, and before a client gives up when they have to be done."""
@@ -60,12 +67,18 @@ class ChatClient:
     ----------
     model
         The model behind it, where its calls name it.
+    takes_views
+        Whether it shows views beside results.
+    is_view
+        Whether one of them makes the call: its result reaches no model.
     """
 
     name: str = ""
     version: str = ""
     model: str = ""
     token: str = ""
+    takes_views: bool = False
+    is_view: bool = False
 
     @property
     def label(self) -> str:
@@ -104,6 +117,7 @@ class Viewer:
         preview: PreviewMode | None = None,
         started: float | None = None,
         more_text: str = "",
+        facts: Mapping[str, Any] | None = None,
         **limits: int,
     ) -> CallToolResult:
         """One result: the text, then the previews, inputs before outputs, then descriptions if the client needs them.
@@ -124,9 +138,16 @@ class Viewer:
             When the call came, by ``anyio.current_time``: descriptions get what its client will still wait.
         more_text
             What the text has beyond ``MAX_TEXT`` characters.
+        facts
+            What a view shows, where the client takes views; by default the outputs.
         limits
             Those of the policy that are others for this call.
         """
+        told = {"tools": self.studio.settings.tools, **(facts or {})}
+        data = _describe_for_view(inputs, outputs, told) if client.takes_views else None
+        if client.is_view:
+            # It asks for what it shows by itself, and what the model has seen stays as it is.
+            return CallToolResult(content=[TextContent(text=describe(_TO_VIEW))], _meta=_wrap(data))
         seen = await self.studio.gallery.find_vision(client.label)
         policy = self._choose_policy(client, seen, preview).replace(**limits)
         if self._needs_care(policy, seen, preview):
@@ -141,6 +162,7 @@ class Viewer:
             links = [_build_link(record) for record in originals[-_MAX_LINKS:]] if policy.takes_links else []
             reserved = sum(len(link.model_dump_json(by_alias=True)) + 1 for link in links)
             reserved += 2 * len(more_text)
+            reserved += _count_data(data, [*inputs, *outputs]) if data is not None else 0
             reserved += _RESERVED_FOR_DESCRIPTIONS if is_described else 0
             encode = partial(_encode, planned, sources, encoded_policy, reserved)
             shown, previews = await anyio.to_thread.run_sync(encode)
@@ -164,13 +186,33 @@ class Viewer:
             [(slot.ids[0], preview.data) for slot, preview in previews.items() if not slot.is_sheet]
         )
         budget = describe_budget(shown, policy) + describe_sight(shown, policy, seen)
+        if data is not None:
+            data["blocks"] = [list(slot.ids) for slot in previews]
         return CallToolResult(
             content=[
                 TextContent(text=describe(budget + self._describe_address([*inputs, *outputs]))),
                 *map(build_image, previews.values()),
                 *([TextContent(text="\n".join(descriptions))] if descriptions else ()),
                 *links,
-            ]
+            ],
+            _meta=_wrap(data),
+        )
+
+    async def show_to_view(self, client: ChatClient, pictures: Sequence[Showable], max_edge: int) -> CallToolResult:
+        """Pictures for a person's eyes: each as large as asked, as far as all fit; what the model has seen stays.
+
+        Their ids in the order of the blocks stand in ``_meta``.
+        """
+        policy = self.get_policy(client).replace(max_outputs=len(pictures), max_edge=max_edge, shows_pictures=True)
+        policy = policy.replace(max_tokens=_ANY, window_tokens=_ANY)
+        planned = plan_attachments((), pictures, (), policy)
+        sources, data = {picture.id: picture.source for picture in pictures}, _describe_for_view((), pictures, {})
+        encode = partial(_encode, planned, sources, policy, _count_data(data, pictures))
+        shown, previews = await anyio.to_thread.run_sync(encode)
+        data["blocks"] = [list(slot.ids) for slot in previews]
+        return CallToolResult(
+            content=[TextContent(text=describe_budget(shown, policy)), *map(build_image, previews.values())],
+            _meta=_wrap(data),
         )
 
     def _describe_address(self, pictures: Sequence[Showable]) -> str:
@@ -214,6 +256,27 @@ class Viewer:
         seconds = min(max(patience - _FOR_THE_WAY, _LEAST_DESCRIBING), _MOST_DESCRIBING)
         described = await describe_previews(endpoint, tuple(previews.items()), timeout=seconds)
         return [description.word(MCP) for description in described]
+
+
+def _describe_for_view(
+    inputs: Sequence[Showable], outputs: Sequence[Showable], facts: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What a view shows: the outputs, the ids of what they were made from, and the facts of the call."""
+    return {"pictures": list(map(describe_picture, outputs)), "inputs": [picture.id for picture in inputs], **facts}
+
+
+def describe_picture(picture: Showable) -> dict[str, Any]:
+    """A picture as views know it."""
+    return {"id": picture.id, "size": list(picture.size)}
+
+
+def _wrap(data: dict[str, Any] | None) -> dict[str, Any] | None:
+    return None if data is None else {VIEW_KEY: data}
+
+
+def _count_data(data: dict[str, Any], pictures: Sequence[Showable]) -> int:
+    """Characters of what a view gets, with the ids of all that is shown."""
+    return len(json.dumps(_wrap({**data, "blocks": [[picture.id] for picture in pictures]}))) + _AROUND
 
 
 def _prepare(policy: Policy, picture: ImageLike) -> PreparedPicture:

@@ -204,6 +204,16 @@ class Gallery:
         self.note_own(made.id)
         return MadePicture(made, found.notes)
 
+    async def keep_mask(self, reference: str, painted: bytes) -> ImageRecord:
+        """A mask that a person painted over a picture, as ``iN``; see ``transform.keep_painted_mask``."""
+        from drawthings_mcp.studio.transform import keep_painted_mask
+
+        (picture,) = (await self.find([reference])).pictures
+        work = partial(keep_painted_mask, picture, painted, await self.open_catalog(), self._settings.state_dir)
+        made = await anyio.to_thread.run_sync(work)
+        self.note_own(made.id)
+        return made
+
     async def export(self, params: ExportParams) -> tuple[tuple[ExportedPicture, ...], tuple[str, ...]]:
         """Writes copies for others into the folders for exports; and notes about what the caller might not expect."""
         from drawthings_mcp.studio.export import export_pictures
@@ -239,6 +249,12 @@ class Gallery:
             return ShownPicture(picture.id, drawn, text)
 
         return await anyio.to_thread.run_sync(lambda: tuple(map(draw, pictures)))
+
+    async def find_masked(self, picture: ImageRecord) -> ImageRecord | None:
+        """The picture that a mask of ours is for; None for what is no such mask."""
+        from drawthings_mcp.studio.transform import find_masked
+
+        return await anyio.to_thread.run_sync(find_masked, picture, await self.open_catalog())
 
     async def cut_parts(
         self, pictures: Sequence[ImageRecord], box: Sequence[float], edge: int

@@ -44,7 +44,8 @@ _MIN_SHEET = 256
 _ZOOM = 16
 """Times that a part is enlarged at most: beyond that there is nothing but squares."""
 
-_MASKS = frozenset({"mask_rectangle", "mask_from_alpha", "invert_mask", "adjust_mask"})
+_PAINTED = "mask_painted"
+_MASKS = frozenset({"mask_rectangle", "mask_from_alpha", "invert_mask", "adjust_mask", _PAINTED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +236,27 @@ def make(
     return _keep(pixels, params.operation, [picture.id for picture in pictures], catalog, state_dir)
 
 
+def keep_painted_mask(picture: ImageRecord, painted: bytes, catalog: ImageCatalog, state_dir: Path) -> ImageRecord:
+    """Keeps a mask that was painted over a picture, in the picture's size. Blocks.
+
+    Parameters
+    ----------
+    painted
+        A picture file of the same shape, of any size: white where the picture changes, black where it stays.
+    """
+    pixels = ensure_pixels(painted)
+    if distorts(picture.size, _measure(pixels)):
+        raise InvalidInputError(
+            f"has {pixels.shape[1]}×{pixels.shape[0]} pixels, which is not the shape of {picture.id}.", parameter="mask"
+        )
+    level = fit_pixels(pixels[..., :3], picture.size, "stretch").mean(axis=2, keepdims=True)
+    if not (level >= _HALF).any():
+        raise InvalidInputError("is empty: nothing would change.", parameter="mask")
+    mask = np.repeat(level.round().astype(np.uint8), 3, axis=2)
+    return _keep(mask, _PAINTED, [picture.id], catalog, state_dir)
+
+
+_HALF = 128
 _MOST_CAPTION = 24
 """Characters of a value on a sheet; more of them would be too small to read."""
 

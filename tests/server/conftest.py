@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 import pytest
 from mcp import Client, StdioServerParameters
+from mcp.client.extension import ClientExtension
 from mcp.types import Implementation
 
 from drawthings_mcp.server.app import build_server
@@ -49,7 +50,7 @@ def in_process(server_environment: dict[str, str]) -> Connect:
     """``in_process(server="host:port", tls="off")`` is a client of a server in the test's own process.
 
     ``mode="legacy"`` makes it one that speaks the protocol as it was before requests stood for themselves;
-    ``name`` and ``version`` are what the client says that it is.
+    ``name`` and ``version`` are what the client says that it is, ``extensions`` those that it declares.
     """
 
     @asynccontextmanager
@@ -59,12 +60,15 @@ def in_process(server_environment: dict[str, str]) -> Connect:
         mode: str = "auto",
         name: str | None = None,
         version: str = "1.2",
+        extensions: Sequence[ClientExtension] = (),
         **options: str,
     ) -> AsyncIterator[Client]:
         settings = load_settings(options, environment=server_environment)
         server = build_server(settings, heartbeat_seconds=heartbeat_seconds)
         info = Implementation(name=name, version=version) if name else KNOWN
-        async with Client(server, read_timeout_seconds=60, mode=mode, client_info=info) as client:
+        async with Client(
+            server, read_timeout_seconds=60, mode=mode, client_info=info, extensions=extensions
+        ) as client:
             yield client
 
     return connect

@@ -30,7 +30,7 @@ def build(environment: dict[str, str], loads: Sequence[Callable[[], object]]) ->
         async with open_studio(load_settings({}, environment=environment)) as studio, background_tasks() as tasks:
             yield Session(studio, tasks)
 
-    return LazyServer(build_tools=lambda: [TOOL], loads=loads, name="test", lifespan=lifespan)
+    return LazyServer(build_tools=lambda: [TOOL], build_view_tools=tuple, loads=loads, name="test", lifespan=lifespan)
 
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import base64
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+import anyio.to_thread
 from mcp.server.mcpserver import Context
 from mcp.types import CallToolResult, ToolAnnotations
 from pydantic import Field
 
+from drawthings_mcp.errors import DrawThingsError
 from drawthings_mcp.params import Name
 from drawthings_mcp.server.face import MCP
 from drawthings_mcp.server.session import Session, get_session, identify
 from drawthings_mcp.server.strict_tool import StrictTool
+from drawthings_mcp.server.viewer import describe_picture
+
+if TYPE_CHECKING:
+    from drawthings_mcp.search.hits import Hit, HitPage
 
 _DESCRIPTION = (
     "Find earlier pictures and photos on the user's machine by what is remembered: a sentence, words of the prompt, "
@@ -25,6 +33,10 @@ _SIMPLE = (
     "(like=v8, query=blue). source=web asks the internet. Returns rows with ids and one labelled sheet. Ids can be "
     "used at once as canvas, moodboard or in review_image."
 )
+_SMALL_EDGE, _MAX_SMALL = 224, 9_000
+"""Longest side in pixels, and bytes, of a picture in a view."""
+_SHARE = 3
+"""All of them together take at most one of so many parts of a result."""
 
 
 async def search_images(
@@ -66,8 +78,28 @@ async def search_images(
     def describe(budget: str) -> str:
         return "\n".join([*rows, *([budget] if rows else []), *page.describe_rest(MCP)])
 
+    room = session.viewer.get_policy(client).max_characters // _SHARE
+    facts = await _list_facts(page, rows, room) if client.takes_views else None
     # All hits share one place: a sheet, in the order of the rows.
-    return await session.viewer.show(client, describe, outputs=page.hits, max_inputs=0, max_outputs=1)
+    return await session.viewer.show(client, describe, outputs=page.hits, facts=facts, max_inputs=0, max_outputs=1)
+
+
+async def _list_facts(page: HitPage, rows: Sequence[str], room: int) -> dict[str, Any]:
+    """What a view shows: each hit with a picture, all of them in ``room`` characters; the web is not asked for any."""
+    from drawthings_mcp.attachments.preview import encode_preview
+
+    max_bytes = min(room // max(len(rows), 1) * 3 // 4, _MAX_SMALL)
+
+    def draw(hit: Hit, row: str) -> dict[str, Any]:
+        described = {**describe_picture(hit), "about": row}
+        try:
+            preview = encode_preview(hit.source, max_bytes=max_bytes, max_edge=_SMALL_EDGE)
+        except DrawThingsError:
+            return described
+        return {**described, "small": f"data:{preview.mime_type};base64,{base64.b64encode(preview.data).decode()}"}
+
+    pictures = await anyio.to_thread.run_sync(lambda: list(map(draw, page.hits, rows)))
+    return {"pictures": pictures, "total": page.total, "offset": page.offset}
 
 
 TOOL = StrictTool.from_function(

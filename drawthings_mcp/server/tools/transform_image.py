@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from inspect import signature
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from mcp.server.mcpserver import Context
 from mcp.types import CallToolResult, TextContent, ToolAnnotations
@@ -20,6 +20,8 @@ from drawthings_mcp.server.content import describe_exported, describe_made
 from drawthings_mcp.server.face import MCP
 from drawthings_mcp.server.session import Session, get_session, identify, render
 from drawthings_mcp.server.strict_tool import StrictTool
+from drawthings_mcp.server.viewer import ChatClient, describe_picture
+from drawthings_mcp.studio.results import MadePicture
 
 if TYPE_CHECKING:
     from drawthings_mcp.studio.export import ExportParams
@@ -122,10 +124,23 @@ async def transform_image(
     )
     made = await session.studio.gallery.transform(params)
     made = replace(made, notes=(*made.notes, *unused))
-    shown = await session.studio.gallery.draw_masks([made.picture])
+    return await show_made(session, client, made, operation)
+
+
+async def show_made(session: Session, client: ChatClient, made: MadePicture, operation: str) -> CallToolResult:
+    """A picture that was made of others, and if it is a mask, what it is a mask of."""
+    gallery = session.studio.gallery
+    shown = await gallery.draw_masks([made.picture])
     noted = made.with_notes(shown)
+    facts: dict[str, Any] = {"pictures": [describe_picture(made.picture)]}
+    if client.takes_views and (canvas := await gallery.find_masked(made.picture)) is not None:
+        facts["canvas"] = describe_picture(canvas)
     return await session.viewer.show(
-        client, lambda budget: describe_made(noted, operation, budget), outputs=shown, originals=[made.picture]
+        client,
+        lambda budget: describe_made(noted, operation, budget),
+        outputs=shown,
+        originals=[made.picture],
+        facts=facts,
     )
 
 

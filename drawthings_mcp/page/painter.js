@@ -1,6 +1,6 @@
 // The mask painter: brush, box and eraser over a picture, with undo. Shared by the gallery's page and the views of
 // chats; its style is in parts.css.
-import { make, makeButton } from "./dom.js";
+import { make, makeButton } from "./make.js";
 
 const MOST_SIDE = 2048; // pixels of a mask's longest side; the server enlarges it to the picture's size
 const PAINT = "#ff2d2d";

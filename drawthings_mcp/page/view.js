@@ -1,0 +1,479 @@
+// What a chat shows beside a result: pictures just made, compared or found, and a mask to paint. The four views are one
+// script; `data-view` of the page says with which of them it begins. All that it does are calls of our tools.
+import { connect } from "./host.js";
+import { make, makeButton } from "./make.js";
+import { makeSlider } from "./slider.js";
+import { makeMaskPainter } from "./painter.js";
+
+const KEY = "drawthings-mcp/view"; // in `_meta` of results: what to show; of calls: that a view makes them
+const LARGE = 1568;
+const SMALL = 192;
+const EVERY = 800; // milliseconds between looks at a render
+const RENDERS = ["generate_image", "get_job"];
+
+const view = document.documentElement.dataset.view;
+const main = document.querySelector("main");
+const pictures = new Map(); // id → {id, size, seed, about, src, edge}
+const kept = new Set();
+const told = [];
+let host;
+let asked = {}; // arguments of the call that is shown
+let facts = {};
+let order = []; // ids in the order in which they are shown
+let inputs = [];
+let current = "";
+let mode = view === "search" ? "wall" : "look";
+let pair = [];
+let masked = null; // {canvas, mask}: a mask that is painted further
+let job = "";
+let busy = 0; // renders under way
+let trouble = "";
+
+const stage = make("div", { className: "stage" });
+const strip = make("div", { className: "strip", role: "group", "aria-label": "Pictures" });
+const actions = make("div", { className: "actions", role: "toolbar", "aria-label": "What to do" });
+const about = make("div", { className: "about" });
+const bar = make("progress", { max: 1, "aria-label": "Progress" });
+const doing = make("span");
+const progress = make("div", { className: "progress", hidden: true }, bar, doing, makeButton("Stop", () => stop()));
+const status = make("p", { className: "status", role: "status" });
+const words = make("input", { type: "search", placeholder: "Words of the prompt", "aria-label": "Search" });
+const search = make(
+  "form",
+  { className: "search", role: "search", hidden: view !== "search", onsubmit: (event) => (event.preventDefault(), find()) },
+  words, make("button", { type: "submit", className: "main", textContent: "Search" }),
+);
+main.append(search, stage, progress, strip, actions, about, status);
+
+// ---- calls -----------------------------------------------------------------------------------------------------
+
+const canCall = () => Boolean(host?.can.serverTools);
+const getTool = () => host?.context.toolInfo?.tool?.name ?? "";
+
+async function call(name, args) {
+  const result = await host.request("tools/call", { name, arguments: args, _meta: { [KEY]: true } });
+  if (result.isError) throw new Error(getText(result));
+  return result;
+}
+
+const getText = (result) => (result.content ?? []).filter((block) => block.type === "text").map((block) => block.text).join("\n");
+const getData = (result) => result._meta?.[KEY] ?? {};
+
+/** Does something that can fail, and says so when it does. */
+async function attempt(work) {
+  trouble = "";
+  try {
+    return await work();
+  } catch (error) {
+    trouble = error.message;
+    return undefined;
+  } finally {
+    render();
+  }
+}
+
+/** Says to the model, with the user's next message, what was done here. */
+function tell(text) {
+  told.push(text);
+  if (host.can.updateModelContext) {
+    const lines = ["In the view beside the result, the user:", ...told].join("\n- ");
+    host.request("ui/update-model-context", { content: [{ type: "text", text: lines }] }).catch(() => {});
+  }
+}
+
+// ---- pictures --------------------------------------------------------------------------------------------------
+
+/** Takes the pictures of a result; returns the ids of what it is about. */
+function take(result) {
+  const data = getData(result);
+  const images = (result.content ?? []).filter((block) => block.type === "image");
+  const blocks = data.blocks ?? (data.pictures ? [] : images.map((_, at) => [`#${at + 1}`]));
+  for (const picture of data.pictures ?? []) add(picture);
+  images.forEach((image, at) => {
+    if (blocks[at]?.length === 1) add({ id: blocks[at][0], src: `data:${image.mimeType};base64,${image.data}` });
+  });
+  return (data.pictures ?? []).map((picture) => picture.id).concat(data.pictures ? [] : blocks.flat());
+}
+
+function add(picture) {
+  const known = pictures.get(picture.id) ?? { edge: 0 };
+  pictures.set(picture.id, { ...known, ...picture, src: known.src ?? picture.src ?? picture.small });
+}
+
+/** Sees to it that pictures are there, at least so large; those that cannot be had stay as they are. */
+async function load(ids, edge) {
+  const wanted = ids.filter((id) => !id.startsWith("#") && (pictures.get(id)?.edge ?? 0) < edge);
+  if (!wanted.length || !canCall()) return;
+  const result = await call("view_images", { images: wanted, max_edge: edge });
+  const images = result.content.filter((block) => block.type === "image");
+  for (const picture of getData(result).pictures) add(picture);
+  getData(result).blocks.forEach(([id], at) => {
+    Object.assign(pictures.get(id), { src: `data:${images[at].mimeType};base64,${images[at].data}`, edge });
+  });
+}
+
+const getSize = (id) => pictures.get(id)?.size ?? [1, 1];
+const describe = (id) => ({ src: pictures.get(id)?.src ?? "", label: id, width: getSize(id)[0], height: getSize(id)[1] });
+const others = () => [...new Set([...order, ...inputs])].filter((id) => !id.startsWith("#") && id !== current);
+
+// ---- what happens ----------------------------------------------------------------------------------------------
+
+function show(result) {
+  const data = getData(result);
+  if (result.isError) trouble = getText(result);
+  if (data.job) return wait(data.job);
+  const ids = take(result);
+  const hasOnlyText = !ids.length && !result.isError;
+  facts = data;
+  order = ids;
+  inputs = data.inputs ?? [];
+  current = ids[0] ?? "";
+  if (view === "compare" && ids.length === 2) [mode, pair] = ["compare", ids];
+  if (data.canvas) {
+    add(data.canvas);
+    masked = { canvas: data.canvas.id, mask: ids[0] };
+    return attempt(paint);
+  }
+  if (hasOnlyText && view !== "search") trouble = getText(result);
+  render();
+  return attempt(open);
+}
+
+/** Loads what is looked at. */
+async function open() {
+  if (mode === "wall") return;
+  await load(mode === "compare" ? pair : [current], LARGE);
+  if (order.length > 1) await load(order.filter((id) => !pictures.get(id).src), SMALL);
+}
+
+function go(id) {
+  [current, mode] = [id, "look"];
+  render();
+  attempt(open);
+}
+
+/** Follows a render that was handed back, and shows what comes of it. */
+async function wait(id) {
+  busy++;
+  await attempt(async () => {
+    for (let state = { isDone: false }; !state.isDone; ) {
+      state = await watch(id);
+      if (!state.isDone) await new Promise((done) => setTimeout(done, EVERY));
+    }
+    const result = await call("get_job", { job: id, wait: 0 });
+    show(result);
+    tell(`saw ${id} end: ${order.join(" ")}`);
+  }).finally(() => busy--);
+  render();
+}
+
+async function watch(id) {
+  const state = getData(await call("watch_job", id ? { job: id } : {}));
+  if (state.job && !state.isDone) {
+    job = state.job;
+    const left = state.secondsLeft ? `, ${Math.ceil(state.secondsLeft)} s left` : "";
+    bar.value = state.fraction;
+    doing.textContent = `${state.message} · ${Math.round(state.fraction * 100)} %${left}`;
+    progress.hidden = false;
+    report();
+  }
+  return state;
+}
+
+/** Looks at the newest render again and again while one is under way. */
+async function follow() {
+  while (busy && canCall()) {
+    await watch("").catch(() => {});
+    await new Promise((done) => setTimeout(done, EVERY));
+  }
+}
+
+const stop = () => attempt(() => call("cancel_job", { job }));
+
+/** One of the buttons: a call that makes pictures, which join the others. */
+function produce(what, name, args) {
+  const from = current;
+  busy++;
+  render();
+  follow();
+  return attempt(async () => {
+    let result = await call(name, args);
+    for (let id; (id = getData(result).job); ) {
+      while (!(await watch(id)).isDone) await new Promise((done) => setTimeout(done, EVERY));
+      result = await call("get_job", { job: id, wait: 0 });
+    }
+    const ids = take(result);
+    order = [...new Set([...order, ...ids])];
+    [current, mode] = [ids.at(-1) ?? current, "look"];
+    tell(`made ${ids.join(" ")} from ${from} (${what})`);
+    await open();
+  }).finally(() => {
+    busy--;
+    render();
+  });
+}
+
+async function keep() {
+  const id = current;
+  await attempt(async () => {
+    const change = kept.has(id) ? "remove" : "add";
+    await call("tag_image", { images: [id], [change]: ["kept"] });
+    if (change === "add") kept.add(id);
+    else kept.delete(id);
+    tell(change === "add" ? `keeps ${id} (tag kept)` : `does not keep ${id}`);
+  });
+}
+
+const again = () =>
+  produce("again, with another seed", "generate_image",
+    facts.tools === "simple" ? { prompt: facts.prompt, ...(inputs[0] && { canvas: inputs[0] }) } : { settings_from: current, seed: -1 });
+
+const vary = () =>
+  produce("a variation", "generate_image", {
+    ...(facts.tools === "simple" ? { prompt: facts.prompt } : { settings_from: current, strength: 0.5, seed: -1 }),
+    canvas: current, mode: "image2image",
+  });
+
+const enlarge = () => produce("larger", "transform_image", { operation: "upscale", images: [current] });
+
+async function paint() {
+  const id = masked?.canvas ?? current;
+  await load([id], LARGE);
+  if (masked?.mask) {
+    pictures.get(masked.mask).edge = 0; // so far it is there as it looks on the picture
+    await load([masked.mask], LARGE);
+  }
+  [current, mode] = [id, "paint"];
+}
+
+async function compare(other) {
+  pair = [other, current];
+  mode = "compare";
+  await open();
+}
+
+async function find(offset = 0) {
+  await attempt(async () => {
+    const result = await call("search_images", { ...asked, query: words.value, offset });
+    const ids = take(result);
+    facts = getData(result);
+    order = offset ? [...new Set([...order, ...ids])] : ids;
+    mode = "wall";
+    if (!ids.length) trouble = getText(result);
+  });
+}
+
+// ---- what is seen ----------------------------------------------------------------------------------------------
+
+function render() {
+  progress.hidden = !busy || !progress.contains(bar) || !doing.textContent;
+  status.textContent = trouble;
+  status.classList.toggle("bad", Boolean(trouble));
+  const parts = { look: drawPicture, compare: drawComparison, paint: drawPainter, wall: drawWall }[mode]();
+  if (parts.key !== stage.dataset.key) {
+    stage.dataset.key = parts.key;
+    stage.replaceChildren(...parts.build());
+  }
+  actions.replaceChildren(...listActions());
+  drawStrip();
+  about.replaceChildren(...(mode === "look" && current ? describeCurrent() : []));
+  report();
+}
+
+function drawPicture() {
+  const picture = pictures.get(current);
+  const src = picture?.src ?? "";
+  const waiting = busy || !host ? "" : "No picture.";
+  return {
+    key: `look ${current} ${src.length}`,
+    build: () => [src ? make("img", { className: "picture", src, alt: `${current} ${picture.about ?? facts.prompt ?? ""}` }) : make("p", { className: "empty", textContent: waiting })],
+  };
+}
+
+function drawComparison() {
+  const [before, after] = pair.map(describe);
+  return {
+    key: `compare ${pair} ${before.src.length} ${after.src.length}`,
+    build: () => {
+      const slider = makeSlider(before, after);
+      fit(slider, before);
+      return [slider];
+    },
+  };
+}
+
+function drawPainter() {
+  const picture = describe(current);
+  return {
+    key: `paint ${current} ${masked?.mask ?? ""} ${picture.src.length}`,
+    build: () => {
+      const mask = masked ? pictures.get(masked.mask).src : "";
+      const prompt = make("input", { type: "text", placeholder: "What shall be there?", "aria-label": "What shall be there?" });
+      const inpaint = makeButton("Inpaint", () => finish(true), { className: "main", disabled: true });
+      const save = makeButton("Keep mask", () => finish(false), { disabled: true });
+      let isEmpty = true;
+      const judge = () => {
+        save.disabled = isEmpty;
+        inpaint.disabled = isEmpty || !prompt.value.trim() || Boolean(busy);
+      };
+      const painter = makeMaskPainter(picture, { mask, onchange: (empty) => ((isEmpty = empty), judge()) });
+      const finish = (goesOn) =>
+        attempt(async () => {
+          const result = await call("paint_mask", { image: current, mask: painter.toDataURL() });
+          const [{ id }] = getData(result).pictures;
+          tell(`painted the mask ${id} over ${current}`);
+          trouble = `The mask is ${id}.`;
+          if (!goesOn) return;
+          inpaint.disabled = true;
+          masked = null;
+          await produce(`inpainted with ${id}: ${prompt.value}`, "generate_image", { prompt: prompt.value, canvas: current, mask: id });
+        });
+      prompt.addEventListener("input", judge);
+      fit(painter.element.querySelector(".paper"), picture);
+      return [painter.element, make("div", { className: "fill" }, prompt, ...(facts.tools === "simple" ? [] : [inpaint]), save)];
+    },
+  };
+}
+
+function drawWall() {
+  const tile = (id) => {
+    const { src, about: row } = pictures.get(id);
+    const inside = src ? make("img", { src, alt: "", loading: "lazy" }) : make("span", { className: "empty" });
+    return make("button", { type: "button", className: "tile", title: row ?? id, "aria-label": row ?? id, onclick: () => go(id) }, inside, make("span", { textContent: id }));
+  };
+  return { key: `wall ${order}`, build: () => [make("div", { className: "wall" }, ...order.map(tile))] };
+}
+
+/** As wide as the view, but not so high that its ends cannot be seen together. */
+function fit(element, { width, height }) {
+  element.style.aspectRatio = `${width} / ${height}`;
+  element.style.width = `min(100%, calc(var(--high) * ${width / height}))`;
+}
+
+function drawStrip() {
+  const ids = mode === "look" ? order : [];
+  strip.hidden = ids.length < 2;
+  const thumb = (id) =>
+    makeButton("", () => go(id), { className: "thumb", "aria-pressed": String(id === current), "aria-label": id });
+  strip.replaceChildren(
+    ...ids.map((id) => {
+      const button = thumb(id);
+      const { src } = pictures.get(id);
+      button.append(src ? make("img", { src, alt: "" }) : "", make("span", { textContent: kept.has(id) ? `${id} ★` : id }));
+      return button;
+    }),
+  );
+}
+
+function listActions() {
+  if (!canCall()) return [];
+  const back = (text, wanted) => makeButton(text, () => ((mode = wanted), (masked = null), render()));
+  if (mode === "wall") {
+    const more = (facts.total ?? 0) > order.length && order.length;
+    return more ? [makeButton("More", () => find(order.length))] : [];
+  }
+  if (mode === "paint") return [back("Back", "look")];
+  if (mode === "compare") return [...drawPair(), makeButton("Look at one", () => go(pair[1]))];
+  if (!current || current.startsWith("#")) return [];
+  const isOurs = current.startsWith("v") && (facts.tools !== "simple" || Boolean(facts.prompt));
+  const off = { disabled: Boolean(busy) };
+  const [other] = others();
+  return [
+    ...(view === "search" ? [back("All", "wall")] : []),
+    makeButton(kept.has(current) ? "★ Kept" : "☆ Keep", keep, { "aria-pressed": String(kept.has(current)) }),
+    ...(isOurs ? [makeButton("Again", again, off), makeButton("Vary", vary, off)] : []),
+    makeButton("Bigger", enlarge, off),
+    makeButton("Paint a mask", () => attempt(paint), off),
+    ...(other ? [makeButton("Compare", () => attempt(() => compare(other)))] : []),
+    ...drawModes(),
+  ];
+}
+
+function drawPair() {
+  const all = [...new Set([...pair, ...others(), ...(current ? [current] : [])])];
+  const choose = (place, text) => {
+    const select = make("select", { "aria-label": text, onchange: () => ((pair[place] = select.value), attempt(open)) },
+      ...all.map((id) => make("option", { value: id, textContent: id, selected: id === pair[place] })));
+    return select;
+  };
+  return all.length > 2 ? [choose(0, "Left"), choose(1, "Right")] : [];
+}
+
+function drawModes() {
+  const { displayMode, availableDisplayModes = [] } = host.context;
+  const wanted = displayMode === "fullscreen" ? "inline" : "fullscreen";
+  if (!availableDisplayModes.includes(wanted)) return [];
+  return [makeButton(wanted === "inline" ? "Smaller" : "Full screen", () => attempt(() => host.request("ui/request-display-mode", { mode: wanted })))];
+}
+
+function describeCurrent() {
+  const { size, seed, about: row } = pictures.get(current) ?? {};
+  const parts = [current, size && `${size[0]}×${size[1]}`, seed !== undefined && `seed ${seed}`, order.includes(current) && facts.model, facts.simulated && "simulated"];
+  const text = row ?? facts.prompt;
+  return [
+    make("div", { className: "facts", textContent: parts.filter(Boolean).join(" · ") }),
+    ...(text ? [make("div", { className: "prompt", textContent: text })] : []),
+  ];
+}
+
+// ---- the chat around it ----------------------------------------------------------------------------------------
+
+let reported = "";
+function report() {
+  requestAnimationFrame(() => {
+    const height = Math.ceil(document.documentElement.getBoundingClientRect().height);
+    const width = Math.ceil(window.innerWidth);
+    if (host && reported !== `${width} ${height}`) {
+      reported = `${width} ${height}`;
+      host.notify("ui/notifications/size-changed", { width, height });
+    }
+  });
+}
+
+function adopt({ theme, styles, displayMode, safeAreaInsets }) {
+  const root = document.documentElement;
+  if (theme) root.style.colorScheme = root.dataset.theme = theme;
+  for (const [name, value] of Object.entries(styles?.variables ?? {})) {
+    if (name.startsWith("--") && typeof value === "string") root.style.setProperty(name, value);
+  }
+  for (const side of ["top", "right", "bottom", "left"]) root.style.setProperty(`--inset-${side}`, `${safeAreaInsets?.[side] ?? 0}px`);
+  root.dataset.mode = displayMode ?? "inline";
+  if (host) render();
+}
+
+main.addEventListener("keydown", (event) => {
+  const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+  const at = order.indexOf(current) + step;
+  if (!step || mode !== "look" || event.target.matches("input, select") || !order[at]) return;
+  go(order[at]);
+  strip.querySelector('[aria-pressed="true"]')?.focus();
+});
+
+let isShown = false;
+new ResizeObserver(report).observe(main);
+const early = [];
+const later = (work) => (host ? work() : early.push(work));
+host = await connect({
+  context: adopt,
+  input: (args) => later(() => {
+    asked = args;
+    words.value = args.query ?? "";
+    if (isShown || !(RENDERS.includes(getTool()) || args.operation === "upscale")) return;
+    busy++;
+    follow();
+    render();
+  }),
+  result: (result) => later(() => {
+    if (!isShown) busy = 0;
+    isShown = true;
+    show(result);
+  }),
+  cancelled: () => later(() => {
+    busy = 0;
+    trouble = "The call was cancelled.";
+    render();
+  }),
+});
+adopt(host.context);
+early.forEach((work) => work());
+render();

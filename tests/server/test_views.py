@@ -1,0 +1,239 @@
+"""Views beside results, for clients that take them."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import re
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mcp import MCPError
+from mcp.client.extension import advertise
+from mcp.types import CallToolResult, ImageContent, TextContent
+from PIL import Image, ImageDraw
+
+from drawthings_mcp.server.views import VIEW_KEY
+from drawthings_mcp.simulator import Simulator
+
+pytestmark = pytest.mark.anyio
+
+UI = "io.modelcontextprotocol/ui"
+MIME_TYPE = "text/html;profile=mcp-app"
+TAKES_VIEWS = (advertise(UI, {"mimeTypes": [MIME_TYPE]}),)
+VIEWS = {f"ui://drawthings/{name}" for name in ("result", "compare", "mask", "search")}
+APP_ONLY = {"view_images", "paint_mask", "watch_job"}
+PAGE = Path(__file__).parents[2] / "drawthings_mcp" / "page"
+SMALL = {"width": 128, "height": 128, "steps": 1}
+
+
+@pytest.fixture
+async def simulator() -> AsyncIterator[Simulator]:
+    async with Simulator() as simulator:
+        yield simulator
+
+
+def open_server(in_process: Any, simulator: Simulator, **options: Any) -> Any:
+    return in_process(server=simulator.address, tls="off", **options)
+
+
+def get_data(result: CallToolResult) -> Mapping[str, Any]:
+    found = (result.meta or {})[VIEW_KEY]
+    assert isinstance(found, dict)
+    return found
+
+
+def count_characters(result: CallToolResult) -> int:
+    return len(result.model_dump_json(by_alias=True, exclude_none=True))
+
+
+def dump(listed: Any) -> list[dict[str, Any]]:
+    return [item.model_dump(by_alias=True, exclude_none=True, mode="json") for item in listed]
+
+
+def paint(size: tuple[int, int], box: tuple[int, int, int, int] | None) -> str:
+    mask = Image.new("L", size)
+    if box is not None:
+        ImageDraw.Draw(mask).rectangle(box, fill=255)
+    stream = io.BytesIO()
+    mask.save(stream, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(stream.getvalue()).decode()}"
+
+
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+@pytest.mark.parametrize("extensions", [(), (advertise(UI, {"mimeTypes": ["text/html"]}),)])
+async def test_who_does_not_take_views_sees_nothing_of_them(
+    in_process: Any, simulator: Simulator, mode: str, extensions: Any
+) -> None:
+    async with open_server(in_process, simulator, mode=mode, extensions=TAKES_VIEWS) as client:
+        offered = dump((await client.list_tools()).tools)
+        addresses = dump((await client.list_resources()).resources)
+        capabilities = client.server_capabilities.model_dump(exclude_none=True)
+        shown = await client.call_tool("generate_image", {"prompt": "a fox", "seed": 7, **SMALL})
+    async with open_server(in_process, simulator, mode=mode, extensions=extensions) as client:
+        plain = dump((await client.list_tools()).tools)
+        plain_addresses = dump((await client.list_resources()).resources)
+        plain_capabilities = client.server_capabilities.model_dump(exclude_none=True)
+        seen = await client.call_tool("generate_image", {"prompt": "a fox", "seed": 7, **SMALL})
+        found = await client.call_tool("search_images", {"query": "fox"})
+        with pytest.raises(MCPError, match="There is no tool"):
+            await client.call_tool("view_images", {"images": ["v1"]})
+        with pytest.raises(MCPError) as unknown:
+            await client.read_resource("ui://drawthings/nothing")
+        with pytest.raises(MCPError) as refused:
+            await client.read_resource("ui://drawthings/result")
+    assert len(plain) == 8
+    ours = [{name: value for name, value in tool.items() if name != "_meta"} for tool in offered]
+    assert plain == [tool for tool in ours if tool["name"] not in APP_ONLY]
+    assert plain_addresses == [one for one in addresses if one["uri"] not in VIEWS]
+    assert capabilities == {**plain_capabilities, "extensions": {UI: {}}}
+    assert not [result for result in (seen, found) if VIEW_KEY in (result.meta or {})]
+    assert refused.value.error.message == unknown.value.error.message.replace("nothing", "result")
+    assert VIEW_KEY in (shown.meta or {})
+    assert [block.type for block in seen.content] == [block.type for block in shown.content]
+    assert shown.structured_content is None
+
+
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+async def test_who_takes_views_finds_one_for_each_tool_that_shows_pictures(
+    in_process: Any, simulator: Simulator, mode: str
+) -> None:
+    async with open_server(in_process, simulator, mode=mode, extensions=TAKES_VIEWS) as client:
+        tools = {tool.name: tool for tool in (await client.list_tools()).tools}
+        listed = {str(one.uri): one for one in (await client.list_resources()).resources if str(one.uri) in VIEWS}
+        pages = {uri: (await client.read_resource(uri)).contents[0] for uri in listed}
+    meta = {name: (tool.meta or {}).get("ui", {}) for name, tool in tools.items()}
+    bound = {name: ui["resourceUri"] for name, ui in meta.items() if "resourceUri" in ui}
+    assert set(bound.values()) == VIEWS == listed.keys()
+    assert bound.keys() == {"generate_image", "get_job", "review_image", "transform_image", "search_images"}
+    assert {name for name, ui in meta.items() if ui.get("visibility") == ["app"]} == APP_ONLY
+    for name in APP_ONLY:
+        assert tools[name].input_schema["additionalProperties"] is False
+    for uri, page in pages.items():
+        assert listed[uri].mime_type == page.mime_type == MIME_TYPE
+        assert len(page.text.encode()) <= 60_000
+        assert not re.search(r"https?://|^import |^export |innerHTML|insertAdjacentHTML", page.text, re.MULTILINE)
+        assert f'data-view="{uri.rpartition("/")[2]}"' in page.text
+
+
+def test_no_two_modules_of_a_view_have_a_name_in_common() -> None:
+    modules = [PAGE / name for name in ("make.js", "host.js", "slider.js", "painter.js", "view.js")]
+    declared = re.compile(r"^(?:export )?(?:async )?(?:function|const|let|class) (\w+)", re.MULTILINE)
+    names = [name for module in modules for name in declared.findall(module.read_text(encoding="utf-8"))]
+    assert len(names) > 40
+    assert sorted(names) == sorted(set(names))
+
+
+async def test_a_result_tells_its_view_what_was_made_and_fits(in_process: Any, simulator: Simulator) -> None:
+    prompt = "<img src=x onerror=alert(1)> “a fox” 🦊"
+    async with open_server(in_process, simulator, extensions=TAKES_VIEWS) as client:
+        made = await client.call_tool("generate_image", {"prompt": prompt, "variants": 4, **SMALL})
+        swept = await client.call_tool("generate_image", {"prompt": "x", "sweep": {"seed": [1, 2]}, **SMALL})
+        masked = await client.call_tool(
+            "transform_image", {"operation": "mask_rectangle", "images": ["v1"], "boxes": [[0, 0, 0.5, 0.5]]}
+        )
+        reviewed = await client.call_tool("review_image", {"images": ["v1", "v2"]})
+        found = await client.call_tool("search_images", {"limit": 25})
+    data = get_data(made)
+    assert [picture["id"] for picture in data["pictures"]] == ["v1", "v2", "v3", "v4"]
+    assert all(picture["size"] == [128, 128] and picture["seed"] >= 0 for picture in data["pictures"])
+    assert data["prompt"] == prompt
+    images = [block for block in made.content if isinstance(block, ImageContent)]
+    assert len(data["blocks"]) == len(images) == 3
+    assert sorted(name for ids in data["blocks"] for name in ids) == ["v1", "v2", "v3", "v4"]
+    assert [picture["id"] for picture in get_data(swept)["pictures"]] == ["v5", "v6", "i1"]
+    assert get_data(masked)["canvas"] == {"id": "v1", "size": [128, 128]}
+    assert [picture["id"] for picture in get_data(reviewed)["pictures"]] == ["v1", "v2"]
+    assert {f"v{number}" for number in range(1, 7)} <= {picture["id"] for picture in get_data(found)["pictures"]}
+    assert all(picture["small"].startswith("data:image/jpeg;base64,") for picture in get_data(found)["pictures"])
+    for result in (made, swept, masked, reviewed, found):
+        assert count_characters(result) <= 900_000
+        assert result.structured_content is None
+
+
+async def test_a_view_gets_its_data_within_what_its_client_takes(
+    in_process: Any, simulator: Simulator, server_environment: dict[str, str]
+) -> None:
+    server_environment["DRAWTHINGS_ATTACHMENTS"] = "max_characters=60000"
+    async with open_server(in_process, simulator, extensions=TAKES_VIEWS) as client:
+        for _ in range(2):
+            await client.call_tool("generate_image", {"prompt": "rocks", "variants": 4, "width": 512, "height": 512})
+        found = await client.call_tool("search_images", {"limit": 25})
+        viewed = await client.call_tool("view_images", {"images": [f"v{n}" for n in range(1, 9)], "max_edge": 2048})
+    assert len(get_data(found)["pictures"]) == 8
+    assert count_characters(found) <= 60_000
+    assert count_characters(viewed) <= 60_000
+    assert get_data(viewed)["blocks"] == [[f"v{n}"] for n in range(1, 9)]
+
+
+async def test_what_a_view_asks_for_is_not_taken_for_what_the_model_saw(in_process: Any, simulator: Simulator) -> None:
+    by_view = {VIEW_KEY: True}
+    async with open_server(in_process, simulator, extensions=TAKES_VIEWS) as client:
+        made = await client.call_tool("generate_image", {"prompt": "a fox", **SMALL}, meta=by_view)
+        viewed = await client.call_tool("view_images", {"images": ["v1"], "max_edge": 64})
+        edited = await client.call_tool("generate_image", {"prompt": "at night", "canvas": "v1", **SMALL})
+    assert [type(block) for block in made.content] == [TextContent]
+    assert "shown in the view, not to you" in made.content[0].text
+    assert get_data(made)["pictures"][0]["id"] == "v1"
+    picture = viewed.content[1]
+    assert isinstance(picture, ImageContent)
+    assert Image.open(io.BytesIO(base64.b64decode(picture.data))).size == (64, 64)
+    assert "shown: inputs v1 (1/2), outputs v2" in edited.content[0].text, "it is new to the model"
+
+
+async def test_a_painted_mask_becomes_a_picture_and_says_where_to_repaint(
+    in_process: Any, simulator: Simulator
+) -> None:
+    async with open_server(in_process, simulator, extensions=TAKES_VIEWS) as client:
+        await client.call_tool("generate_image", {"prompt": "a fox", **SMALL})
+        kept = await client.call_tool("paint_mask", {"image": "v1", "mask": paint((64, 64), (0, 0, 31, 31))})
+        inpainted = await client.call_tool("generate_image", {"prompt": "a moon", "canvas": "v1", "mask": "i1"})
+        empty = await client.call_tool("paint_mask", {"image": "v1", "mask": paint((64, 64), None)})
+        narrow = await client.call_tool("paint_mask", {"image": "v1", "mask": paint((64, 20), (0, 0, 9, 9))})
+        no_picture = await client.call_tool("paint_mask", {"image": "v1", "mask": "data:image/png;base64,xx"})
+        unknown = await client.call_tool("paint_mask", {"image": "v1", "mask": "", "size": 3})
+    assert get_data(kept)["pictures"] == [{"id": "i1", "size": [128, 128]}]
+    assert get_data(kept)["canvas"]["id"] == "v1"
+    assert not inpainted.is_error
+    assert "from canvas v1, mask i1" in inpainted.content[0].text
+    for refused, words in (
+        (empty, "mask: is empty"),
+        (narrow, "mask: has 64×20 pixels, which is not the shape of v1"),
+        (no_picture, "not a picture"),
+        (unknown, "size"),
+    ):
+        assert refused.is_error
+        assert words in refused.content[0].text
+
+
+async def test_a_view_watches_a_render_and_stops_it(in_process: Any) -> None:
+    async with (
+        Simulator(step_seconds=0.2) as simulator,
+        open_server(in_process, simulator, extensions=TAKES_VIEWS, max_wait="0") as client,
+    ):
+        idle = await client.call_tool("watch_job", {})
+        handed_back = await client.call_tool("generate_image", {"prompt": "a fox", **SMALL, "steps": 150})
+        watched = await client.call_tool("watch_job", {})
+        await client.call_tool("cancel_job", {"job": "j1"})
+        after = await client.call_tool("watch_job", {"job": "j1"})
+    assert get_data(idle) == {}
+    assert get_data(handed_back) == {"job": "j1"}
+    assert get_data(watched)["job"] == "j1"
+    assert not get_data(watched)["isDone"]
+    assert 0 <= get_data(watched)["fraction"] < 1
+    assert get_data(after)["isDone"]
+
+
+async def test_a_search_shows_a_view_texts_of_others_as_they_are_to_be_read(
+    in_process: Any, simulator: Simulator
+) -> None:
+    hostile = "</script><script>alert(1)</script>"
+    async with open_server(in_process, simulator, extensions=TAKES_VIEWS) as client:
+        await client.call_tool("generate_image", {"prompt": hostile, **SMALL})
+        found = await client.call_tool("search_images", {"query": "script"})
+    (picture,) = get_data(found)["pictures"]
+    assert "“" in picture["about"]
+    assert json.dumps(picture["about"]) in json.dumps(found.model_dump(by_alias=True, mode="json"))
