@@ -31,6 +31,7 @@ _OWN: _Tree = {
     PART.pattern: None,
     "inputs": {"[0-9a-f]{2}": {r"[0-9a-f]{64}\.\w+": None, PART.pattern: None}},
     "made": {r"i\d+_\w+(-\d+)?\.png": None, PART.pattern: None},
+    "thumbnails": {"[0-9a-f]{2}": {r"[0-9a-f]{64}-\d+\.webp": None, PART.pattern: None}},
     "unsaved": {r".+_s\d+(-\d+)?\.png": None, PART.pattern: None},
 }
 _NEIGHBOURS = frozenset(("presets", "config.toml", ".DS_Store"))

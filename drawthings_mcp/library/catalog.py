@@ -40,6 +40,9 @@ _SELECT = f"""
 _THE_ONE = "kind = ? AND number = ?"
 _VISION_LASTS = timedelta(days=30)
 """A client's next version may pass pictures on no more, and its user may choose a model that sees nothing."""
+_LAST = (1 << 63) - 1
+_MAX_TOGETHER = 100
+"""Numbers around a picture's among which others of its call are looked for; calls that run at once share them."""
 _FOUND = "kind = 'p' AND origin = ? ORDER BY rowid DESC"
 
 
@@ -197,6 +200,45 @@ class ImageCatalog:
         wanted = "".join(kinds) if kinds is not None else "avpi"
         statement = f"{_SELECT} WHERE instr(?, kind) ORDER BY rowid DESC LIMIT ?"
         return self._list(statement, wanted, -1 if limit is None else limit)
+
+    def list_page(
+        self, kinds: Iterable[MediaKind], limit: int, before: int | None = None
+    ) -> tuple[list[ImageRecord], int | None]:
+        """Pictures of some kinds that have files, newest first; and what ``before`` is for the next page, if any.
+
+        Parameters
+        ----------
+        before
+            From the page before this one; None for the first.
+        """
+        condition = "WHERE instr(?, kind) AND path <> '' AND rowid < ? ORDER BY rowid DESC LIMIT ?"
+        statement = _SELECT.replace("SELECT ", "SELECT rowid AS place, ", 1)
+        values = ("".join(kinds), _LAST if before is None else before, limit)
+        with self._database.open() as connection:
+            rows = [dict(row) for row in connection.execute(f"{statement} {condition}", values)]
+        places = [row.pop("place") for row in rows]
+        return list(map(parse_row, rows)), places[-1] if len(rows) == limit else None
+
+    def count_images(self, kinds: Iterable[MediaKind]) -> int:
+        """How many pictures of some kinds are known."""
+        # A kind at a time: each is counted in the index.
+        statement = "SELECT count(*) FROM images WHERE kind = ?"
+        with self._database.open() as connection:
+            return sum(connection.execute(statement, (kind,)).fetchone()[0] for kind in kinds)
+
+    def list_children(self, image_id: str) -> list[ImageRecord]:
+        """The pictures that were made from one, oldest first."""
+        children = "SELECT child FROM parents WHERE parent = ?"
+        return self._list(f"{_SELECT} WHERE kind || number IN ({children}) ORDER BY rowid", image_id)
+
+    def list_siblings(self, record: ImageRecord) -> list[ImageRecord]:
+        """The other pictures of the same call, oldest first."""
+        if not record.job:
+            return []
+        kind, number = _split(record.id)
+        near = "kind = ? AND number BETWEEN ? AND ? AND number <> ? AND job = ?"
+        bounds = (number - _MAX_TOGETHER, number + _MAX_TOGETHER)
+        return self._list(f"{_SELECT} WHERE {near} ORDER BY number", kind, *bounds, number, record.job)
 
     def record_preview(self, sha256: str, image_id: str) -> None:
         """Remember that a preview with these pixels shows a picture, to know it again when it comes back."""

@@ -122,10 +122,15 @@ def write_new_file(
     return path
 
 
-def write_named_file(path: Path, data: bytes, *, what: str) -> None:
+def write_named_file(path: Path, data: bytes, *, what: str, is_spare: bool = False) -> None:
     """Write a file whose name says what is in it, in a folder of a folder of the state folder, for its owner alone.
 
     It appears whole, and another with the same name is replaced.
+
+    Parameters
+    ----------
+    is_spare
+        Whether it can be made again, so that nobody waits for the disk.
 
     Raises
     ------
@@ -137,9 +142,11 @@ def write_named_file(path: Path, data: bytes, *, what: str) -> None:
         make_private_folder(path.parent)
         with _reserve_temporary(path.parent, private=True) as temporary:
             temporary.write_bytes(data)
-            _sync_file(temporary)
+            if not is_spare:
+                _sync_file(temporary)
             temporary.replace(path)
-        _sync_folder(path.parent)
+        if not is_spare:
+            _sync_folder(path.parent)
 
 
 def replace_file(path: Path, data: bytes, *, mode: int, what: str) -> None:

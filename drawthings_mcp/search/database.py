@@ -124,6 +124,8 @@ _TAGS: Migrations = (
         "PRIMARY KEY (content, tag)) WITHOUT ROWID",
         "CREATE TABLE folders (path TEXT PRIMARY KEY) WITHOUT ROWID",
     ),
+    # What the gallery does not show, by id; whether it was put in the bin.
+    ("CREATE TABLE hidden (image TEXT PRIMARY KEY, binned TEXT NOT NULL) WITHOUT ROWID",),
 )
 
 
@@ -168,10 +170,11 @@ def _replace_tags(report: Callable[[str], object], path: Path, error: sqlite3.Da
     with hold_lock(path.with_name(_TAGS_LOCK), exclusive=True):
         if _is_damaged(path):  # otherwise another process was faster
             aside = set_aside(path)
-            rows = {} if aside is None else {table: _read_rows(aside, table) for table in ("tags", "folders")}
+            rows = {} if aside is None else {table: _read_rows(aside, table) for table in ("tags", "folders", "hidden")}
             with Database(path, _TAGS, "tag file", report_damage=lambda *_: StorageError(str(error))).write() as fresh:
                 fresh.executemany("INSERT OR IGNORE INTO tags VALUES (?, ?, ?)", rows.get("tags", ()))
                 fresh.executemany("INSERT OR IGNORE INTO folders VALUES (?)", rows.get("folders", ()))
+                fresh.executemany("INSERT OR IGNORE INTO hidden VALUES (?, ?)", rows.get("hidden", ()))
             kept = len(rows.get("tags", ()))
             report(
                 f"The tag file {path} was damaged; {kept} tags could be read and are kept, others are lost. The "

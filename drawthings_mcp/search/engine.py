@@ -157,6 +157,15 @@ class SearchEngine:
         """Every tag and how many pictures have it, the most frequent first."""
         return dict(await self._in_thread(partial(tag_file.count_tags, self._tags)))
 
+    async def mark_hidden(self, images: Iterable[str], *, hidden: bool, binned: bool = False) -> None:
+        """Have a gallery show pictures no more, or again; see ``search.tags``."""
+        mark = partial(tag_file.mark_hidden, binned=binned) if hidden else tag_file.unmark_hidden
+        await self._in_thread(partial(mark, self._tags, tuple(images)))
+
+    async def list_hidden(self) -> dict[str, bool]:
+        """The pictures that a gallery does not show, and whether they are in the bin."""
+        return await self._in_thread(partial(tag_file.list_hidden, self._tags))
+
     def _take_damage(self) -> list[str]:
         """What was lost since this was asked last."""
         damage = list(self._damage)

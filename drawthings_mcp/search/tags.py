@@ -77,6 +77,25 @@ def list_tags_of(tags: Database, content: str) -> list[str]:
         return read(content)
 
 
+def mark_hidden(tags: Database, images: Iterable[str], *, binned: bool = False) -> None:
+    """Note that a gallery does not show some pictures, by id; ``binned`` when their files are in the bin."""
+    with tags.write() as connection:
+        rows = [(image, "yes" if binned else "") for image in images]
+        connection.executemany("INSERT OR REPLACE INTO hidden VALUES (?, ?)", rows)
+
+
+def unmark_hidden(tags: Database, images: Iterable[str]) -> None:
+    """Have a gallery show pictures again."""
+    with tags.write() as connection:
+        connection.executemany("DELETE FROM hidden WHERE image = ?", [(image,) for image in images])
+
+
+def list_hidden(tags: Database) -> dict[str, bool]:
+    """The ids of pictures that a gallery does not show, and whether their files are in the bin."""
+    with tags.open() as connection:
+        return {image: bool(binned) for image, binned in connection.execute("SELECT image, binned FROM hidden")}
+
+
 def remember_folders(tags: Database, folders: Iterable[Path]) -> None:
     """Search some folders from now on."""
     with tags.write() as connection:

@@ -17,15 +17,22 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from drawthings_mcp.address import is_loopback
 from drawthings_mcp.server.session import Caller
+from drawthings_mcp.server.sign_in import SignIns
 from drawthings_mcp.server.tokens import TokenFile
 
 MCP_PATH = "/mcp"
 HEALTH_PATH = "/health"
 IMAGES_PATH = "/images"
+PAGE_PATH = "/page"
+"""The files of the page; ``/`` is the first of them."""
+SIGN_IN_PATH = "/sign-in"
+GALLERY_PATH = "/gallery"
 
 _CALLER = "drawthings_mcp.caller"
 _LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 _BEARER = "bearer"
+_SAME = "same-origin"
+_READING = frozenset({"GET", "HEAD"})
 _HOST = re.compile(r"(?:(?P<name>[a-z0-9._-]{1,253})|\[(?P<ipv6>[0-9a-f:.]{2,45})\])(?::[0-9]{1,5})?")
 
 
@@ -44,6 +51,7 @@ class AccessRules:
     """
 
     tokens: TokenFile
+    sign_ins: SignIns
     hosts: frozenset[str] = frozenset()
     origins: frozenset[str] = frozenset()
     needs_token: bool = True
@@ -80,15 +88,22 @@ class Access:
         host, origin = headers.get("host", ""), headers.get("origin")
         name, is_near = name_host(host), _is_near(scope)
         is_local = is_near and name in _LOCAL_NAMES
+        path, house = scope["path"], _find_house(scope["path"])
         if not is_local and name not in self._rules.hosts:
             return PlainTextResponse("This server is not known under that name; see --allow-host.", 421)
         own = f"{scope['scheme']}://{host}".lower()
-        if origin is not None and origin.lower() != own and origin.lower() not in self._rules.origins:
+        # Where a proxy does the encryption, the page is one of https and the request is not.
+        is_own = origin is None or origin.lower() in (own, f"https://{host}".lower())
+        if origin is not None and not is_own and (house or origin.lower() not in self._rules.origins):
             return PlainTextResponse("That page may not speak to this server; see --allow-origin.", 403)
-        if scope["path"] == HEALTH_PATH or _is_preflight(scope["method"], headers):
+        if house and not _is_from_own_page(scope, headers):
+            return PlainTextResponse("Only the page of this server may ask for that.", 403)
+        if path == HEALTH_PATH or _is_preflight(scope["method"], headers):
             return None
         holder = self._find_holder(headers)
-        is_open = is_local and not self._rules.needs_token and not scope["path"].startswith(IMAGES_PATH)
+        if holder is None and house in (IMAGES_PATH, GALLERY_PATH) and "authorization" not in headers:
+            holder = self._find_signed_in(scope, headers)
+        is_open = house in (PAGE_PATH, SIGN_IN_PATH) or (is_local and not self._rules.needs_token and not house)
         if holder is None and ("authorization" in headers or not is_open):
             return PlainTextResponse("A token is needed.", 401, {"WWW-Authenticate": "Bearer"})
         if holder is not None:
@@ -96,6 +111,12 @@ class Access:
             scope["user"] = AuthenticatedUser(AccessToken(token="", client_id=holder, scopes=[]))
         scope[_CALLER] = Caller(holder or "", not is_local, f"{own}{IMAGES_PATH}/" if holder else "")
         return None
+
+    def _find_signed_in(self, scope: Scope, headers: Headers) -> str | None:
+        """Who signed in with the browser that asks; what changes something must come from the page itself."""
+        if scope["method"] not in _READING and headers.get("sec-fetch-site", "") != _SAME and "origin" not in headers:
+            return None
+        return self._rules.sign_ins.find_holder(headers.get("cookie", ""), headers.get("host", ""))
 
     def _find_holder(self, headers: Headers) -> str | None:
         scheme, _, token = headers.get("authorization", "").partition(" ")
@@ -106,6 +127,24 @@ def _is_near(scope: Scope) -> bool:
     """Whether the other end is on this machine; a proxy here is too, but passes other names on."""
     client = scope.get("client")
     return client is not None and is_loopback(client[0])
+
+
+def _find_house(path: str) -> str:
+    """Which of the parts that only the page of this server may use a path belongs to; empty for none."""
+    if path == "/":
+        return PAGE_PATH
+    parts = (PAGE_PATH, SIGN_IN_PATH, GALLERY_PATH, IMAGES_PATH)
+    return next((part for part in parts if path == part or path.startswith(f"{part}/")), "")
+
+
+def _is_from_own_page(scope: Scope, headers: Headers) -> bool:
+    """Whether the page of this server asks, as far as that is said: programs do not say, nor do browsers before 2023.
+
+    Links of other pages lead to ``/`` alone, in a tab of its own: without a cookie's owner there is nothing to see.
+    """
+    site = headers.get("sec-fetch-site", _SAME)
+    is_visit = headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest") == "document"
+    return site in (_SAME, "none") or (scope["path"] == "/" and is_visit)
 
 
 def _is_preflight(method: str, headers: Headers) -> bool:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import resource
 import signal
 import socket
 import ssl
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -27,7 +29,7 @@ from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -36,9 +38,12 @@ from drawthings_mcp.errors import InvalidInputError, StorageError
 from drawthings_mcp.memory import keep_freed_memory
 from drawthings_mcp.references.policy import MAX_DATA_BYTES
 from drawthings_mcp.server.access import (
+    GALLERY_PATH,
     HEALTH_PATH,
     IMAGES_PATH,
     MCP_PATH,
+    PAGE_PATH,
+    SIGN_IN_PATH,
     Access,
     AccessRules,
     get_caller,
@@ -46,8 +51,11 @@ from drawthings_mcp.server.access import (
 )
 from drawthings_mcp.server.app import build_server, open_session
 from drawthings_mcp.server.clients import Clients
+from drawthings_mcp.server.gallery import GalleryRoutes
 from drawthings_mcp.server.images import serve_image
+from drawthings_mcp.server.page import Page
 from drawthings_mcp.server.session import Session
+from drawthings_mcp.server.sign_in import SignIns
 from drawthings_mcp.server.stdio import end_on_signal
 from drawthings_mcp.server.tokens import TokenFile
 from drawthings_mcp.settings import APP_NAME, Settings
@@ -143,6 +151,7 @@ async def serve_http(
     hosts = {*map(name_host, options.hosts), *([] if is_local else [options.address.host])}
     rules = AccessRules(
         tokens,
+        SignIns(tokens),
         frozenset(hosts - set(_WILDCARDS)),
         frozenset(origin.lower().rstrip("/") for origin in options.origins),
         needs_token=not is_local or options.token_file is not None,
@@ -154,19 +163,33 @@ async def serve_http(
                 server = _Server(_configure(app, context))
                 end_on_signal(partial(server.handle_exit, signal.SIGTERM, None))
                 port = listening.getsockname()[1]
-                for line in _describe(options, Address(options.address.host, port), tokens, made, is_local):
+                for line in _describe(options, Address(options.address.host, port), rules, made, is_local):
                     announce(line)
                 await server.serve([listening])
 
 
-def _describe(options: HttpOptions, address: Address, tokens: TokenFile, made: str, is_local: bool) -> Iterator[str]:
+def _describe(options: HttpOptions, address: Address, rules: AccessRules, made: str, is_local: bool) -> Iterator[str]:
     host = name_host(options.hosts[0]) if address.host in _WILDCARDS else address.host
-    yield f"Serving MCP at {options.scheme}://{Address(host, address.port)}{MCP_PATH}"
+    url = f"{options.scheme}://{Address(host, address.port)}"
+    yield f"Serving MCP at {url}{MCP_PATH}"
+    if _is_logged():
+        yield f"Pictures are at {url}/ (drawthings-mcp gallery opens them)"
+    else:
+        yield f"Pictures are at {url}/#code={rules.sign_ins.make_code()} (once, within five minutes)"
     if made:
         yield f"A token was made, which is shown this once: {made}"
-    yield f"Tokens are in {tokens.path}"
+    yield f"Tokens are in {rules.tokens.path}"
     if not is_local and options.scheme == "http":
         yield "WARNING: without TLS whoever is in this network can read tokens, prompts and pictures (--insecure-lan)."
+
+
+def _is_logged() -> bool:
+    """Whether what is said is kept: in a file, as an agent of launchd has one, or in the journal of systemd."""
+    try:
+        status = os.fstat(2)
+    except OSError:
+        return False
+    return stat.S_ISREG(status.st_mode) or os.environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
 
 
 async def _resolve(address: Address) -> tuple[socket.AddressFamily, str, bool]:
@@ -247,10 +270,16 @@ def _build_app(
     sessions = StreamableHTTPSessionManager(
         server, max_request_body_size=_MAX_BODY, session_idle_timeout=_IDLE_SECONDS, max_sessions=_MAX_SESSIONS
     )
+    gallery, page = GalleryRoutes(session, rules.sign_ins), Page()
     routes = [
         Route(MCP_PATH, _Bodies(sessions.handle_request, clients)),
         Route(HEALTH_PATH, _tell_health),
         Route(f"{IMAGES_PATH}/{{id}}", partial(serve_image, session.studio.gallery)),
+        Route("/", page.send_index),
+        Route(f"{PAGE_PATH}/{{name}}", page.send_file),
+        Route(SIGN_IN_PATH, gallery.sign_in, methods=["POST"]),
+        Route(SIGN_IN_PATH, gallery.sign_out, methods=["DELETE"]),
+        Mount(GALLERY_PATH, _Bodies(Starlette(routes=gallery.list_routes()))),
     ]
     app: ASGIApp = Starlette(routes=routes)
     if rules.origins:
@@ -275,7 +304,7 @@ _CLOSING = {"Connection": "close"}
 class _Bodies:
     """Reads the bodies of requests for an application: whole, not too large, not too slowly, not too many at once."""
 
-    def __init__(self, app: ASGIApp, clients: Clients) -> None:
+    def __init__(self, app: ASGIApp, clients: Clients | None = None) -> None:
         self._app = app
         self._clients = clients
         self._large = anyio.Semaphore(_LARGE_BODIES)
@@ -299,7 +328,8 @@ class _Bodies:
             refusal = PlainTextResponse(f"A request has at most {_MAX_BODY} bytes.", 413, _CLOSING)
             await refusal(scope, receive, send)
             return
-        self._clients.note_cancellation(get_caller(scope), headers.get(MCP_SESSION_ID_HEADER, ""), body)
+        if self._clients is not None:
+            self._clients.note_cancellation(get_caller(scope), headers.get(MCP_SESSION_ID_HEADER, ""), body)
         message: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
         del body
 

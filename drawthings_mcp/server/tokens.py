@@ -63,6 +63,12 @@ class TokenFile:
             )
         return made
 
+    def knows(self, name: str) -> bool:
+        """Whether the holder of a token is still let in."""
+        with suppress(StorageError, InvalidInputError):
+            self._refresh()
+        return name in self._tokens
+
     def find_name(self, token: str) -> str:
         """The name of a token; empty when nobody has it. How long it takes does not depend on how much of it fits."""
         with suppress(StorageError, InvalidInputError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -118,6 +118,14 @@ class Finder:
     async def list_tags(self) -> dict[str, int]:
         """Every tag and how many pictures have it."""
         return await (await self._open()).list_tags()
+
+    async def mark_hidden(self, images: Iterable[str], *, hidden: bool, binned: bool = False) -> None:
+        """Has the gallery's page show pictures no more, or again; ``binned`` when their files are in the bin."""
+        await (await self._open()).mark_hidden(images, hidden=hidden, binned=binned)
+
+    async def list_hidden(self) -> dict[str, bool]:
+        """The pictures that the page does not show, and whether they are in the bin."""
+        return await (await self._open()).list_hidden()
 
     async def _open(self) -> SearchEngine:
         async with self._opening:

@@ -204,6 +204,25 @@ class Gallery:
         self.note_own(made.id)
         return MadePicture(made, found.notes)
 
+    async def add(self, data: bytes) -> tuple[ImageRecord, tuple[str, ...]]:
+        """A picture that a person brought in, as ``aN``; and notes about what they might not expect.
+
+        Raises
+        ------
+        InvalidImageError
+            It is no picture that can be taken, or a larger one than may come in.
+        """
+        from drawthings_mcp.references.importing import import_bytes
+        from drawthings_mcp.references.policy import MAX_DATA_BYTES
+
+        catalog, policy = await self.open_catalog(), await self.build_policy()
+        if len(data) > MAX_DATA_BYTES:
+            problem = f"The picture has {len(data) / 1e6:.0f} MB; at most {MAX_DATA_BYTES / 1e6:.0f} MB can come in."
+            raise InvalidImageError(problem)
+        found = await anyio.to_thread.run_sync(import_bytes, data, "The picture", "", catalog, policy)
+        self.note_own(found.record.id)
+        return found.record, found.notes
+
     async def keep_mask(self, reference: str, painted: bytes) -> ImageRecord:
         """A mask that a person painted over a picture, as ``iN``; see ``transform.keep_painted_mask``."""
         from drawthings_mcp.studio.transform import keep_painted_mask

@@ -1,0 +1,424 @@
+"""What the gallery's page asks for: pictures a page at a time, one with all that is known, and what is done with them.
+
+Everything is JSON, read by the page's own modules; whatever is named is named by its id. Nothing here makes markup.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import anyio.to_thread
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from drawthings_mcp.errors import DrawThingsError, InvalidInputError, UnknownNameError
+from drawthings_mcp.server.access import get_caller
+from drawthings_mcp.server.face import MCP
+from drawthings_mcp.server.session import Session
+from drawthings_mcp.server.sign_in import SignIns, write_cookie
+from drawthings_mcp.studio.bin import UNDO_SECONDS, Bin
+
+if TYPE_CHECKING:
+    from drawthings_mcp.library.records import ImageRecord, MediaKind
+    from drawthings_mcp.search.hits import Hit
+    from drawthings_mcp.studio.studio import Studio
+    from drawthings_mcp.tensors.pixels import ImageLike
+
+_KINDS: tuple[MediaKind, ...] = ("a", "v", "i")
+"""What the library shows by itself: what a search found elsewhere is there when it is searched for."""
+_MOST = 200
+_SEARCHED = 25
+_MAX_PROMPT = 300
+_MAX_FOUND = 2_000
+"""Hits whose small pictures are remembered, since they have no files of their own."""
+_SEARCH = ("query", "like", "model", "lora", "size", "since", "until", "tag", "sort")
+_HEADERS: Mapping[str, str] = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+}
+_KEPT = {"Cache-Control": "private, max-age=31536000, immutable", "Vary": "Authorization, Cookie"}
+PAGE = replace(
+    MCP,
+    quotes=False,
+    phrases={
+        **MCP.phrases,
+        "generate": "make a picture",
+        "list_models": "choose another model",
+        "review": "open it",
+        "search": "search for it",
+        "upscale": "enlarge it in the chat",
+    },
+)
+"""The words of the page, which shows texts of others as nothing but text."""
+
+_Id = Annotated[str, StringConstraints(pattern=r"^[avpi][1-9][0-9]{0,11}$")]
+_Ids = Annotated[list[_Id], Field(min_length=1, max_length=500)]
+_Words = Annotated[list[Annotated[str, StringConstraints(max_length=100)]], Field(max_length=20)]
+
+
+class _Asked(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class PicturesAsked(_Asked):
+    """Pictures that something is done with."""
+
+    pictures: _Ids
+
+
+class HidingAsked(PicturesAsked):
+    """Pictures that are hidden, or shown again."""
+
+    hidden: bool
+
+
+class TagsAsked(PicturesAsked):
+    """Tags that are added and taken off; ``rating`` 0 takes that off, None leaves it."""
+
+    add: _Words = []
+    remove: _Words = []
+    rating: Annotated[int, Field(ge=0, le=5)] | None = None
+
+
+class SignInAsked(_Asked):
+    """The code of a link, or a token."""
+
+    code: Annotated[str, StringConstraints(max_length=200)] = ""
+    token: Annotated[str, StringConstraints(max_length=200)] = ""
+
+
+_AskedT = TypeVar("_AskedT", bound=_Asked)
+_Handler = Callable[[Request], Awaitable[Response]]
+
+
+def _answer(work: Callable[[Request], Awaitable[Any]]) -> _Handler:
+    """A handler that answers with JSON, and says what was wrong in the same way."""
+
+    async def handle(request: Request) -> Response:
+        try:
+            answer = await work(request)
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(map(str, first["loc"])) or "the request"
+            return JSONResponse({"error": f"{place}: {first['msg']}."}, 400, _HEADERS)
+        except (UnknownNameError, FileNotFoundError) as error:
+            return JSONResponse({"error": PAGE.word(error)}, 404, _HEADERS)
+        except DrawThingsError as error:
+            return JSONResponse({"error": PAGE.word(error)}, 400, _HEADERS)
+        return answer if isinstance(answer, Response) else JSONResponse(answer, headers=_HEADERS)
+
+    return handle
+
+
+async def _read(request: Request, kind: type[_AskedT]) -> _AskedT:
+    """The body of a request; JSON under its own name is nothing that a form of another page can send."""
+    if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
+        raise InvalidInputError("The request is no JSON.")
+    return kind.model_validate_json(await request.body() or b"{}")
+
+
+class GalleryRoutes:
+    """The page's requests.
+
+    Parameters
+    ----------
+    session
+        The server's; each caller has its own view of it.
+    sign_ins
+        Lets browsers in.
+    """
+
+    def __init__(self, session: Session, sign_ins: SignIns, undo_seconds: float = UNDO_SECONDS) -> None:
+        from drawthings_mcp.attachments.thumbnails import Thumbnails
+
+        studio = session.studio
+        self._session = session
+        self._sign_ins = sign_ins
+        self._undo_seconds = undo_seconds
+        self._bin = Bin(studio.gallery, studio.finder, session.tasks, undo_seconds)
+        self._thumbnails = Thumbnails(studio.settings.state_dir)
+        self._found: OrderedDict[str, ImageLike] = OrderedDict()
+        self._views: dict[object, Session] = {}
+
+    def list_routes(self) -> list[Route]:
+        """The routes below ``/gallery``."""
+        routes: list[tuple[str, str, Callable[[Request], Awaitable[Any]]]] = [
+            ("GET", "/state", self.tell_state),
+            ("GET", "/pictures", self.list_pictures),
+            ("POST", "/pictures", self.add_picture),
+            ("GET", "/pictures/{id}", self.describe_picture),
+            ("GET", "/thumbnails/{id}", self.send_thumbnail),
+            ("POST", "/masks/{id}", self.add_mask),
+            ("POST", "/tags", self.change_tags),
+            ("POST", "/hidden", self.hide),
+            ("POST", "/bin", self.put_in_bin),
+            ("POST", "/bin/undo", self.take_from_bin),
+            ("POST", "/folder", self.show_in_folder),
+            ("POST", "/link", self.make_link),
+        ]
+        return [Route(path, _answer(work), methods=[method]) for method, path, work in routes]
+
+    async def sign_in(self, request: Request) -> Response:
+        """Sets a cookie for a code or a token."""
+
+        async def work(_: Request) -> Response:
+            asked = await _read(request, SignInAsked)
+            value = self._sign_ins.redeem(asked.code, asked.token)
+            if value is None:
+                problem = "That link was used or is too old." if asked.code else "Nobody has that token."
+                return JSONResponse({"error": problem}, 401, _HEADERS)
+            return self._set_cookie(request, value)
+
+        return await _answer(work)(request)
+
+    async def sign_out(self, request: Request) -> Response:
+        """Takes the cookie away."""
+        self._sign_ins.end(request.headers.get("cookie", ""), request.headers.get("host", ""))
+        return self._set_cookie(request, "")
+
+    def _set_cookie(self, request: Request, value: str) -> Response:
+        host = request.headers.get("host", "")
+        outer = request.headers.get("origin", "").partition(":")[0]  # a proxy may do the encryption
+        cookie = write_cookie(value, host, is_secure="https" in (request.url.scheme, outer))
+        return JSONResponse({}, headers={**_HEADERS, "Set-Cookie": cookie})
+
+    async def make_link(self, _: Request) -> Any:
+        """A code for a link, for who has signed in already or has a token."""
+        return {"code": self._sign_ins.make_code()}
+
+    async def tell_state(self, request: Request) -> Any:
+        """What the page shows around the pictures."""
+        tags = await self._session.studio.finder.list_tags()
+        return {
+            "tags": tags,
+            "is_local": not get_caller(request.scope).is_remote,
+            "undo_seconds": self._undo_seconds,
+        }
+
+    async def list_pictures(self, request: Request) -> Any:
+        """A page of the library, newest first, or of what a search finds; ``cursor`` leads to the next."""
+        asked = request.query_params
+        cursor = _parse_number(asked.get("cursor"), "cursor")
+        source = asked.get("source", "")
+        wanted = {name: asked[name].strip()[:1000] for name in _SEARCH if asked.get(name, "").strip()}
+        shown = asked.get("shown", "")
+        absent = await self._bin.list_absent()
+        if shown == "hidden":
+            return await self._list_hidden(absent)
+        if wanted or source:
+            return await self._search(request, wanted, source or "all", cursor or 0, absent)
+        kinds: tuple[MediaKind, ...] = tuple(kind for kind in _KINDS if kind in asked.get("kinds", "avi"))
+        catalog = await self._session.studio.gallery.open_catalog()
+        page: list[ImageRecord] = []
+        while len(page) < _MOST:
+            records, cursor = await anyio.to_thread.run_sync(partial(catalog.list_page, kinds, _MOST, cursor))
+            page += [record for record in records if record.id not in absent]
+            if cursor is None:
+                break
+        total = await anyio.to_thread.run_sync(catalog.count_images, kinds)
+        return {
+            "pictures": list(map(_summarise, page)),
+            "cursor": cursor,
+            "total": max(total - sum(image_id[0] in kinds for image_id in absent), len(page)),
+            "notes": [],
+        }
+
+    async def _list_hidden(self, absent: Mapping[str, bool]) -> Any:
+        hidden = [image_id for image_id, is_binned in absent.items() if not is_binned]
+        records = await self._get_records(hidden)
+        records.sort(key=lambda record: record.created, reverse=True)
+        return {"pictures": list(map(_summarise, records)), "cursor": None, "total": len(records), "notes": []}
+
+    async def _search(
+        self, request: Request, wanted: dict[str, str], source: str, offset: int, absent: Mapping[str, bool]
+    ) -> Any:
+        if "like" in wanted:
+            _check_id(wanted["like"])
+        arguments: dict[str, Any] = {**wanted, "source": source, "offset": offset, "limit": _SEARCHED}
+        page = await self._view(request).finder.search(**arguments)
+        shown = [hit for hit in page.hits if hit.id not in absent]
+        for hit in shown:
+            self._remember(hit)
+        after = offset + len(page.hits)
+        goes_on = len(page.hits) == _SEARCHED and (after < page.total or not page.is_exact)
+        return {
+            "pictures": [_summarise_hit(hit) for hit in shown],
+            "cursor": after if goes_on else None,
+            "total": page.total,
+            "is_exact": page.is_exact,
+            "notes": [PAGE.word(note) for note in (*page.explanation, *page.notes)],
+            "pending": page.pending,
+        }
+
+    def _remember(self, hit: Hit) -> None:
+        if hit.record.path is None:
+            self._found[hit.id] = hit.source
+            while len(self._found) > _MAX_FOUND:
+                self._found.popitem(last=False)
+
+    async def _get_records(self, ids: Iterable[str]) -> list[ImageRecord]:
+        catalog = await self._session.studio.gallery.open_catalog()
+        return await anyio.to_thread.run_sync(lambda: [catalog.get(one) for one in ids if catalog.contains(one)])
+
+    async def send_thumbnail(self, request: Request) -> Response:
+        """A small picture; the same address always shows the same."""
+        from drawthings_mcp.attachments.thumbnails import EDGES, MIME_TYPE
+
+        image_id = _check_id(request.path_params["id"])
+        edge = _parse_number(request.query_params.get("edge"), "edge")
+        if edge not in EDGES:
+            raise InvalidInputError(f"edge: one of {', '.join(map(str, EDGES))}.")
+        gallery = self._session.studio.gallery
+        record = await anyio.to_thread.run_sync((await gallery.open_catalog()).get, image_id)
+        tag = f'"{record.sha256 or record.id}-{edge}"'
+        if request.headers.get("if-none-match") == tag:
+            return Response(status_code=304, headers={**_HEADERS, **_KEPT, "ETag": tag})
+
+        def make() -> bytes:
+            picture = self._found.get(image_id, b"") if record.path is None else record.source
+            return self._thumbnails.get(record.sha256, edge, lambda: picture)
+
+        data = await anyio.to_thread.run_sync(make)
+        return Response(data, headers={**_HEADERS, **_KEPT, "ETag": tag}, media_type=MIME_TYPE)
+
+    async def describe_picture(self, request: Request) -> Any:
+        """One picture with its recipe, tags, and what it was made from and what became of it."""
+        from drawthings_mcp.studio.recipe_texts import recipes_to_json
+
+        studio = self._view(request)
+        (picture,) = await studio.gallery.find_recipes([_check_id(request.path_params["id"])])
+        record = picture.record
+        catalog = await studio.gallery.open_catalog()
+        parents = await self._get_records(parent.id for parent in record.parents)
+        children = await anyio.to_thread.run_sync(catalog.list_children, record.id)
+        siblings = await anyio.to_thread.run_sync(catalog.list_siblings, record)
+        absent = await self._bin.list_absent()
+        roles = {parent.id: parent.role for parent in record.parents}
+        try:
+            (tags,) = (await studio.finder.change_tags([record.id], [], [])).values()
+        except DrawThingsError:
+            tags = []  # its file is gone
+
+        def tell(records: Iterable[ImageRecord]) -> list[dict[str, Any]]:
+            return [_summarise(one) for one in records if not absent.get(one.id)]
+
+        return {
+            **_summarise(record),
+            "recipe": await anyio.to_thread.run_sync(recipes_to_json, [picture]),
+            "path": str(record.path or ""),
+            "origin": record.origin,
+            "is_here": record.path is not None and record.path.is_file(),
+            "is_hidden": record.id in absent,
+            "tags": tags,
+            "parents": [{**one, "role": roles.get(one["id"], "")} for one in tell(parents)],
+            "siblings": tell(siblings),
+            "children": tell(children),
+            "notes": [PAGE.word(note) for note in picture.notes],
+        }
+
+    async def add_picture(self, request: Request) -> Any:
+        """A picture that was dropped on the page, as ``aN``."""
+        gallery = self._view(request).gallery
+        record, notes = await gallery.add(await request.body())
+        await self._session.studio.finder.mark_hidden([record.id], hidden=False)
+        return {**_summarise(record), "notes": [PAGE.word(note) for note in notes]}
+
+    async def add_mask(self, request: Request) -> Any:
+        """A mask that was painted over a picture, as ``iN``."""
+        gallery = self._view(request).gallery
+        record = await gallery.keep_mask(_check_id(request.path_params["id"]), await request.body())
+        return _summarise(record)
+
+    async def change_tags(self, request: Request) -> Any:
+        """Adds and takes off tags; the tags that each picture has then."""
+        asked = await _read(request, TagsAsked)
+        finder = self._view(request).finder
+        return {"tags": await finder.change_tags(asked.pictures, asked.add, asked.remove, asked.rating)}
+
+    async def hide(self, request: Request) -> Any:
+        """Hides pictures, or shows them again."""
+        asked = await _read(request, HidingAsked)
+        ids = [record.id for record in await self._get_records(asked.pictures)]
+        await self._session.studio.finder.mark_hidden(ids, hidden=asked.hidden)
+        return {"pictures": ids}
+
+    async def put_in_bin(self, request: Request) -> Any:
+        """Puts pictures on their way into the bin."""
+        asked = await _read(request, PicturesAsked)
+        return {"pictures": await self._bin.put(asked.pictures), "undo_seconds": self._undo_seconds}
+
+    async def take_from_bin(self, request: Request) -> Any:
+        """Undoes that, for those that are not there yet."""
+        asked = await _read(request, PicturesAsked)
+        return {"pictures": await self._bin.take_back(asked.pictures)}
+
+    async def show_in_folder(self, request: Request) -> Any:
+        """Opens the folder of a picture on this machine, for who sits at it."""
+        if get_caller(request.scope).is_remote:
+            return PlainTextResponse("Folders are opened on the server's own machine only.", 403, _HEADERS)
+        asked = await _read(request, PicturesAsked)
+        record = (await self._session.studio.gallery.find(asked.pictures[:1])).pictures[0]
+        assert record.path is not None
+        await anyio.to_thread.run_sync(_show_in_folder, record.path)
+        return {}
+
+    def _view(self, request: Request) -> Studio:
+        """The studio as the caller sees it."""
+        caller = get_caller(request.scope)
+        if caller not in self._views:
+            self._views[caller] = self._session.open_to(caller, "gallery")
+        return self._views[caller].studio
+
+
+def _show_in_folder(path: Path) -> None:
+    if sys.platform == "darwin":
+        command = ["open", "-R", str(path)]
+    else:
+        command = ["xdg-open", str(path.parent)]
+    try:
+        subprocess.run(command, check=True, timeout=10, stdin=subprocess.DEVNULL, capture_output=True)
+    except (OSError, subprocess.SubprocessError) as error:
+        raise InvalidInputError(f"This machine has nothing that opens the folder {path.parent}.") from error
+
+
+def _check_id(text: str) -> str:
+    if not re.fullmatch(r"[avpi][1-9][0-9]{0,11}", text):
+        raise UnknownNameError(f"There is no picture {text!r}.", name=text, nearest=[])
+    return text
+
+
+def _parse_number(text: str | None, name: str) -> int | None:
+    if not text:
+        return None
+    if not re.fullmatch("[0-9]{1,15}", text):
+        raise InvalidInputError(f"{name}: a whole number.")
+    return int(text)
+
+
+def _summarise(record: ImageRecord) -> dict[str, Any]:
+    return {
+        "id": record.id,
+        "width": record.width,
+        "height": record.height,
+        "prompt": record.prompt[:_MAX_PROMPT],
+        "model": record.model,
+        "created": record.created.isoformat(),
+    }
+
+
+def _summarise_hit(hit: Hit) -> dict[str, Any]:
+    width, height = hit.size
+    known = {**_summarise(hit.record), "prompt": hit.text[:_MAX_PROMPT], "model": hit.metadata.model}
+    return {**known, "width": width, "height": height, "match": hit.match, "kind": hit.kind}
