@@ -222,8 +222,10 @@ class GalleryRoutes:
         kinds: tuple[MediaKind, ...] = tuple(kind for kind in _KINDS if kind in asked.get("kinds", "avi"))
         catalog = await self._session.studio.gallery.open_catalog()
         page: list[ImageRecord] = []
-        while len(page) < _MOST:
-            records, cursor = await anyio.to_thread.run_sync(partial(catalog.list_page, kinds, _MOST, cursor))
+        limit = min(_parse_number(asked.get("limit"), "limit") or _MOST, _MOST)
+        while len(page) < limit:
+            list_page = partial(catalog.list_page, kinds, limit - len(page), cursor)
+            records, cursor = await anyio.to_thread.run_sync(list_page)
             page += [record for record in records if record.id not in absent]
             if cursor is None:
                 break
