@@ -250,6 +250,36 @@ class ServerInventory:
                 raise UnansweredError(unanswered)
 
 
+def merge_inventories(inventories: Sequence[ServerInventory]) -> ServerInventory:
+    """What several servers have together, in the words of the first that lists a file; of one its own."""
+    if len(inventories) == 1:
+        return inventories[0]
+    catalogs = [inventory.catalog for inventory in inventories if inventory.catalog is not None]
+    answers = {
+        file: any(inventory.answers.get(file) for inventory in inventories)
+        for file in dict.fromkeys(file for inventory in inventories for file in inventory.answers)
+    }
+    can_ask = any(inventory.can_ask for inventory in inventories)
+    if not catalogs:
+        return ServerInventory(None, answers, can_ask)
+    merged = Catalog(
+        models=_join(*(catalog.models for catalog in catalogs)),
+        loras=_join(*(catalog.loras for catalog in catalogs)),
+        controls=_join(*(catalog.controls for catalog in catalogs)),
+        upscalers=_join(*(catalog.upscalers for catalog in catalogs)),
+        embeddings=_join(*(catalog.embeddings for catalog in catalogs)),
+        files=frozenset[str]().union(*(catalog.files for catalog in catalogs)),
+    )
+    return ServerInventory(merged, {file: True for file, is_there in answers.items() if is_there}, can_ask)
+
+
+def _join(*lists: Sequence[EntryT]) -> tuple[EntryT, ...]:
+    by_file: dict[str, EntryT] = {}
+    for entry in (entry for entries in lists for entry in entries):
+        by_file.setdefault(entry.file, entry)
+    return tuple(by_file.values())
+
+
 def find_entry(entries: Sequence[EntryT], name: str) -> EntryT | None:
     """The entry with this file or display name, without regard to case; the ending .ckpt may be left out.
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -24,6 +25,7 @@ from drawthings_mcp.validation import build_refusal, suggest
 _logger = logging.getLogger(__name__)
 
 APP_NAME = "drawthings-mcp"
+_SERVER_NAME = re.compile(r"[A-Za-z0-9_-]{1,40}")
 DEMO_SERVER = "demo"
 """The address that stands for the embedded simulator."""
 OFF: Literal["none"] = "none"
@@ -49,6 +51,14 @@ def _split(value: Any) -> Any:
             _check_address(address)
     if not any(addresses):
         raise ValueError(f"names no server, got {value!r}; write host:port, several separated by commas, or demo")
+    return value
+
+
+def _check_single(value: Any) -> Any:
+    if not isinstance(value, str):
+        raise ValueError(f"must be host:port, got {value!r}")
+    if value != DEMO_SERVER:
+        _check_address(value)
     return value
 
 
@@ -102,7 +112,47 @@ SwitchablePath = Annotated[Path | Literal["none"], BeforeValidator(_parse_switch
 Folders = Annotated[tuple[Path, ...], BeforeValidator(_split_folders)]
 AttachmentLimits = Annotated[Mapping[str, int], BeforeValidator(_parse_attachments)]
 Url = Annotated[str, BeforeValidator(_check_url)]
-Servers = Annotated[str, BeforeValidator(_split)]
+Addresses = Annotated[str, BeforeValidator(_split)]
+
+
+class ServerSettings(BaseModel):
+    """How one Draw Things server is reached.
+
+    Attributes
+    ----------
+    name
+        What it is called in results; its address when it was given none.
+    address
+        ``host:port``, or ``demo``.
+    shared_secret
+        Its own; it is sent to no other server.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = ""
+    address: Annotated[str, BeforeValidator(_check_single)]
+    tls: Literal["auto", "on", "off"] | None = None
+    ca_file: ExpandedPath | None = None
+    shared_secret: SecretStr = SecretStr("")
+
+
+def _name_servers(value: Any) -> Any:
+    """Tables by name, as a file has them; what is wrong is said with the name of the table."""
+    if not isinstance(value, Mapping) or not all(isinstance(table, Mapping) for table in value.values()):
+        raise ValueError("must be tables such as [servers.studio] with an address each")
+    servers = {}
+    for name, table in value.items():
+        if not _SERVER_NAME.fullmatch(name) or name == DEMO_SERVER:
+            raise ValueError(f"{name!r} is no name for a server: take letters, digits, _ and -, and not {DEMO_SERVER}")
+        try:
+            servers[name] = ServerSettings(**{**table, "name": name})
+        except ValidationError as error:
+            raise ValueError(f"[servers.{name}] {build_refusal(error, ServerSettings.model_fields)}") from None
+    return servers
+
+
+NamedServers = Annotated[Mapping[str, ServerSettings], BeforeValidator(_name_servers)]
 
 
 def _default_output_dir() -> Path:
@@ -120,7 +170,12 @@ class Settings(BaseModel):
     Attributes
     ----------
     server
-        ``host:port``, several separated by commas (the first that answers is used), or ``demo``.
+        ``host:port`` or a name of ``servers``, several separated by commas, or ``demo``.
+    servers
+        Servers by name, each with an address and what it needs; they stand in ``config.toml`` alone.
+    failover
+        What becomes of a picture whose server goes away after the first step: ``restart`` begins it again elsewhere,
+        ``stop`` ends the call.
     tls
         ``auto`` tries TLS, and plaintext only on a loopback address.
     ca_file
@@ -153,7 +208,9 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    server: Servers = "localhost:7859"
+    server: Addresses = "localhost:7859"
+    servers: NamedServers = Field(default_factory=dict, repr=False)
+    failover: Literal["restart", "stop"] = "restart"
     tls: Literal["auto", "on", "off"] = "auto"
     ca_file: ExpandedPath | None = None
     shared_secret: SecretStr = SecretStr("")
@@ -177,10 +234,35 @@ class Settings(BaseModel):
     searxng_url: Url = ""
     origins: Mapping[str, Origin] = Field(default_factory=dict, repr=False)
 
-    @property
-    def servers(self) -> tuple[str, ...]:
-        """The addresses, in the order in which they are tried."""
-        return tuple(part.strip() for part in self.server.split(",") if part.strip())
+    def list_servers(self) -> tuple[ServerSettings, ...]:
+        """The servers to use, each once: those of ``server``; all that have names when that was not set."""
+        if self.servers and self.origins.get("server", "default") == "default":
+            chosen = list(self.servers.values())
+        else:
+            named = dict.fromkeys(part.strip() for part in self.server.split(",") if part.strip())
+            chosen = [self.servers.get(name) or ServerSettings(name=name, address=name) for name in named]
+        said = {name for name in ("tls", "ca_file", "shared_secret") if self.origins.get(name) == "command line"}
+        return tuple(self._complete(server, said if len(chosen) == 1 else set()) for server in chosen)
+
+    def _complete(self, server: ServerSettings, said: Collection[str]) -> ServerSettings:
+        """A server with what was said of servers in general: a secret only where that is certainly meant for it.
+
+        Parameters
+        ----------
+        said
+            Settings that were given with this very server, which win over its own.
+        """
+        if server.name in self.servers:
+            own: dict[str, object] = {"tls": server.tls or self.tls, "ca_file": server.ca_file or self.ca_file}
+        else:
+            own = {"tls": self.tls, "ca_file": self.ca_file, "shared_secret": self.shared_secret}
+        if server.tls == "off" and server.ca_file is None:
+            own["ca_file"] = None
+        return server.model_copy(update={**own, **{name: getattr(self, name) for name in said}})
+
+    def focus(self, server: ServerSettings) -> Settings:
+        """The settings where there is one server alone."""
+        return self.model_copy(update=server.model_dump(include={"tls", "ca_file", "shared_secret"}))
 
     @property
     def export_folders(self) -> tuple[Path, ...]:
@@ -188,7 +270,9 @@ class Settings(BaseModel):
         return self.export_dirs or (self.output_dir / "Exports",)
 
 
-NAMES = tuple(name for name in Settings.model_fields if name != "origins")
+_TABLES = ("servers",)
+"""Settings that only a file can have."""
+NAMES = tuple(name for name in Settings.model_fields if name not in ("origins", *_TABLES))
 
 
 _FOREIGN_VARIABLES = {"brave_api_key": "BRAVE_API_KEY"}
@@ -254,6 +338,6 @@ def _read_config(path: Path) -> dict[str, object]:
         return {}
     except (OSError, ValueError) as exc:
         raise InvalidInputError(f"{path} cannot be read: {exc}. Repair it or move it away.") from exc
-    for name in data.keys() - set(NAMES):
-        _logger.warning("%s: there is no setting %r.%s", path, name, suggest(name, NAMES))
-    return {name: value for name, value in data.items() if name in NAMES}
+    for name in data.keys() - {*NAMES, *_TABLES}:
+        _logger.warning("%s: there is no setting %r.%s", path, name, suggest(name, (*NAMES, *_TABLES)))
+    return {name: value for name, value in data.items() if name in NAMES or name in _TABLES}

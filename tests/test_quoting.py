@@ -173,7 +173,7 @@ def listing() -> CatalogListing:
 
 def texts() -> Iterator[tuple[str, str]]:
     images = tuple(SavedImage(record(f"v{number}")) for number in range(1, 5))
-    result = GenerationResult(plan(), images, 2.0, HOSTILE, simulated=True, notes=plan().notes)
+    result = GenerationResult(plan(), images, 2.0, (HOSTILE,), simulated=True, notes=plan().notes)
     yield "result", describe_generation(result, BUDGET)
     yield "dry run", describe_plan(plan(), MCP)
     yield "pictures", describe_found(FoundPictures((record(), record("v2")), plan().notes), "", BUDGET)

@@ -30,11 +30,68 @@ def test_the_command_line_wins_over_the_environment_over_the_file_over_the_defau
 
 
 def test_several_servers_are_told_apart() -> None:
-    assert load_settings({"server": "a:1, [::1]:7859 ,"}, environment={}).servers == ("a:1", "[::1]:7859")
+    servers = load_settings({"server": "a:1, [::1]:7859 ,a:1"}, environment={}).list_servers()
+    assert [server.address for server in servers] == ["a:1", "[::1]:7859"]
+
+
+TABLES = """
+[servers.mini]
+address = "mini.local:7859"
+shared_secret = "minis-own"
+[servers.studio]
+address = "studio.local:7860"
+tls = "off"
+"""
+
+
+def _list_servers(folder: Path, **options: str) -> list[tuple[str, str, str | None, str]]:
+    (folder / "config.toml").write_text(TABLES)
+    settings = load_settings(options, environment={}, config_file=folder / "config.toml")
+    return [(one.name, one.address, one.tls, one.shared_secret.get_secret_value()) for one in settings.list_servers()]
+
+
+MINI = ("mini", "mini.local:7859", "auto", "minis-own")
+STUDIO = ("studio", "studio.local:7860", "off", "")
+
+
+def test_servers_with_names_are_used_unless_others_are_chosen(tmp_path: Path) -> None:
+    assert _list_servers(tmp_path) == [MINI, STUDIO]
+    assert _list_servers(tmp_path, server="studio") == [STUDIO]
+    assert _list_servers(tmp_path, server="b:1,mini") == [("b:1", "b:1", "auto", ""), MINI]
+
+
+def test_a_secret_goes_to_no_server_that_it_was_not_given_for(tmp_path: Path) -> None:
+    together = _list_servers(tmp_path, server="b:1,mini,studio", shared_secret="general")
+    assert [secret for *_, secret in together] == ["general", "minis-own", ""]
+    assert _list_servers(tmp_path, server="studio", shared_secret="for this")[0][3] == "for this"
+
+
+def test_what_is_said_with_one_server_wins_over_its_own_table(tmp_path: Path) -> None:
+    assert _list_servers(tmp_path, server="studio", tls="on")[0][2] == "on"
+    assert _list_servers(tmp_path, server="studio,mini", tls="on")[0][2] == "off"
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        ('[servers.mini]\naddress = "http://x"', "[servers.mini] address: write the address without"),
+        ('[servers.mini]\ntls = "on"', "[servers.mini] address"),
+        ('[servers.mini]\naddress = "a:1"\nsecret = "hunter2"', "shared_secret"),
+        ('[servers."a b"]\naddress = "a:1"', "'a b' is no name for a server"),
+        ('servers = "a:1"', "must be tables"),
+    ],
+)
+def test_a_wrong_server_table_is_refused_by_its_name(tmp_path: Path, table: str, words: str) -> None:
+    (tmp_path / "config.toml").write_text(table)
+    with pytest.raises(InvalidInputError) as caught:
+        load_settings(environment={}, config_file=tmp_path / "config.toml")
+    assert words in str(caught.value)
+    assert "hunter2" not in str(caught.value)
 
 
 def test_a_secret_is_not_shown() -> None:
-    assert "hunter2" not in repr(load_settings(environment={"DRAWTHINGS_SHARED_SECRET": "hunter2"}))
+    settings = load_settings(environment={"DRAWTHINGS_SHARED_SECRET": "hunter2"})
+    assert "hunter2" not in repr(settings) + repr(settings.list_servers())
 
 
 def test_a_home_folder_is_expanded() -> None:

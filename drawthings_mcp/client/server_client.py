@@ -221,8 +221,13 @@ class ServerClient:
         return dict(zip(names, reply.existences, strict=True))
 
     @asynccontextmanager
-    async def stream(self, request: GenerationRequest) -> AsyncGenerator[AsyncIterator[Event]]:
+    async def stream(self, request: GenerationRequest, *, waits: bool = True) -> AsyncGenerator[AsyncIterator[Event]]:
         """Sends a request and gives its events as they come; leaving the context stops the run.
+
+        Parameters
+        ----------
+        waits
+            Whether a server that goes away before the first event is waited for, and the request sent again.
 
         Examples
         --------
@@ -246,7 +251,7 @@ class ServerClient:
         async with self._explained_errors():
             await run.send()
         try:
-            async with aclosing(read_persistently(read, run)) as events:
+            async with aclosing(read_persistently(read, run) if waits else read(run)) as events:
                 yield events
         finally:
             # Leaving the iterator alone would let the server render on.

@@ -13,7 +13,7 @@ import anyio.to_thread
 from drawthings_mcp.doctor.finding import Check, Finding, SubjectT, blame, problem
 from drawthings_mcp.errors import DrawThingsError
 from drawthings_mcp.faces import PYTHON, Face
-from drawthings_mcp.settings import DEMO_SERVER, Settings
+from drawthings_mcp.settings import DEMO_SERVER, ServerSettings, Settings
 
 _logger = logging.getLogger(__name__)
 
@@ -71,7 +71,8 @@ async def diagnose(
         Names settings and steps in the findings.
     """
     servers = (
-        _examine_server(name, settings, timeout=timeout, render=render, report=report) for name in settings.servers
+        _examine_server(server, settings, timeout=timeout, render=render, report=report)
+        for server in settings.list_servers()
     )
     groups = await _run_all([_examine_machine(settings), _examine_extras(settings), *servers])
     findings = [finding.word(face) for group in groups for finding in group]
@@ -110,15 +111,15 @@ async def _examine_extras(settings: Settings) -> list[Finding]:
 
 
 async def _examine_server(
-    address: str, settings: Settings, *, timeout: float, render: bool, report: Callable[[str], None]
+    server: ServerSettings, settings: Settings, *, timeout: float, render: bool, report: Callable[[str], None]
 ) -> list[Finding]:
-    group = f"{SERVER}{address}"
+    group = f"{SERVER}{server.name}"
     what = " and making a tiny picture there; loading the model may take a minute" if render else ""
     try:
         from drawthings_mcp.doctor.evidence import gather_evidence
         from drawthings_mcp.doctor.server import SERVER_CHECKS
 
-        async with _started(address, settings, report) as (actual, effective):
+        async with _started(server.address, settings.focus(server), report) as (actual, effective):
             report(f"Looking at {actual}{what} …")
             evidence = await gather_evidence(actual, effective, timeout=timeout, render=render)
     except DrawThingsError as error:
@@ -169,7 +170,7 @@ def _confess(error: Exception) -> Finding:
 
 
 def _excuse_spare_servers(findings: list[Finding]) -> list[Finding]:
-    """A server that is off is no problem while another one answers: the first that does is used."""
+    """A server that is off is no problem while another one answers: those that do are used."""
     if not any(finding.name == "address" and finding.status == "ok" for finding in findings):
         return findings
     return [

@@ -60,7 +60,7 @@ def describe_generation(result: GenerationResult, budget: str) -> str:
         [
             *([] if varied & _DECIDE_ALL else [describe_model(plan, MCP), *_describe_helpers(c, varied)]),
             *([] if varied & _DECIDE_ALL else _describe_sampling(c, varied)),
-            f"{result.seconds:.1f} s on {label(result.server)}",
+            f"{result.seconds:.1f} s on {', '.join(map(label, result.servers))}",
         ],
     )
 

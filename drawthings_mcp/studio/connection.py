@@ -1,24 +1,44 @@
-"""The one open client of a studio: the first of its servers that answers, connected at the first call that needs it."""
+"""The open clients of a studio, one for each of its servers, connected at the first call that needs them."""
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, TypeVar
 
 import anyio
+import anyio.to_thread
 from anyio.abc import TaskGroup, TaskStatus
 
-from drawthings_mcp.errors import ServerError, ServerUnreachableError
-from drawthings_mcp.faces import Text, join_texts
-from drawthings_mcp.settings import DEMO_SERVER, Settings
+from drawthings_mcp.errors import DrawThingsError, InvalidInputError, ServerError, ServerUnreachableError
+from drawthings_mcp.faces import Step, Text, join_texts
+from drawthings_mcp.settings import DEMO_SERVER, ServerSettings, Settings
 
 if TYPE_CHECKING:
     from drawthings_mcp.catalog import ServerInventory
+    from drawthings_mcp.client.pool import Paces, QueuedCall, RenderQueue
     from drawthings_mcp.client.server_client import ServerClient
+    from drawthings_mcp.generation import ImageGenerationConfig
+    from drawthings_mcp.planning.compose import Plan
+
+_logger = logging.getLogger(__name__)
+
+ResultT = TypeVar("ResultT")
 
 _DEMO_STEP_SECONDS = 0.05
 """Slow enough to watch the progress, fast enough for a first try."""
+
+_LIST = Step("list_models")
+_FIRST_GRACE = 10.0
+"""Seconds that the first call waits for further servers once one has answered: what they have is not known before."""
+_GRACE = 2.0
+"""The same of later calls, for which it is known."""
+_FIRST_RETRY, _LAST_RETRY = 0.25, 30.0
+"""Seconds between two looks at a server that is away; each wait is twice the one before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +47,8 @@ class Connection:
 
     Attributes
     ----------
-    address
-        As the user wrote it.
+    name
+        The server's, as the user wrote it.
     inventory
         What the server has, as of when it was last asked.
     scope
@@ -36,22 +56,198 @@ class Connection:
     """
 
     client: ServerClient
-    address: str
+    name: str
     inventory: ServerInventory
     scope: anyio.CancelScope
 
+    @property
+    def lists_files(self) -> bool:
+        """Whether it can be browsed."""
+        return self.inventory.catalog is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """The servers that can be used.
+
+    Attributes
+    ----------
+    inventory
+        What they have together.
+    """
+
+    connections: tuple[Connection, ...]
+    inventory: ServerInventory
+
+    @property
+    def name(self) -> str:
+        """Of all of them."""
+        return ", ".join(connection.name for connection in self.connections)
+
+    async def work_out(self, work: Callable[[], ResultT]) -> ResultT:
+        """The result of a function that may look into the inventory; see ``ServerClient.work_out``."""
+        first = self.connections[0]
+        if len(self.connections) == 1:
+            return await first.client.work_out(self.inventory, work)
+        from drawthings_mcp.catalog import UnansweredError
+
+        while True:
+            try:
+                return await anyio.to_thread.run_sync(work)
+            except UnansweredError as question:
+                await self.ask(question.files)
+                self.inventory.answers.update(
+                    (file, any(one.inventory.answers.get(file) for one in self.connections)) for file in question.files
+                )
+
+    async def ask(self, files: Iterable[str]) -> None:
+        """Has each of several servers say which of some files it has."""
+        wanted = set(files)
+        if len(self.connections) > 1:
+            for connection in self.connections:
+                await _learn(connection, wanted)
+
+    def locate(self, file: str) -> tuple[str, ...]:
+        """Names of the servers that have a file; none when there is nothing to choose."""
+        there = [connection.name for connection in self.connections if _has_all(connection, [file])]
+        return tuple(there) if file and len(there) < len(self.connections) else ()
+
 
 class ServerConnection:
-    """Opens the connection when there is none yet; the client and the simulator live in ``tasks``."""
+    """Opens the connection to one server when there is none yet; the client and the simulator live in ``tasks``.
 
-    def __init__(self, settings: Settings, tasks: TaskGroup) -> None:
-        self._settings = settings
+    Attributes
+    ----------
+    is_up
+        Whether it answered when it was last asked, and did not go away since.
+    is_asked
+        Whether an answer is on its way.
+    failure
+        Why it is not up; None before it was asked.
+    """
+
+    def __init__(self, server: ServerSettings, settings: Settings, tasks: TaskGroup) -> None:
+        self.name = server.name
+        self.is_up = False
+        self.is_asked = False
+        self.failure: DrawThingsError | None = None
+        self._server = server
+        self._state_dir = settings.state_dir
         self._tasks = tasks
         self._opening = anyio.Lock()
-        self._connection: Connection | None = None
+        self.connection: Connection | None = None
 
     async def greet(self, *, fresh: bool = True) -> Connection:
-        """The connection, with what the server says of itself.
+        """The connection, with what the server says of itself; see ``Servers.greet``."""
+        async with self._opening:
+            current = self.connection
+            if current is None:
+                return await self._open()
+        if not fresh:
+            return current
+        try:
+            info = await current.client.echo()
+        except ServerError:
+            async with self._opening:
+                if self.connection is current:
+                    self._drop(current)
+                    return await self._open()
+            return await self.greet(fresh=False)
+        self.connection = replace(current, inventory=info.take_inventory())
+        return self.connection
+
+    def _drop(self, connection: Connection) -> None:
+        connection.scope.cancel()
+        self.connection = None
+
+    async def _open(self) -> Connection:
+        scope = anyio.CancelScope()
+        client = await self._tasks.start(self._keep_client, scope)
+        try:
+            info = await client.echo()
+        except BaseException:
+            scope.cancel()
+            raise
+        self.connection = Connection(client, self.name, info.take_inventory(), scope)
+        return self.connection
+
+    async def _keep_client(self, scope: anyio.CancelScope, *, task_status: TaskStatus[ServerClient]) -> None:
+        # One task enters and leaves these contexts, whichever tool call came first: cancel scopes demand it.
+        with scope:
+            async with AsyncExitStack() as stack:
+                task_status.started(await self._enter_client(stack))
+                await anyio.sleep_forever()
+
+    async def _enter_client(self, stack: AsyncExitStack) -> ServerClient:
+        from drawthings_mcp.client.server_client import ServerClient
+
+        address, tls, ca_file = self._server.address, self._server.tls or "auto", self._server.ca_file
+        if address == DEMO_SERVER:
+            from drawthings_mcp.simulator import Simulator
+
+            simulator = await stack.enter_async_context(Simulator(step_seconds=_DEMO_STEP_SECONDS))
+            address, tls, ca_file = simulator.address, "off", None
+        client = ServerClient(
+            address,
+            tls=tls,
+            ca_file=ca_file,
+            shared_secret=self._server.shared_secret.get_secret_value(),
+            state_dir=self._state_dir,
+        )
+        return await stack.enter_async_context(client)
+
+
+@dataclass(eq=False)
+class _Changes:
+    """Wakes those who wait for something about any server to change."""
+
+    event: anyio.Event = field(default_factory=anyio.Event)
+
+    def announce(self) -> None:
+        self.event.set()
+        self.event = anyio.Event()
+
+
+class Servers:
+    """All servers of a studio, and the queue in front of them.
+
+    Of one alone nothing is asked but by calls. Of several each is watched when it went away.
+    """
+
+    def __init__(self, settings: Settings, tasks: TaskGroup) -> None:
+        self._members = tuple(ServerConnection(server, settings, tasks) for server in settings.list_servers())
+        self._tasks = tasks
+        self._changes = _Changes()
+        self._wanted: set[str] = set()
+
+    @cached_property
+    def queue(self) -> RenderQueue[ServerConnection]:
+        """Where requests wait."""
+        from drawthings_mcp.client.pool import RenderQueue
+
+        return RenderQueue(self._list_usable)
+
+    @cached_property
+    def paces(self) -> Paces:
+        """How fast each server is."""
+        from drawthings_mcp.client.pool import Paces
+
+        return Paces()
+
+    @property
+    def are_several(self) -> bool:
+        """Whether there is more than one, up or not."""
+        return len(self._members) > 1
+
+    def _list_usable(self) -> Sequence[ServerConnection]:
+        if not self.are_several:
+            return self._members
+        up = [member for member in self._members if member.is_up]
+        # One that holds back its answer is busy with somebody else's picture.
+        return [member for member in up if not member.is_asked] or up
+
+    async def greet(self, *, fresh: bool = True) -> Reached:
+        """The connections, with what the servers say of themselves.
 
         Parameters
         ----------
@@ -62,76 +258,186 @@ class ServerConnection:
         Raises
         ------
         ServerError
-            No address answers as it should; says why, of each.
+            No server answers as it should; says why, of each.
         """
-        async with self._opening:
-            current = self._connection
-            if current is None:
-                return await self._connect()
-        if not fresh:
-            return current
+        if not self.are_several:
+            connection = await self._members[0].greet(fresh=fresh)
+            return Reached((connection,), connection.inventory)
+        from drawthings_mcp.catalog import merge_inventories
+
+        is_first = all(member.connection is None and member.failure is None for member in self._members)
+        for member in self._members:
+            is_unknown = member.connection is None and member.failure is None
+            if is_unknown or (fresh and member.is_up):
+                self._ask(member)
+        await self._settle(_FIRST_GRACE if is_first else _GRACE)
+        if not any(member.is_up for member in self._members):
+            for member in self._members:
+                self._ask(member)
+            await self._settle(_GRACE)
+        up = [member.connection for member in self._members if member.is_up and member.connection is not None]
+        if not up:
+            raise self._explain()
+        return Reached(tuple(up), merge_inventories([one.inventory for one in up]))
+
+    def _ask(self, member: ServerConnection) -> None:
+        if not member.is_asked:
+            member.is_asked = True
+            self._tasks.start_soon(self._ask_now, member)
+
+    async def _ask_now(self, member: ServerConnection) -> None:
         try:
-            info = await current.client.echo()
-        except ServerError:
-            async with self._opening:
-                if self._connection is current:
-                    self._drop(current)
-                    return await self._connect()
-            return await self.greet(fresh=False)
-        self._connection = replace(current, inventory=info.take_inventory())
-        return self._connection
+            await _learn(await member.greet(), self._wanted)
+        except ServerError as error:
+            self.note_loss(member, error)
+        else:
+            member.is_up, member.failure = True, None
+        finally:
+            member.is_asked = False
+            self._changes.announce()
+            self.queue.dispatch()
 
-    def _drop(self, connection: Connection) -> None:
-        connection.scope.cancel()
-        self._connection = None
+    async def _settle(self, grace: float) -> None:
+        """Waits for the answers of all, but not long for the rest once one has come."""
+        deadline = float("inf")
+        while any(member.is_asked for member in self._members):
+            if any(member.is_up and not member.is_asked for member in self._members):
+                deadline = min(deadline, anyio.current_time() + grace)
+            with anyio.CancelScope(deadline=deadline) as scope:
+                await self._changes.event.wait()
+            if scope.cancelled_caught:
+                return
 
-    async def _connect(self) -> Connection:
-        """Opens the first address that answers as it should."""
-        failures: dict[str, ServerError] = {}
-        for address in self._settings.servers:
-            try:
-                return await self._open(address)
-            except ServerError as error:
-                failures[address] = error
-        if len(failures) == 1:
-            raise next(iter(failures.values()))
-        lines = (Text("{address}: {error}", address=address, error=error) for address, error in failures.items())
-        raise ServerUnreachableError(join_texts(f"None of {len(failures)} servers can be used.", *lines, by="\n"))
+    def note_loss(self, member: ServerConnection, error: DrawThingsError) -> None:
+        """A server went away: it gets nothing more until it answers again."""
+        was_watched = member.failure is not None
+        member.is_up, member.failure = False, error
+        self._changes.announce()
+        if not was_watched:
+            _logger.warning("%s cannot be used for now: %s", member.name, error)
+            self._tasks.start_soon(self._watch, member)
 
-    async def _open(self, address: str) -> Connection:
-        scope = anyio.CancelScope()
-        client = await self._tasks.start(self._keep_client, address, scope)
+    async def _watch(self, member: ServerConnection) -> None:
+        delay = _FIRST_RETRY
+        while member.failure is not None:
+            await anyio.sleep(delay)
+            delay = min(2 * delay, _LAST_RETRY)
+            if member.failure is not None and not member.is_asked:
+                member.is_asked = True
+                await self._ask_now(member)
+        _logger.info("%s is back", member.name)
+
+    def _explain(self) -> ServerError:
+        failures = {member.name: member.failure for member in self._members if member.failure is not None}
+        lines = (Text("{address}: {error}", address=name, error=error) for name, error in failures.items())
+        return ServerUnreachableError(join_texts(f"None of {len(self._members)} servers can be used.", *lines, by="\n"))
+
+    @asynccontextmanager
+    async def take(
+        self, call: QueuedCall[ServerConnection], place: int, config: ImageGenerationConfig
+    ) -> AsyncIterator[tuple[ServerConnection, Connection]]:
+        """Waits for a server that has what a configuration names, and has it alone.
+
+        Raises
+        ------
+        ServerError
+            There is none, and none came back.
+        """
+        files = self._require(config)
+
+        def estimate(member: ServerConnection) -> float | None:
+            return self.paces.estimate(member, config) if _has_all(member.connection, files) else None
+
+        async with call.take_server(place, estimate) as member:
+            yield member, member.connection or await member.greet(fresh=False)
+
+    async def plan(self, reached: Reached, make: Callable[[ServerInventory], Plan]) -> Plan:
+        """The plan for what the servers have together, or for one of them where none has all that this plan needs.
+
+        Raises
+        ------
+        InvalidInputError
+            As ``make`` does; no server has everything.
+        """
         try:
-            info = await client.echo()
-        except BaseException:
-            scope.cancel()
+            plan = await reached.work_out(partial(make, reached.inventory))
+        except InvalidInputError:
+            # What a server has that does not list its files is not part of what they have together.
+            silent = [one for one in reached.connections if not one.lists_files] if self.are_several else []
+            if plan_of_one := await _plan_for_one(silent, make):
+                return plan_of_one
             raise
-        self._connection = Connection(client, address, info.take_inventory(), scope)
-        return self._connection
-
-    async def _keep_client(
-        self, address: str, scope: anyio.CancelScope, *, task_status: TaskStatus[ServerClient]
-    ) -> None:
-        # One task enters and leaves these contexts, whichever tool call came first: cancel scopes demand it.
-        with scope:
-            async with AsyncExitStack() as stack:
-                task_status.started(await self._enter_client(address, stack))
-                await anyio.sleep_forever()
-
-    async def _enter_client(self, address: str, stack: AsyncExitStack) -> ServerClient:
-        from drawthings_mcp.client.server_client import ServerClient
-
-        tls, ca_file = self._settings.tls, self._settings.ca_file
-        if address == DEMO_SERVER:
-            from drawthings_mcp.simulator import Simulator
-
-            simulator = await stack.enter_async_context(Simulator(step_seconds=_DEMO_STEP_SECONDS))
-            address, tls, ca_file = simulator.address, "off", None
-        client = ServerClient(
-            address,
-            tls=tls,
-            ca_file=ca_file,
-            shared_secret=self._settings.shared_secret.get_secret_value(),
-            state_dir=self._settings.state_dir,
+        if not self.are_several:
+            return plan
+        await self.expect([plan.configuration])
+        lacking = self._list_lacking(plan.configuration)
+        if not all(lacking.values()):
+            return plan
+        if plan_of_one := await _plan_for_one(reached.connections, make):
+            return plan_of_one
+        lines = (f"{name} lacks {', '.join(files)}" for name, files in lacking.items())
+        raise InvalidInputError(
+            Text("No server has all files of this picture: {lines}. {step:C}.", lines=tuple(lines), step=_LIST)
         )
-        return await stack.enter_async_context(client)
+
+    def _list_lacking(self, config: ImageGenerationConfig) -> dict[str, list[str]]:
+        """What each server lacks that another one has."""
+        files = sorted(self._require(config))
+        return {
+            member.name: [file for file in files if not _has_all(member.connection, [file])]
+            for member in self._members
+            if member.is_up
+        }
+
+    async def expect(self, configs: Iterable[ImageGenerationConfig]) -> None:
+        """Finds out which server has what will be asked of them, as far as they do not list it."""
+        if self.are_several:
+            self._wanted.update(file for config in configs for file in list_files(config))
+            for member in self._members:
+                if member.is_up and member.connection is not None:
+                    await _learn(member.connection, self._wanted)
+
+    def _require(self, config: ImageGenerationConfig) -> frozenset[str]:
+        """Files that tell servers apart: what none is known to have is a matter for whichever it is."""
+        if not self.are_several:
+            return frozenset()
+        return frozenset(
+            file for file in list_files(config) if any(_has_all(member.connection, {file}) for member in self._members)
+        )
+
+
+async def _plan_for_one(connections: Sequence[Connection], make: Callable[[ServerInventory], Plan]) -> Plan | None:
+    """The plan for the first server for which there is one."""
+    for connection in connections:
+        with contextlib.suppress(InvalidInputError):
+            return await connection.client.work_out(connection.inventory, partial(make, connection.inventory))
+    return None
+
+
+def list_files(config: ImageGenerationConfig) -> list[str]:
+    """The files that a configuration names."""
+    helpers = (*(lora.file for lora in config.loras), *(control.file for control in config.controls))
+    named = (config.model, config.refiner_model, config.upscaler, config.face_restoration, *helpers)
+    return list(dict.fromkeys(file for file in named if file))
+
+
+async def _learn(connection: Connection, files: Collection[str]) -> None:
+    """Asks a server about files, if it does not list them; it keeps the answers."""
+    inventory = connection.inventory
+    if files and inventory.catalog is None and inventory.can_ask:
+        await connection.client.work_out(inventory, partial(inventory.ask, sorted(filter(None, files))))
+
+
+def _has_all(connection: Connection | None, files: Collection[str]) -> bool:
+    """Whether a server has files, as far as it says what it has; one that has not been asked has none."""
+    from drawthings_mcp.catalog import UnansweredError
+
+    if not files:
+        return True
+    if connection is None:
+        return False
+    inventory = connection.inventory
+    try:
+        return all(inventory.has(file) is not False for file in files)
+    except UnansweredError:
+        return False

@@ -36,7 +36,7 @@ from drawthings_mcp.presets.mode_table import (
 )
 from drawthings_mcp.presets.preset import Preset, PresetSource, find_family, list_checkpoints, strip_variant
 from drawthings_mcp.settings import Settings
-from drawthings_mcp.studio.connection import Connection
+from drawthings_mcp.studio.connection import Reached
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +53,8 @@ class CatalogRow:
         Speed and what a known model is best for, in at most five words.
     default_for
         Modes for which this is taken when the call names neither model nor preset.
+    servers
+        Those that have the file, where others have not.
     """
 
     kind: str
@@ -64,15 +66,18 @@ class CatalogRow:
     modes: frozenset[str] = frozenset()
     purpose: str = ""
     default_for: tuple[str, ...] = ()
+    servers: tuple[str, ...] = ()
 
     def describe(self) -> Text:
         """What it is for and what it can do, most telling first."""
         default = f"default for {', '.join(self.default_for)}" if self.default_for else ""
-        return join_texts(default, self.purpose, self.detail, by="; ")
+        where = f"on {', '.join(self.servers)}" if self.servers else ""
+        return join_texts(default, where, self.purpose, self.detail, by="; ")
 
     def to_json(self) -> dict[str, object]:
         """As JSON-serialisable dict."""
-        return {**asdict(self), "modes": sorted(self.modes), "default_for": list(self.default_for)}
+        row = {**asdict(self), "modes": sorted(self.modes), "default_for": list(self.default_for)}
+        return row if row.pop("servers") == () else {**row, "servers": list(self.servers)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +103,7 @@ class CatalogListing:
 
 
 async def list_catalog(
-    connection: Connection,
+    reached: Reached,
     settings: Settings,
     kind: str,
     *,
@@ -123,10 +128,10 @@ async def list_catalog(
         Keep what belongs to a family, and what serves a mode.
     """
     presets = await anyio.to_thread.run_sync(read_presets, settings.custom_configs, settings.state_dir)
-    inventory = connection.inventory
+    inventory = reached.inventory
     known = inventory.catalog
     if known is None:
-        known = await connection.client.work_out(inventory, partial(_describe_known, inventory, presets))
+        known = await reached.work_out(partial(_describe_known, inventory, presets))
     family = match_family(family) or family
     defaults = _find_defaults(known, presets)
     listed = chain(
@@ -134,11 +139,13 @@ async def list_catalog(
         _list_presets(known, presets, defaults) if kind in {"presets", "all"} else (),
     )
     rows = [row for row in listed if _matches(row, query, family, mode)]
+    shown = rows[offset : offset + limit]
+    await reached.ask(row.file for row in shown)
     return CatalogListing(
-        rows=tuple(rows[offset : offset + limit]),
+        rows=tuple(replace(row, servers=reached.locate(row.file)) for row in shown),
         total=len(rows),
         offset=offset,
-        server=connection.address,
+        server=reached.name,
         browsing=inventory.catalog is not None,
         notes=presets.problems if kind in {"presets", "all"} else (),
     )

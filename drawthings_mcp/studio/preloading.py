@@ -10,7 +10,9 @@ from drawthings_mcp.settings import DEMO_SERVER, Settings
 def list_loads(settings: Settings) -> tuple[Callable[[], object], ...]:
     """Functions to be called in this order, each for at most a fifth of a second; they connect to and write nothing."""
     loads = (_load_tensors, _load_client, _load_library, _load_planning, _load_saving, _load_recipes)
-    return (*loads, _load_simulator) if DEMO_SERVER in settings.servers else loads
+    return (
+        (*loads, _load_simulator) if any(server.address == DEMO_SERVER for server in settings.list_servers()) else loads
+    )
 
 
 def _load_tensors() -> object:

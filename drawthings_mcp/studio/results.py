@@ -172,6 +172,8 @@ class GenerationResult:
         What varies among the pictures, across first, then down; they come row by row.
     sheet
         All of them on one labelled picture, where something varies.
+    servers
+        Who rendered, each once.
     simulated
         Whether the simulator drew the pictures.
     notes
@@ -181,7 +183,7 @@ class GenerationResult:
     plan: Plan
     variants: tuple[SavedImage, ...]
     seconds: float
-    server: str
+    servers: tuple[str, ...]
     simulated: bool = False
     inputs: tuple[ImageRecord, ...] = ()
     parents: tuple[Parent, ...] = ()
@@ -193,6 +195,11 @@ class GenerationResult:
     def shown(self) -> Sequence[SavedImage | ImageRecord]:
         """What stands for the result: the sheet, or else the pictures."""
         return self.variants if self.sheet is None else (self.sheet,)
+
+    @property
+    def server(self) -> str:
+        """All of them."""
+        return ", ".join(self.servers)
 
     @property
     def masked(self) -> dict[str, ImageRecord]:

@@ -6,8 +6,9 @@ import itertools
 import json
 import logging
 import secrets
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -67,8 +68,22 @@ class PlannedCall:
     label: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class RenderedBy:
+    """Where a picture came from.
+
+    Attributes
+    ----------
+    place
+        Of its request in the call.
+    """
+
+    connection: Connection
+    place: int
+
+
 class Saver:
-    """Saves the pictures of one call; they are numbered and written in the order in which they come.
+    """Saves the pictures of one call; they are written as they come, and numbered so or as they were asked for.
 
     Parameters
     ----------
@@ -92,7 +107,6 @@ class Saver:
     def __init__(
         self,
         settings: Settings,
-        connection: Connection,
         catalog: ImageCatalog,
         output: Path | None = None,
         *,
@@ -105,15 +119,15 @@ class Saver:
         self._stem = "" if output is None else output.stem
         self._rescue_folder = settings.state_dir / RESCUE_FOLDER
         self._catalog = catalog
-        self._connection = connection
         self._prepare = prepare
         self._keeps_pixels = keeps_pixels
         self._arrivals = itertools.count()
+        self._reserved: dict[int, list[str]] = {}
         self._decoders = anyio.Semaphore(MAX_PROCESSES)
         self._numbering = anyio.Lock()
         self._written = anyio.Event()
         self._written.set()
-        self._saved: dict[int, SavedImage] = {}
+        self._saved: dict[tuple[int, int], SavedImage] = {}
         self._job = job or secrets.token_hex(_JOB_BYTES)
         self._done = list(done)
         self._failure: StorageError | None = None
@@ -121,7 +135,7 @@ class Saver:
 
     @property
     def images(self) -> list[SavedImage]:
-        """What is saved so far, in the order in which it came."""
+        """What is saved so far, in the order in which it was asked for, then in which it came."""
         return [image for _, image in sorted(self._saved.items())]
 
     async def prepare(self) -> None:
@@ -134,7 +148,7 @@ class Saver:
         """
         await anyio.to_thread.run_sync(check_folder, self._folder)
 
-    async def take_over(self, request: GenerationRequest) -> bool:
+    async def take_over(self, request: GenerationRequest, place: int) -> bool:
         """Whether an earlier process saved the picture of a request, which then counts as that of this call."""
         asked = _describe_request(request.prompt, request.configuration.to_app_json())
         found = next((one for one in self._done if _describe_request(one.prompt, one.configuration) == asked), None)
@@ -142,15 +156,39 @@ class Saver:
             return False
         self._done.remove(found)
         pixels = await anyio.to_thread.run_sync(read_pixels, found) if self._keeps_pixels else None
-        self._saved[next(self._arrivals)] = SavedImage(found, pixels)
+        self._saved[place, next(self._arrivals)] = SavedImage(found, pixels)
         return True
 
+    @asynccontextmanager
+    async def number(self, counts: Mapping[int, int]) -> AsyncIterator[None]:
+        """Takes the ids of pictures that will come in any order; those of pictures that never came are given back.
+
+        Parameters
+        ----------
+        counts
+            How many come of each place.
+        """
+        try:
+            for place, count in counts.items():
+                self._reserved[place] = [await anyio.to_thread.run_sync(self._reserve_id) for _ in range(count)]
+            yield
+        finally:
+            left = [image_id for ids in self._reserved.values() for image_id in ids if image_id]
+            with anyio.CancelScope(shield=True):
+                for image_id in sorted(left, key=lambda name: int(name[1:]), reverse=True):
+                    await anyio.to_thread.run_sync(self._catalog.release, image_id)
+
     async def save(
-        self, payload: bytes, call: PlannedCall, request: GenerationRequest, upscale_factor: int = 1
+        self, payload: bytes, call: PlannedCall, request: GenerationRequest, source: RenderedBy, upscale_factor: int = 1
     ) -> None:
         """Decodes and saves one picture, also when the call is being cancelled: it has reached us.
 
         It gets its id while it is decoded, and the next one is decoded while it is written.
+
+        Parameters
+        ----------
+        source
+            Where it came from.
 
         Raises
         ------
@@ -162,22 +200,28 @@ class Saver:
         with anyio.CancelScope(shield=True):
             try:
                 async with self._decoders:
-                    image_id, pixels = await self._receive(payload, call.plan, upscale_factor)
+                    image_id, pixels = await self._receive(payload, call.plan, source.place, upscale_factor)
                 # One at a time, and in turn: names of files and times follow the order of the call.
                 await before.wait()
-                self._saved[arrival] = await anyio.to_thread.run_sync(self._save, pixels, call, request, image_id)
+                order = source.place, arrival
+                self._saved[order] = await anyio.to_thread.run_sync(self._save, pixels, call, request, source, image_id)
             finally:
                 await before.wait()
                 written.set()
 
-    async def _receive(self, payload: bytes, plan: Plan, upscale_factor: int) -> tuple[str, NDArray[np.uint8]]:
+    async def _receive(
+        self, payload: bytes, plan: Plan, place: int, upscale_factor: int
+    ) -> tuple[str, NDArray[np.uint8]]:
         """The id and the pixels of a picture; the id is free again when there are no pixels."""
         image_id = ""
 
         async def reserve_id() -> None:
             nonlocal image_id
             async with self._numbering:
-                image_id = await anyio.to_thread.run_sync(self._reserve_id)
+                if reserved := self._reserved.get(place):
+                    image_id = reserved.pop(0)
+                else:
+                    image_id = await anyio.to_thread.run_sync(self._reserve_id)
 
         try:
             with raised_alone():
@@ -204,20 +248,26 @@ class Saver:
             self.notes.append(note)
 
     def _save(
-        self, pixels: NDArray[np.uint8], call: PlannedCall, request: GenerationRequest, image_id: str
+        self,
+        pixels: NDArray[np.uint8],
+        call: PlannedCall,
+        request: GenerationRequest,
+        source: RenderedBy,
+        image_id: str,
     ) -> SavedImage:
         image = ResultImage(
             pixels,
             request.prompt,
             request.negative_prompt,
             request.configuration,
-            simulated=self._connection.client.simulated,
+            simulated=source.connection.client.simulated,
         )
         now = datetime.now().astimezone()
         with ThreadPoolExecutor(1) as other:
             preparing = other.submit(self._prepare, pixels) if self._prepare is not None else None
-            saved = self._write(image, call, self._stem or file_stem(request.prompt, image.seed, now), image_id)
-            record = self._record(saved, image, call, now, image_id)
+            stem, server = self._stem or file_stem(request.prompt, image.seed, now), source.connection.name
+            saved = self._write(image, call, stem, server, image_id)
+            record = self._record(saved, image, call, server, now, image_id)
             # What fails here will say so when the picture is shown.
             prepared = preparing.result() if preparing is not None and preparing.exception() is None else None
         return SavedImage(record, image.pixels if self._keeps_pixels else None, prepared)
@@ -244,25 +294,27 @@ class Saver:
         kept = pixels[top:bottom, left:right]
         return kept if plan.output is None else fit_pixels(kept, plan.output, "stretch")
 
-    def _write(self, image: ResultImage, call: PlannedCall, stem: str, image_id: str) -> SavedFile:
+    def _write(self, image: ResultImage, call: PlannedCall, stem: str, server: str, image_id: str) -> SavedFile:
         try:
-            return self._write_into(self._folder, image, call, stem, image_id)
+            return self._write_into(self._folder, image, call, stem, server, image_id)
         except StorageError as error:
             # The folder was fine when the run began. A picture that reached us is not thrown away for it.
-            saved = self._write_into(self._rescue_folder, image, call, stem, image_id)
+            saved = self._write_into(self._rescue_folder, image, call, stem, server, image_id)
             self._note_once(
                 Text("saved in {folder} instead, move it from there: {error}", folder=self._rescue_folder, error=error)
             )
             return saved
 
-    def _write_into(self, folder: Path, image: ResultImage, call: PlannedCall, stem: str, image_id: str) -> SavedFile:
+    def _write_into(
+        self, folder: Path, image: ResultImage, call: PlannedCall, stem: str, server: str, image_id: str
+    ) -> SavedFile:
         plan = call.plan
         own = {**({"id": image_id} if image_id else {}), **({"asked": call.asked} if call.asked else {})}
         return save_image(
             image,
             folder,
             stem,
-            server=self._connection.address,
+            server=server,
             requested_size=plan.output or (plan.size.width, plan.size.height),
             kind=ModelKind(plan.model.version, plan.model.modifier),
             extra={
@@ -277,7 +329,7 @@ class Saver:
         )
 
     def _record(
-        self, saved: SavedFile, image: ResultImage, call: PlannedCall, now: datetime, image_id: str
+        self, saved: SavedFile, image: ResultImage, call: PlannedCall, server: str, now: datetime, image_id: str
     ) -> ImageRecord:
         facts: RecordFields = {
             "created": now,
@@ -287,7 +339,7 @@ class Saver:
             "model": image.configuration.model,
             "width": image.size[0],
             "height": image.size[1],
-            "server": self._connection.address,
+            "server": server,
             "simulated": image.simulated,
             "size_bytes": saved.size_bytes,
             "format": saved.format,

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import copy
 import time
-from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import anyio
 import anyio.to_thread
 
 from drawthings_mcp.errors import DrawThingsError, InvalidInputError
 from drawthings_mcp.faces import Phrase, Text
 from drawthings_mcp.settings import Settings
-from drawthings_mcp.studio.connection import Connection, ServerConnection
+from drawthings_mcp.studio.connection import Reached, ServerConnection, Servers
 from drawthings_mcp.studio.finder import Finder
 from drawthings_mcp.studio.gallery import Gallery
 from drawthings_mcp.studio.heartbeat import Report, keep_alive
@@ -26,6 +24,7 @@ from drawthings_mcp.studio.results import GenerationResult, SavedImage, describe
 from drawthings_mcp.tasks import background_tasks
 
 if TYPE_CHECKING:
+    from drawthings_mcp.client.pool import QueuedCall
     from drawthings_mcp.library.catalog import ImageCatalog
     from drawthings_mcp.library.records import ImageRecord
     from drawthings_mcp.library.recovery import OpenedCatalog
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
     from drawthings_mcp.references.policy import Visitor
     from drawthings_mcp.studio.inputs import Inputs
     from drawthings_mcp.studio.listing import CatalogListing
+    from drawthings_mcp.studio.render import Rendering
     from drawthings_mcp.studio.saver import PlannedCall, Prepare, Saver
 
 HEARTBEAT_SECONDS = 5.0
@@ -67,31 +67,7 @@ async def open_studio(
     async with background_tasks() as tasks:
         gallery = Gallery(settings, tasks, reads_anywhere=reads_anywhere)
         finder = Finder(settings, gallery, tasks if keeps_indexing else None)
-        yield Studio(settings, ServerConnection(settings, tasks), gallery, finder, heartbeat_seconds)
-
-
-class _Queue:
-    """First come, first served: Draw Things renders one request at a time, and calls keep the order they came in."""
-
-    def __init__(self) -> None:
-        self._places: deque[anyio.Event] = deque()
-
-    @property
-    def is_empty(self) -> bool:
-        return not self._places
-
-    @contextmanager
-    def enter(self) -> Iterator[anyio.Event]:
-        """Takes the last place, which is set once it is the first; given up in the end."""
-        place = anyio.Event()
-        self._places.append(place)
-        self._places[0].set()
-        try:
-            yield place
-        finally:
-            self._places.remove(place)
-            if self._places:
-                self._places[0].set()
+        yield Studio(settings, Servers(settings, tasks), gallery, finder, heartbeat_seconds)
 
 
 async def _begin_anyhow() -> None:
@@ -124,6 +100,21 @@ class JobRun:
         return await anyio.to_thread.run_sync(catalog.list_job, self.key) if self.is_again else []
 
 
+class _Once:
+    """Awaits a function at the first call; whoever calls meanwhile waits for it, too."""
+
+    def __init__(self, begin: Callable[[], Awaitable[None]]) -> None:
+        self._begin = begin
+        self._lock = anyio.Lock()
+        self._has_begun = False
+
+    async def __call__(self) -> None:
+        async with self._lock:
+            if not self._has_begun:
+                await self._begin()
+                self._has_begun = True
+
+
 @dataclass(slots=True)
 class _Turn:
     """The place of one call in the queue, and what it needs meanwhile.
@@ -134,28 +125,28 @@ class _Turn:
         Whether nobody was there before it.
     """
 
+    servers: Servers
     report: Report
-    place: anyio.Event
+    call: QueuedCall[ServerConnection]
     is_idle: bool
     opened: OpenedCatalog
-    started: float = 0.0
 
     @asynccontextmanager
-    async def render(self, saver: Saver, run: JobRun) -> AsyncIterator[None]:
-        """Waits until the call is the first; in the end hands over what is on disk, however it ended."""
+    async def render(self, saver: Saver, run: JobRun, failover: str) -> AsyncIterator[Rendering]:
+        """What renders; in the end hands over what is on disk, however it ended."""
+        from drawthings_mcp.studio.render import Rendering
+
         await saver.prepare()
-        await self.report(0.0, "Sending the request" if self.place.is_set() else "Waiting for an earlier call")
-        await self.place.wait()
-        self.started = time.monotonic()
-        await run.begin()
+        is_next = self.servers.queue.is_next(self.call)
+        await self.report(0.0, "Sending the request" if is_next else "Waiting for an earlier call")
         try:
-            yield
+            yield Rendering(self.servers, self.call, self.report, failover, _Once(run.begin))
         finally:
             run.saved.extend(saver.images)
 
 
 class Studio:
-    """Makes pictures with one Draw Things server and keeps them; made by ``open_studio``.
+    """Makes pictures with Draw Things servers and keeps them; made by ``open_studio``.
 
     Attributes
     ----------
@@ -168,7 +159,7 @@ class Studio:
     def __init__(
         self,
         settings: Settings,
-        server: ServerConnection,
+        servers: Servers,
         gallery: Gallery,
         finder: Finder,
         heartbeat_seconds: float,
@@ -176,13 +167,14 @@ class Studio:
         self.settings = settings
         self.gallery = gallery
         self.finder = finder
-        self._server = server
+        self._servers = servers
+        self._client = object()
         self._heartbeat_seconds = heartbeat_seconds
-        self._queue = _Queue()
 
     def open_to(self, visitor: Visitor) -> Studio:
-        """The same studio for one of several clients: queue, connection and pictures are shared."""
+        """The same studio for one of several clients, who take turns: queue, connections and pictures are shared."""
         view = copy.copy(self)
+        view._client = object()
         view.gallery = self.gallery.open_to(visitor)
         view.finder = self.finder.open_to(view.gallery)
         return view
@@ -215,22 +207,22 @@ class Studio:
 
         run = run or JobRun()
         async with self._take_turn(report) as turn:
-            connection, calls = await self._prepare(params, fresh=turn.is_idle)
+            calls = await self._prepare(params, fresh=turn.is_idle)
             axes = list_axes(params)
             # Of many pictures the sheet is shown, which is drawn from their files.
             saver = Saver(
-                *(self.settings, connection, turn.opened.catalog, output),
+                *(self.settings, turn.opened.catalog, output),
                 prepare=None if axes else prepare,
                 keeps_pixels=not axes,
                 job=run.key,
                 done=await run.list_done(turn.opened.catalog),
             )
             try:
-                async with turn.render(saver, run):
-                    await run_calls(calls, connection.client, saver, turn.report)
+                async with turn.render(saver, run, self.settings.failover) as rendering:
+                    await run_calls(calls, rendering, saver)
             finally:
                 self.gallery.note_own(*(image.record.id for image in saver.images))
-            result = _gather(turn, connection, saver, calls)
+            result = _gather(turn, saver, calls)
             return await self._add_sheet(result, axes) if axes else result
 
     async def upscale(
@@ -263,32 +255,31 @@ class Studio:
             catalog, policy = await self.gallery.open_catalog(), await self.gallery.build_policy()
             record, pixels, inputs = await read_source(picture, catalog, policy)
             target = find_target(record.size, long_edge)
-            connection = await self._server.greet(fresh=turn.is_idle)
+            reached = await self._servers.greet(fresh=turn.is_idle)
             presets = await anyio.to_thread.run_sync(
                 read_presets, self.settings.custom_configs, self.settings.state_dir
             )
-            work_out = partial(connection.client.work_out, connection.inventory)
-            runs = await work_out(partial(list_runs, record.size, target, record.model, connection.inventory))
+            runs = await reached.work_out(partial(list_runs, record.size, target, record.model, reached.inventory))
             done = await run.list_done(catalog)
-            saver = Saver(self.settings, connection, catalog, output, prepare=prepare, job=run.key, done=done)
+            saver = Saver(self.settings, catalog, output, prepare=prepare, job=run.key, done=done)
             calls: list[PlannedCall] = []
 
             async def plan_next(step: UpscaleRun) -> PlannedCall:
-                said = (record.prompt, record.seed or 0, connection.inventory, presets)
-                return PlannedCall(await work_out(partial(plan_run, step, pixels, *said)), inputs)
+                said = (record.prompt, record.seed or 0, reached.inventory, presets)
+                return PlannedCall(await reached.work_out(partial(plan_run, step, pixels, *said)), inputs)
 
             first, *others = runs
             calls.append(await plan_next(first))
-            async with turn.render(saver, run):
-                await run_calls(calls, connection.client, saver, turn.report, after=len(others))
+            async with turn.render(saver, run, self.settings.failover) as rendering:
+                await run_calls(calls, rendering, saver, after=len(others))
                 for place, step in enumerate(others, 1):
                     enlarged = saver.images[-1]
                     assert enlarged.pixels is not None
                     pixels, inputs = enlarged.pixels, inputs.follow(enlarged.record)
                     calls.append(await plan_next(step))
                     rest = len(others) - place
-                    await run_calls(calls[-1:], connection.client, saver, turn.report, before=place, after=rest)
-            return _gather(turn, connection, saver, calls)
+                    await run_calls(calls[-1:], rendering, saver, before=place, after=rest)
+            return _gather(turn, saver, calls)
 
     async def _add_sheet(self, result: GenerationResult, axes: tuple[Axis, ...]) -> GenerationResult:
         """The result with a labelled sheet of its pictures; they are there, whatever becomes of it."""
@@ -307,20 +298,21 @@ class Studio:
     @asynccontextmanager
     async def _take_turn(self, report: Report) -> AsyncIterator[_Turn]:
         async with keep_alive(report, self._heartbeat_seconds) as heartbeat:
-            is_idle = self._queue.is_empty
-            with self._queue.enter() as place:
-                yield _Turn(heartbeat, place, is_idle, await self.gallery.open())
+            queue = self._servers.queue
+            is_idle = queue.is_empty
+            with queue.enter(self._client) as call:
+                yield _Turn(self._servers, heartbeat, call, is_idle, await self.gallery.open())
 
     async def plan(self, params: GenerateParams) -> Plan:
         """What ``generate`` would do, without rendering anything; of several pictures the plan of the first."""
         from drawthings_mcp.planning.sweep import list_axes
 
-        _, calls = await self._prepare(params, fresh=self._queue.is_empty)
+        calls = await self._prepare(params, fresh=self._servers.queue.is_empty)
         varied = describe_axes(list_axes(params))
         note = Text("{count} pictures, {varied}; above is the first", count=len(calls), varied=Phrase(varied))
         return replace(calls[0].plan, notes=(*([note] if varied else []), *_join_notes(calls)))
 
-    async def _prepare(self, params: GenerateParams, *, fresh: bool) -> tuple[Connection, list[PlannedCall]]:
+    async def _prepare(self, params: GenerateParams, *, fresh: bool) -> list[PlannedCall]:
         """Plans every picture of a call before the first is rendered."""
         from drawthings_mcp.planning.sweep import list_cells
         from drawthings_mcp.presets.collection import read_presets
@@ -330,12 +322,12 @@ class Studio:
         catalog, known = await self.gallery.open_catalog(), KnownPictures()
         cells = list_cells(await find_seed(params, catalog, policy))
         resolved = [await resolve_inputs(cell.params, catalog, policy, known) for cell in cells]
-        connection = await self._server.greet(fresh=fresh)
+        reached = await self._servers.greet(fresh=fresh)
         presets = await anyio.to_thread.run_sync(read_presets, self.settings.custom_configs, self.settings.state_dir)
         calls: list[PlannedCall] = []
         for cell, (asked, inputs) in zip(cells, resolved, strict=True):
-            calls.append(await _plan_cell(cell, asked, inputs, connection, presets, calls[:1]))
-        return connection, calls
+            calls.append(await _plan_cell(cell, asked, inputs, self._servers, reached, presets, calls[:1]))
+        return calls
 
     async def list_catalog(
         self, kind: str, *, query: str = "", family: str = "", mode: str = "", offset: int = 0, limit: int = 25
@@ -343,9 +335,9 @@ class Studio:
         """A page of what the server has; see ``studio.listing``."""
         from drawthings_mcp.studio.listing import list_catalog
 
-        connection = await self._server.greet(fresh=self._queue.is_empty)
+        reached = await self._servers.greet(fresh=self._servers.queue.is_empty)
         return await list_catalog(
-            connection, self.settings, kind, query=query, family=family, mode=mode, offset=offset, limit=limit
+            reached, self.settings, kind, query=query, family=family, mode=mode, offset=offset, limit=limit
         )
 
 
@@ -353,7 +345,8 @@ async def _plan_cell(
     cell: Cell,
     params: GenerateParams,
     inputs: Inputs,
-    connection: Connection,
+    servers: Servers,
+    reached: Reached,
     presets: PresetCollection,
     others: Sequence[PlannedCall],
 ) -> PlannedCall:
@@ -369,9 +362,8 @@ async def _plan_cell(
     from drawthings_mcp.studio.inputs import explain_crop
     from drawthings_mcp.studio.saver import PlannedCall
 
-    inventory = connection.inventory
     try:
-        made = await connection.client.work_out(inventory, partial(plan, params, inventory, presets))
+        made = await servers.plan(reached, lambda inventory: plan(params, inventory, presets))
         check_cell(made, cell)
     except InvalidInputError as error:
         blame_cell(error, cell)
@@ -389,16 +381,16 @@ def _join_notes(calls: Sequence[PlannedCall]) -> tuple[str, ...]:
     return (*dict.fromkeys(notes), *join_notes([call.plan for call in calls], [call.label for call in calls]))
 
 
-def _gather(turn: _Turn, connection: Connection, saver: Saver, calls: Sequence[PlannedCall]) -> GenerationResult:
+def _gather(turn: _Turn, saver: Saver, calls: Sequence[PlannedCall]) -> GenerationResult:
     inputs = {name: picture for call in calls for name, picture in call.inputs.pictures.items()}
     # What a later run of the call began with is none of its inputs.
     parents = (parent for call in calls for parent in call.inputs.parents if parent.id in inputs)
     return GenerationResult(
         plan=calls[-1].plan,
         variants=tuple(saver.images),
-        seconds=time.monotonic() - turn.started,
-        server=connection.address,
-        simulated=connection.client.simulated,
+        seconds=time.monotonic() - turn.call.started if turn.call.started else 0.0,
+        servers=tuple(dict.fromkeys(image.record.server for image in saver.images)),
+        simulated=any(image.record.simulated for image in saver.images),
         inputs=tuple(inputs.values()),
         parents=tuple(dict.fromkeys(parents)),
         notes=(*turn.opened.notes, *_join_notes(calls), *saver.notes),

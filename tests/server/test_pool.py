@@ -1,0 +1,205 @@
+"""Several Draw Things servers: who renders what, and what becomes of a render whose server goes away."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from mcp import Client
+from mcp.shared.dispatcher import ProgressFnT
+from mcp.types import CallToolResult, TextContent
+from PIL import Image
+
+from drawthings_mcp.library.catalog import ImageCatalog
+from drawthings_mcp.simulator import Simulator
+from tests.stalling_server import MODEL, start_server
+
+pytestmark = pytest.mark.anyio
+
+SMALL = {"prompt": "a fox", "width": 128, "height": 128, "model": MODEL, "preview": "never"}
+OTHER = "qwen_image_2512_q6p.ckpt"
+
+
+def text_of(result: CallToolResult) -> str:
+    first = result.content[0]
+    assert isinstance(first, TextContent)
+    return first.text
+
+
+async def draw(client: Client, report: ProgressFnT | None = None, **arguments: Any) -> str:
+    with anyio.fail_after(60):
+        result = await client.call_tool("generate_image", {**SMALL, **arguments}, progress_callback=report)
+    assert not result.is_error, text_of(result)
+    return text_of(result)
+
+
+def list_pictures(environment: dict[str, str]) -> list[tuple[str, int | None, str]]:
+    """Id, seed and server of every picture that was made; each has a file that can be read, and no file is alone."""
+    records = ImageCatalog(Path(environment["DRAWTHINGS_STATE_DIR"])).list_images()
+    files = set(Path(environment["DRAWTHINGS_OUTPUT_DIR"]).glob("*.png"))
+    assert {record.path for record in records} == files
+    for file in files:
+        with Image.open(file) as picture:
+            picture.verify()
+    return sorted((record.id, record.seed, record.server) for record in records)
+
+
+async def test_variants_are_spread_over_the_servers_and_keep_their_order(
+    in_process: Any, server_environment: dict[str, str]
+) -> None:
+    async with (
+        Simulator(step_seconds=0.05) as one,
+        Simulator(step_seconds=0.01) as two,
+        in_process(server=f"{one.address},{two.address}", tls="off") as client,
+    ):
+        text = await draw(client, variants=4, seed=7, steps=4)
+    assert len(one.runs) + len(two.runs) == 4
+    assert one.runs
+    assert two.runs
+    made = list_pictures(server_environment)
+    assert re.findall(r"(v\d): .* seed (\d+)", text) == [(name, str(seed)) for name, seed, _ in made]
+    async with Simulator() as alone, in_process(server=alone.address, tls="off") as client:
+        text_alone = await draw(client, variants=4, seed=7, steps=4)
+    assert re.findall(r"seed (\d+)", text) == re.findall(r"seed (\d+)", text_alone)
+    assert f"on {one.address}, {two.address}" in text or f"on {two.address}, {one.address}" in text
+
+
+async def test_a_picture_is_made_where_its_model_is(in_process: Any, server_environment: dict[str, str]) -> None:
+    async with (
+        Simulator(missing_files=[MODEL]) as one,
+        Simulator(missing_files=[OTHER]) as two,
+        in_process(server=f"{one.address},{two.address}", tls="off") as client,
+    ):
+        await draw(client, steps=1)
+        await draw(client, model=OTHER, steps=1)
+    assert [server for *_, server in list_pictures(server_environment)] == [two.address, one.address]
+
+
+async def test_a_listing_says_what_is_where(in_process: Any) -> None:
+    async with (
+        Simulator(missing_files=[MODEL]) as one,
+        Simulator() as two,
+        in_process(server=f"{one.address},{two.address}", tls="off") as client,
+    ):
+        listed = text_of(await client.call_tool("list_models", {"query": "z_image_turbo"}))
+    lines = {line.split(" | ")[2]: line for line in listed.splitlines() if line.startswith("model |")}
+    assert f"on {two.address}" in lines[MODEL]
+    assert "on 127." not in lines["z_image_turbo_1.0_q6p.ckpt"]
+
+
+async def test_a_server_that_cannot_be_browsed_is_asked_for_its_files(
+    in_process: Any, server_environment: dict[str, str]
+) -> None:
+    async with (
+        Simulator(missing_files=[MODEL]) as one,
+        Simulator(model_browser=False) as two,
+        in_process(server=f"{one.address},{two.address}", tls="off") as client,
+    ):
+        await draw(client, steps=1, variants=2)
+    assert len(two.runs) == 2
+    assert [server for *_, server in list_pictures(server_environment)] == [two.address] * 2
+
+
+async def test_the_faster_server_gets_what_it_will_do_first(in_process: Any) -> None:
+    async with (
+        Simulator(step_seconds=0.2) as slow,
+        Simulator() as fast,
+        in_process(server=f"{slow.address},{fast.address}", tls="off") as client,
+    ):
+        await draw(client, variants=2, steps=4)
+        measured = len(slow.runs)
+        for _ in range(3):
+            await draw(client, steps=4)
+    assert len(slow.runs) == measured
+    assert len(fast.runs) == 5 - measured
+
+
+@pytest.mark.parametrize("phase", ["encoded", "sampling", "transfer", "sent"])
+async def test_a_picture_whose_server_dies_is_made_once(
+    phase: str, in_process: Any, server_environment: dict[str, str]
+) -> None:
+    reached = {"encoded": "Text encoded", "sampling": "Step 2/4", "transfer": "Receiving", "sent": "Received"}[phase]
+    with start_server("tests.stalling_server", phase) as dying:
+        async with Simulator() as other, in_process(server=f"{dying.address},{other.address}", tls="off") as client:
+
+            async def kill(progress: float, total: float | None, message: str | None) -> None:
+                if message and reached in message and dying.process.poll() is None:
+                    dying.kill()
+
+            text = await draw(client, kill, seed=5, steps=4)
+            again = await draw(client, seed=6, steps=4)
+    from_other = phase != "sent"
+    servers = [other.address if from_other else dying.address, other.address]
+    assert list_pictures(server_environment) == [("v1", 5, servers[0]), ("v2", 6, servers[1])]
+    assert (f"{dying.address} went away; begun again on {other.address}, with the same seed" in text) is from_other
+    assert "went away" not in again
+    assert len(other.runs) == 1 + from_other
+
+
+async def test_who_wants_no_restart_gets_an_error_after_the_first_step(
+    in_process: Any, server_environment: dict[str, str]
+) -> None:
+    server_environment["DRAWTHINGS_FAILOVER"] = "stop"
+    with start_server("tests.stalling_server", "sampling") as dying:
+        async with Simulator() as other, in_process(server=f"{dying.address},{other.address}", tls="off") as client:
+
+            async def kill(progress: float, total: float | None, message: str | None) -> None:
+                if message and "Step 2/4" in message and dying.process.poll() is None:
+                    dying.kill()
+
+            with anyio.fail_after(60):
+                result = await client.call_tool("generate_image", {**SMALL, "seed": 5}, progress_callback=kill)
+    assert result.is_error
+    assert "went away while it worked" in text_of(result)
+    assert "The seed was 5." in text_of(result)
+    assert not other.runs
+
+
+async def test_what_two_servers_died_of_is_not_sent_to_a_third(in_process: Any) -> None:
+    with (
+        start_server("tests.stalling_server", "encoded") as one,
+        start_server("tests.stalling_server", "encoded") as two,
+    ):
+        async with Simulator() as third:
+
+            async def kill(progress: float, total: float | None, message: str | None) -> None:
+                if message and "Text encoded" in message:
+                    (one if one.process.poll() is None else two).kill()
+
+            servers = f"{one.address},{two.address},{third.address}"
+            async with in_process(server=servers, tls="off") as client:
+                with anyio.fail_after(60):
+                    result = await client.call_tool("generate_image", SMALL, progress_callback=kill)
+    assert result.is_error
+    assert not third.runs
+
+
+async def test_a_server_that_comes_back_gets_pictures_again(
+    in_process: Any, server_environment: dict[str, str]
+) -> None:
+    command = ("drawthings_mcp", "simulator", "--no-tls", "--port")
+    with start_server(*command, "0") as one:
+        async with (
+            Simulator(missing_files=[MODEL]) as two,
+            in_process(server=f"{one.address},{two.address}", tls="off") as client,
+        ):
+            await draw(client, steps=1)
+            one.kill()
+            refused = await client.call_tool("generate_image", SMALL)
+            assert refused.is_error
+            assert f"There is no model “{MODEL}” on the server" in text_of(refused)
+            with start_server(*command, one.address.rpartition(":")[2]), anyio.fail_after(60):
+                while (await client.call_tool("generate_image", {**SMALL, "steps": 1})).is_error:
+                    await anyio.lowlevel.checkpoint()
+    assert [server for *_, server in list_pictures(server_environment)] == [one.address] * 2
+
+
+async def test_without_any_server_each_is_named_with_its_reason(in_process: Any) -> None:
+    async with in_process(server="127.0.0.1:1,127.0.0.1:2", tls="off") as client:
+        result = await client.call_tool("generate_image", SMALL)
+    assert result.is_error
+    assert "None of 2 servers can be used." in text_of(result)
+    assert "127.0.0.1:1: 127.0.0.1:1 refuses connections" in text_of(result)

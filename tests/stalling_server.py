@@ -1,0 +1,101 @@
+"""A Draw Things server, as a process to be killed, that stops at a point of every run and says no more.
+
+``python -m tests.stalling_server PHASE`` prints its address; phases are ``encoded``, ``sampling``, ``transfer`` and
+``sent``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc.aio
+
+from drawthings_mcp._generated import image_service_pb2 as pb
+from tests.slots import read_slots
+from tests.strict_server import StrictServer, _grey, read_message
+
+MODEL = "z_image_turbo_1.0_q8p.ckpt"
+_SIGNPOST = pb.ImageGenerationSignpostProto
+
+
+@dataclass
+class StallingServer(StrictServer):
+    """The server.
+
+    Attributes
+    ----------
+    phase
+        Where it stops.
+    """
+
+    phase: str = "encoded"
+
+    async def _generate(self, request: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[bytes]:
+        slots = read_slots(read_message(request)[7][0])
+        payload = _grey(slots["start_width"] * 64, slots["start_height"] * 64)
+        for message in self._list_messages(payload):
+            yield message.SerializeToString()
+        await asyncio.Event().wait()
+
+    def _list_messages(self, payload: bytes) -> Iterator[pb.ImageGenerationResponse]:
+        encoded = _SIGNPOST(textEncoded=_SIGNPOST.TextEncoded())
+        total = _SIGNPOST(sampling=_SIGNPOST.Sampling(step=4))
+        yield pb.ImageGenerationResponse(currentSignpost=encoded, signposts=[encoded, total])
+        if self.phase == "encoded":
+            return
+        for step in range(3 if self.phase == "sampling" else 5):
+            reached = _SIGNPOST(sampling=_SIGNPOST.Sampling(step=step))
+            yield pb.ImageGenerationResponse(currentSignpost=reached, signposts=[encoded, total])
+        if self.phase == "transfer":
+            half = payload[: len(payload) // 2]
+            yield pb.ImageGenerationResponse(
+                downloadSize=len(payload), generatedImages=[half], scaleFactor=1, chunkState=pb.MORE_CHUNKS
+            )
+        if self.phase == "sent":
+            yield pb.ImageGenerationResponse(downloadSize=len(payload), generatedImages=[payload], scaleFactor=1)
+
+
+@dataclass
+class ServerProcess:
+    """A process that prints its address."""
+
+    process: subprocess.Popen[str]
+    address: str
+
+    def kill(self) -> None:
+        """Ends it as a power cut does."""
+        os.kill(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+
+@contextmanager
+def start_server(*command: str) -> Iterator[ServerProcess]:
+    """``start_server("drawthings_mcp", "simulator", …)``: a module as a process."""
+    arguments = [sys.executable, "-m", *command]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[1]) as process:
+        assert process.stdout is not None
+        try:
+            yield ServerProcess(process, process.stdout.readline().split()[0])
+        finally:
+            process.kill()
+
+
+async def _serve(phase: str) -> None:
+    model = {"name": "Z Image Turbo 1.0", "file": MODEL, "version": "z_image", "default_scale": 16}
+    async with StallingServer([model], phase=phase) as server:
+        sys.stdout.write(f"{server.address}\n")
+        sys.stdout.flush()
+        await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(_serve(sys.argv[1]))
