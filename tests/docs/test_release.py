@@ -7,10 +7,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
 from drawthings_mcp.cli import main
 from drawthings_mcp.settings import NAMES, variable
-from release.bundle import ROOT, read_manifest, read_registry_entry, stage
+from release.bundle import ROOT, read_manifest, read_project, read_registry_entry, stage
 from release.check import read_dockerfile
+from release.licences import FOR_DEVELOPERS
 
 VARIABLES = set(map(variable, NAMES))
 
@@ -44,6 +48,20 @@ def test_the_registry_entry_asks_for_settings_that_exist() -> None:
     assert [field["name"] for field in package["environmentVariables"] if field.get("isSecret")] == [
         "DRAWTHINGS_SHARED_SECRET"
     ]
+
+
+def test_the_page_of_licences_names_what_the_project_asks_for() -> None:
+    project = read_project()
+    asked = {"Default": project["dependencies"]} | {
+        f"Extra `{extra}`": needs
+        for extra, needs in project["optional-dependencies"].items()
+        if extra not in FOR_DEVELOPERS
+    }
+    parts = (ROOT / "docs" / "licences.md").read_text("utf-8").split("\n## ")
+    for title, needs in asked.items():
+        (part,) = (part for part in parts if part.startswith(title))
+        missing = [name for need in needs if f"\n| {(name := canonicalize_name(Requirement(need).name))} |" not in part]
+        assert missing == []
 
 
 def test_the_image_copies_all_that_the_build_context_lets_in() -> None:
