@@ -75,8 +75,8 @@ class Policy:
     max_outputs: int = 3
     max_sheet: int = 25
     max_characters: int = 900_000
-    max_tokens: int = 4_000
-    window_tokens: int = 16_000
+    max_tokens: int = 2_000
+    window_tokens: int = 6_000
     max_edge: int = 1024
     quality: int = 85
     shows_pictures: bool = True

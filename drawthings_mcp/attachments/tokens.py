@@ -67,7 +67,7 @@ class Counting:
 
 
 DEFAULT = Counting(pixels=750)
-"""For models that are not known: the rule of one vendor; those of others differ by a factor of two either way."""
+"""For models that are not known: about what three vendors count; others differ by a factor of two either way."""
 
 
 def find_counting(model: str) -> Counting:

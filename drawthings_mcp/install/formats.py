@@ -103,8 +103,13 @@ def _set_toml(text: str, path: Sequence[str], value: Any) -> str:
     from tomlkit.items import InlineTable
 
     document = _parse_toml(text)
+    if place := _find_table(text, path):
+        start, end = place
+        return f"{text[:start]}{_set_toml(text[start:end], path, value)}{text[end:]}"
     *above, name = path
     table = _find(document, above)
+    if table is not None and not isinstance(table, Mapping):
+        return text
     if table is None or (name not in table and above and not isinstance(table, InlineTable)):
         # A table at the end of the file changes nothing before it.
         nested = value
@@ -114,6 +119,36 @@ def _set_toml(text: str, path: Sequence[str], value: Any) -> str:
         return f"{text}{gap}{_dump_toml(nested)}"
     _merge(table, name, value)
     return dumps(document)
+
+
+def _find_table(text: str, path: Sequence[str]) -> tuple[int, int] | None:
+    """Where a table stands that is a part of a text in one piece, in a text that the library would write otherwise.
+
+    It moves arrays of tables that stand between parts of another table; such a text is edited in that part only.
+    """
+    from tomlkit import dumps
+
+    if dumps(_parse_toml(text)) == text:
+        return None
+    start, position = None, 0
+    for line in text.splitlines(keepends=True):
+        is_inside = _begins_table(line, path)
+        if is_inside and start is None:
+            start = position
+        elif is_inside is False and start is not None:
+            return start, position
+        position += len(line)
+    return (start, position) if start else None
+
+
+def _begins_table(line: str, path: Sequence[str]) -> bool | None:
+    """Whether a line begins the table at a path or one within it; None when it begins none at all."""
+    if not line.lstrip().startswith("["):
+        return None
+    try:
+        return _find(_read_toml(line), path) is not None
+    except BrokenFileError:
+        return None
 
 
 def _dump_toml(value: Mapping[str, Any]) -> str:
@@ -161,8 +196,11 @@ def _remove_toml(text: str, path: Sequence[str]) -> str:
     table = _find(document, path[:-1])
     if table is None or path[-1] not in table:
         return text
-    del table[path[-1]]
-    left: str = dumps(document)
+    if place := _find_table(text, path):
+        left = text[: place[0]] + text[place[1] :]
+    else:
+        del table[path[-1]]
+        left = dumps(document)
     # The blank line before a table at the end goes with it.
     return left[:-1] if left.endswith("\n\n") and text.startswith(left[:-1]) else left
 
@@ -200,6 +238,8 @@ def _dump_yaml(value: Any, indent: int = 0) -> str:
 def _set_yaml(text: str, path: Sequence[str], value: Any) -> str:
     top, name = path
     data = _read_yaml(text)
+    if not isinstance(data.get(top) or {}, dict):
+        return text
     if top not in data:
         return f"{_end_line(text)}{_dump_yaml({top: {name: value}})}"
     container = _find_yaml(text, top)

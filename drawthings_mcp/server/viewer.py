@@ -51,6 +51,9 @@ _ANY = 1_000_000
 """Tokens of what no model gets."""
 _AROUND = 20
 """Characters around the data of a view in a result."""
+_SHARED_NAMES = {"", "mcp", "fastmcp", "rmcp", "mcp-client", "example-client"}
+"""Names that libraries give to programs which have none: what the model behind one of them proves says nothing of the
+next."""
 _LEAST_DESCRIBING, _MOST_DESCRIBING = 1.0, 30.0
 _FOR_THE_WAY = 5.0
 """Seconds that descriptions may take together, and before a client gives up when they have to be done."""
@@ -103,6 +106,8 @@ class Viewer:
     """Ids that the session's results showed; an input among them is not shown again."""
     _spent: deque[int] = field(default_factory=lambda: deque(maxlen=_WINDOW - 1))
     """Tokens of the last results."""
+    _sight: bool | None = None
+    """Whether the model proved that it sees, where the client's name is that of many programs."""
     _turn: anyio.Lock = field(default_factory=anyio.Lock)
     """Two results at once would both show an input as new, and both spend what is left of the window."""
 
@@ -148,9 +153,9 @@ class Viewer:
         if client.is_view:
             # It asks for what it shows by itself, and what the model has seen stays as it is.
             return CallToolResult(content=[TextContent(text=describe(_TO_VIEW))], _meta=_wrap(data))
-        seen = await self.studio.gallery.find_vision(client.label)
+        seen = await self._find_sight(client)
         policy = self._choose_policy(client, seen, preview).replace(**limits)
-        if self._needs_care(policy, seen, preview):
+        if self._needs_care(client, policy, seen, preview):
             policy = policy.with_care()
         is_described = bool(self.studio.settings.vision_url) and not policy.model_sees
         # What is only described is chosen and made small as what is shown.
@@ -239,10 +244,29 @@ class Viewer:
         policy = find_policy(client.name, client.version, client.model)
         return policy.replace(**self.studio.settings.attachments)
 
-    def _needs_care(self, policy: Policy, seen: bool | None, preview: PreviewMode | None) -> bool:
-        """Whether nothing is known of the client, nothing proven by its model, and nothing set by the user."""
-        is_set = bool(self.studio.settings.attachments) or (preview or self.studio.settings.preview) != "auto"
-        return not (policy.is_known or seen or is_set)
+    def _needs_care(self, client: ChatClient, policy: Policy, seen: bool | None, preview: PreviewMode | None) -> bool:
+        """Whether pictures might come to the model as text: nothing proven by it, and nothing set by the user.
+
+        A call may ask a client for pictures that is known to pass none on: the model wrote it, not the user.
+        """
+        settings = self.studio.settings
+        if seen or settings.attachments or settings.preview == "always" or not policy.shows_pictures:
+            return False
+        if settings.preview == "never" or not self.get_policy(client).shows_pictures:
+            return True
+        return not policy.is_known and preview in (None, "auto")
+
+    async def record_sight(self, client: ChatClient, seen: bool) -> None:
+        """Keeps whether the model behind a client proved that it sees; raises ``StorageError`` when it cannot."""
+        if client.name.casefold() in _SHARED_NAMES:
+            self._sight = seen
+        else:
+            await self.studio.gallery.record_vision(client.label, seen)
+
+    async def _find_sight(self, client: ChatClient) -> bool | None:
+        if client.name.casefold() in _SHARED_NAMES:
+            return self._sight
+        return await self.studio.gallery.find_vision(client.label)
 
     async def _describe(self, previews: Mapping[Slot, Preview], patience: float) -> Sequence[str]:
         from drawthings_mcp.attachments.describe import Description, describe_previews

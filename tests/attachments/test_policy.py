@@ -36,6 +36,7 @@ def test_an_unknown_client_gets_the_default() -> None:
 
 
 LARGE = {"max_tokens": 8_000, "window_tokens": 40_000}
+MEDIUM = {"max_tokens": 4_000, "window_tokens": 16_000}
 NEVER = {"shows_pictures": False, "model_sees": False}
 
 
@@ -56,8 +57,8 @@ NEVER = {"shows_pictures": False, "model_sees": False}
         ("claude-code", "2.1.96", {"model_sees": True, "timeout": 300, **LARGE}),
         ("codex-mcp-client", "0.169.0", {"model_sees": True, "timeout": 300, **LARGE}),
         ("gemini-cli-mcp-client", "0.61.0", {"model_sees": True, "timeout": 300, **LARGE}),
-        ("qwen-cli-mcp-client-drawthings", "0.0.1", {"timeout": 300}),
-        ("qwen-cli-mcp-client-my pictures", "0.0.1", {"timeout": 300}),
+        ("qwen-cli-mcp-client-drawthings", "0.0.1", {"timeout": 300, **MEDIUM}),
+        ("qwen-cli-mcp-client-my pictures", "0.0.1", {"timeout": 300, **MEDIUM}),
         ("opencode", "1.18.33", {"timeout": 60, **LARGE}),
         ("cursor-vscode", "1.0.0", {"model_sees": True, "timeout": 60, **LARGE}),
         ("continue-cli-client", "1.0.0", {"timeout": 60, **NEVER}),
@@ -90,8 +91,8 @@ def test_a_client_is_waited_for_four_fifths_of_its_patience_and_an_unknown_one_f
     ("client", "model", "tokens"),
     [
         ("somebody's script", "", 1399),
-        ("claude-code", "", 1399),
-        ("codex-mcp-client", "", 1024),
+        ("claude-code", "", 1369),
+        ("codex-mcp-client", "", 1229),
         ("codex-mcp-client", "gpt-5-codex", 630),
         ("codex-mcp-client", "openai/gpt-4o", 765),
         ("codex-mcp-client", "somebody's model", 1399),
@@ -108,8 +109,10 @@ def test_pictures_are_counted_as_the_model_behind_the_client_counts_them(client:
 @pytest.mark.parametrize(
     ("model", "size", "tokens"),
     [
-        ("claude-opus-4", (1000, 1000), 1334),
-        ("claude-opus-4", (4000, 4000), 1600),
+        ("claude-opus-4-6", (1000, 1000), 1296),
+        ("claude-opus-4-6", (4000, 4000), 1568),
+        ("claude-opus-4-7", (1568, 1568), 3136),
+        ("claude-fable-5", (4000, 4000), 4784),
         ("gpt-4o", (2048, 4096), 1105),
         ("gpt-4o", (512, 512), 255),
         ("gpt-4.1-mini", (1800, 2400), 2489),

@@ -33,6 +33,8 @@ TEXTS: list[tuple[FormatName, str]] = [
     ("toml", "[servers.a]\nb = 1\n\n[x]\ny = [\n  1, # one\n]\n\n[servers.c]\nd = 2\n"),
     ("toml", "servers.a.b = 1\nz = 2\n"),
     ("toml", 'x = """\n[servers]\n"""\n'),
+    ("toml", "[servers.a]\nb = 1\n\n[[x]]\ny = 1\n"),
+    ("toml", "[servers.a]\nb = 1\n\n[[x]]\ny = 1\n\n# mine\n[servers.c]\nd = 2\n\n[z]\n"),
     ("yaml", "servers:\n  a: 1\n"),
     (
         "yaml",
@@ -158,6 +160,19 @@ def test_a_broken_file_stays_as_it_is_and_the_others_go_on(home: Home) -> None:
     assert "Nothing was changed; repair it, then try again." in said.stderr
     assert home.read("cursor") == '{\n  "mcpServers": {,}\n}\n'
     assert "[mcp_servers.drawthings]" in home.read("codex")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("codex", "mcp_servers = 3\n"), ("goose", "extensions: 3\n"), ("goose", "extensions:\n- a\n")]
+)
+def test_where_servers_should_stand_and_something_else_does_is_said_in_one_sentence(
+    home: Home, name: str, text: str
+) -> None:
+    path = home.put(name, text)
+    said = home.run("install", name, "--yes")
+    assert said.code == 1
+    assert f"{path} is written in a way that cannot be changed without harm. Change it by hand." in said.stderr
+    assert home.read(name) == text
 
 
 @pytest.mark.parametrize("text", ['{"mcpServers": []}', '{"mcpServers": 3}', '{"mcpServers": {"drawthings": "x"}}'])

@@ -114,8 +114,54 @@ async def test_a_client_that_is_not_known_gets_one_small_preview_until_its_model
             in (texts_of(result)[0])
         )
         assert len(result.model_dump_json()) < 15_000
-    assert "shown: outputs v3 v4 (2/3); sight proven; ~2,798 tokens" in texts_of(proven)[0]
+    assert "shown: outputs v3 v4 (2/3); sight proven; ~1,574 tokens" in texts_of(proven)[0]
     assert len(proven.content) == 3
+
+
+async def test_tools_and_two_results_of_four_pictures_leave_room_in_a_context_of_8000_tokens(in_process: Any) -> None:
+    async with in_process(server="demo", name="Stranger") as client:
+        tools, instructions = (await client.list_tools()).tools, client.instructions or ""
+        signs = read_signs(image_of(await call(client, "review_image", images=["sight"])))
+        await call(client, "review_image", sight=signs)
+        results = [await call(client, "generate_image", prompt="a fox", width=1024, height=1024, variants=4)]
+        results.append(await call(client, "generate_image", prompt="a hare", width=1024, height=1024, variants=4))
+    words = [tool.model_dump_json(by_alias=True, exclude_none=True) for tool in tools]
+    words += [instructions, *(text for result in results for text in texts_of(result))]
+    pixels = [width * height for result in results for width, height in (image.size for image in images_of(result))]
+    assert len(pixels) == 6
+    assert sum(map(len, words)) / 4 + sum(pixels) / 750 < 8_000
+
+
+@pytest.mark.parametrize(
+    ("name", "setting"), [("continue-cli-client", "auto"), ("@cline/core", "auto"), ("Stranger", "never")]
+)
+async def test_a_call_alone_does_not_have_a_client_paste_large_pictures(
+    server_environment: dict[str, str], in_process: Any, name: str, setting: str
+) -> None:
+    server_environment["DRAWTHINGS_PREVIEW"] = setting
+    drawing = {"prompt": "a fox", "width": 1024, "height": 1024, "variants": 2}
+    async with in_process(server="demo", name=name) as client:
+        none = await call(client, "generate_image", **drawing)
+        small = await call(client, "generate_image", **drawing, preview="always")
+        signs = read_signs(image_of(await call(client, "review_image", images=["sight"])))
+        await call(client, "review_image", sight=signs)
+        proven = await call(client, "generate_image", **drawing, preview="always")
+    assert [len(images_of(result)) for result in (none, small, proven)] == [0, 1, 2]
+    assert max(image_of(small).size) <= 384
+    assert len(small.model_dump_json()) < 15_000
+
+
+async def test_what_is_proven_under_a_name_of_many_programs_holds_for_the_session(
+    server_environment: dict[str, str],
+) -> None:
+    shown: list[str] = []
+    for _ in range(2):
+        async with chat_as("mcp", server_environment) as client:
+            shown.append(await draw(client))
+            signs = read_signs(image_of(await call(client, "review_image", images=["sight"])))
+            await call(client, "review_image", sight=signs)
+            shown.append(await draw(client))
+    assert ["sight proven" in text for text in shown] == [False, True, False, True]
 
 
 @pytest.mark.parametrize("variable", ["DRAWTHINGS_PREVIEW=always", "DRAWTHINGS_ATTACHMENTS=max_edge=600"])
@@ -151,7 +197,7 @@ async def test_pictures_that_come_a_message_late_are_announced_so(in_process: An
         text = await draw(client)
     assert (
         "shown: outputs v1 (1/3); sight unproven; this client passes pictures on with the user's next message: before "
-        "that you have not seen them; ~88 tokens" in text
+        "that you have not seen them; ~100 tokens" in text
     )
 
 
@@ -166,7 +212,7 @@ async def test_pictures_are_counted_by_the_model_that_a_call_names(in_process: A
         )
         broken = await client.call_tool("generate_image", arguments, meta={"x": "{" * 5000, "y": [1], "model": 5})
     counted = [re.search(r"~([\d,]+) tokens", texts_of(result)[0]) for result in (own, named, as_json, broken)]
-    assert [count and count[1] for count in counted] == ["1,024", "765", "1,120", "1,024"]
+    assert [count and count[1] for count in counted] == ["1,229", "765", "1,120", "1,229"]
 
 
 async def test_a_guess_proves_nothing_and_a_code_counts_once(in_process: Any) -> None:

@@ -145,7 +145,7 @@ async def _check_answer(session: Session, client: ChatClient, answer: str) -> st
 async def _record(session: Session, client: ChatClient, seen: bool) -> str:
     """Why the outcome will not be remembered; empty when it will."""
     try:
-        await session.studio.gallery.record_vision(client.label, seen)
+        await session.viewer.record_sight(client, seen)
     except StorageError as error:
         return f"; not remembered: {MCP.word(error)}"
     return ""
