@@ -75,15 +75,17 @@ class _Installer:
             say(f"{client.title} was not found on this machine; its file is made for when it comes.")
         foreign = entry.value is not None and not entry.is_ours
         if foreign and self._yes:
-            started = " ".join(entry.command) or "nothing that can be read"
             raise click.ClickException(
-                f"{client.title} has an entry {ENTRY!r} for something else ({started}), which stays. "
+                f"{client.title} has an entry {ENTRY!r} for something else ({entry.purpose}), which stays. "
                 f"Rename it in {entry.file.path}, or run this without --yes to replace it."
             )
         value = client.build_entry(self._launch, self._offer_vision(client, entry), None if foreign else entry.value)
         data = entry.plan(value)
         if data == entry.file.data:
-            print_text(f"{client.title}: the entry is there already ({self._try(client, value)}).")
+            outcome = self._try(client, value)
+            if outcome.startswith(_FAILED):
+                raise click.ClickException(f"{client.title}: the entry is there already, but {outcome}")
+            print_text(f"{client.title}: the entry is there already ({outcome}).")
             return
         show_plan(entry, data)
         if self._dry_run:
@@ -108,7 +110,7 @@ class _Installer:
 
     def _take_back(self, client: ChatProgram, written: Written, outcome: str) -> None:
         say(f"  {outcome}")
-        if not self._yes and not ask("Have the file as it was?", default=True):
+        if not self._yes and not ask("Have the file as it was?", default=True, unanswered=True):
             raise click.ClickException(f"{client.title} has an entry that {outcome}")
         written.undo()
         raise click.ClickException(f"{client.title}: {written.before.path} is as it was, for the entry {outcome}")
@@ -184,11 +186,13 @@ def show_plan(entry: ServerEntry, data: bytes) -> None:
         print_text(click.style(line, fg=colour) if colour and sys.stdout.isatty() else line)
 
 
-def ask(question: str, *, default: bool = False) -> bool:
-    """Whether the person at the terminal says yes."""
+def ask(question: str, *, default: bool = False, unanswered: bool | None = None) -> bool:
+    """Whether the person at the terminal says yes; ``unanswered`` is the answer of nobody, without which this ends."""
     try:
         return click.confirm(question, default=default, err=True)
     except click.Abort:
+        if unanswered is not None:
+            return unanswered
         raise click.ClickException("Nobody answered, so nothing was changed. --yes answers for you.") from None
 
 

@@ -28,7 +28,7 @@ def uninstall(clients: tuple[str, ...], yes: bool, dry_run: bool, settings: Sett
                 print_text(f"{client.title}: there is no entry.")
             return
         if not entry.is_ours:
-            print_text(f"{client.title}: the entry starts something else ({' '.join(entry.command)}), so it stays.")
+            print_text(f"{client.title}: the entry starts something else ({entry.purpose}), so it stays.")
             return
         show_plan(entry, entry.file.remove(client.path_to_entry))
         if dry_run or not (yes or ask(f"Remove the entry from {client.title}?")):

@@ -238,10 +238,21 @@ def _list_secrets(value: Any, entry: str, *, below: bool = False) -> Iterator[st
     if isinstance(value, Mapping):
         for name, item in value.items():
             if name != entry:
-                inside = below or any(part in str(name).lower() for part in _SECRET_PARTS)
+                inside = below or _has_secret_part(str(name))
                 yield from _list_secrets(item, entry, below=inside)
     elif isinstance(value, list):
-        for item in value:
-            yield from _list_secrets(item, entry, below=below)
+        for before, item in zip(["", *value], value, strict=False):
+            yield from _list_secrets(item, entry, below=below or _names_secret(before))
+    elif not below and isinstance(value, str) and _names_secret(option := value.partition("=")[0]):
+        yield from _list_secrets(value.removeprefix(f"{option}="), entry, below=True)
     elif below and isinstance(value, str) and len(value) >= _SHORTEST_SECRET:
         yield from {value, json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]}
+
+
+def _names_secret(word: Any) -> bool:
+    """Whether a word of a command is an option such as ``--api-key``."""
+    return isinstance(word, str) and word.startswith("-") and _has_secret_part(word)
+
+
+def _has_secret_part(name: str) -> bool:
+    return any(part in name.lower() for part in _SECRET_PARTS)

@@ -12,6 +12,7 @@ from drawthings_mcp.errors import DrawThingsError
 from drawthings_mcp.install.change import ConfigFile, back_up, read_config_file, write_config_file
 from drawthings_mcp.install.clients import ChatProgram, Machine
 from drawthings_mcp.install.launch import is_ours
+from drawthings_mcp.quoting import clean, hide_password
 
 _PATIENCE = 60
 """Seconds in which a client's own command has to be done."""
@@ -35,6 +36,14 @@ class ServerEntry:
     def command(self) -> list[str]:
         """The program that it starts, and its arguments."""
         return self.client.read_command(self.value)
+
+    @property
+    def purpose(self) -> str:
+        """What it starts or calls, for people."""
+        urls = (
+            [value for key, value in self.value.items() if "url" in key.lower()] if isinstance(self.value, dict) else []
+        )
+        return clean(hide_password(" ".join(self.command or map(str, urls)))) or "nothing that can be read"
 
     @property
     def is_ours(self) -> bool:

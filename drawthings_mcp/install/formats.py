@@ -108,7 +108,7 @@ def _set_toml(text: str, path: Sequence[str], value: Any) -> str:
         return f"{text[:start]}{_set_toml(text[start:end], path, value)}{text[end:]}"
     *above, name = path
     table = _find(document, above)
-    if table is not None and not isinstance(table, Mapping):
+    if table is not None and not isinstance(table, MutableMapping):
         return text
     if table is None or (name not in table and above and not isinstance(table, InlineTable)):
         # A table at the end of the file changes nothing before it.

@@ -180,3 +180,12 @@ def test_the_list_says_which_clients_are_here_and_have_the_entry(home: Home) -> 
     assert rows["windsurf"] == f"windsurf Windsurf found another entry {folder}/.codeium/windsurf/mcp_config.json"
     assert rows["copilot"] == f"copilot Copilot CLI found cannot be read {folder}/.copilot/mcp-config.json"
     assert rows["zed"] == f"zed Zed – – {folder}/.config/zed/settings.json"
+
+
+def test_keys_among_the_arguments_of_others_are_not_shown(home: Home) -> None:
+    args = ["--api-key", "sk-first", "--token=sk-second", "--verbose", "visible"]
+    home.put("cursor", json.dumps({"mcpServers": {"other": {"command": "x", "args": args}}}))
+    said = home.run("install", "cursor", "--server", "demo", "--dry-run")
+    assert "sk-" not in said.stdout
+    assert "--token=***" in said.stdout
+    assert "visible" in said.stdout

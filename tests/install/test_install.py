@@ -154,6 +154,15 @@ def test_an_entry_for_something_else_is_replaced_only_by_a_person(home: Home) ->
     assert Path(f"{path}.before-drawthings").read_text(encoding="utf-8") == before
 
 
+def test_an_entry_that_calls_an_address_is_named_by_it(home: Home) -> None:
+    home.put("cursor", '{"mcpServers": {"drawthings": {"url": "http://me:hidden@paint.example/mcp"}}}')
+    for command in ("install", "uninstall"):
+        said = home.run(command, "cursor", "--yes")
+        assert "for something else" in said.stderr or "something else" in said.stdout
+        assert "paint.example/mcp)" in said.stdout + said.stderr
+        assert "hidden" not in said.stdout + said.stderr
+
+
 BROKEN = {"drawthings": {"command": "drawthings-mcp", "env": {"DRAWTHINGS_MAX_WAIT": "soon"}}}
 
 
@@ -172,6 +181,25 @@ def test_a_person_may_keep_an_entry_that_does_not_start(home: Home) -> None:
     assert "Have the file as it was? [Y/n]: n" in said.stderr
     assert said.code == 1
     assert read_entry(home)["args"] == DEMO
+
+
+def test_without_an_answer_an_entry_that_does_not_start_is_taken_back(home: Home) -> None:
+    before = json.dumps({"mcpServers": BROKEN})
+    home.put("cursor", before)
+    said = home.run("install", "cursor", *DEMO, answers="y\n")
+    assert said.code == 1
+    assert "is as it was, for the entry does not start" in said.stderr
+    assert home.read("cursor") == before
+
+
+def test_an_entry_that_is_there_already_and_does_not_start_is_a_failure(home: Home) -> None:
+    command = {"command": find_launch().command, "args": []}
+    before = json.dumps({"mcpServers": {"drawthings": {**BROKEN["drawthings"], **command}}})
+    home.put("cursor", before)
+    said = home.run("install", "cursor", "--yes")
+    assert said.code == 1
+    assert "Cursor: the entry is there already, but does not start: Error: DRAWTHINGS_MAX_WAIT: " in said.stderr
+    assert home.read("cursor") == before
 
 
 def test_what_was_written_can_be_taken_back_unless_somebody_else_was_at_it(home: Home) -> None:
