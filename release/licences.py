@@ -90,13 +90,15 @@ def read_licence(package: Distribution) -> str:
     return ", ".join(named) or (metadata["License"] or "not stated").splitlines()[0]
 
 
+def name_libraries(files: Iterable[str]) -> set[str]:
+    """The libraries among the files of a wheel, without their versions."""
+    found = (re.search(r"\.(?:libs|dylibs)/lib(\w+)[-.]", file) for file in files)
+    return {match[1] for match in found if match}
+
+
 def list_copyleft(package: Distribution) -> Iterator[str]:
     """Libraries inside the wheel that are not under a permissive licence, with their licences."""
-    libraries = {
-        match[1]
-        for file in package.files or []
-        if (match := re.search(r"\.(?:libs|dylibs)/lib([a-z]+\d*)[-.]", str(file), re.IGNORECASE))
-    }
+    libraries = name_libraries(map(str, package.files or []))
     for licence, names in COPYLEFT.items():
         if inside := sorted(libraries.intersection(names.split())):
             yield f"{', '.join(inside)}: {licence}"

@@ -14,7 +14,7 @@ from drawthings_mcp.cli import main
 from drawthings_mcp.settings import NAMES, variable
 from release.bundle import ROOT, read_manifest, read_project, read_registry_entry, stage
 from release.check import read_dockerfile
-from release.licences import FOR_DEVELOPERS
+from release.licences import FOR_DEVELOPERS, name_libraries
 
 VARIABLES = set(map(variable, NAMES))
 
@@ -62,6 +62,11 @@ def test_the_page_of_licences_names_what_the_project_asks_for() -> None:
         (part,) = (part for part in parts if part.startswith(title))
         missing = [name for need in needs if f"\n| {(name := canonicalize_name(Requirement(need).name))} |" not in part]
         assert missing == []
+
+
+def test_libraries_inside_a_wheel_are_found_by_name() -> None:
+    files = ["av.libs/libmp3lame-8f9e436f.so.0.0.0", "av/.dylibs/libx265.216.dylib", "numpy.libs/libgfortran-1d-2.so.5"]
+    assert name_libraries([*files, "av/lib.py", "x/libavcodec-1.so"]) == {"mp3lame", "x265", "gfortran"}
 
 
 def test_the_image_copies_all_that_the_build_context_lets_in() -> None:
