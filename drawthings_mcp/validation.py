@@ -156,7 +156,7 @@ def _build_one(
 
 def _explain_unknown(name: str, fields: Mapping[str, FieldInfo], aliases: Mapping[str, Sequence[str]]) -> Text:
     if name in aliases and not aliases[name]:
-        return Text("is not offered here; leave it out, it is chosen to fit.")
+        return Text("is not offered here; leave it out. What matters goes into {prompt}.")
     # Names of arguments are words of ours.
     return Text("there is no such argument.{hint}", hint=Phrase(suggest_argument(name, fields, aliases)))
 

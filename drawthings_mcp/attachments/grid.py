@@ -135,7 +135,8 @@ def choose_grid(
     wanted = columns or len(captions.columns)
     choices = (min(wanted, len(sizes)),) if wanted else range(1, len(sizes) + 1)
     grids = [_fit_grid(choice, sizes, max_edge, captions, is_labelled=is_labelled) for choice in choices]
-    return max(grids, key=lambda grid: _measure_pictures(sizes, grid.box))
+    # Where they come out alike, on the one that has to be made smallest to be seen as a whole.
+    return max(grids, key=lambda grid: (_measure_pictures(sizes, grid.box), -max(grid.size), grid.columns))
 
 
 def _fit_grid(

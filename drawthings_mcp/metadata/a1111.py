@@ -20,6 +20,7 @@ from drawthings_mcp.metadata.dialect import (
     parse_json,
     parse_object,
 )
+from drawthings_mcp.validation import shorten
 
 _STEPS = re.compile(r"(?:^|,)\s*Steps:\s*\d", re.IGNORECASE)
 _COMPANIONS = re.compile(r"(?:^|,)\s*(Sampler|CFG scale|Seed|Size):", re.IGNORECASE)
@@ -33,6 +34,13 @@ _MAX_PAIRS = 1000
 _HASHED = "lora:"
 """Before the name of a LoRA in the list of all hashes."""
 _LORA_KINDS = frozenset(("lora", "locon", "lycoris", "dora"))
+_OTHERS = (
+    *("clip skip", "hires upscale", "hires upscaler", "refiner", "adetailer model", "controlnet 0", "face restoration"),
+    *("variation seed strength", "tiling", "vae", "freeu"),
+)
+"""What changes the picture and has no place in ``ImageMetadata``."""
+_NONE = (None, "", "1", "None", "Automatic")
+"""Values, of clip skip and of others, that change nothing."""
 _COMFYUI = "ComfyUI"
 """The version that nodes of ComfyUI write which imitate this text."""
 
@@ -68,6 +76,7 @@ def parse_parameters(text: str) -> ImageMetadata | None:
         strength=None if has_hires else find_float(values.get("denoising strength")),
         created=find_moment(values.get("created date")),
         software=_name_software(values),
+        others=tuple(f"{key} {shorten(values[key])}" for key in _OTHERS if values.get(key) not in _NONE),
     )
 
 

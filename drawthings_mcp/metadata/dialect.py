@@ -150,6 +150,8 @@ class ImageMetadata:
     configuration
         The app's own JSON (formats §1.3) when it is a picture of Draw Things, as found: the other fields are what was
         rendered, should the two disagree.
+    others
+        Settings of another program that have no place here, ``name value``.
     """
 
     dialect: str
@@ -170,6 +172,7 @@ class ImageMetadata:
     software: str = ""
     media_id: str = ""
     configuration: Mapping[str, Any] = field(default_factory=dict)
+    others: tuple[str, ...] = field(default=(), compare=False)
 
 
 _COMPLETED = (

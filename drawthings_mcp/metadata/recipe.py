@@ -47,7 +47,7 @@ def _read_settings(metadata: ImageMetadata) -> AppSettings:
         found = parse_app_json(metadata.configuration)
     except InvalidInputError as error:
         found = AppSettings({}, (shorten(str(error)),))
-    fields, unknown = dict(found.fields), list(found.unknown)
+    fields, unknown = dict(found.fields), [*found.unknown, *metadata.others]
     # Should the two disagree, what stands by itself was rendered (formats §3.5).
     told = {name: getattr(metadata, name) for name in ("steps", "guidance_scale", "strength")}
     fields.update({name: value for name, value in told.items() if value is not None})

@@ -152,13 +152,24 @@ def _word(value: Any, face: Face, most: int = 200) -> str:
 
 def _describe_differences(first: RecordedRecipe, second: RecordedRecipe, face: Face, most: int) -> Iterator[str]:
     names = f"{first.record.id} → {second.record.id}"
+    if first.recipe.tells_nothing or second.recipe.tells_nothing:
+        yield from _describe(second, face, most)
+        yield f"{names}: {describe_share(compare_pixels(first.record, second.record))}"
+        return
     pairs = list_differences(first.recipe, second.recipe)
-    changes = [f"{name} {_word(a, face, most)} → {_word(b, face, most)}" for name, (a, b) in pairs.items()]
+    changes = [
+        f"{name} {_word(a, face, most)} → {_word(b, face, most)}"
+        for name, (a, b) in pairs.items()
+        if a is not None and b is not None
+    ]
     sources = [", ".join(list_sources(one.record.parents)) or "nothing" for one in (first, second)]
     if sources[0] != sources[1]:
         changes.append(f"from {sources[0]} → from {sources[1]}")
     changes.append(describe_share(compare_pixels(first.record, second.record)))
     yield f"{names}: {'; '.join(changes)}"
+    for place, one in enumerate((first, second)):
+        if untold := sum(pair[place] is None for pair in pairs.values()):
+            yield f"{one.record.id} does not tell {untold} settings that the other tells"
 
 
 def compare_pixels(first: ImageRecord, second: ImageRecord) -> float | None:

@@ -136,6 +136,11 @@ def test_a_grid_of_values_has_its_captions_above_the_columns_and_left_of_the_row
     assert not _ink(sheet)[top:, left:].any()  # no label was asked for
 
 
+def test_pictures_that_need_no_scaling_stand_together_and_not_in_a_strip() -> None:
+    sheet = compose_sheet([("", _solid(n)) for n in range(6)], 4096)
+    assert sheet.size == (3 * 300 + 4 * 6, 2 * 300 + 3 * 6)
+
+
 def test_captions_of_rows_take_the_room_of_their_words() -> None:
     short, long = (
         np.asarray(compose_sheet([("", _solid(n)) for n in range(4)], 2048, captions=Captions(("a", "b"), rows)))

@@ -140,6 +140,18 @@ async def test_another_model_under_the_same_name_starts_over(pictures: Desk, bra
     assert (await _find(engine, "stronghold"))[0] == ("castle", "meaning")
 
 
+async def test_another_model_under_the_same_name_starts_over_before_anybody_searched(
+    pictures: Desk, brain: Brain
+) -> None:
+    engine = _build(pictures, brain, model="")
+    await engine.index()
+    brain.own_size = 96
+    Picture("a vixen").write(pictures.pictures / "new.png")
+    for _ in range(2):
+        await engine.index()
+    assert (await _find(engine, "stronghold"))[0] == ("castle", "meaning")
+
+
 @pytest.mark.parametrize(
     "reply",
     [

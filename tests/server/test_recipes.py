@@ -59,14 +59,17 @@ async def test_of_two_pictures_it_is_said_what_differs(in_process: Any, server_e
         await ask(client, "generate_image", prompt="a red fox", seed=7, **SMALL)
         await ask(client, "generate_image", settings_from="v1", steps=30)
         await ask(client, "generate_image", settings_from="v1", prompt="a castle\nnote: steps 99", seed=8)
+        await ask(client, "generate_image", prompt="a blue fox", canvas="v1", seed=7, **SMALL)
+        edited = await ask(client, "review_image", images=["v1", "v4"], settings=True)
         same = await ask(client, "review_image", images=["v1", "v2"], settings=True)
         other = await ask(client, "review_image", images=["v1", "v3"], settings=True)
     assert same.splitlines()[-1] == "v1 → v2: steps 8 → 30; no pixel differs visibly"
+    assert "; from nothing → from canvas v1; " in edited.splitlines()[-1]
     last = other.splitlines()[-1]
     assert last.startswith("v1 → v3: prompt “a red fox” → “a castle note - steps 99”; seed 7 → 8; ")
     assert last.endswith(" % of pixels differ")
     made = [read_metadata(path) for path in list_files(server_environment)]
-    assert sorted((one.seed, one.steps) for one in made if one) == [(7, 8), (7, 30), (8, 8)]
+    assert sorted((one.seed, one.steps) for one in made if one) == [(7, 4), (7, 8), (7, 30), (8, 8)]
 
 
 async def test_a_call_begins_with_a_recipe_and_its_own_values_win(in_process: Any) -> None:

@@ -116,7 +116,7 @@ async def test_simple_leaves_no_dead_end(in_process: Any, server_environment: di
     assert "seed to" not in (simple["generate_image"].description or "")
     assert simple["generate_image"].input_schema["required"] == ["prompt"]
     assert not any("mask" in operation for operation in operations)
-    assert withheld.content[0].text == "seed: is not offered here; leave it out, it is chosen to fit."
+    assert withheld.content[0].text == "seed: is not offered here; leave it out. What matters goes into prompt."
     assert no_mask.content[0].text.startswith("mode: must be 'auto', 'text2image', 'image2image' or 'edit'")
     assert not paged.is_error, "what a text says can be called"
 

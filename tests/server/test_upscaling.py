@@ -168,6 +168,20 @@ async def test_who_begins_with_an_enlarged_picture_begins_with_what_it_was_made_
     assert (last.steps, last.strength, last.upscaler) == (first.steps, first.strength, None)
 
 
+async def test_an_upscaler_for_drawings_is_taken_only_where_there_is_no_other(in_process: Any) -> None:
+    drawings, other = "realesrgan_x4plus_anime_6b_f16.ckpt", "realesrgan_x4plus_f16.ckpt"
+    used = []
+    for there in ({drawings, other}, {drawings}):
+        async with (
+            Simulator(missing_files=(UPSCALERS - there) | OPTIONAL_FILES) as simulator,
+            in_process(server=simulator.address, tls="off") as client,
+        ):
+            await call(client, "generate_image", prompt="a fox", width=128, height=128, steps=1)
+            await upscale(client, images=["latest"])
+            used.append(list_sent(simulator)[-1].upscaler)
+    assert used == [other, drawings]
+
+
 async def test_a_size_far_above_the_models_is_never_sent_bare(in_process: Any) -> None:
     large = {"prompt": "a fox", "model": "sd_v1.5_f16.ckpt", "width": 2100, "height": 1400, "dry_run": True}
     async with Simulator() as simulator, in_process(server=simulator.address, tls="off") as client:

@@ -31,7 +31,8 @@ LORA = "moxin_v1.0_lora_f16.ckpt"
 CANNY = "controlnet_canny_1.x_v1.1_f16.ckpt"
 A1111 = (
     "a pier, Möwen <lora:Moxin_v1.0_lora_f16:0.6> <lora:gone_style:1>\nNegative prompt: fog\n"
-    "Steps: 21, Sampler: Euler a, CFG scale: 6.5, Seed: 12345, Size: 320x192, Model: {model}, Version: v1.9"
+    "Steps: 21, Sampler: Euler a, CFG scale: 6.5, Seed: 12345, Size: 320x192, Model: {model}, Version: v1.9, "
+    "Clip skip: 2, Hires upscaler: None, Refiner: x [9f2b]"
 )
 COMFY: dict[str, Any] = {
     "3": {
@@ -195,6 +196,7 @@ async def test_the_picture_of_another_program_is_a_beginning(desk_at: Any) -> No
     assert [(lora.file, lora.weight) for lora in configuration.loras] == [(LORA, pytest.approx(0.6))]
     assert result.variants[0].size == (320, 192)
     assert "the server lacks what a1 was made with, and it was left out: gone_style" in result.notes
+    assert "a1: not known here and left out: clip skip “2”, refiner “x [9f2b]”" in result.notes
 
 
 async def test_what_a_graph_does_not_let_be_taken_over_is_said(desk_at: Any) -> None:
