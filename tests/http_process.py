@@ -24,11 +24,11 @@ from mcp.types import Implementation
 
 _MAIN = """\
 import sys
-from drawthings_mcp.server import access, http
+from drawthings_mcp.server import clients, connections, http
 for given in sys.argv.pop(1).split():
     name, _, value = given.partition("=")
-    assert hasattr(http, name)
-    setattr(http, name, float(value) if "." in value else int(value))
+    module = next(module for module in (clients, connections, http) if hasattr(module, name))
+    setattr(module, name, float(value) if "." in value else int(value))
 from drawthings_mcp.cli import main
 main()
 """

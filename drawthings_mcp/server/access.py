@@ -91,14 +91,16 @@ class Access:
         path, house = scope["path"], _find_house(scope["path"])
         if not is_local and name not in self._rules.hosts:
             return PlainTextResponse("This server is not known under that name; see --allow-host.", 421)
-        own = f"{scope['scheme']}://{host}".lower()
+        # Only a proxy on this machine can say which scheme it was reached by.
+        is_encrypted = is_near and not is_local and headers.get("x-forwarded-proto") == "https"
+        own = f"{'https' if is_encrypted else scope['scheme']}://{host}".lower()
         # Where a proxy does the encryption, the page is one of https and the request is not.
         is_own = origin is None or origin.lower() in (own, f"https://{host}".lower())
-        if origin is not None and not is_own and (house or origin.lower() not in self._rules.origins):
+        if origin is not None and not is_own and (house or not self._is_named(origin)):
             return PlainTextResponse("That page may not speak to this server; see --allow-origin.", 403)
         if house and not _is_from_own_page(scope, headers):
             return PlainTextResponse("Only the page of this server may ask for that.", 403)
-        if path == HEALTH_PATH or _is_preflight(scope["method"], headers):
+        if path == HEALTH_PATH or (_is_preflight(scope["method"], headers) and self._is_named(origin)):
             return None
         holder = self._find_holder(headers)
         if holder is None and house in (IMAGES_PATH, GALLERY_PATH) and "authorization" not in headers:
@@ -117,6 +119,9 @@ class Access:
         if scope["method"] not in _READING and headers.get("sec-fetch-site", "") != _SAME and "origin" not in headers:
             return None
         return self._rules.sign_ins.find_holder(headers.get("cookie", ""), headers.get("host", ""))
+
+    def _is_named(self, origin: str | None) -> bool:
+        return origin is not None and origin.lower() in self._rules.origins
 
     def _find_holder(self, headers: Headers) -> str | None:
         scheme, _, token = headers.get("authorization", "").partition(" ")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections import OrderedDict
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.server.streamable_http import MCP_SESSION_ID_HEADER
@@ -14,10 +15,12 @@ from drawthings_mcp.server.access import get_caller
 from drawthings_mcp.server.session import Caller, Session
 
 _MOST = 1_000
-"""Clients that are remembered; those that were silent the longest are forgotten."""
+"""Clients that are remembered; of the token that has the most of them, the one that was silent the longest is
+forgotten."""
 _CANCELLED = b"notifications/cancelled"
 _MAX_CANCELLATION = 10_000
 _MAX_REASONS = 100
+_Key = TypeVar("_Key")
 
 
 class ClientKey(NamedTuple):
@@ -27,6 +30,12 @@ class ClientKey(NamedTuple):
     name: str
     version: str
     session_id: str
+
+
+def find_crowding(keys: Sequence[_Key], find_owner: Callable[[_Key], str]) -> _Key:
+    """The first of the keys whose owner has the most of them, so that nobody can drive others out."""
+    (owner, _), *_others = Counter(map(find_owner, keys)).most_common(1)
+    return next(key for key in keys if find_owner(key) == owner)
 
 
 class Clients:
@@ -76,6 +85,6 @@ class Clients:
         if key not in self._sessions:
             self._sessions[key] = self._base.open_to(caller, name)
             if len(self._sessions) > _MOST:
-                self._sessions.popitem(last=False)
+                del self._sessions[find_crowding(tuple(self._sessions), lambda key: key.caller.token)]
         self._sessions.move_to_end(key)
         return self._sessions[key]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import re
-import resource
 import signal
 import socket
 import ssl
@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import anyio
 import uvicorn
 from mcp.server import MCPServer
-from mcp.server.streamable_http import MCP_SESSION_ID_HEADER
+from mcp.server.auth.middleware.bearer_auth import AuthorizationContext
+from mcp.server.streamable_http import MCP_SESSION_ID_HEADER, StreamableHTTPServerTransport
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.shared.inbound import MCP_PROTOCOL_VERSION_HEADER
 from starlette.applications import Starlette
@@ -31,7 +31,6 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from drawthings_mcp.address import Address, is_loopback
 from drawthings_mcp.errors import InvalidInputError, StorageError
@@ -50,7 +49,8 @@ from drawthings_mcp.server.access import (
     name_host,
 )
 from drawthings_mcp.server.app import build_server, open_session
-from drawthings_mcp.server.clients import Clients
+from drawthings_mcp.server.clients import Clients, find_crowding
+from drawthings_mcp.server.connections import KEEP_ALIVE_SECONDS, limit_connections
 from drawthings_mcp.server.gallery import GalleryRoutes
 from drawthings_mcp.server.images import serve_image
 from drawthings_mcp.server.page import Page
@@ -77,15 +77,6 @@ _DRAIN_SECONDS = 5.0
 _MAX_SESSIONS = 500
 _IDLE_SECONDS = 4 * 3_600.0
 """Sessions of the protocol's older revisions; most clients open another when theirs has ended, not all."""
-_MAX_CONNECTIONS = 1_000
-_MAX_ENCRYPTED = 400
-"""With TLS, where each takes a quarter of a MiB."""
-_SPARE_FILES = 256
-"""Descriptors that are kept for everything but connections."""
-_WANTED_FILES = 4_096
-_FIRST_REQUEST_SECONDS = 10.0
-_KEEP_ALIVE_SECONDS = 75
-"""Until the first request of a connection is there, and between two of them: longer than proxies keep theirs."""
 _GOODBYE_SECONDS = 2
 """For answers under way when the server ends."""
 
@@ -267,7 +258,7 @@ def _build_app(
     server = mcp._lowlevel_server  # MCPServer's own app has no place for our checks
     clients = Clients(session)
     server.middleware.insert(0, clients)
-    sessions = StreamableHTTPSessionManager(
+    sessions = _Sessions(
         server, max_request_body_size=_MAX_BODY, session_idle_timeout=_IDLE_SECONDS, max_sessions=_MAX_SESSIONS
     )
     gallery, page = GalleryRoutes(session, rules.sign_ins), Page()
@@ -281,7 +272,8 @@ def _build_app(
         Route(SIGN_IN_PATH, gallery.sign_out, methods=["DELETE"]),
         Mount(GALLERY_PATH, _Bodies(Starlette(routes=gallery.list_routes()))),
     ]
-    app: ASGIApp = Starlette(routes=routes)
+    app: ASGIApp = (plain := Starlette(routes=routes))
+    plain.router.redirect_slashes = False  # to another scheme, behind a proxy
     if rules.origins:
         app = CORSMiddleware(
             app,
@@ -291,6 +283,28 @@ def _build_app(
             expose_headers=[MCP_SESSION_ID_HEADER, MCP_PROTOCOL_VERSION_HEADER],
         )
     return Access(app, rules), sessions
+
+
+class _Sessions(StreamableHTTPSessionManager):
+    """Ends a session that is idle rather than refuse a new one: many clients open them and never end any."""
+
+    def _admit_session(self, requestor: AuthorizationContext | None) -> StreamableHTTPServerTransport | None:
+        if len(self._server_instances) >= _MAX_SESSIONS:
+            self._end_idle()
+        return super()._admit_session(requestor)
+
+    def _end_idle(self) -> None:
+        """The session that was idle the longest, of the token that has the most of those."""
+        ends = {
+            key: transport.idle_scope.deadline
+            for key, transport in self._server_instances.items()
+            if transport.idle_scope is not None and math.isfinite(transport.idle_scope.deadline)
+        }
+        if not ends:
+            return
+        key = find_crowding(sorted(ends, key=ends.__getitem__), lambda key: str(self._session_owners.get(key)))
+        if (scope := self._server_instances.pop(key).idle_scope) is not None:
+            scope.cancel()
 
 
 async def _tell_health(_: Request) -> Response:
@@ -312,10 +326,10 @@ class _Bodies:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope)
         length = headers.get("content-length", "")
-        declared = int(length) if length.isascii() and length.isdecimal() else None
+        declared = int(length) if length else None if "transfer-encoding" in headers else 0
         is_small = declared is not None and declared <= _SMALL_BODY
         try:
-            async with nullcontext() if is_small or scope["method"] != "POST" else self._large:
+            async with nullcontext() if is_small else self._large:
                 with anyio.fail_after(_BODY_SECONDS):
                     body = await _read(receive, declared)
         except TimeoutError:
@@ -362,105 +376,6 @@ async def _drain(receive: Receive) -> None:
             break
 
 
-def _limit_connections(most: int, context: ssl.SSLContext | None) -> type[asyncio.Protocol]:
-    """Connections that are closed when no request comes, and the oldest such when there are too many.
-
-    The event loop's own way to TLS knows no such limit, and takes a quarter of a MiB for whoever only connects; here
-    that is taken once something was sent.
-    """
-    waiting: dict[_Waiting, asyncio.TimerHandle] = {}
-
-    class _Waiting:
-        transport: asyncio.Transport
-        connections: set[Any]
-        loop: asyncio.AbstractEventLoop
-
-        def _enter(self) -> None:
-            self._wait(_FIRST_REQUEST_SECONDS)
-            if len(self.connections) > most:
-                next(iter(waiting))._give_up()
-
-        def _wait(self, seconds: float) -> None:
-            self._stop_waiting()
-            waiting[self] = self.loop.call_later(seconds, self._give_up)
-
-        def _give_up(self) -> None:
-            self._stop_waiting()
-            self.transport.abort()
-
-        def _stop_waiting(self) -> None:
-            timer = waiting.pop(self, None)
-            if timer is not None:
-                timer.cancel()
-
-    class Connection(_Waiting, H11Protocol):
-        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-            super().connection_made(transport)
-            self._enter()
-
-        def connection_lost(self, exc: Exception | None) -> None:
-            self._stop_waiting()
-            super().connection_lost(exc)
-
-        def handle_events(self) -> None:
-            super().handle_events()
-            if self.cycle is not None and not self.cycle.response_complete:
-                self._stop_waiting()
-
-        def on_response_complete(self) -> None:
-            self._wait(_KEEP_ALIVE_SECONDS + _FIRST_REQUEST_SECONDS)
-            super().on_response_complete()
-
-    class Handshake(_Waiting, asyncio.Protocol):
-        """A connection that is not encrypted yet."""
-
-        def __init__(self, server_state: Any, _loop: Any = None, **options: Any) -> None:
-            self.loop = _loop or asyncio.get_running_loop()
-            self.connections = server_state.connections
-            self._connection = Connection(server_state=server_state, _loop=_loop, **options)
-            self._early = bytearray()
-
-        def connection_made(self, transport: asyncio.BaseTransport) -> None:
-            assert isinstance(transport, asyncio.Transport)
-            transport.pause_reading()
-            self.transport = transport
-            self.connections.add(self)
-            self._task = self.loop.create_task(self._agree())
-            self._enter()
-
-        def data_received(self, data: bytes) -> None:
-            self._early += data  # it came with the end of the handshake
-
-        def shutdown(self) -> None:
-            self._give_up()
-
-        def _give_up(self) -> None:
-            super()._give_up()
-            self._task.cancel()
-            self.connections.discard(self)  # a task that has not begun yet ends without a word
-
-        async def _agree(self) -> None:
-            assert context is not None
-            try:
-                with self.transport.get_extra_info("socket").dup() as peer:
-                    await anyio.wait_readable(peer)
-                encrypted = await self.loop.start_tls(self.transport, self, context, server_side=True)
-            except OSError:
-                encrypted = None
-            finally:
-                self._stop_waiting()
-                self.connections.discard(self)
-            if encrypted is None or encrypted.is_closing():
-                self.transport.abort()
-            else:
-                encrypted.set_protocol(self._connection)
-                self._connection.connection_made(encrypted)
-                if self._early:
-                    self._connection.data_received(bytes(self._early))
-
-    return Connection if context is None else Handshake
-
-
 class _Server(uvicorn.Server):
     """Leaves signals to us; uvicorn's own way ends the process by the signal that it got."""
 
@@ -472,24 +387,14 @@ class _Server(uvicorn.Server):
 def _configure(app: ASGIApp, context: ssl.SSLContext | None) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http=_limit_connections(_count_connections(_MAX_CONNECTIONS if context is None else _MAX_ENCRYPTED), context),
+        http=limit_connections(context),
         ws="none",
         lifespan="off",
         log_config=None,
-        log_level="warning",
+        log_level="error",  # strangers must not be able to fill a log
         access_log=False,
         proxy_headers=False,
         server_header=False,
-        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=_GOODBYE_SECONDS,
     )
-
-
-def _count_connections(most: int) -> int:
-    """How many connections there may be: every one takes a descriptor, and so do pictures and databases."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _WANTED_FILES if hard == resource.RLIM_INFINITY else min(_WANTED_FILES, hard)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-        soft = wanted
-    return most if soft == resource.RLIM_INFINITY else max(min(most, soft - _SPARE_FILES), 16)

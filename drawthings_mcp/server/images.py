@@ -16,7 +16,7 @@ from drawthings_mcp.server.face import MCP
 from drawthings_mcp.studio.gallery import Gallery
 from drawthings_mcp.studio.results import OpenedPicture
 
-_RANGE = re.compile(r"bytes=(\d*)-(\d*)")
+_RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
 _MIN_EDGE, _MAX_EDGE = 64, 2048
 _MAX_PREVIEW = 8_000_000
 _CHUNK = 262_144

@@ -149,6 +149,23 @@ async def test_sessions_of_one_token_do_not_share_a_ledger_where_the_protocol_ha
     assert found.is_error is (mode == "legacy")
 
 
+async def test_one_token_with_many_clients_does_not_make_the_server_forget_another(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    own = {**environment, "DRAWTHINGS_OUTPUT_DIR": str(tmp_path), "DRAWTHINGS_STATE_DIR": str(tmp_path / "state")}
+    with serve_http(own, limits="_MOST=3") as server:
+        async with server.client("calm", token=server.token) as calm:
+            await call(calm, "review_image", images=[data_uri("red")])
+            for number in range(4):
+                async with server.client(f"loud {number}") as loud:
+                    await call(loud, "review_image", images=[data_uri("red")])
+            own_newest = await call(calm, "review_image", images=["latest:a"])
+        async with server.client("loud 0") as loud:
+            forgotten = await call(loud, "review_image", images=["latest:a"])
+    assert not own_newest.is_error
+    assert forgotten.is_error
+
+
 async def test_a_stream_that_is_closed_does_not_end_its_render(tmp_path: Path, environment: dict[str, str]) -> None:
     own = {**environment, "DRAWTHINGS_OUTPUT_DIR": str(tmp_path), "DRAWTHINGS_STATE_DIR": str(tmp_path / "state")}
     with serve_http(own) as server:

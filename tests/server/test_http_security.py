@@ -117,6 +117,16 @@ def test_a_page_that_was_named_may_and_its_browser_hears_so(lan: HttpProcess) ->
     assert lan.ask("GET", "/images/v9", token=lan.token, **own)[0].status == 404
 
 
+def test_what_a_browser_asks_first_is_answered_only_for_pages_that_were_named(
+    lan: HttpProcess, local: HttpProcess
+) -> None:
+    for server, host, status in ((lan, "studio.test", 401), (lan, "127.0.0.1", 401), (local, "localhost", 405)):
+        asks = {"Host": host, "Origin": f"http://{host.upper()}", "Access_Control_Request_Method": "POST"}
+        assert server.status("OPTIONS", "/mcp", PING, **asks) == status
+        assert server.status("OPTIONS", "/images/v1", **asks) == 401
+        assert not [line for line in server.later if "Traceback" in line]
+
+
 def test_pictures_need_a_token_on_loopback_too(local: HttpProcess) -> None:
     assert local.status("GET", "/images/v1") == 401
     assert local.ask("GET", "/images/v1", token=local.token)[0].status == 404
@@ -129,15 +139,27 @@ def test_a_proxy_on_this_machine_does_not_make_others_local(environment: dict[st
         assert server.status("POST", "/mcp", PING, **JSON) != 401
 
 
-def test_a_body_that_is_too_large_is_refused_whether_its_length_is_said_or_not(local: HttpProcess) -> None:
-    before = local.measure_memory()
-    assert local.status("POST", "/mcp", b" " * TOO_MUCH, **JSON) == 413
-    connection = HTTPConnection("127.0.0.1", local.port, timeout=60)
+def test_addresses_of_pictures_behind_a_proxy_have_its_scheme(environment: dict[str, str], tmp_path: Path) -> None:
+    own = {**environment, "DRAWTHINGS_OUTPUT_DIR": str(tmp_path), "DRAWTHINGS_STATE_DIR": str(tmp_path / "state")}
+    with serve_http(own, "127.0.0.1:0", "--allow-host", "studio.test") as server:
+        body, named = build_call(1, prompt="a fox", width=128, height=128, steps=1, preview="never")
+        outer = {"Host": "studio.test", "X_Forwarded_Proto": "https", "Origin": "https://studio.test"}
+        answer, said = server.ask("POST", "/mcp", body, token=server.token, **outer, **named)
+        assert answer.status == 200
+        assert b"open: https://studio.test/images/v1" in said
+        # A redirect would lead to the inner scheme, with the token.
+        assert server.ask("POST", "/mcp/", PING, token=server.token, **outer, **JSON)[0].status == 404
+
+
+def test_a_body_that_is_too_large_is_refused_whether_its_length_is_said_or_not(lan: HttpProcess) -> None:
+    before = lan.measure_memory()
+    assert lan.ask("POST", "/mcp", b" " * TOO_MUCH, token=lan.token, **JSON)[0].status == 413
+    connection = HTTPConnection("127.0.0.1", lan.port, timeout=60)
     with contextlib.closing(connection):
         chunks = (b" " * 1_000_000 for _ in range(TOO_MUCH // 1_000_000))
-        connection.request("POST", "/mcp", chunks, {"Content-Type": "application/json"}, encode_chunked=True)
+        connection.request("POST", "/mcp", chunks, {"Authorization": f"Bearer {lan.token}"}, encode_chunked=True)
         assert connection.getresponse().status == 413
-    assert local.measure_memory() - before < 100_000_000
+    assert lan.measure_memory() - before < 100_000_000
 
 
 def test_a_picture_as_a_data_uri_is_not_too_large(environment: dict[str, str], tmp_path: Path) -> None:
@@ -189,9 +211,73 @@ def test_many_idle_connections_keep_nobody_out_and_take_little_memory(
             assert server.measure_memory() - before < 30_000_000
 
 
-def test_sessions_are_not_more_than_allowed(environment: dict[str, str], tmp_path: Path) -> None:
+def test_a_connection_that_takes_no_answers_is_closed(environment: dict[str, str], tmp_path: Path) -> None:
+    own = {**environment, "DRAWTHINGS_STATE_DIR": str(tmp_path)}
+    stalled = serve_http(own, limits="_STALLED_SECONDS=0.1")
+    with stalled as server, ask_greedily(server) as greedy, pytest.raises(ConnectionError):  # once both ends are full
+        ask_without_end(greedy)
+
+
+GREED = (
+    b"POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 170\r\n"
+    b"Accept: application/json, text/event-stream\r\nMCP-Protocol-Version: 2026-07-28\r\nMcp-Method: tools/list\r\n\r\n"
+    b'{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{"_meta":{"io.modelcontextprotocol/protocolVersion":'
+    b'"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}}'
+) * 300
+"""Requests with long answers, more of them than both ends keep of what nobody reads."""
+
+
+def ask_greedily(server: HttpProcess) -> socket.socket:
+    """A connection that asks much and takes little."""
+    greedy = socket.socket()
+    greedy.settimeout(60)
+    greedy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2_048)
+    greedy.connect(("127.0.0.1", server.port))
+    greedy.sendall(GREED)
+    return greedy
+
+
+def ask_without_end(greedy: socket.socket) -> None:
+    while True:
+        greedy.sendall(GREED)
+
+
+def test_what_strangers_send_does_not_fill_the_log(lan: HttpProcess) -> None:
+    upgrade = b"GET /mcp HTTP/1.1\r\nHost: studio.test\r\nConnection: close, upgrade\r\nUpgrade: websocket\r\n\r\n"
+    before = list(lan.later)
+    for sent in (b"\x16\x03\x01\x02\x00\x01", b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", upgrade):
+        with lan.connect_raw() as connection:
+            connection.sendall(sent)
+            assert read_to_end(connection).startswith(b"HTTP/1.1 40")
+    assert lan.status("GET", "/health") == 200
+    assert lan.later == before
+
+
+def test_a_new_session_takes_the_place_of_one_that_is_idle(environment: dict[str, str], tmp_path: Path) -> None:
     with serve_http({**environment, "DRAWTHINGS_STATE_DIR": str(tmp_path)}, limits="_MAX_SESSIONS=3") as server:
-        assert [server.status("POST", "/mcp", HELLO, **JSON) for _ in range(4)] == [200, 200, 200, 503]
+        calm = begin_session(server, token=server.token)
+        others = [begin_session(server) for _ in range(4)]
+        asked = [server.status("POST", "/mcp", PING, Mcp_Session_Id=session, **JSON) for session in others]
+        assert asked == [404, 404, 200, 200]
+        # Of another token, however long it was idle.
+        assert server.ask("POST", "/mcp", PING, token=server.token, Mcp_Session_Id=calm, **JSON)[0].status == 200
+
+
+def test_sessions_are_not_more_than_allowed(environment: dict[str, str], tmp_path: Path) -> None:
+    with serve_http({**environment, "DRAWTHINGS_STATE_DIR": str(tmp_path)}, limits="_MAX_SESSIONS=1") as server:
+        listening = {"Accept": "text/event-stream", "Mcp-Session-Id": begin_session(server)}
+        connection = HTTPConnection("127.0.0.1", server.port, timeout=60)
+        with contextlib.closing(connection):
+            connection.request("GET", "/mcp", headers=listening)
+            assert connection.getresponse().status == 200
+            assert server.status("POST", "/mcp", HELLO, **JSON) == 503
+
+
+def begin_session(server: HttpProcess, token: str | None = None) -> str:
+    """The id of a new session of the older revisions."""
+    answer, _ = server.ask("POST", "/mcp", HELLO, token=token, **JSON)
+    assert answer.status == 200
+    return answer.headers["mcp-session-id"]
 
 
 def test_the_token_is_shown_once_in_a_file_of_its_owner(environment: dict[str, str], tmp_path: Path) -> None:
@@ -329,6 +415,8 @@ def test_a_picture_is_served_whole_in_part_small_and_not_again(lan: HttpProcess,
     assert partly.headers["Content-Range"] == f"bytes {len(data) - 5}-{len(data) - 1}/{len(data)}"
     assert lan.ask("GET", "/images/v1", token=lan.token, Range="bytes=0-9", If_Range='"other"')[1] == data
     assert lan.ask("GET", "/images/v1", token=lan.token, Range=f"bytes={len(data)}-")[0].status == 416
+    for endless in (f"bytes={'9' * 5000}-", f"bytes=-{'9' * 5000}"):
+        assert lan.ask("GET", "/images/v1", token=lan.token, Range=endless)[1] == data
     assert lan.ask("GET", "/images/v1", token=lan.token, If_None_Match=tag)[0].status == 304
 
     small, got = lan.ask("GET", "/images/v1?edge=64", token=lan.token)
@@ -350,7 +438,7 @@ def test_a_picture_is_served_whole_in_part_small_and_not_again(lan: HttpProcess,
 
 def test_a_signal_ends_it_with_streams_open(environment: dict[str, str], tmp_path: Path) -> None:
     with serve_http({**environment, "DRAWTHINGS_STATE_DIR": str(tmp_path)}) as server:
-        session = server.ask("POST", "/mcp", HELLO, **JSON)[0].headers["mcp-session-id"]
+        session = begin_session(server)
         connection = HTTPConnection("127.0.0.1", server.port, timeout=60)
         with contextlib.closing(connection):
             connection.request("GET", "/mcp", headers={"Accept": "text/event-stream", "Mcp-Session-Id": session})
