@@ -12,6 +12,7 @@ SUBJECTS = (
     "video",
     "saving",
     "call",
+    "pool",
     "metadata",
     "attachments",
     "memory",

@@ -176,6 +176,8 @@ class Settings(BaseModel):
     failover
         What becomes of a picture whose server goes away after the first step: ``restart`` begins it again elsewhere,
         ``stop`` ends the call.
+    lora_dir
+        Folder of LoRAs that are uploaded to a server that lacks them; None for none.
     tls
         ``auto`` tries TLS, and plaintext only on a loopback address.
     ca_file
@@ -211,6 +213,7 @@ class Settings(BaseModel):
     server: Addresses = "localhost:7859"
     servers: NamedServers = Field(default_factory=dict, repr=False)
     failover: Literal["restart", "stop"] = "restart"
+    lora_dir: ExpandedPath | None = None
     tls: Literal["auto", "on", "off"] = "auto"
     ca_file: ExpandedPath | None = None
     shared_secret: SecretStr = SecretStr("")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -10,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Self, TypeVar
 
+import anyio
 import anyio.to_thread
 
 from drawthings_mcp._generated import image_service_pb2 as pb
@@ -37,6 +40,12 @@ from drawthings_mcp.wire.response import ResponseReader, measure_yield
 
 ResultT = TypeVar("ResultT")
 
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,199}")
+"""Names of files that are uploaded: a server uses them as they are (protocol §8.5)."""
+_PIECE = 1 << 20
+_UNACKNOWLEDGED = 50
+"""Bytes of a piece of a file, and pieces that may be on their way at once (protocol §8.5)."""
+
 USER = "drawthings-mcp"
 """Name under which a server knows its caller."""
 
@@ -62,6 +71,12 @@ class ServerInfo:
     def take_inventory(self) -> ServerInventory:
         """What the server has; without browsing, files that are named have to be asked about."""
         return ServerInventory(self.catalog, can_ask=True)
+
+
+def _measure_file(file: Path) -> tuple[int, bytes]:
+    """Bytes, and their SHA-256."""
+    with file.open("rb") as opened:
+        return file.stat().st_size, hashlib.file_digest(opened, "sha256").digest()
 
 
 def _is_simulated(headers: Iterable[tuple[str, str | bytes]] | None) -> bool:
@@ -219,6 +234,46 @@ class ServerClient:
             found = Phrase(f"{self.address} answered for {len(reply.existences)} of {len(names)} files")
             raise RequestRefusedError(Text("{found}. {step:C}.", found=found, step=Step("update_server")))
         return dict(zip(names, reply.existences, strict=True))
+
+    async def upload(self, file: Path) -> None:
+        """Puts a model file into the server's folder, under its own name (protocol §8.5).
+
+        Raises
+        ------
+        InvalidInputError
+            The file has another name than servers can be told, or cannot be read.
+        ServerError
+            The server, or the way to it, failed.
+        """
+        if not _PLAIN_NAME.fullmatch(file.name):
+            raise InvalidInputError(f"{file.name!r} is no name for a model file on a server.")
+        try:
+            size, sha256 = await anyio.to_thread.run_sync(_measure_file, file)
+        except OSError as exc:
+            raise InvalidInputError(f"{file} cannot be read: {exc}.") from exc
+        start = pb.InitUploadRequest(filename=file.name, sha256=sha256, totalSize=size)
+        window = anyio.Semaphore(_UNACKNOWLEDGED)
+        async with self._explained_errors():
+            stub = await self._channel.get_stub()
+            call = stub.UploadFile(self._list_pieces(file, start, window))
+            try:
+                async for _ in call:
+                    window.release()
+            finally:
+                call.cancel()
+
+    async def _list_pieces(
+        self, file: Path, start: pb.InitUploadRequest, window: anyio.Semaphore
+    ) -> AsyncGenerator[pb.FileUploadRequest]:
+        secret = self._shared_secret or None
+        yield pb.FileUploadRequest(initRequest=start, sharedSecret=secret)
+        async with await anyio.open_file(file, "rb") as opened:
+            offset = 0
+            while data := await opened.read(_PIECE):
+                await window.acquire()
+                chunk = pb.FileChunk(content=data, filename=file.name, offset=offset)
+                yield pb.FileUploadRequest(chunk=chunk, sharedSecret=secret)
+                offset += len(data)
 
     @asynccontextmanager
     async def stream(self, request: GenerationRequest, *, waits: bool = True) -> AsyncGenerator[AsyncIterator[Event]]:

@@ -8,7 +8,7 @@ import hmac
 import logging
 import math
 import secrets
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from functools import partial
 from typing import Any, Self, TypeAlias
 
@@ -264,6 +264,8 @@ class Simulator:
         """Why requests would have crashed a real server, oldest first."""
         self.degradations = journal.degradations
         """What a real server would have silently left out or replaced, oldest first."""
+        self.uploads: Mapping[str, bytes] = inventory.uploads
+        """SHA-256 of each file that was uploaded, by name."""
         self._make_service = partial(
             ImageGenerationService, self._queue, inventory, shared_secret=shared_secret, model_browser=model_browser
         )

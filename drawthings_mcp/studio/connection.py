@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Iterable, Seque
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import anyio
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from drawthings_mcp.client.server_client import ServerClient
     from drawthings_mcp.generation import ImageGenerationConfig
     from drawthings_mcp.planning.compose import Plan
+    from drawthings_mcp.studio.lora_folder import LoRAFolder
 
 _logger = logging.getLogger(__name__)
 
@@ -33,6 +35,8 @@ _DEMO_STEP_SECONDS = 0.05
 """Slow enough to watch the progress, fast enough for a first try."""
 
 _LIST = Step("list_models")
+_UPLOAD_BYTES_PER_SECOND = 50e6
+"""What a network at home does: enough to prefer a server that has a file."""
 _FIRST_GRACE = 10.0
 """Seconds that the first call waits for further servers once one has answered: what they have is not known before."""
 _GRACE = 2.0
@@ -219,6 +223,14 @@ class Servers:
         self._tasks = tasks
         self._changes = _Changes()
         self._wanted: set[str] = set()
+        self._lora_dir = settings.lora_dir
+
+    @cached_property
+    def loras(self) -> LoRAFolder:
+        """What can be uploaded."""
+        from drawthings_mcp.studio.lora_folder import LoRAFolder
+
+        return LoRAFolder(self._lora_dir)
 
     @cached_property
     def queue(self) -> RenderQueue[ServerConnection]:
@@ -247,6 +259,19 @@ class Servers:
         return [member for member in up if not member.is_asked] or up
 
     async def greet(self, *, fresh: bool = True) -> Reached:
+        """The connections, with what the servers say of themselves and what can be uploaded to them.
+
+        Raises
+        ------
+        ServerError
+            As ``_reach``.
+        """
+        reached = await self._reach(fresh=fresh)
+        if self._lora_dir is None:
+            return reached
+        return replace(reached, inventory=await anyio.to_thread.run_sync(self.loras.add_to, reached.inventory))
+
+    async def _reach(self, *, fresh: bool) -> Reached:
         """The connections, with what the servers say of themselves.
 
         Parameters
@@ -344,9 +369,13 @@ class Servers:
             There is none, and none came back.
         """
         files = self._require(config)
+        sizes = await anyio.to_thread.run_sync(self._measure_uploads, config) if self._lora_dir is not None else {}
 
         def estimate(member: ServerConnection) -> float | None:
-            return self.paces.estimate(member, config) if _has_all(member.connection, files) else None
+            if not _has_all(member.connection, files - sizes.keys()):
+                return None
+            missing = sum(size for file, size in sizes.items() if not _has_all(member.connection, {file}))
+            return self.paces.estimate(member, config) + missing / _UPLOAD_BYTES_PER_SECOND
 
         async with call.take_server(place, estimate) as member:
             yield member, member.connection or await member.greet(fresh=False)
@@ -384,7 +413,11 @@ class Servers:
         """What each server lacks that another one has."""
         files = sorted(self._require(config))
         return {
-            member.name: [file for file in files if not _has_all(member.connection, [file])]
+            member.name: [
+                file
+                for file in files
+                if not _has_all(member.connection, [file]) and (self._lora_dir is None or self.loras.find(file) is None)
+            ]
             for member in self._members
             if member.is_up
         }
@@ -396,6 +429,19 @@ class Servers:
             for member in self._members:
                 if member.is_up and member.connection is not None:
                     await _learn(member.connection, self._wanted)
+
+    def _measure_uploads(self, config: ImageGenerationConfig) -> dict[str, int]:
+        """Bytes of the LoRAs of a configuration that can be uploaded; blocks."""
+        found = {lora.file: self.loras.find(lora.file) for lora in config.loras}
+        return {file: path.stat().st_size for file, path in found.items() if path is not None}
+
+    async def list_uploads(self, connection: Connection, config: ImageGenerationConfig) -> list[Path]:
+        """LoRAs of a configuration that a server lacks and that are in the user's folder."""
+        if self._lora_dir is None:
+            return []
+        found = {lora.file: await anyio.to_thread.run_sync(self.loras.find, lora.file) for lora in config.loras}
+        await _learn(connection, found)
+        return [path for file, path in found.items() if path is not None and not _has_all(connection, {file})]
 
     def _require(self, config: ImageGenerationConfig) -> frozenset[str]:
         """Files that tell servers apart: what none is known to have is a matter for whichever it is."""

@@ -26,6 +26,7 @@ from drawthings_mcp.events import Event, ImageReceived, RemoteDownload, Sampling
 from drawthings_mcp.faces import Phrase, Text
 from drawthings_mcp.generation import GenerationRequest
 from drawthings_mcp.planning.abilities import makes_video
+from drawthings_mcp.quoting import clean
 from drawthings_mcp.studio.connection import Connection, ServerConnection, Servers
 from drawthings_mcp.studio.heartbeat import Report
 from drawthings_mcp.studio.results import describe_saved
@@ -164,10 +165,15 @@ class _Pass:
         return True
 
     async def _render(self, connection: Connection, timing: _Timing) -> None:
-        save = self._build_save(connection)
+        save, servers = self._build_save(connection), self.turn.servers
+        for file in await servers.list_uploads(connection, self.request.configuration):
+            await self.narrator.say(0.0, f"Uploading {clean(file.name)}")
+            await connection.client.upload(file)
+            connection.inventory.answers[file.name] = True
+            self.saver.notes.append(Text("uploaded {file} to {server}", file=file.name, server=connection.name))
         await self.narrator.say(0.0, "Waiting for the server")
-        waits = not self.turn.servers.are_several
-        async with connection.client.stream(self.request, waits=waits) as events:
+        request = servers.loras.describe(self.request, connection.inventory.catalog)
+        async with connection.client.stream(request, waits=not servers.are_several) as events:
             async for event in events:
                 timing.note(event)
                 if isinstance(event, ImageReceived):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from PIL import Image
 
 from drawthings_mcp.library.catalog import ImageCatalog
 from drawthings_mcp.simulator import Simulator
+from tests.http_process import serve_http
 from tests.stalling_server import MODEL, start_server
 
 pytestmark = pytest.mark.anyio
@@ -38,7 +41,8 @@ async def draw(client: Client, report: ProgressFnT | None = None, **arguments: A
 
 def list_pictures(environment: dict[str, str]) -> list[tuple[str, int | None, str]]:
     """Id, seed and server of every picture that was made; each has a file that can be read, and no file is alone."""
-    records = ImageCatalog(Path(environment["DRAWTHINGS_STATE_DIR"])).list_images()
+    state = Path(environment["DRAWTHINGS_STATE_DIR"])
+    records = [record for record in ImageCatalog(state).list_images() if record.kind == "v"]
     files = set(Path(environment["DRAWTHINGS_OUTPUT_DIR"]).glob("*.png"))
     assert {record.path for record in records} == files
     for file in files:
@@ -203,3 +207,75 @@ async def test_without_any_server_each_is_named_with_its_reason(in_process: Any)
     assert result.is_error
     assert "None of 2 servers can be used." in text_of(result)
     assert "127.0.0.1:1: 127.0.0.1:1 refuses connections" in text_of(result)
+
+
+async def test_who_wants_one_picture_need_not_wait_for_twenty(server_environment: dict[str, str]) -> None:
+    ended = []
+    with serve_http(server_environment) as server:
+        async with server.client("many") as many, server.client("one") as one, anyio.create_task_group() as tasks:
+            has_begun = anyio.Event()
+
+            async def report(progress: float, total: float | None, message: str | None) -> None:
+                if message and "image 2 of 20" in message:
+                    has_begun.set()
+
+            async def draw_many() -> None:
+                await draw(many, report, sweep={"seed": [*range(1, 21)]}, steps=2)
+                ended.append("many")
+
+            tasks.start_soon(draw_many)
+            with anyio.fail_after(60):
+                await has_begun.wait()
+            await draw(one, steps=2)
+            ended.append("one")
+    assert ended == ["one", "many"]
+    assert len(list_pictures(server_environment)) == 21
+
+
+LORA = "my_style_lora_f16.ckpt"
+
+
+@pytest.fixture
+def lora_folder(tmp_path: Path, server_environment: dict[str, str]) -> Path:
+    folder = tmp_path / "loras"
+    folder.mkdir()
+    (folder / LORA).write_bytes(bytes(range(256)) * 10_000)
+    entry = {"name": "My Style", "file": LORA, "prefix": "", "version": "z_image"}
+    (folder / "custom_lora.json").write_text(json.dumps([entry]))
+    server_environment["DRAWTHINGS_LORA_DIR"] = str(folder)
+    return folder
+
+
+@pytest.mark.parametrize("browsing", [True, False])
+async def test_a_lora_that_a_server_lacks_is_uploaded_once(browsing: bool, lora_folder: Path, in_process: Any) -> None:
+    async with (
+        Simulator(model_browser=browsing) as simulator,
+        in_process(server=simulator.address, tls="off") as client,
+    ):
+        first = await draw(client, loras=[LORA], steps=1)
+        second = await draw(client, loras=["my_style_lora_f16@0.5"], steps=1)
+    assert simulator.uploads == {LORA: hashlib.sha256((lora_folder / LORA).read_bytes()).digest()}
+    assert f"uploaded {LORA} to {simulator.address}" in first
+    assert "uploaded" not in second
+    assert simulator.degradations == []
+
+
+@pytest.mark.usefixtures("lora_folder")
+async def test_a_lora_is_uploaded_only_where_it_is_used(in_process: Any) -> None:
+    async with (
+        Simulator() as one,
+        Simulator(missing_files=[MODEL]) as two,
+        in_process(server=f"{one.address},{two.address}", tls="off") as client,
+    ):
+        await draw(client, loras=[LORA], steps=1)
+    assert list(one.uploads) == [LORA]
+    assert not two.uploads
+
+
+async def test_a_link_in_the_folder_of_loras_leads_nowhere(lora_folder: Path, tmp_path: Path, in_process: Any) -> None:
+    (lora_folder / LORA).rename(tmp_path / "private.ckpt")
+    (lora_folder / LORA).symlink_to(tmp_path / "private.ckpt")
+    async with Simulator() as simulator, in_process(server=simulator.address, tls="off") as client:
+        result = await client.call_tool("generate_image", {**SMALL, "loras": [LORA]})
+    assert result.is_error
+    assert not simulator.uploads
