@@ -171,6 +171,7 @@ class _Pass:
             await connection.client.upload(file)
             connection.inventory.answers[file.name] = True
             self.saver.notes.append(Text("uploaded {file} to {server}", file=file.name, server=connection.name))
+        await self.saver.wait_for_room()
         await self.narrator.say(0.0, "Waiting for the server")
         request = servers.loras.describe(self.request, connection.inventory.catalog)
         async with connection.client.stream(request, waits=not servers.are_several) as events:

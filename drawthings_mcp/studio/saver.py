@@ -6,6 +6,7 @@ import itertools
 import json
 import logging
 import secrets
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
 _logger = logging.getLogger(__name__)
 
 _JOB_BYTES = 8
+_MOST_UNSAVED = 3
+"""Pictures in memory that are still to be written before the next one is rendered."""
 
 Prepare: TypeAlias = Callable[[NDArray[np.uint8]], "PreparedPicture"]
 """Pixels → what they are shown by."""
@@ -127,6 +130,7 @@ class Saver:
         self._numbering = anyio.Lock()
         self._written = anyio.Event()
         self._written.set()
+        self._latest: deque[anyio.Event] = deque(maxlen=_MOST_UNSAVED)
         self._saved: dict[tuple[int, int], SavedImage] = {}
         self._job = job or secrets.token_hex(_JOB_BYTES)
         self._done = list(done)
@@ -147,6 +151,11 @@ class Saver:
             Says why, and how to choose another.
         """
         await anyio.to_thread.run_sync(check_folder, self._folder)
+
+    async def wait_for_room(self) -> None:
+        """Waits while too many pictures are still to be written: what comes faster than that would fill memory."""
+        if len(self._latest) == _MOST_UNSAVED:
+            await self._latest[0].wait()
 
     async def take_over(self, request: GenerationRequest, place: int) -> bool:
         """Whether an earlier process saved the picture of a request, which then counts as that of this call."""
@@ -197,6 +206,7 @@ class Saver:
         """
         arrival, before, written = next(self._arrivals), self._written, anyio.Event()
         self._written = written
+        self._latest.append(written)
         with anyio.CancelScope(shield=True):
             try:
                 async with self._decoders:

@@ -205,7 +205,7 @@ async def test_a_sweep_ends_when_pictures_cannot_be_written_and_says_what_was_sa
     assert result.is_error
     assert isinstance(result.content[0], TextContent)
     assert result.content[0].text.splitlines()[-1] == f"Saved before that: v1–v6 in {folder}."
-    assert count < 25
+    assert count <= 10  # three are rendered while the first that cannot be written is written
 
 
 async def test_a_payload_that_crashes_the_decoder_costs_one_call_only(over_stdio: Any) -> None:
