@@ -28,6 +28,7 @@ _OWN: _Tree = {
     r"pins\.(json|lock)": None,
     r"simulator\.pem": None,
     r"tokens\.txt": None,
+    r"server\.json": None,
     PART.pattern: None,
     "inputs": {"[0-9a-f]{2}": {r"[0-9a-f]{64}\.\w+": None, PART.pattern: None}},
     "made": {r"i\d+_\w+(-\d+)?\.png": None, PART.pattern: None},

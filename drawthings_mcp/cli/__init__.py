@@ -22,7 +22,7 @@ class _Commands(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [
-            *("doctor", "edit", "generate", "index", "install", "jobs", "models"),
+            *("doctor", "edit", "gallery", "generate", "index", "install", "jobs", "models"),
             *("search", "serve", "service", "show", "simulator", "tag", "uninstall", "upscale"),
         ]
 
@@ -32,6 +32,8 @@ class _Commands(click.Group):
                 from drawthings_mcp.cli.doctor import doctor as command
             case "edit":
                 from drawthings_mcp.cli.edit import edit as command
+            case "gallery":
+                from drawthings_mcp.cli.gallery import gallery as command
             case "generate":
                 from drawthings_mcp.cli.generate import generate as command
             case "index":

@@ -7,12 +7,16 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
 from drawthings_mcp.cli.options import with_settings
 from drawthings_mcp.cli.output import say
 from drawthings_mcp.settings import Settings
+
+if TYPE_CHECKING:
+    from drawthings_mcp.server.http import HttpOptions
 
 _PORT = 7868
 _ADDRESS = f"127.0.0.1:{_PORT}"
@@ -45,17 +49,17 @@ def serve(
     insecure_lan: bool = False,
 ) -> None:
     """Serve MCP over stdin and stdout until stdin closes, or with --http over the network until it is stopped."""
-    import anyio
-
     if http is None:
         if token_file or allow_host or allow_origin or tls_cert or tls_key or insecure_lan:
             raise click.UsageError("Tokens, names and certificates are for --http; give that, too.")
+        import anyio
+
         from drawthings_mcp.server.stdio import serve_stdio
 
         anyio.run(serve_stdio, settings)
     else:
         from drawthings_mcp.address import parse_address
-        from drawthings_mcp.server.http import HttpOptions, serve_http
+        from drawthings_mcp.server.http import HttpOptions
 
         address = parse_address(f"127.0.0.1:{http}" if http.isdigit() else http, _PORT, least_port=0)
         files = (path.expanduser().absolute() if path else None for path in (token_file, tls_cert, tls_key))
@@ -63,7 +67,21 @@ def serve(
         options = HttpOptions(
             address, tokens, tuple(allow_host), tuple(allow_origin), certificate, key, insecure_lan=insecure_lan
         )
-        anyio.run(serve_http, settings, options, say)
+        run_http(settings, options)
+    _leave()
+
+
+def run_http(settings: Settings, options: HttpOptions) -> None:
+    """Serves over HTTP until a signal arrives, and ends the process."""
+    import anyio
+
+    from drawthings_mcp.server.http import serve_http
+
+    anyio.run(serve_http, settings, options, say)
+    _leave()
+
+
+def _leave() -> NoReturn:
     # All is saved and closed. Some clients kill a process that takes longer than the interpreter needs to end itself.
     atexit._run_exitfuncs()
     sys.stdout.flush()

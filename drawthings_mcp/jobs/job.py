@@ -135,6 +135,8 @@ class Job:
         Whether a caller was told of it, and so may ask for it.
     is_delivered
         Whether its asker got what came of it.
+    preview
+        What is there of the picture that is rendered, as the payload of a latent.
     """
 
     def __init__(self, job_id: str, key: str, order: Order, asker: Asker) -> None:
@@ -148,6 +150,7 @@ class Job:
         self.listeners: list[Report] = []
         self.is_handed_out = False
         self.is_delivered = False
+        self.preview = b""
         self._began: tuple[float, float] | None = None
         self._started = anyio.current_time()
         self._done = anyio.Event()
@@ -211,6 +214,10 @@ class Job:
         self._scope.cancel()
         with anyio.CancelScope(shield=True):
             await self._done.wait()
+
+    def peek(self, preview: bytes) -> None:
+        """Notes what is there of the picture."""
+        self.preview = preview
 
     def get_result(self) -> GenerationResult:
         """What it made; raises what it ended with instead."""
@@ -320,6 +327,18 @@ class Jobs:
             nearest=running,
         )
 
+    def find_preview(self, job_id: str) -> bytes:
+        """What is there of the picture that a job of this process renders; empty when there is nothing."""
+        job = self._jobs.get(job_id)
+        return job.preview if job is not None and not job.is_done else b""
+
+    async def list_rows(self, limit: int) -> list[JobRow]:
+        """The newest jobs of all processes."""
+        try:
+            return await anyio.to_thread.run_sync(lambda: self.board.list_jobs(limit))
+        except StorageError:
+            return []
+
     async def _find_row(self, job_id: str) -> JobRow | None:
         try:
             return await anyio.to_thread.run_sync(lambda: self.board.find(job_id))
@@ -358,7 +377,7 @@ class Jobs:
                 await self._write([job])
 
     async def _render(self, job: Job) -> GenerationResult:
-        run = JobRun(job.key, begin=job.begin, saved=job.saved)
+        run = JobRun(job.key, begin=job.begin, saved=job.saved, peek=job.peek)
         return await job.order.carry_out(job.asker.studio, report=job.report, prepare=job.asker.prepare, run=run)
 
     def _is_same(self, asker: Asker, other: Asker) -> bool:

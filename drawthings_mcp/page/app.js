@@ -2,6 +2,7 @@
 
 import { Refused, get, onSignedOut, post, send } from "./api.js";
 import { button, fill, h, icon, isTyping, toast } from "./dom.js";
+import { Renders, makeRenderForm } from "./renders.js";
 import { openPicture } from "./picture.js";
 import { Wall } from "./wall.js";
 
@@ -14,7 +15,7 @@ const TIMES = [["", "Any time"], ["today", "Today"], ["7d", "7 days"], ["30d", "
 const SHAPES = [["", "Any shape"], ["landscape", "Landscape"], ["portrait", "Portrait"], ["square", "Square"], [">=2048", "2048 pixels or more"]];
 
 let state = { tags: {}, is_local: false, undo_seconds: 15 };
-let wall, comparing = null, shownHash = "", asked = 0;
+let wall, renders, comparing = null, shownHash = "", asked = 0;
 
 const fail = (error) => { if (error.status !== 401) toast(error.message, { bad: true, seconds: 10 }); };
 
@@ -59,10 +60,12 @@ function showWall() {
   const count = h("p", { class: "count", role: "status" });
   const bar = h("div", { class: "selection", role: "toolbar", "aria-label": "What is selected", hidden: true });
   wall = new Wall({ load, open, change: drawSelection, failed: (error) => { fail(error); count.textContent = ""; } });
+  renders ??= new Renders({ ended, failed: fail });
   const file = h("input", { type: "file", accept: "image/*", multiple: true, class: "away", tabindex: "-1", "aria-hidden": "true", onchange: () => { bring([...file.files]); file.value = ""; } });
   app.replaceChildren(h("header", { class: "head" }, h("a", { class: "brand", href: "#", title: "Gallery" }, h("img", { src: "/page/icon.svg", alt: "Gallery", width: "32", height: "32" })),
-    h("div", { class: "search" }, icon("search"), input), button("plus", "Bring pictures in: choose, or drop them anywhere", () => file.click(), { words: "Bring in", class: "button narrow" }), file,
-    button("help", "Keys (?)", showKeys, { class: "button square wide-only" })), filters, h("main", { class: "body" }, h("h1", { class: "away" }, "Gallery"), count, wall.element), bar,
+    h("div", { class: "search" }, icon("search"), input), button("into", "Bring pictures in: choose, or drop them anywhere", () => file.click(), { words: "Bring in", class: "button narrow first" }), file,
+    button("plus", "Make a new picture (N)", () => render(), { words: "New", class: "button narrow strong" }),
+    button("help", "Keys (?)", showKeys, { class: "button square wide-only" })), filters, renders.element, h("main", { class: "body" }, h("h1", { class: "away" }, "Gallery"), count, wall.element), bar,
   h("datalist", { id: "known-tags" }));
   Object.assign(app, { input, filters, count, bar });
   drawTags();
@@ -186,6 +189,18 @@ async function bring(files) {
   search();
 }
 
+function render(canvas = "", mask = "") {
+  makeRenderForm({ canvas, mask, begun: (id) => { location.hash = ""; toast(`${id} has begun`, { seconds: 3 }); renders.look(); } });
+}
+
+/** What came of a render that was seen on the page. */
+function ended(row) {
+  if (row.state === "done") {
+    if (!wall.selected.size && wall.element.scrollTop < 200 && !over.firstChild) search(); else wall.isStale = true;
+    toast(row.pictures.length > 1 ? `${row.pictures.length} pictures are there` : `${row.pictures[0] ?? row.id} is there`, { action: row.pictures.length ? "Open" : undefined, act: () => open(row.pictures[0]) });
+  } else toast(row.state === "cancelled" ? `${row.id} was stopped` : `${row.id}: ${row.message}`, { bad: row.state !== "cancelled", seconds: 9 });
+}
+
 function compare(id) {
   comparing = id;
   location.hash = "";
@@ -206,7 +221,7 @@ async function route() {
   shownHash = hash;
   if (!ID.test(id) || (view[0] === "compare" && !ID.test(view[1] ?? ""))) { closePage(); return; }
   try {
-    const page = await openPicture(id, view, { state, wall, bin, hide, fail, compare, refreshTags, changed: () => { wall.isStale = true; } });
+    const page = await openPicture(id, view, { state, wall, bin, hide, fail, compare, render, refreshTags, changed: () => { wall.isStale = true; } });
     if (shownHash !== hash) return;
     over.replaceChildren(page);
     app.inert = true;
@@ -227,7 +242,7 @@ function closePage() {
 }
 
 function showKeys() {
-  const keys = [["/", "search"], ["arrows", "go along the wall"], ["Enter", "open"], ["Space", "select"], ["1 to 5, 0", "rate"], ["H", "hide"], ["Delete", "to the bin"], ["C", "copy the id"], ["M", "paint a mask"], ["+ and −", "zoom"], ["Escape", "back"]];
+  const keys = [["/", "search"], ["arrows", "go along the wall"], ["Enter", "open"], ["Space", "select"], ["1 to 5, 0", "rate"], ["H", "hide"], ["Delete", "to the bin"], ["C", "copy the id"], ["M", "paint a mask"], ["+ and −", "zoom"], ["N", "new picture"], ["Escape", "back"]];
   const dialog = h("dialog", { class: "keys", onclose: () => dialog.remove(), "aria-label": "Keys" }, h("h2", {}, "Keys"), h("dl", {}, keys.flatMap(([key, text]) => [h("dt", {}, h("kbd", {}, key)), h("dd", {}, text)])),
     button("close", "Close", () => dialog.close(), { words: "Close" }));
   document.body.append(dialog);
@@ -251,6 +266,7 @@ document.addEventListener("keydown", (event) => {
   const ids = wall.selected.size ? [...wall.selected] : current ? [current] : [];
   if (event.key === "/") app.input.focus();
   else if (event.key === "?") showKeys();
+  else if (event.key === "n") render();
   else if (!ids.length) return;
   else if (/^[0-5]$/.test(event.key)) mark(ids, { rating: Number(event.key) }, event.key === "0" ? "No rating" : "★".repeat(Number(event.key)));
   else if (event.key === "h") hide(ids, app.filters.elements.place.value !== "hidden");

@@ -166,7 +166,7 @@ function openMask(picture, context) {
       const file = Uint8Array.from(atob(painter.toDataURL().split(",")[1]), (sign) => sign.charCodeAt(0));
       const mask = await send(`/gallery/masks/${picture.id}`, file);
       result.replaceChildren(h("b", {}, mask.id), ` is the mask of ${picture.id}. In a chat: “repaint what the mask ${mask.id} marks on ${picture.id}”. `,
-        button("copy", `Copy ${mask.id}`, () => copy(mask.id, mask.id), { words: "Copy" }));
+        button("copy", `Copy ${mask.id}`, () => copy(mask.id, mask.id), { words: "Copy" }), " ", button("brush", "Say what is to be there", () => context.render(picture.id, mask.id), { words: "Repaint" }));
       context.changed([mask.id]);
     } catch (error) { context.fail(error); }
   };

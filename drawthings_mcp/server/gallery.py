@@ -38,6 +38,8 @@ _KINDS: tuple[MediaKind, ...] = ("a", "v", "i")
 """What the library shows by itself: what a search found elsewhere is there when it is searched for."""
 _MOST = 200
 _SEARCHED = 25
+_RENDERS = 20
+_PREVIEW_EDGE = 512
 _MAX_PROMPT = 300
 _MAX_FOUND = 2_000
 """Hits whose small pictures are remembered, since they have no files of their own."""
@@ -90,6 +92,20 @@ class TagsAsked(PicturesAsked):
     add: _Words = []
     remove: _Words = []
     rating: Annotated[int, Field(ge=0, le=5)] | None = None
+
+
+class RenderAsked(_Asked):
+    """A new picture; the rest is chosen, or said in a chat."""
+
+    prompt: Annotated[str, StringConstraints(min_length=1, max_length=10_000)]
+    mode: str = "auto"
+    model: str = "auto"
+    image_format: str | None = None
+    width: int | None = None
+    height: int | None = None
+    variants: int = 1
+    canvas: _Id | None = None
+    mask: _Id | None = None
 
 
 class SignInAsked(_Asked):
@@ -166,6 +182,11 @@ class GalleryRoutes:
             ("POST", "/bin", self.put_in_bin),
             ("POST", "/bin/undo", self.take_from_bin),
             ("POST", "/folder", self.show_in_folder),
+            ("GET", "/models", self.list_models),
+            ("GET", "/renders", self.list_renders),
+            ("POST", "/renders", self.render),
+            ("DELETE", "/renders/{id}", self.stop_render),
+            ("GET", "/renders/{id}/preview", self.send_preview),
             ("POST", "/link", self.make_link),
         ]
         return [Route(path, _answer(work), methods=[method]) for method, path, work in routes]
@@ -375,6 +396,47 @@ class GalleryRoutes:
         assert record.path is not None
         await anyio.to_thread.run_sync(_show_in_folder, record.path)
         return {}
+
+    async def list_models(self, request: Request) -> Any:
+        """The models that the server has, those that are taken by default first."""
+        listing = await self._view(request).list_catalog("models", limit=100)
+        return {"models": [{"file": row.file, "name": row.name} for row in listing.rows]}
+
+    async def list_renders(self, _: Request) -> Any:
+        """The newest renders of all programs, newest first."""
+        return {"renders": [row.to_json() for row in await self._session.jobs.list_rows(_RENDERS)]}
+
+    async def render(self, request: Request) -> Any:
+        """Begins a new picture, in the one queue for all."""
+        from drawthings_mcp.jobs.job import Asker, Order
+        from drawthings_mcp.params import GenerateParams
+
+        asked = (await _read(request, RenderAsked)).model_dump(exclude_none=True)
+        GenerateParams(**asked)  # what is wrong is said now
+        job = await self._session.jobs.start(Order("generate", asked), Asker("gallery", self._view(request)))
+        job.is_handed_out = True
+        return {"id": job.id}
+
+    async def stop_render(self, request: Request) -> Any:
+        """Asks for the end of a render of whatever program."""
+        row = await self._session.jobs.request_stop(request.path_params["id"])
+        if row is None:
+            raise UnknownNameError("There is no such render.", name=request.path_params["id"], nearest=[])
+        return row.to_json()
+
+    async def send_preview(self, request: Request) -> Response:
+        """What is there of a picture that this server renders."""
+        from drawthings_mcp.attachments.thumbnails import MIME_TYPE, encode_thumbnail
+        from drawthings_mcp.tensors.latent import preview_pixels
+
+        payload = self._session.jobs.find_preview(request.path_params["id"])
+
+        def draw() -> bytes:
+            pixels = preview_pixels(payload) if payload else None
+            return encode_thumbnail(pixels[0], _PREVIEW_EDGE) if pixels is not None else b""
+
+        data = await anyio.to_thread.run_sync(draw)
+        return Response(data, 200 if data else 204, headers=_HEADERS, media_type=MIME_TYPE)
 
     def _view(self, request: Request) -> Studio:
         """The studio as the caller sees it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 import os
 import re
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from typing import NamedTuple
 
 import anyio
 import uvicorn
@@ -35,6 +37,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from drawthings_mcp.address import Address, is_loopback
 from drawthings_mcp.errors import InvalidInputError, StorageError
 from drawthings_mcp.memory import keep_freed_memory
+from drawthings_mcp.private import open_private
 from drawthings_mcp.references.policy import MAX_DATA_BYTES
 from drawthings_mcp.server.access import (
     GALLERY_PATH,
@@ -61,6 +64,7 @@ from drawthings_mcp.server.tokens import TokenFile
 from drawthings_mcp.settings import APP_NAME, Settings
 
 TOKENS_NAME = "tokens.txt"
+_PLACE_NAME = "server.json"
 _ORIGIN = re.compile(r"https?://[A-Za-z0-9._\[\]:-]+/?")
 _WILDCARDS = ("0.0.0.0", "::")
 
@@ -95,6 +99,8 @@ class HttpOptions:
         PEM files.
     insecure_lan
         Whether other machines may speak to it without TLS.
+    opened
+        Gets a link that signs a browser in, as soon as it serves.
     """
 
     address: Address
@@ -104,6 +110,7 @@ class HttpOptions:
     tls_cert: Path | None = None
     tls_key: Path | None = None
     insecure_lan: bool = False
+    opened: Callable[[str], None] | None = None
 
     @property
     def scheme(self) -> str:
@@ -147,7 +154,7 @@ async def serve_http(
         frozenset(origin.lower().rstrip("/") for origin in options.origins),
         needs_token=not is_local or options.token_file is not None,
     )
-    with _listen(family, host, options.address) as listening:
+    with _listen(family, host, options.address) as listening, _note_place(settings.state_dir) as note:
         async with open_session(settings) as session:
             app, sessions = _build_app(build(settings, session), session, rules)
             async with sessions.run():
@@ -156,6 +163,12 @@ async def serve_http(
                 port = listening.getsockname()[1]
                 for line in _describe(options, Address(options.address.host, port), rules, made, is_local):
                     announce(line)
+                if is_local and options.scheme == "http":
+                    note(RunningServer(str(Address(options.address.host, port)), tokens.path, os.getpid()))
+                if options.opened is not None:
+                    options.opened(
+                        f"{options.scheme}://{options.address.host}:{port}/#code={rules.sign_ins.make_code()}"
+                    )
                 await server.serve([listening])
 
 
@@ -163,7 +176,7 @@ def _describe(options: HttpOptions, address: Address, rules: AccessRules, made: 
     host = name_host(options.hosts[0]) if address.host in _WILDCARDS else address.host
     url = f"{options.scheme}://{Address(host, address.port)}"
     yield f"Serving MCP at {url}{MCP_PATH}"
-    if _is_logged():
+    if _is_logged() or options.opened is not None:
         yield f"Pictures are at {url}/ (drawthings-mcp gallery opens them)"
     else:
         yield f"Pictures are at {url}/#code={rules.sign_ins.make_code()} (once, within five minutes)"
@@ -172,6 +185,42 @@ def _describe(options: HttpOptions, address: Address, rules: AccessRules, made: 
     yield f"Tokens are in {rules.tokens.path}"
     if not is_local and options.scheme == "http":
         yield "WARNING: without TLS whoever is in this network can read tokens, prompts and pictures (--insecure-lan)."
+
+
+class RunningServer(NamedTuple):
+    """A server of this machine, for programs of its owner: where it is, who may use it, and its process."""
+
+    address: str
+    tokens: Path
+    pid: int
+
+
+def find_place(state_dir: Path) -> RunningServer | None:
+    """The server that runs with a state folder; None when there is none, or none that is for this machine alone."""
+    try:
+        address, tokens, pid = json.loads((state_dir / _PLACE_NAME).read_text(encoding="utf-8"))
+        os.kill(int(pid), 0)
+    except (OSError, ValueError, TypeError):
+        return None
+    return RunningServer(str(address), Path(tokens), int(pid))
+
+
+@contextmanager
+def _note_place(state_dir: Path) -> Iterator[Callable[[RunningServer], None]]:
+    """What notes where a server is as long as it runs; in a file that nobody else can write."""
+    path = state_dir.absolute() / _PLACE_NAME
+
+    def note(server: RunningServer) -> None:
+        path.unlink(missing_ok=True)
+        with os.fdopen(open_private(path, os.O_WRONLY | os.O_EXCL), "w", encoding="utf-8") as file:
+            json.dump([server.address, str(server.tokens), server.pid], file)
+
+    try:
+        yield note
+    finally:
+        running = find_place(state_dir)
+        if running is not None and running.pid == os.getpid():
+            path.unlink(missing_ok=True)
 
 
 def _is_logged() -> bool:

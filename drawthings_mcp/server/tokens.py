@@ -63,6 +63,16 @@ class TokenFile:
             )
         return made
 
+    def get_first(self) -> str:
+        """The first token of the file, for programs of its owner.
+
+        Raises
+        ------
+        StorageError, InvalidInputError
+            It cannot be read or used.
+        """
+        return next(iter(self._read().values()), "")
+
     def knows(self, name: str) -> bool:
         """Whether the holder of a token is still let in."""
         with suppress(StorageError, InvalidInputError):

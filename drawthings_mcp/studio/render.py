@@ -22,7 +22,15 @@ from drawthings_mcp.errors import (
     TensorError,
     WrongProtocolError,
 )
-from drawthings_mcp.events import Event, ImageReceived, RemoteDownload, Sampling, StageReached, TransferAnnounced
+from drawthings_mcp.events import (
+    Event,
+    ImageReceived,
+    PreviewReceived,
+    RemoteDownload,
+    Sampling,
+    StageReached,
+    TransferAnnounced,
+)
 from drawthings_mcp.faces import Phrase, Text
 from drawthings_mcp.generation import GenerationRequest
 from drawthings_mcp.planning.abilities import makes_video
@@ -59,6 +67,8 @@ class Rendering:
         The setting.
     begin
         Is awaited once, when the first server is there; may refuse.
+    peek
+        Gets the latents that servers send meanwhile, as payloads.
     """
 
     servers: Servers
@@ -66,6 +76,7 @@ class Rendering:
     report: Report
     failover: str
     begin: Callable[[], Awaitable[None]]
+    peek: Callable[[bytes], None]
 
 
 async def run_calls(
@@ -179,6 +190,8 @@ class _Pass:
                 timing.note(event)
                 if isinstance(event, ImageReceived):
                     self.tasks.start_soon(partial(save, event.payload, upscale_factor=event.upscale_factor))
+                elif isinstance(event, PreviewReceived):
+                    self.turn.peek(event.payload)
                 await self.narrator.tell(event)
 
     def _build_save(self, connection: Connection) -> _Save:

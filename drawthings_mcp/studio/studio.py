@@ -88,12 +88,15 @@ class JobRun:
         Is awaited before the first request; may refuse.
     saved
         Gets every picture once it is on disk: a call that is cancelled has no result.
+    peek
+        Gets what is there of a picture meanwhile, as the payload of a latent.
     """
 
     key: str = ""
     is_again: bool = False
     begin: Callable[[], Awaitable[None]] = _begin_anyhow
     saved: list[SavedImage] = field(default_factory=list)
+    peek: Callable[[bytes], None] = lambda _: None
 
     async def list_done(self, catalog: ImageCatalog) -> list[ImageRecord]:
         """What an earlier process saved."""
@@ -140,7 +143,7 @@ class _Turn:
         is_next = self.servers.queue.is_next(self.call)
         await self.report(0.0, "Sending the request" if is_next else "Waiting for an earlier call")
         try:
-            yield Rendering(self.servers, self.call, self.report, failover, _Once(run.begin))
+            yield Rendering(self.servers, self.call, self.report, failover, _Once(run.begin), run.peek)
         finally:
             run.saved.extend(saver.images)
 
