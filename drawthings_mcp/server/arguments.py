@@ -24,6 +24,8 @@ _NUMBER = re.compile(
     re.IGNORECASE,
 )
 _THOUSANDS = re.compile(r"\d{1,3}[,.]\d{3}")
+_AXIS = re.compile(r"\s*(\w+)\s*[:=]\s*([^:=;]+)(?:;|$)")
+"""An axis of a sweep as text: ``steps: 4, 8``; another one comes after a semicolon."""
 _MEANINGS: Mapping[str, str] = {
     **dict.fromkeys(("txt2img", "text2img", "t2i", "texttoimage", "generate", "create", "draw"), "text2image"),
     **dict.fromkeys(("img2img", "i2i", "imagetoimage"), "image2image"),
@@ -111,15 +113,24 @@ def _read_one(name: str, value: Any, fields: Mapping[str, FieldInfo]) -> Iterato
 
 def _read_axes(axes: Any, fields: Mapping[str, FieldInfo]) -> Any:
     """The arguments of a sweep by their own names, their values as those of a call."""
+    if isinstance(axes, str):
+        axes = dict(_AXIS.findall(axes)) or axes
     if not isinstance(axes, Mapping):
         return axes
     named = {name if name in fields else _find_alias(name, fields): values for name, values in axes.items()}
     return {
-        name: [_read_swept(value, fields[name]) for value in values]
-        if name in fields and isinstance(values, list)
+        name: [_read_swept(value, fields[name]) for value in listed]
+        if name in fields and isinstance(listed := _list_values(name, values), list)
         else values
         for name, values in named.items()
     }
+
+
+def _list_values(name: str, values: Any) -> Any:
+    """The values of an axis that is a text with commas, which those of a prompt may have themselves."""
+    if not isinstance(values, str) or "prompt" in name:
+        return values
+    return [value.strip() for value in values.strip("[] ").split(",")]
 
 
 def _read_swept(value: Any, field: FieldInfo) -> Any:

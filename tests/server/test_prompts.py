@@ -76,7 +76,17 @@ async def test_the_picture_of_an_edit_comes_with_the_prompt_and_has_to_exist(ove
 
 
 @pytest.mark.parametrize(
-    "rule", ["STOP", "Assumed: …", "First one sentence", "A, B, C", "No goals", "no file names", "Tone:"]
+    "rule",
+    [
+        "STOP",
+        "The user says stop, enough or thanks: make no call.",
+        "Assumed: …",
+        "First one sentence",
+        "A, B, C",
+        "No goals",
+        "no file names",
+        "Tone:",
+    ],
 )
 def test_the_director_has_the_rule(rule: str) -> None:
     assert rule in (FOLDER / "creative_director.md").read_text(encoding="utf-8")

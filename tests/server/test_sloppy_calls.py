@@ -33,6 +33,8 @@ UNDERSTOOD: list[tuple[str, dict[str, Any], str]] = [
     (G, {**DRY, "steps": "default"}, "steps 8"),
     (G, {**DRY, "mode": "txt2img"}, "text2image with"),
     (G, {**DRY, "sweep": {"steps": ["default", "12 steps"]}}, "dry run"),
+    (G, {**DRY, "sweep": {"cfg": "1,4"}}, "2 pictures, guidance_scale 1, 4"),
+    (G, {**DRY, "sweep": "steps: 4, 8; seed=[1,2]"}, "4 pictures, steps 4, 8 across; seed 1, 2 down"),
     (G, {**EDIT, "mode": "img2img"}, "image2image with"),
     (G, {**EDIT, "mode": "Image-to-Image", "strength": "40%"}, "strength 0.4"),
     (G, {**DRY, "seed": "random"}, "dry run"),
