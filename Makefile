@@ -5,11 +5,12 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 TESTING := $(VENV)/.testing
 TOOLS := $(VENV)/.tools
+HOST := build/host/bundle.js
 SUITE := tests/conformance/node_modules/.package-lock.json
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: clients demo test check ci format generate build bundle licences release-check bench soak conformance lock clean
+.PHONY: clients demo test web-test check ci format generate build bundle licences release-check bench soak conformance lock clean
 
 demo: $(READY)
 	@$(BIN)/python docs/demo.py
@@ -52,6 +53,10 @@ bench: $(TOOLS)
 clients: $(TESTING)
 	PIP_CONSTRAINT= $(BIN)/python -m tests.clients $(CLIENTS)
 
+# The page and the views in a real browser: Debian's Chromium (apt-get install chromium). Needs npm.
+web-test: $(TOOLS) $(HOST)
+	$(BIN)/python -m pytest -m browser tests/browser
+
 soak: $(TOOLS)
 	PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/python -m benchmarks soak
 
@@ -84,6 +89,11 @@ $(TESTING): $(READY)
 $(TOOLS): $(TESTING)
 	@$(BIN)/pip install --quiet -e '.[dev]'
 	@touch $@
+
+$(HOST): tests/browser/package.json tests/browser/package-lock.json tests/browser/host.js
+	@mkdir -p build/host && cp $^ build/host
+	cd build/host && npm ci --ignore-scripts
+	cd build/host && node_modules/.bin/esbuild host.js --bundle --format=iife --outfile=bundle.js --log-level=warning
 
 $(SUITE): tests/conformance/package-lock.json
 	cd tests/conformance && npm ci

@@ -28,6 +28,10 @@ let masked = null; // {canvas, mask}: a mask that is painted further
 let job = "";
 let busy = 0; // renders under way
 let trouble = "";
+let turns = 0; // what the user went to
+let sought = "";
+let isShown = false; // whether the result has come
+let reported = ""; // the size that the chat knows
 
 const stage = make("div", { className: "stage" });
 const strip = make("div", { className: "strip", role: "group", "aria-label": "Pictures" });
@@ -39,9 +43,9 @@ const progress = make("div", { className: "progress", hidden: true }, bar, doing
 const status = make("p", { className: "status", role: "status" });
 const words = make("input", { type: "search", placeholder: "Words of the prompt", "aria-label": "Search" });
 const search = make(
-  "form",
-  { className: "search", role: "search", hidden: view !== "search", onsubmit: (event) => (event.preventDefault(), find()) },
-  words, make("button", { type: "submit", className: "main", textContent: "Search" }),
+  "div", // a form could not be sent from where chats put views
+  { className: "search", role: "search", hidden: view !== "search", onkeydown: (event) => event.key === "Enter" && find() },
+  words, makeButton("Search", () => find(), { className: "main" }),
 );
 main.append(search, stage, progress, strip, actions, about, status);
 
@@ -147,6 +151,7 @@ async function open() {
 }
 
 function go(id) {
+  turns++;
   [current, mode] = [id, "look"];
   render();
   attempt(open);
@@ -253,12 +258,14 @@ async function compare(other) {
 }
 
 async function find(offset = 0) {
+  const turn = ++turns;
   await attempt(async () => {
     const result = await call("search_images", { ...asked, query: words.value, offset });
     const ids = take(result);
     facts = getData(result);
     order = offset ? [...new Set([...order, ...ids])] : ids;
-    mode = "wall";
+    sought = words.value;
+    if (turn === turns) mode = "wall"; // else a picture is looked at meanwhile
     if (!ids.length) trouble = getText(result);
   });
 }
@@ -270,22 +277,31 @@ function render() {
   status.textContent = trouble;
   status.classList.toggle("bad", Boolean(trouble));
   const parts = { look: drawPicture, compare: drawComparison, paint: drawPainter, wall: drawWall }[mode]();
-  if (parts.key !== stage.dataset.key) {
-    stage.dataset.key = parts.key;
-    stage.replaceChildren(...parts.build());
-  }
-  actions.replaceChildren(...listActions());
+  refill(stage, parts.key, parts.build);
+  const { displayMode } = host?.context ?? {};
+  refill(actions, [mode, current, busy > 0, kept.has(current), displayMode, canCall(), facts.total, order, inputs, pair].join(), listActions);
   drawStrip();
-  about.replaceChildren(...(mode === "look" && current ? describeCurrent() : []));
+  refill(about, `${mode} ${current} ${facts.model}`, () => (mode === "look" && current ? describeCurrent() : []));
   report();
+}
+
+/** Puts elements in place of others when what they show is new; who uses the keyboard stays where they were. */
+function refill(element, key, build) {
+  if (element.dataset.key === key) return;
+  element.dataset.key = key;
+  const held = element.contains(document.activeElement) ? document.activeElement : null;
+  const place = held ? [...element.querySelectorAll("button")].indexOf(held) : -1;
+  element.replaceChildren(...build());
+  const pressed = element.querySelector('.thumb[aria-pressed="true"]');
+  if (held) (pressed ?? element.querySelectorAll("button")[place])?.focus({ preventScroll: true });
 }
 
 function drawPicture() {
   const picture = pictures.get(current);
   const src = picture?.src ?? "";
-  const waiting = busy || !host ? "" : "No picture.";
+  const waiting = busy || !isShown ? "" : "No picture.";
   return {
-    key: `look ${current} ${src.length}`,
+    key: `look ${current} ${src.length} ${waiting}`,
     build: () => [src ? make("img", { className: "picture", src, alt: `${current} ${picture.about ?? facts.prompt ?? ""}` }) : make("p", { className: "empty", textContent: waiting })],
   };
 }
@@ -341,7 +357,8 @@ function drawWall() {
     const inside = src ? make("img", { src, alt: "", loading: "lazy" }) : make("span", { className: "empty" });
     return make("button", { type: "button", className: "tile", title: row ?? id, "aria-label": row ?? id, onclick: () => go(id) }, inside, make("span", { textContent: id }));
   };
-  return { key: `wall ${order}`, build: () => [make("div", { className: "wall" }, ...order.map(tile))] };
+  const name = `Found: ${sought}`;
+  return { key: `wall ${order} ${sought}`, build: () => [make("div", { className: "wall", role: "group", "aria-label": name }, ...order.map(tile))] };
 }
 
 /** As wide as the view, but not so high that its ends cannot be seen together. */
@@ -355,14 +372,13 @@ function drawStrip() {
   strip.hidden = ids.length < 2;
   const thumb = (id) =>
     makeButton("", () => go(id), { className: "thumb", "aria-pressed": String(id === current), "aria-label": id });
-  strip.replaceChildren(
-    ...ids.map((id) => {
-      const button = thumb(id);
-      const { src } = pictures.get(id);
-      button.append(src ? make("img", { src, alt: "" }) : "", make("span", { textContent: kept.has(id) ? `${id} ★` : id }));
-      return button;
-    }),
-  );
+  const build = (id) => {
+    const button = thumb(id);
+    const { src } = pictures.get(id);
+    button.append(src ? make("img", { src, alt: "" }) : "", make("span", { textContent: kept.has(id) ? `${id} ★` : id }));
+    return button;
+  };
+  refill(strip, [current, ...ids.map((id) => `${id} ${kept.has(id)} ${Boolean(pictures.get(id).src)}`)].join(), () => ids.map(build));
 }
 
 function listActions() {
@@ -418,7 +434,6 @@ function describeCurrent() {
 
 // ---- the chat around it ----------------------------------------------------------------------------------------
 
-let reported = "";
 function report() {
   requestAnimationFrame(() => {
     const height = Math.ceil(document.documentElement.getBoundingClientRect().height);
@@ -437,6 +452,7 @@ function adopt({ theme, styles, displayMode, safeAreaInsets }) {
     if (name.startsWith("--") && typeof value === "string") root.style.setProperty(name, value);
   }
   for (const side of ["top", "right", "bottom", "left"]) root.style.setProperty(`--inset-${side}`, `${safeAreaInsets?.[side] ?? 0}px`);
+  if (root.dataset.mode !== displayMode) reported = ""; // the frame has another size from now on
   root.dataset.mode = displayMode ?? "inline";
   if (host) render();
 }
@@ -446,10 +462,8 @@ main.addEventListener("keydown", (event) => {
   const at = order.indexOf(current) + step;
   if (!step || mode !== "look" || event.target.matches("input, select") || !order[at]) return;
   go(order[at]);
-  strip.querySelector('[aria-pressed="true"]')?.focus();
 });
 
-let isShown = false;
 new ResizeObserver(report).observe(main);
 const early = [];
 const later = (work) => (host ? work() : early.push(work));
@@ -457,7 +471,7 @@ host = await connect({
   context: adopt,
   input: (args) => later(() => {
     asked = args;
-    words.value = args.query ?? "";
+    sought = words.value = args.query ?? "";
     if (isShown || !(RENDERS.includes(getTool()) || args.operation === "upscale")) return;
     busy++;
     follow();
