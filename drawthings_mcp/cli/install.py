@@ -82,7 +82,7 @@ class _Installer:
         value = client.build_entry(self._launch, self._offer_vision(client, entry), None if foreign else entry.value)
         data = entry.plan(value)
         if data == entry.file.data:
-            outcome = self._try(client, value)
+            outcome = self._try(entry)
             if outcome.startswith(_FAILED):
                 raise click.ClickException(f"{client.title}: the entry is there already, but {outcome}")
             print_text(f"{client.title}: the entry is there already ({outcome}).")
@@ -101,7 +101,7 @@ class _Installer:
         print_text(f"{client.title}: installed in {entry.file.path}{kept}.")
         if written.note:
             say(f"  {written.note}")
-        outcome = self._try(client, find_entry(client, self._machine).value)
+        outcome = self._try(find_entry(client, self._machine))
         if not outcome.startswith(_FAILED):
             print_text(f"  {outcome}")
             print_text(f"  Restart {client.title}. To undo this: drawthings-mcp uninstall {client.name}")
@@ -115,17 +115,19 @@ class _Installer:
         written.undo()
         raise click.ClickException(f"{client.title}: {written.before.path} is as it was, for the entry {outcome}")
 
-    def _try(self, client: ChatProgram, value: Mapping[str, object]) -> str:
+    def _try(self, entry: ServerEntry) -> str:
         import anyio
 
         from drawthings_mcp.install.trial import try_entry
 
-        command, variables = client.read_command(value), client.read_environment(value)
+        command, variables = entry.command, entry.client.read_environment(entry.value)
         key = (*command, *sorted(variables.items()))
         if key not in self._tried:
             say(f"Starting {' '.join(command)} …")
             self._tried[key] = str(anyio.run(try_entry, command, variables))
-        return self._tried[key]
+        outcome = self._tried[key]
+        is_unused = entry.is_off and not outcome.startswith(_FAILED)
+        return f"{outcome}; switched off in {entry.client.title}, so switch it on there" if is_unused else outcome
 
     def _offer_vision(self, client: ChatProgram, entry: ServerEntry) -> Mapping[str, str]:
         """Variables with which LM Studio's own model describes pictures to one that is not given them."""

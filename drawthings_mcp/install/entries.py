@@ -46,6 +46,13 @@ class ServerEntry:
         return clean(hide_password(" ".join(self.command or map(str, urls)))) or "nothing that can be read"
 
     @property
+    def is_off(self) -> bool:
+        """Whether the user switched it off in the client."""
+        return isinstance(self.value, dict) and (
+            self.value.get("disabled") is True or self.value.get("enabled") is False
+        )
+
+    @property
     def is_ours(self) -> bool:
         """Whether it starts this program."""
         return is_ours(self.command)

@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+import anyio
 import pytest
 
 from drawthings_mcp.errors import InvalidInputError, StorageError
 from drawthings_mcp.install.entries import Written, add_entry, find_entry
 from drawthings_mcp.install.launch import Launch, find_launch
+from drawthings_mcp.install.trial import try_entry
 from tests.install.conftest import Home, get_client
 from tests.web_servers import HttpService
 
@@ -152,6 +154,31 @@ def test_an_entry_for_something_else_is_replaced_only_by_a_person(home: Home) ->
     assert "Replace the entry of Cursor, which starts something else? [y/N]: y" in said.stderr
     assert read_entry(home) == {"command": find_launch().command, "args": DEMO}
     assert Path(f"{path}.before-drawthings").read_text(encoding="utf-8") == before
+
+
+@pytest.mark.parametrize(("name", "switch"), [("cline", {"disabled": True}), ("opencode", {"enabled": False})])
+def test_an_entry_that_the_user_switched_off_stays_off_and_is_named(
+    home: Home, name: str, switch: dict[str, bool]
+) -> None:
+    client = get_client(name)
+    mine: dict[str, Any] = {client.keys[0]: {"drawthings": client.build_entry(find_launch(), {}, switch)}}
+    mine[client.keys[0]]["drawthings"] |= switch
+    home.put(name, json.dumps(mine))
+    for said in (home.run("install", name, *DEMO, "--yes"), home.run("install", name, "--yes")):
+        assert said.code == 0
+        assert f"Draw Things reached; switched off in {client.title}, so switch it on there" in said.stdout
+    assert read_entry(home, name, client.keys[0]).items() >= switch.items()
+
+
+def test_a_trial_gets_what_a_client_gives_and_not_what_this_shell_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DRAWTHINGS_OUTPUT_DIR", "of this shell")
+    heard = tmp_path / "heard"
+    trial = anyio.run(try_entry, ["/bin/sh", "-c", f"/usr/bin/env > {heard}"], {"DRAWTHINGS_TOOLS": "simple"})
+    assert trial.failure
+    lines = heard.read_text(encoding="utf-8").splitlines()
+    assert [line for line in lines if line.startswith("DRAWTHINGS_")] == ["DRAWTHINGS_TOOLS=simple"]
 
 
 def test_an_entry_that_calls_an_address_is_named_by_it(home: Home) -> None:
