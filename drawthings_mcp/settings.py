@@ -87,6 +87,12 @@ def _check_url(value: Any) -> Any:
     return value.strip().rstrip("/") if isinstance(value, str) else value
 
 
+def _check_database(value: Any) -> Any:
+    if isinstance(value, str) and value.strip() and not value.strip().startswith("postgresql://"):
+        raise ValueError(f"must begin with postgresql://, got {hide_password(value)!r}")
+    return value.strip() if isinstance(value, str) else value
+
+
 def _parse_attachments(value: Any) -> Any:
     """Limits from ``max_edge=768, max_outputs=2``, as the environment has them, or from a table, as a file has them."""
     if isinstance(value, str):
@@ -200,6 +206,8 @@ class Settings(BaseModel):
         Seconds that a tool call waits for a render before it hands back a job; None for what suits the client.
     vision_url, vision_model, vision_key
         OpenAI-compatible endpoint that describes pictures for clients that cannot show them to their model.
+    database_url
+        ``postgresql://…``: where ``serve --http`` keeps its jobs; empty for SQLite in the state folder.
     embedding_url, embedding_model, embedding_key
         OpenAI-compatible endpoint whose embeddings make search find what is meant.
     brave_api_key, searxng_url
@@ -230,6 +238,7 @@ class Settings(BaseModel):
     vision_url: Url = ""
     vision_model: str = ""
     vision_key: SecretStr = SecretStr("")
+    database_url: Annotated[SecretStr, BeforeValidator(_check_database)] = SecretStr("")
     embedding_url: Url = ""
     embedding_model: str = ""
     embedding_key: SecretStr = SecretStr("")

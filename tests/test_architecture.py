@@ -92,6 +92,7 @@ HOMES = {
     },
     "click": {"cli"},
     "cryptography": {"client", "simulator"},
+    "dbos": {"jobs"},
     "flatbuffers": {"_generated", "wire"},
     "fpzip": {"tensors"},
     "google": {"_generated"},
@@ -117,6 +118,7 @@ HOMES = {
 HEAVY = {
     "PIL",
     "cryptography",
+    "dbos",
     "fpzip",
     "grpc",
     "httpx2",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 import traceback
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -115,6 +116,10 @@ class Asker:
     prepare: Prepare | None = None
     session: object = None
 
+    def is_same(self, session: object, name: str) -> bool:
+        """Whether this is a client; one that asked an earlier process has its name alone."""
+        return self.session is session if self.session is not None else self.name == name
+
 
 class Job:
     """One render.
@@ -125,6 +130,8 @@ class Job:
         ``j1``, counted per state folder.
     key
         What its pictures are recorded with.
+    digest
+        That of the order as its asker gave it.
     fraction, message
         How far it is, 0 to 1, and what it does.
     saved
@@ -139,8 +146,9 @@ class Job:
         What is there of the picture that is rendered, as the payload of a latent.
     """
 
-    def __init__(self, job_id: str, key: str, order: Order, asker: Asker) -> None:
+    def __init__(self, job_id: str, key: str, order: Order, asker: Asker, digest: str) -> None:
         self.id = job_id
+        self.digest = digest
         self.key = key
         self.order = order
         self.asker = asker
@@ -164,12 +172,17 @@ class Job:
         return self._done.is_set()
 
     @property
+    def has_begun(self) -> bool:
+        """Whether it was sent to a server."""
+        return self._began is not None
+
+    @property
     def state(self) -> JobState:
         """In one word."""
-        if not self.is_done:
-            return "queued" if self._began is None else "running"
-        if self._error is None:
+        if self._result is not None:
             return "done"
+        if self._error is None:
+            return "running" if self.has_begun else "queued"
         return "cancelled" if isinstance(self._error, JobCancelledError) else "failed"
 
     @property
@@ -191,8 +204,16 @@ class Job:
         """It is rendered from now on."""
         self._began = (anyio.current_time(), self.fraction)
 
-    async def run(self, work: Callable[[], Awaitable[GenerationResult]]) -> None:
-        """Does the work; raises only when it is cancelled from outside."""
+    async def run(
+        self, work: Callable[[], Awaitable[GenerationResult]], close: Callable[[], Awaitable[object]]
+    ) -> None:
+        """Does the work; raises only when it is cancelled from outside.
+
+        Parameters
+        ----------
+        close
+            Notes how it ended, before anybody is told.
+        """
         try:
             with self._scope:
                 self._result = await work()
@@ -201,6 +222,8 @@ class Job:
         finally:
             if self._result is None and self._error is None:
                 self._error = JobCancelledError(self.id, self.saved)
+            with anyio.CancelScope(shield=True):
+                await close()
             self._done.set()
 
     async def wait(self, seconds: float) -> bool:
@@ -273,7 +296,7 @@ class Jobs:
 
     async def start(self, order: Order, asker: Asker) -> Job:
         """Begins a render."""
-        job = await self._add(order, asker)
+        job = await self._add(order, asker, digest=order.digest)
         self._tasks.start_soon(self._run, job)
         return job
 
@@ -283,7 +306,7 @@ class Jobs:
         One that ended without pictures is none: to ask again is the way to try again.
         """
         for job in reversed(self._jobs.values()):
-            if job.order.digest == order.digest and self._is_same(job.asker, asker):
+            if job.digest == order.digest and job.asker.is_same(asker.session, asker.name):
                 is_open = not job.is_delivered and job.state in {"queued", "running", "done"}
                 return job if is_open else None
         return None
@@ -295,8 +318,8 @@ class Jobs:
             found.is_handed_out = True
         return found
 
-    async def find(self, job_id: str, session: object = None) -> Job | JobRow:
-        """The job with an id that was handed out, in upper or lower case; the newest of a session for the empty text.
+    async def find(self, job_id: str, session: object = None, name: str = "") -> Job | JobRow:
+        """The job with an id that was handed out, in upper or lower case; the newest of a client for the empty text.
 
         One that is not of this process, or not any more, is what the board knows of it.
 
@@ -308,7 +331,7 @@ class Jobs:
         from drawthings_mcp.jobs.board import read_job_id
 
         known = {job.id: job for job in self._jobs.values() if job.is_handed_out}
-        own = (job.id for job in reversed(known.values()) if job.asker.session is session)
+        own = (job.id for job in reversed(known.values()) if job.asker.is_same(session, name))
         wanted = read_job_id(job_id) or next(own, "")
         found = known.get(wanted) or (await self._find_row(wanted) if wanted not in self._jobs else None)
         if found is not None:
@@ -349,7 +372,7 @@ class Jobs:
         """Asks the process that has a job to end it; None when there is none."""
         return await anyio.to_thread.run_sync(lambda: self.board.request_stop(job_id))
 
-    async def _add(self, order: Order, asker: Asker, *, key: str = "", is_durable: bool = False) -> Job:
+    async def _add(self, order: Order, asker: Asker, *, digest: str, key: str = "", is_durable: bool = False) -> Job:
         def add() -> tuple[str, str]:
             return self.board.add(asker.name, order.prompt, key=key, is_durable=is_durable)
 
@@ -359,7 +382,7 @@ class Jobs:
             # It is only seen by this process then.
             self._unlisted += 1
             job_id = f"j{self._unlisted}"
-        job = Job(job_id, key, order, asker)
+        job = Job(job_id, key or secrets.token_hex(8), order, asker, digest)
         finished = [known.id for known in self._jobs.values() if known.is_done]
         for old in finished[: max(0, len(finished) - _KEPT)]:
             del self._jobs[old]
@@ -370,19 +393,11 @@ class Jobs:
         return job
 
     async def _run(self, job: Job) -> None:
-        try:
-            await job.run(lambda: self._render(job))
-        finally:
-            with anyio.CancelScope(shield=True):
-                await self._write([job])
+        await job.run(lambda: self._render(job), lambda: self._write([job]))
 
     async def _render(self, job: Job) -> GenerationResult:
         run = JobRun(job.key, begin=job.begin, saved=job.saved, peek=job.peek)
         return await job.order.carry_out(job.asker.studio, report=job.report, prepare=job.asker.prepare, run=run)
-
-    def _is_same(self, asker: Asker, other: Asker) -> bool:
-        """Whether two askers are one client."""
-        return asker.session is other.session
 
     async def _watch(self) -> None:
         """Keeps the board true and obeys it, as long as there are jobs."""
@@ -394,7 +409,7 @@ class Jobs:
 
     async def _write(self, jobs: Sequence[Job]) -> list[Job]:
         """Writes what is new of jobs; those that are to be stopped."""
-        rows = {job.key: shown for job in jobs if job.key and (shown := job.describe()) != self._shown.get(job.key)}
+        rows = {job.key: shown for job in jobs if (shown := job.describe()) != self._shown.get(job.key)}
         try:
             stopping = await anyio.to_thread.run_sync(lambda: self.board.update(rows))
         except StorageError:

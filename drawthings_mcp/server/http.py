@@ -11,8 +11,8 @@ import signal
 import socket
 import ssl
 import stat
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
@@ -155,7 +155,7 @@ async def serve_http(
         needs_token=not is_local or options.token_file is not None,
     )
     with _listen(family, host, options.address) as listening, _note_place(settings.state_dir) as note:
-        async with open_session(settings) as session:
+        async with open_session(settings) as session, _keep_jobs(settings, session, announce):
             app, sessions = _build_app(build(settings, session), session, rules)
             async with sessions.run():
                 server = _Server(_configure(app, context))
@@ -170,6 +170,24 @@ async def serve_http(
                         f"{options.scheme}://{options.address.host}:{port}/#code={rules.sign_ins.make_code()}"
                     )
                 await server.serve([listening])
+
+
+@asynccontextmanager
+async def _keep_jobs(settings: Settings, session: Session, announce: Callable[[str], None]) -> AsyncIterator[None]:
+    """Has jobs outlive the server, where what that needs is installed; says so where they do not."""
+    try:
+        from drawthings_mcp.jobs.durable import JobStoreBusyError, open_durable_jobs
+    except ImportError:
+        announce("Jobs end with this server. `pip install 'drawthings-mcp[server]'` has them go on after a restart.")
+        yield
+        return
+    async with AsyncExitStack() as stack:
+        try:
+            opening = open_durable_jobs(settings, session.tasks, session.studio)
+            session.jobs = await stack.enter_async_context(opening)
+        except JobStoreBusyError as error:
+            announce(str(error))
+        yield
 
 
 def _describe(options: HttpOptions, address: Address, rules: AccessRules, made: str, is_local: bool) -> Iterator[str]:

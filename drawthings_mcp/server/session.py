@@ -243,7 +243,7 @@ async def answer_render(ctx: Context[Session, Any], job: Job, patience: float) -
         started=started,
         facts=_list_facts(result),
     )
-    if session is job.asker.session and not await _has_left(ctx):
+    if job.asker.is_same(session, identify(ctx).label) and not await _has_left(ctx):
         job.note_delivery()
     return shown
 

@@ -9,9 +9,10 @@ import anyio.to_thread
 
 from drawthings_mcp.errors import DrawThingsError, InvalidInputError
 from drawthings_mcp.faces import Phrase, Text
+from drawthings_mcp.generation import draw_seed
 from drawthings_mcp.library.catalog import ImageCatalog
 from drawthings_mcp.library.originals import read_pixels
-from drawthings_mcp.library.records import ImageRecord, Parent, ParentRole
+from drawthings_mcp.library.records import ImageRecord, Parent, ParentRole, parse_id
 from drawthings_mcp.limits import MAX_SEED
 from drawthings_mcp.params import UPSCALE, GenerateParams, is_given
 from drawthings_mcp.planning.compose import Plan
@@ -23,6 +24,8 @@ from drawthings_mcp.tensors.pixels import ImageLike, Pixels, ensure_pixels
 if TYPE_CHECKING:
     from drawthings_mcp.studio.recipes import RecordedRecipe
 
+_PICTURES = ("canvas", "moodboard", "mask", "settings_from")
+"""Parameters that take references."""
 _ROLES: tuple[ParentRole, ...] = ("canvas", "moodboard", "mask", "control")
 
 
@@ -104,6 +107,45 @@ async def resolve_inputs(
         maps = tuple([await read("control", picture) for picture in recipe.maps])
         resolved = resolved.replace(settings_from=replace(recipe, maps=maps))
     return resolved, inputs
+
+
+async def settle_inputs(
+    params: GenerateParams, catalog: ImageCatalog, policy: ImportPolicy
+) -> tuple[GenerateParams, tuple[str, ...]]:
+    """The call with ids in place of references, and with a seed where one would be drawn; and notes about pictures.
+
+    What comes of it is the same whenever it is rendered. Errors name the parameter.
+    """
+    notes: dict[str, None] = {}
+
+    async def settle(name: str, value: Any) -> Any:
+        if isinstance(value, list | tuple):
+            return tuple([await settle(name, one) for one in value])
+        if not isinstance(value, str) or not value or parse_id(value):
+            return value
+        try:
+            resolved = await resolve_reference(value, catalog, policy)
+        except DrawThingsError as error:
+            error.about(name)
+            raise
+        notes.update(dict.fromkeys(resolved.notes))
+        return resolved.record.id
+
+    settled = {name: await settle(name, getattr(params, name)) for name in _PICTURES}
+    sweep = {name: await settle(name, values) if name in _PICTURES else values for name, values in params.sweep.items()}
+    params = params.replace(**settled, sweep=sweep)
+    return await _settle_seed(params, catalog, policy), tuple(notes)
+
+
+async def _settle_seed(params: GenerateParams, catalog: ImageCatalog, policy: ImportPolicy) -> GenerateParams:
+    if "seed" in params.sweep:
+        swept = tuple(draw_seed() if seed < 0 else seed for seed in params.sweep["seed"])
+        return params.replace(sweep={**params.sweep, "seed": swept})
+    known = params.configuration.get("seed") if params.seed is None else params.seed
+    if known is None and is_given(params.settings_from):
+        known = (await _find_recipe(params, catalog, policy)).recipe.seed
+    is_usable = isinstance(known, int) and 0 <= known <= MAX_SEED
+    return params if is_usable else params.replace(seed=draw_seed())
 
 
 async def find_seed(params: GenerateParams, catalog: ImageCatalog, policy: ImportPolicy) -> GenerateParams:

@@ -306,6 +306,12 @@ class Studio:
             with queue.enter(self._client) as call:
                 yield _Turn(self._servers, heartbeat, call, is_idle, await self.gallery.open())
 
+    async def settle(self, params: GenerateParams) -> tuple[GenerateParams, tuple[str, ...]]:
+        """The call in a form that outlives this process, and what is to be said of it; see ``studio.inputs``."""
+        from drawthings_mcp.studio.inputs import settle_inputs
+
+        return await settle_inputs(params, await self.gallery.open_catalog(), await self.gallery.build_policy())
+
     async def plan(self, params: GenerateParams) -> Plan:
         """What ``generate`` would do, without rendering anything; of several pictures the plan of the first."""
         from drawthings_mcp.planning.sweep import list_axes

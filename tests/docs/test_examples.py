@@ -184,6 +184,7 @@ def test_the_page_on_http_and_the_command_know_the_same_options() -> None:
         "--watch",
         "--cancel",
         "--json",
+        "--from",
     }
     assert named <= own | of_others
 

@@ -9,7 +9,7 @@ from mcp.types import CallToolResult, ToolAnnotations
 from pydantic import Field
 
 from drawthings_mcp.jobs.board import JobRow
-from drawthings_mcp.server.session import Session, answer_render, answer_row, get_session
+from drawthings_mcp.server.session import Session, answer_render, answer_row, get_session, identify
 from drawthings_mcp.server.strict_tool import StrictTool
 
 _DESCRIPTION = (
@@ -24,7 +24,7 @@ async def get_job(
     wait: Annotated[int, Field(ge=0, le=45, description="Seconds to wait at most.")] = 45,
 ) -> CallToolResult:
     session = get_session(ctx)
-    found = await session.jobs.find(job, session)
+    found = await session.jobs.find(job, session, identify(ctx).label)
     return await (answer_row(ctx, found) if isinstance(found, JobRow) else answer_render(ctx, found, wait))
 
 
