@@ -19,6 +19,7 @@ SUBJECTS = (
     "search",
     "embeddings",
     "startup",
+    "http",
 )
 LONG = ("soak",)
 """Subjects that take minutes and run only when they are named."""

@@ -1,4 +1,4 @@
-"""Thousands of calls to one server process, and of connections to one over HTTP: what grows, what gets slower.
+"""Thousands of calls to one server process, of connections to one over HTTP, and many sessions: what grows, what gets slower.
 
 ``make soak`` runs it for some minutes; ``SOAK_CALLS`` changes how many. Everything stays on this machine.
 """
@@ -19,12 +19,15 @@ from typing import Any
 import anyio
 from mcp import Client, StdioServerParameters
 
+from benchmarks.http import build_environment, measure_sessions
 from benchmarks.measurement import Measurement
 from tests.http_process import serve_http
 
 CALLS = int(os.environ.get("SOAK_CALLS", "3000"))
 IDLE = 10_000
 """Connections on which nothing is sent."""
+HOUSE_SECONDS = CALLS / 10
+"""For which many sessions work at once."""
 SETTLED = 0.2
 """Share of the calls after which all that is loaded once is loaded."""
 
@@ -63,6 +66,7 @@ def run() -> Iterable[Measurement]:
         note = f"{start * 1e3:.1f} → {end * 1e3:.1f} ms"
         yield Measurement(f"{tool} at the end, against the start", end / start, "x", 2.0, note)
     yield from _connect_idly()
+    yield from measure_sessions(HOUSE_SECONDS)
 
 
 def _connect_idly() -> Iterable[Measurement]:
@@ -70,7 +74,7 @@ def _connect_idly() -> Iterable[Measurement]:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     count = min(IDLE, (hard if hard != resource.RLIM_INFINITY else 2 * IDLE) - 100)
-    with tempfile.TemporaryDirectory() as folder, serve_http(_build_environment(Path(folder))) as server:
+    with tempfile.TemporaryDirectory() as folder, serve_http(build_environment(Path(folder))) as server:
         assert server.status("GET", "/health") == 200
         before = server.measure_memory()
         with contextlib.ExitStack() as stack:
@@ -86,17 +90,8 @@ def _connect_idly() -> Iterable[Measurement]:
     yield Measurement("an answer with idle connections", seconds * 1e3, "ms", 2_000, note)
 
 
-def _build_environment(folder: Path) -> dict[str, str]:
-    return {
-        "HOME": str(folder),
-        "DRAWTHINGS_OUTPUT_DIR": str(folder / "pictures"),
-        "DRAWTHINGS_STATE_DIR": str(folder / "state"),
-        "DRAWTHINGS_CUSTOM_CONFIGS": "none",
-    }
-
-
 async def _soak(folder: Path) -> tuple[list[dict[str, float]], dict[str, list[float]]]:
-    command = StdioServerParameters(command="drawthings-mcp", args=["--server", "demo"], env=_build_environment(folder))
+    command = StdioServerParameters(command="drawthings-mcp", args=["--server", "demo"], env=build_environment(folder))
     before = _list_children()
     samples: list[dict[str, float]] = []
     seconds: dict[str, list[float]] = {tool: [] for tool, _ in _KINDS}

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import resource
+import socket
 import ssl
+from contextlib import suppress
 from typing import Any
 
 import anyio
@@ -38,6 +40,10 @@ def limit_connections(context: ssl.SSLContext | None) -> type[asyncio.Protocol]:
         loop: asyncio.AbstractEventLoop
 
         def _enter(self) -> None:
+            # The event loop does so only for sockets that name their protocol; without it the second part of an
+            # answer waits 40 ms for the other end's word on the first.
+            with suppress(OSError):
+                self.transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._wait(_FIRST_REQUEST_SECONDS)
             if len(self.connections) > most:
                 next(iter(waiting))._give_up()
