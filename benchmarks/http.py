@@ -137,7 +137,8 @@ async def _draw_some(server: HttpProcess) -> None:
 
 async def _probe(server: HttpProcess, others: subprocess.Popen[str] | None) -> tuple[list[float], list[int]]:
     """Seconds of searches, and the server's memory, until the others end; without others some of them."""
-    seconds, memory = [], []
+    seconds: list[float] = []
+    memory: list[int] = []
     async with _connect(server.url) as client:
         while (others.poll() is None) if others is not None else len(seconds) < _PROBES:
             seconds.append(await _time(client, *_SEARCH))

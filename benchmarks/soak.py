@@ -1,4 +1,4 @@
-"""Thousands of calls to one server process, of connections to one over HTTP, and many sessions: what grows, what gets slower.
+"""Thousands of calls to a server, of connections to one over HTTP, and of searches among others: what grows, what slows.
 
 ``make soak`` runs it for some minutes; ``SOAK_CALLS`` changes how many. Everything stays on this machine.
 """
