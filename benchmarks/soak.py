@@ -1,4 +1,4 @@
-"""Thousands of calls to a server, of connections to one over HTTP, and of searches among others: what grows, what slows.
+"""Thousands of calls to a server, of connections over HTTP, and of searches among others: what grows, what gets slower.
 
 ``make soak`` runs it for some minutes; ``SOAK_CALLS`` changes how many. Everything stays on this machine.
 """
