@@ -260,7 +260,8 @@ class _IndexingRun:
                 break
             outcomes = [_read_file(self.present[file.root], file) for file in claimed]
             with write_pictures(connection, self.tags) as writer:
-                for outcome in outcomes:
+                # The newest last: of pictures of one second the later one has the higher number.
+                for outcome in reversed(outcomes):
                     # Another process may have been faster.
                     if files.is_still(connection, outcome.file):
                         self._settle(writer, outcome)

@@ -244,6 +244,14 @@ async def test_a_rating_is_given_searched_for_and_taken_off(in_process: Any, fol
     assert ids_of(left) == [other]
 
 
+async def test_pictures_of_one_second_are_listed_newest_first(in_process: Any, folder: Path) -> None:
+    async with in_process(server="demo") as client:
+        prompts = [f"a fox {what}" for what in ("asleep", "awake", "away", "at home", "in love")]
+        await client.call_tool("generate_image", {"prompts": prompts, "width": 128, "height": 128, "steps": 1})
+        found = await client.call_tool("search_images", {"query": "fox", "source": "generated"})
+    assert re.findall(r"^(v\d+) • ", text_of(found), re.M) == ["v5", "v4", "v3", "v2", "v1"]
+
+
 async def test_the_one_from_today_but_blue_is_found_in_one_call(over_stdio: Any, folder: Path) -> None:
     async with over_stdio("--server", "demo") as client:
         prompts = ["a blue fox", "a red fox", "a blue vase"]
