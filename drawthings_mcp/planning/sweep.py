@@ -121,8 +121,10 @@ def check_cell(plan: Plan, cell: Cell) -> None:
 def blame_cell(error: InvalidInputError, cell: Cell) -> None:
     """Says at which value of which argument an error came up; nothing of a call that is the only one."""
     if cell.label:
-        said = Text("{parameter}: {problem}", parameter=error.parameter, problem=error.problem)
-        problem = said if error.parameter and error.parameter not in cell.label else error.problem
+        # What an error says is ours to say, also where it is no template.
+        own = error.problem if isinstance(error.problem, Text) else Phrase(error.problem)
+        said = Text("{parameter}: {problem}", parameter=error.parameter, problem=own)
+        problem = said if error.parameter and error.parameter not in cell.label else own
         error.problem = Text("at {cell}: {problem}", cell=Phrase(cell.label), problem=problem)
         error.parameter = cell.source
 

@@ -162,6 +162,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"sweep": {"steps": [4]}}, "sweep: makes 2 to 25 pictures, got 1 steps = 1"),
     ({"sweep": {"steps": [1, 2, 3, 4, 5, 6], "seed": [1, 2, 3, 4, 5]}}, "got 6 steps × 5 seed = 30"),
     ({"sweep": {"steps": [1, 2], "seed": [1], "strength": [1]}}, "takes at most 2 arguments, got 3: steps, seed, str"),
+    ({"sweep": {"steps": [1, 2], "sampler": ["DPM++ 2M Karras"]}}, "sampler DPM++ 2M Karras: one step with DPM++ 2M"),
     ({"sweep": {"steps": 4}}, "sweep.steps: must be a list, got 4"),
     ({"sweep": {"sampler": ["DDIM", "nix"]}}, "sweep: at sampler nix: There is no sampler"),
     ({"sweep": {"steps": [1, 2]}, "variants": 2}, "sweep, prompts and variants above 1 exclude each other"),
