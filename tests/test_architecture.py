@@ -112,6 +112,7 @@ HOMES = {
     "starlette": {"server"},
     "tomlkit": {"install"},
     "uvicorn": {"server"},
+    "zeroconf": {"client"},
 }
 """The rooms in which an outside library may be imported."""
 
@@ -131,6 +132,7 @@ HEAVY = {
     "starlette",
     "tomlkit",
     "uvicorn",
+    "zeroconf",
 }
 
 

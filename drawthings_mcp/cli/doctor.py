@@ -47,14 +47,15 @@ _NOTE = (
     metavar="SECONDS",
     help="How long to wait for each answer.",
 )
+@click.option("--discover", is_flag=True, help="Also list servers that announce themselves on the network.")
 @json_option
 @with_settings
-def doctor(settings: Settings, render: bool, timeout: float, as_json: bool) -> None:
+def doctor(settings: Settings, render: bool, timeout: float, discover: bool, as_json: bool) -> None:
     """Find out what works, what does not, and what to do about it. The exit code is 1 when there is a problem."""
     import anyio
 
     async def run() -> Diagnosis:
-        return await diagnose(settings, timeout=timeout, render=render, report=say, face=SHELL)
+        return await diagnose(settings, timeout=timeout, render=render, discovers=discover, report=say, face=SHELL)
 
     diagnosis = anyio.run(run)
     values = _list_values(settings)
@@ -145,7 +146,9 @@ def _title(text: str) -> str:
 
 
 def _wrap(text: str, indent: int) -> list[str]:
-    """Lines that fit the terminal; a single one where stdout is none, so that it can be searched."""
+    """Lines that fit the terminal; those of the text where stdout is none, so that it can be searched."""
+    if "\n" in text:
+        return [line for part in text.split("\n") for line in _wrap(part, indent)]
     columns = shutil.get_terminal_size().columns
     blanks = " " * indent
     if not sys.stdout.isatty() or columns - indent < _NARROWEST:

@@ -37,6 +37,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option("--tls-cert", type=_FILE, help="PEM file with the certificate, for https.")
 @click.option("--tls-key", type=_FILE, help="PEM file with its key.")
 @click.option("--insecure-lan", is_flag=True, help="Let other machines in without TLS.")
+@click.option("--discover", is_flag=True, help="List Draw Things servers on the network; none is used by that.")
 @with_settings
 def serve(
     settings: Settings,
@@ -47,11 +48,12 @@ def serve(
     tls_cert: Path | None = None,
     tls_key: Path | None = None,
     insecure_lan: bool = False,
+    discover: bool = False,
 ) -> None:
     """Serve MCP over stdin and stdout until stdin closes, or with --http over the network until it is stopped."""
     if http is None:
-        if token_file or allow_host or allow_origin or tls_cert or tls_key or insecure_lan:
-            raise click.UsageError("Tokens, names and certificates are for --http; give that, too.")
+        if token_file or allow_host or allow_origin or tls_cert or tls_key or insecure_lan or discover:
+            raise click.UsageError("Tokens, names, certificates and discovery are for --http; give that, too.")
         import anyio
 
         from drawthings_mcp.server.stdio import serve_stdio
@@ -65,7 +67,7 @@ def serve(
         files = (path.expanduser().absolute() if path else None for path in (token_file, tls_cert, tls_key))
         tokens, certificate, key = files
         options = HttpOptions(
-            address, tokens, tuple(allow_host), tuple(allow_origin), certificate, key, insecure_lan=insecure_lan
+            address, tokens, tuple(allow_host), tuple(allow_origin), certificate, key, insecure_lan, discovers=discover
         )
         run_http(settings, options)
     _leave()

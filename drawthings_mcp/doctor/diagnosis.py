@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import anyio
 import anyio.to_thread
 
-from drawthings_mcp.doctor.finding import Check, Finding, SubjectT, blame, problem
+from drawthings_mcp.doctor.finding import Check, Finding, SubjectT, blame, ok, problem, skipped
 from drawthings_mcp.errors import DrawThingsError
-from drawthings_mcp.faces import PYTHON, Face
-from drawthings_mcp.settings import DEMO_SERVER, ServerSettings, Settings
+from drawthings_mcp.faces import PYTHON, Face, Phrase, Text
+from drawthings_mcp.settings import DEMO_SERVER, ServerSettings, Settings, config_path
+
+if TYPE_CHECKING:
+    from drawthings_mcp.client.discovery import FoundServer
 
 _logger = logging.getLogger(__name__)
 
@@ -22,6 +26,9 @@ TIMEOUT = 10.0
 
 MACHINE = "This machine"
 EXTRAS = "What you added"
+NETWORK = "Announced on the network"
+_DISCOVERY_SECONDS = 3.0
+"""Announcements are answers to a question, which take a second or two."""
 SERVER = "Server "
 """What the name of a server's group begins with."""
 
@@ -52,6 +59,7 @@ async def diagnose(
     *,
     timeout: float = TIMEOUT,
     render: bool = False,
+    discovers: bool = False,
     report: Callable[[str], None] = _keep_quiet,
     face: Face = PYTHON,
 ) -> Diagnosis:
@@ -65,6 +73,8 @@ async def diagnose(
         Seconds for each question to a server but the picture.
     render
         Whether every server makes a tiny picture.
+    discovers
+        Whether servers are listed that announce themselves on the network.
     report
         Called with what is being done.
     face
@@ -74,7 +84,8 @@ async def diagnose(
         _examine_server(server, settings, timeout=timeout, render=render, report=report)
         for server in settings.list_servers()
     )
-    groups = await _run_all([_examine_machine(settings), _examine_extras(settings), *servers])
+    network = [_examine_network(settings)] if discovers else []
+    groups = await _run_all([_examine_machine(settings), _examine_extras(settings), *servers, *network])
     findings = [finding.word(face) for group in groups for finding in group]
     return Diagnosis(tuple(_excuse_spare_servers(findings)))
 
@@ -108,6 +119,34 @@ async def _examine_extras(settings: Settings) -> list[Finding]:
         return [replace(_confess(error), name="extras", group=EXTRAS)]
     findings = await anyio.to_thread.run_sync(_run_checks, EXTRA_CHECKS, settings, EXTRAS)
     return [*findings, *(replace(found, name=name, group=EXTRAS) for name, found in endpoints.items())]
+
+
+async def _examine_network(settings: Settings) -> list[Finding]:
+    """A finding for each announcement; nobody is connected to."""
+    try:
+        from drawthings_mcp.client.discovery import find_servers
+
+        found = await find_servers(_DISCOVERY_SECONDS)
+    except DrawThingsError as error:
+        return [replace(blame(error), name="discovery", group=NETWORK)]
+    except Exception as error:
+        return [replace(_confess(error), name="discovery", group=NETWORK)]
+    if not found:
+        nobody = "no Draw Things server announces itself; those on Linux cannot be heard: give their address"
+        return [replace(skipped(nobody), name="discovery", group=NETWORK)]
+    used = {server.address for server in settings.list_servers()}
+    return [replace(_judge_found(server, used), name=str(server.address), group=NETWORK) for server in found]
+
+
+def _judge_found(server: FoundServer, used: Collection[str]) -> Finding:
+    facts = {
+        "name": server.name,
+        "kind": Phrase("TLS" if server.tls else "no TLS: anybody on the network can read along"),
+    }
+    if str(server.address) in used:
+        return ok(Text("{name}, {kind}; in use", **facts))
+    remedy = Text("If it is yours, add to {file}:\n{table}", file=config_path(), table=Phrase(server.describe_table()))
+    return skipped(Text("{name}, {kind}; announced, not used and not connected to", **facts), remedy)
 
 
 async def _examine_server(

@@ -101,6 +101,8 @@ class HttpOptions:
         Whether other machines may speak to it without TLS.
     opened
         Gets a link that signs a browser in, as soon as it serves.
+    discovers
+        Whether Draw Things servers on the network are listed.
     """
 
     address: Address
@@ -111,6 +113,7 @@ class HttpOptions:
     tls_key: Path | None = None
     insecure_lan: bool = False
     opened: Callable[[str], None] | None = None
+    discovers: bool = False
 
     @property
     def scheme(self) -> str:
@@ -155,7 +158,11 @@ async def serve_http(
         needs_token=not is_local or options.token_file is not None,
     )
     with _listen(family, host, options.address) as listening, _note_place(settings.state_dir) as note:
-        async with open_session(settings) as session, _keep_jobs(settings, session, announce):
+        async with (
+            open_session(settings) as session,
+            session.studio.watch_network(active=options.discovers),
+            _keep_jobs(settings, session, announce),
+        ):
             app, sessions = _build_app(build(settings, session), session, rules)
             async with sessions.run():
                 server = _Server(_configure(app, context))

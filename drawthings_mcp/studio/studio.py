@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -24,6 +24,7 @@ from drawthings_mcp.studio.results import GenerationResult, SavedImage, describe
 from drawthings_mcp.tasks import background_tasks
 
 if TYPE_CHECKING:
+    from drawthings_mcp.client.discovery import FoundServer
     from drawthings_mcp.client.pool import QueuedCall
     from drawthings_mcp.library.catalog import ImageCatalog
     from drawthings_mcp.library.records import ImageRecord
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     from drawthings_mcp.studio.render import Rendering
     from drawthings_mcp.studio.saver import PlannedCall, Prepare, Saver
 
+_SHOWN = 5
+"""Announced servers that are named."""
 HEARTBEAT_SECONDS = 5.0
 """Silence after which the last progress is reported again: well under the 60 s that clients wait."""
 
@@ -172,7 +175,19 @@ class Studio:
         self.finder = finder
         self._servers = servers
         self._client = object()
+        self._found: Mapping[str, FoundServer] = {}
         self._heartbeat_seconds = heartbeat_seconds
+
+    @asynccontextmanager
+    async def watch_network(self, *, active: bool = True) -> AsyncIterator[None]:
+        """Lists servers that announce themselves, for views that are opened meanwhile too; raises as discovery does."""
+        if not active:
+            yield
+            return
+        from drawthings_mcp.client.discovery import watch_network
+
+        async with watch_network() as self._found:
+            yield
 
     def open_to(self, visitor: Visitor) -> Studio:
         """The same studio for one of several clients, who take turns: queue, connections and pictures are shared."""
@@ -345,9 +360,21 @@ class Studio:
         from drawthings_mcp.studio.listing import list_catalog
 
         reached = await self._servers.greet(fresh=self._servers.queue.is_empty)
-        return await list_catalog(
+        listing = await list_catalog(
             reached, self.settings, kind, query=query, family=family, mode=mode, offset=offset, limit=limit
         )
+        return replace(listing, notes=(*listing.notes, *self._describe_found()))
+
+    def _describe_found(self) -> Iterator[Text]:
+        """Servers that are announced and were not accepted."""
+        used = {server.address for server in self.settings.list_servers()}
+        new = [server for server in self._found.values() if str(server.address) not in used]
+        if new:
+            template = (
+                "not used, but announced on the network: {servers}. To accept one: drawthings-mcp doctor --discover"
+            )
+            names = tuple(Text("{name} at {address}", name=one.name, address=str(one.address)) for one in new[:_SHOWN])
+            yield Text(template, servers=names)
 
 
 async def _plan_cell(
