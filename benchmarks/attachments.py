@@ -86,7 +86,8 @@ class _Shown(NamedTuple):
 
 def _show(pictures: Mapping[str, NDArray[np.uint8] | Path]) -> dict[Slot, Preview]:
     inputs, outputs = ([_Shown(name) for name in pictures if name[0] == kind] for kind in "av")
-    return encode(plan_attachments(inputs, outputs, (), Policy()), pictures, Policy(), 2_000)[1]
+    policy = Policy(max_tokens=8_000)
+    return encode(plan_attachments(inputs, outputs, (), policy), pictures, policy, 2_000)[1]
 
 
 def _make_variations(pixels: NDArray[np.uint8]) -> dict[str, NDArray[np.uint8]]:

@@ -22,6 +22,9 @@ from tests.attachments.candidate import Candidate
 
 MakePixels = Callable[..., Any]
 
+LARGE = Policy(max_tokens=8_000)
+"""Of a client of large models."""
+
 
 def show(
     pictures: Mapping[str, Any],
@@ -29,7 +32,7 @@ def show(
     reserved: int = 0,
     inputs: Mapping[str, Any] | None = None,
 ) -> tuple[AttachmentPlan, dict[Slot, Preview]]:
-    policy, inputs = policy or Policy(), inputs or {}
+    policy, inputs = policy or LARGE, inputs or {}
     made = plan_attachments(_candidates(inputs), _candidates(pictures), (), policy)
     turned_out, previews = encode(made, {**inputs, **pictures}, policy, reserved)
     assert turned_out.slots == tuple(previews)
@@ -60,7 +63,7 @@ def count(previews: Iterable[Preview]) -> int:
 
 def test_inputs_come_first_then_outputs_then_the_sheet(make_pixels: MakePixels) -> None:
     photos = {"a1": make_pixels(90, 60, seed=9), "a2": make_pixels(60, 90, seed=8)}
-    turned_out, previews = show(make_outputs(make_pixels, 5, "flat"), inputs=photos)
+    turned_out, previews = show(make_outputs(make_pixels, 5, "flat", edge=600), inputs=photos)
     assert [slot.ids for slot in previews] == [("a1",), ("a2",), ("v4",), ("v5",), ("v1", "v2", "v3")]
     assert [slot.size for slot in previews][:2] == [(90, 60), (60, 90)]
     assert turned_out.hidden == ()
@@ -69,7 +72,7 @@ def test_inputs_come_first_then_outputs_then_the_sheet(make_pixels: MakePixels) 
 
 def test_the_plan_foresees_the_sizes_of_previews_and_sheets(make_pixels: MakePixels) -> None:
     outputs = make_outputs(make_pixels, 6, "flat", edge=900)
-    planned = plan_attachments([], _candidates(outputs), (), Policy())
+    planned = plan_attachments([], _candidates(outputs), (), LARGE)
     turned_out, _ = show(outputs)
     assert turned_out == planned
 
