@@ -21,7 +21,10 @@ SUBJECTS = (
     "startup",
     "http",
 )
-LONG = ("soak",)
+LONG = (
+    "gallery",
+    "soak",
+)
 """Subjects that take minutes and run only when they are named."""
 
 

@@ -22,7 +22,7 @@ COMMON = tuple(_COMMON.split())
 MODELS = tuple(f"{name}_{number}.ckpt" for name in ("flux", "qwen", "sdxl", "z_image") for number in range(10))
 SIZES = ((1024, 1024), (1344, 768), (768, 1344), (512, 512))
 _FILES_PER_FOLDER = 1000
-_FIRST = datetime(2020, 1, 1, tzinfo=UTC)
+FIRST = datetime(2020, 1, 1, tzinfo=UTC)
 _MINUTES_APART = 3
 
 
@@ -61,7 +61,7 @@ class MadeUpSource:
     def read(self, path: Path) -> Iterator[Entry]:
         """One picture."""
         number = int(path.stem)
-        yield Entry("", f"made-{number}", path.stem, _FIRST, make_facts(number))
+        yield Entry("", f"made-{number}", path.stem, FIRST, make_facts(number))
 
     def find_place(self, path: Path, key: str) -> str | None:
         """Where it would be."""
@@ -90,5 +90,5 @@ def make_facts(number: int) -> ImageMetadata:
         prompt=f"a {' '.join(words[:4])} in the {' '.join(words[4:])}",
         model=MODELS[int(len(MODELS) * dice.random() ** 2)],
         seed=number * 2654435761 % 2**32,
-        created=_FIRST + timedelta(minutes=_MINUTES_APART * number),
+        created=FIRST + timedelta(minutes=_MINUTES_APART * number),
     )

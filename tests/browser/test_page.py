@@ -16,7 +16,7 @@ from PIL import Image
 from tests.http_process import HttpProcess, serve_http
 
 if TYPE_CHECKING:
-    from playwright.async_api import Browser, Page
+    from playwright.async_api import Browser, Page, ViewportSize
 
 pytestmark = [pytest.mark.anyio, pytest.mark.browser]
 
@@ -33,11 +33,13 @@ PROMPTS = (
     ("Desert road under stars", "landscape"),
     (HOSTILE, "square"),
 )
-WIDE, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
+WIDE: ViewportSize = {"width": 1280, "height": 800}
+PHONE: ViewportSize = {"width": 390, "height": 844}
 DROP = """([name, data]) => {
   const bytes = Uint8Array.from(atob(data), (sign) => sign.charCodeAt(0)), files = new DataTransfer();
   files.items.add(new File([bytes], name, { type: "image/png" }));
-  for (const kind of ["dragenter", "dragover", "drop"]) document.body.dispatchEvent(new DragEvent(kind, { dataTransfer: files, bubbles: true, cancelable: true }));
+  const values = { dataTransfer: files, bubbles: true, cancelable: true };
+  for (const kind of ["dragenter", "dragover", "drop"]) document.body.dispatchEvent(new DragEvent(kind, values));
 }"""
 
 
@@ -121,7 +123,9 @@ async def test_the_link_leaves_nothing_in_the_address(page: Page) -> None:
     assert [(cookie["httpOnly"], cookie["sameSite"]) for cookie in cookies] == [(True, "Lax")]
 
 
-async def test_who_has_no_link_signs_in_with_the_token(browser: Browser, server: HttpProcess, library: list[str]) -> None:
+async def test_who_has_no_link_signs_in_with_the_token(
+    browser: Browser, server: HttpProcess, library: list[str]
+) -> None:
     context = await browser.new_context()
     page = await context.new_page()
     await page.goto(address(server))
