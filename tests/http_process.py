@@ -10,7 +10,7 @@ import ssl
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from http.client import HTTPConnection, HTTPResponse, HTTPSConnection
 from pathlib import Path
@@ -48,9 +48,16 @@ class HttpProcess:
         The one that was made, or the first of the file.
     """
 
-    def __init__(self, environment: Mapping[str, str], *arguments: str, limits: str = "", server: str = "demo") -> None:
+    def __init__(
+        self,
+        environment: Mapping[str, str],
+        *arguments: str,
+        limits: str = "",
+        server: str = "demo",
+        within: Sequence[str] = (),
+    ) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-c", _MAIN, limits, "--server", server, "serve", "--http", *arguments],
+            [*within, sys.executable, "-c", _MAIN, limits, "--server", server, "serve", "--http", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -148,10 +155,10 @@ class HttpProcess:
 
 @contextmanager
 def serve_http(
-    environment: Mapping[str, str], *arguments: str, limits: str = "", server: str = "demo"
+    environment: Mapping[str, str], *arguments: str, limits: str = "", server: str = "demo", within: Sequence[str] = ()
 ) -> Iterator[HttpProcess]:
-    """``with serve_http(environment, "127.0.0.1:0") as server:``"""
-    process = HttpProcess(environment, *(arguments or ("127.0.0.1:0",)), limits=limits, server=server)
+    """``with serve_http(environment, "127.0.0.1:0") as server:``; ``within`` is a command that runs another."""
+    process = HttpProcess(environment, *(arguments or ("127.0.0.1:0",)), limits=limits, server=server, within=within)
     try:
         yield process
     finally:
