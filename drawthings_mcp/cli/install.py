@@ -16,6 +16,7 @@ from drawthings_mcp.install.change import back_up, describe_change, read_config_
 from drawthings_mcp.install.clients import CLIENTS, ENTRY, ChatProgram, Machine, build_links, this_machine
 from drawthings_mcp.install.entries import ServerEntry, Written, add_entry, find_entry
 from drawthings_mcp.install.launch import Launch, find_launch
+from drawthings_mcp.quoting import quote
 from drawthings_mcp.settings import Settings, config_path, load_settings, variable
 
 CLIENT_NAMES = click.Choice([client.name for client in CLIENTS], case_sensitive=False)
@@ -226,9 +227,12 @@ def _ask_server(settings: Settings) -> Settings:
     """Which server it is to be, with what the doctor says of it; one that was named is not asked for."""
     if settings.origins.get("server") in _PASSING:
         return settings
+    announced: Mapping[str, str] | None = None
     while True:
         problem = _examine(settings)
         say(problem or f"Draw Things answers at {settings.server}.")
+        if problem and announced is None:
+            announced = _list_announced()
         try:
             answer = click.prompt("Draw Things server", default=settings.server, err=True)
         except click.Abort:
@@ -236,10 +240,28 @@ def _ask_server(settings: Settings) -> Settings:
         if answer == settings.server:
             return settings
         given = {name: getattr(settings, name) for name in settings.origins if settings.origins[name] == _PASSING[0]}
+        if announced and answer in announced:
+            given.setdefault("tls", announced[answer])
         try:
             settings = load_settings({**given, "server": answer})
         except DrawThingsError as error:
             say(error.word(SHELL))
+
+
+def _list_announced() -> Mapping[str, str]:
+    """What ``--tls`` is by address, of servers that announce themselves; used only when the person types one."""
+    import anyio
+
+    from drawthings_mcp.doctor.diagnosis import find_announced
+
+    try:
+        found = anyio.run(find_announced)
+    except DrawThingsError:
+        return {}
+    if found:
+        shown = ", ".join(f"{server.address} ({quote(server.name)})" for server in found)
+        say(f"Announced on the network, where anybody can announce anything: {shown}. Type one of these to use it.")
+    return {str(server.address): "on" if server.tls else "off" for server in found}
 
 
 def _examine(settings: Settings) -> str:

@@ -121,12 +121,17 @@ async def _examine_extras(settings: Settings) -> list[Finding]:
     return [*findings, *(replace(found, name=name, group=EXTRAS) for name, found in endpoints.items())]
 
 
+async def find_announced() -> Sequence[FoundServer]:
+    """Servers that announce themselves; raises as ``watch_network``."""
+    from drawthings_mcp.client.discovery import find_servers
+
+    return await find_servers(_DISCOVERY_SECONDS)
+
+
 async def _examine_network(settings: Settings) -> list[Finding]:
     """A finding for each announcement; nobody is connected to."""
     try:
-        from drawthings_mcp.client.discovery import find_servers
-
-        found = await find_servers(_DISCOVERY_SECONDS)
+        found = await find_announced()
     except DrawThingsError as error:
         return [replace(blame(error), name="discovery", group=NETWORK)]
     except Exception as error:

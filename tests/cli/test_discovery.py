@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import tomllib
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from zeroconf.asyncio import AsyncZeroconf
 
 from drawthings_mcp.simulator import Simulator
 from tests.http_process import serve_http
+from tests.install.conftest import make_home
 
 pytestmark = pytest.mark.anyio
 
@@ -51,6 +53,28 @@ async def test_the_doctor_says_how_an_announced_server_is_accepted(announced: Si
     table = tomllib.loads(found["remedy"].partition("\n")[2])
     assert table == {"servers": {"Studio-of-x-quoted": {"address": announced.address, "tls": "off"}}}
     assert not announced.requests
+
+
+async def test_install_lists_what_is_announced_and_takes_what_the_person_types(
+    announced: Simulator, tmp_path: Path
+) -> None:
+    home = make_home(tmp_path / "home", {"cursor": "{}"})
+    install = partial(home.run, "install", "cursor", "--dry-run")
+    # Without asking, nothing is looked for.
+    assert announced.address not in (install().stderr + install().stdout)
+
+    def ask(typed: str) -> str:
+        said = home.run("install", "cursor", answers=f"{typed}\n\nn\n", DRAWTHINGS_SERVER="")
+        return said.stdout + said.stderr
+
+    other = await anyio.to_thread.run_sync(ask, "")
+    taken = await anyio.to_thread.run_sync(ask, announced.address)
+    listed = f"anybody can announce anything: {announced.address} (“Studio of [x]"
+    assert listed in other
+    assert listed in taken
+    assert f'"{announced.address}"' not in other
+    assert f'"{announced.address}"' in taken
+    assert '"--tls"' in taken
 
 
 async def test_a_server_over_http_lists_what_is_announced_and_does_not_use_it(
