@@ -14,6 +14,7 @@ from drawthings_mcp.tensors.pixels import ImageLike
 EDGES = (256, 512, 1024)
 """Longest sides in pixels: a phone's wall, a wall, a picture that fills a screen until its original is there."""
 MIME_TYPE = "image/webp"
+_GLIMPSE_EDGE = 512
 _FOLDER = "thumbnails"
 _QUALITY = 80
 _EFFORT = 2
@@ -93,3 +94,11 @@ def encode_thumbnail(picture: ImageLike, edge: int) -> bytes:
     stream = io.BytesIO()
     open_small(picture, edge).save(stream, "WEBP", quality=_QUALITY, method=_EFFORT)
     return stream.getvalue()
+
+
+def encode_glimpse(payload: bytes, version: str) -> bytes:
+    """What is there of a picture under way, from its latent and its model's version; empty when that shows nothing."""
+    from drawthings_mcp.tensors.latent import preview_pixels
+
+    pixels = preview_pixels(payload, version) if payload else None
+    return encode_thumbnail(pixels[0], _GLIMPSE_EDGE) if pixels is not None else b""

@@ -143,7 +143,7 @@ class Job:
     is_delivered
         Whether its asker got what came of it.
     preview
-        What is there of the picture that is rendered, as the payload of a latent.
+        What is there of the picture that is rendered, as the payload of a latent, and its model's version.
     """
 
     def __init__(self, job_id: str, key: str, order: Order, asker: Asker, digest: str) -> None:
@@ -158,7 +158,7 @@ class Job:
         self.listeners: list[Report] = []
         self.is_handed_out = False
         self.is_delivered = False
-        self.preview = b""
+        self.preview: tuple[bytes, str] = (b"", "")
         self._began: tuple[float, float] | None = None
         self._started = anyio.current_time()
         self._done = anyio.Event()
@@ -238,9 +238,9 @@ class Job:
         with anyio.CancelScope(shield=True):
             await self._done.wait()
 
-    def peek(self, preview: bytes) -> None:
+    def peek(self, payload: bytes, version: str) -> None:
         """Notes what is there of the picture."""
-        self.preview = preview
+        self.preview = payload, version
 
     def get_result(self) -> GenerationResult:
         """What it made; raises what it ended with instead."""
@@ -350,10 +350,10 @@ class Jobs:
             nearest=running,
         )
 
-    def find_preview(self, job_id: str) -> bytes:
-        """What is there of the picture that a job of this process renders; empty when there is nothing."""
+    def find_preview(self, job_id: str) -> tuple[bytes, str]:
+        """What is there of the picture that a job of this process renders, its model's version; empty if nothing."""
         job = self._jobs.get(job_id)
-        return job.preview if job is not None and not job.is_done else b""
+        return job.preview if job is not None and not job.is_done else (b"", "")
 
     async def list_rows(self, limit: int) -> list[JobRow]:
         """The newest jobs of all processes."""

@@ -39,7 +39,8 @@ const actions = make("div", { className: "actions", role: "toolbar", "aria-label
 const about = make("div", { className: "about" });
 const bar = make("progress", { max: 1, "aria-label": "Progress" });
 const doing = make("span");
-const progress = make("div", { className: "progress", hidden: true }, bar, doing, makeButton("Stop", () => stop()));
+const glimpse = make("img", { className: "glimpse", alt: "So far", hidden: true });
+const progress = make("div", { className: "progress", hidden: true }, glimpse, bar, doing, makeButton("Stop", () => stop()));
 const status = make("p", { className: "status", role: "status" });
 const words = make("input", { type: "search", placeholder: "Words of the prompt", "aria-label": "Search" });
 const search = make(
@@ -61,6 +62,7 @@ async function call(name, args) {
 }
 
 const getText = (result) => (result.content ?? []).filter((block) => block.type === "text").map((block) => block.text).join("\n");
+const getSource = (image) => `data:${image.mimeType};base64,${image.data}`;
 const getData = (result) => result._meta?.[KEY] ?? {};
 
 /** Does something that can fail, and says so when it does. */
@@ -94,7 +96,7 @@ function take(result) {
   const blocks = data.blocks ?? (data.pictures ? [] : images.map((_, at) => [`#${at + 1}`]));
   for (const picture of data.pictures ?? []) add(picture);
   images.forEach((image, at) => {
-    if (blocks[at]?.length === 1) add({ id: blocks[at][0], src: `data:${image.mimeType};base64,${image.data}` });
+    if (blocks[at]?.length === 1) add({ id: blocks[at][0], src: getSource(image) });
   });
   return (data.pictures ?? []).map((picture) => picture.id).concat(data.pictures ? [] : blocks.flat());
 }
@@ -112,7 +114,7 @@ async function load(ids, edge) {
   const images = result.content.filter((block) => block.type === "image");
   for (const picture of getData(result).pictures) add(picture);
   getData(result).blocks.forEach(([id], at) => {
-    Object.assign(pictures.get(id), { src: `data:${images[at].mimeType};base64,${images[at].data}`, edge });
+    Object.assign(pictures.get(id), { src: getSource(images[at]), edge });
   });
 }
 
@@ -124,10 +126,8 @@ const others = () => [...new Set([...order, ...inputs])].filter((id) => !id.star
 
 function show(result) {
   const data = getData(result);
-  if (result.isError) trouble = getText(result);
   if (data.job) return wait(data.job);
   const ids = take(result);
-  const hasOnlyText = !ids.length && !result.isError;
   facts = data;
   order = ids;
   inputs = data.inputs ?? [];
@@ -138,9 +138,9 @@ function show(result) {
     masked = { canvas: data.canvas.id, mask: ids[0] };
     return attempt(paint);
   }
-  if (hasOnlyText && view !== "search") trouble = getText(result);
-  render();
-  return attempt(open);
+  if (ids.length) return attempt(open);
+  trouble = getText(result);
+  return render();
 }
 
 /** Loads what is looked at. */
@@ -173,12 +173,15 @@ async function wait(id) {
 }
 
 async function watch(id) {
-  const state = getData(await call("watch_job", id ? { job: id } : {}));
+  const result = await call("watch_job", id ? { job: id } : {});
+  const state = getData(result);
   if (state.job && !state.isDone) {
     job = state.job;
-    const left = state.secondsLeft ? `, ${Math.ceil(state.secondsLeft)} s left` : "";
+    const image = result.content.find((block) => block.type === "image");
+    glimpse.hidden = !image;
+    if (image) glimpse.src = getSource(image);
     bar.value = state.fraction;
-    doing.textContent = `${state.message} · ${Math.round(state.fraction * 100)} %${left}`;
+    doing.textContent = `${state.message} · ${Math.round(state.fraction * 100)} %`;
     progress.hidden = false;
     report();
   }
@@ -273,6 +276,7 @@ async function find(offset = 0) {
 // ---- what is seen ----------------------------------------------------------------------------------------------
 
 function render() {
+  main.classList.toggle("waiting", !current);
   progress.hidden = !busy || !progress.contains(bar) || !doing.textContent;
   status.textContent = trouble;
   status.classList.toggle("bad", Boolean(trouble));

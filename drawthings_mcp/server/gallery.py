@@ -39,7 +39,6 @@ _KINDS: tuple[MediaKind, ...] = ("a", "v", "i")
 _MOST = 200
 _SEARCHED = 25
 _RENDERS = 20
-_PREVIEW_EDGE = 512
 _MAX_PROMPT = 300
 _MAX_FOUND = 2_000
 """Hits whose small pictures are remembered, since they have no files of their own."""
@@ -426,16 +425,10 @@ class GalleryRoutes:
 
     async def send_preview(self, request: Request) -> Response:
         """What is there of a picture that this server renders."""
-        from drawthings_mcp.attachments.thumbnails import MIME_TYPE, encode_thumbnail
-        from drawthings_mcp.tensors.latent import preview_pixels
+        from drawthings_mcp.attachments.thumbnails import MIME_TYPE, encode_glimpse
 
-        payload = self._session.jobs.find_preview(request.path_params["id"])
-
-        def draw() -> bytes:
-            pixels = preview_pixels(payload) if payload else None
-            return encode_thumbnail(pixels[0], _PREVIEW_EDGE) if pixels is not None else b""
-
-        data = await anyio.to_thread.run_sync(draw)
+        preview = self._session.jobs.find_preview(request.path_params["id"])
+        data = await anyio.to_thread.run_sync(encode_glimpse, *preview)
         return Response(data, 200 if data else 204, headers=_HEADERS, media_type=MIME_TYPE)
 
     def _view(self, request: Request) -> Studio:

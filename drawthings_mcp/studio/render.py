@@ -68,7 +68,7 @@ class Rendering:
     begin
         Is awaited once, when the first server is there; may refuse.
     peek
-        Gets the latents that servers send meanwhile, as payloads.
+        Gets the latents that servers send meanwhile, as payloads, and the version of their model.
     """
 
     servers: Servers
@@ -76,7 +76,7 @@ class Rendering:
     report: Report
     failover: str
     begin: Callable[[], Awaitable[None]]
-    peek: Callable[[bytes], None]
+    peek: Callable[[bytes, str], None]
 
 
 async def run_calls(
@@ -191,7 +191,7 @@ class _Pass:
                 if isinstance(event, ImageReceived):
                     self.tasks.start_soon(partial(save, event.payload, upscale_factor=event.upscale_factor))
                 elif isinstance(event, PreviewReceived):
-                    self.turn.peek(event.payload)
+                    self.turn.peek(event.payload, self.planned.plan.model.version)
                 await self.narrator.tell(event)
 
     def _build_save(self, connection: Connection) -> _Save:

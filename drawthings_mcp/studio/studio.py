@@ -92,14 +92,14 @@ class JobRun:
     saved
         Gets every picture once it is on disk: a call that is cancelled has no result.
     peek
-        Gets what is there of a picture meanwhile, as the payload of a latent.
+        Gets what is there of a picture meanwhile, as the payload of a latent, and the version of its model.
     """
 
     key: str = ""
     is_again: bool = False
     begin: Callable[[], Awaitable[None]] = _begin_anyhow
     saved: list[SavedImage] = field(default_factory=list)
-    peek: Callable[[bytes], None] = lambda _: None
+    peek: Callable[[bytes, str], None] = lambda *_: None
 
     async def list_done(self, catalog: ImageCatalog) -> list[ImageRecord]:
         """What an earlier process saved."""

@@ -223,7 +223,7 @@ async def test_a_render_is_followed_and_stopped(talk: Chat, tmp_path: Path) -> N
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(call)
-        await talk.view.locator("progress").wait_for()
+        await talk.view.get_by_role("img", name="So far").wait_for()
         assert "%" in await talk.view.locator(".progress span").inner_text()
         await talk.take_picture("progress")
         await talk.button("Stop").click()

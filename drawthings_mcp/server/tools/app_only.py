@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Annotated
 
+import anyio.to_thread
 from mcp.server.mcpserver import Context
-from mcp.types import CallToolResult, TextContent, ToolAnnotations
+from mcp.types import CallToolResult, ImageContent, TextContent, ToolAnnotations
 from pydantic import Field
 
 from drawthings_mcp.params import Name, Names
@@ -50,6 +52,8 @@ async def watch_job(
     ctx: Context[Session, None],
     job: Annotated[str, Field(max_length=40, description="The job's id, e.g. j1; left out: your newest.")] = "",
 ) -> CallToolResult:
+    from drawthings_mcp.attachments.thumbnails import MIME_TYPE, encode_glimpse
+
     session = get_session(ctx)
     found = await session.jobs.find(job) if job else session.jobs.find_newest(session)
     if found is None:
@@ -58,11 +62,12 @@ async def watch_job(
         "job": found.id,
         "fraction": round(found.fraction, 4),
         "message": found.message,
-        "secondsLeft": found.seconds_left,
         "isDone": found.is_done,
     }
-    text = f"{found.id}: {found.message}, {found.fraction:.0%}"
-    return CallToolResult(content=[TextContent(text=text)], _meta={VIEW_KEY: data})
+    text = TextContent(text=f"{found.id}: {found.message}, {found.fraction:.0%}")
+    glimpse = await anyio.to_thread.run_sync(encode_glimpse, *session.jobs.find_preview(found.id))
+    image = ImageContent(data=base64.b64encode(glimpse).decode(), mime_type=MIME_TYPE)
+    return CallToolResult(content=[text, image] if glimpse else [text], _meta={VIEW_KEY: data})
 
 
 _READS = ToolAnnotations(read_only_hint=True, open_world_hint=False)
