@@ -67,7 +67,7 @@ def test_inputs_come_first_then_outputs_then_the_sheet(make_pixels: MakePixels) 
     assert [slot.ids for slot in previews] == [("a1",), ("a2",), ("v4",), ("v5",), ("v1", "v2", "v3")]
     assert [slot.size for slot in previews][:2] == [(90, 60), (60, 90)]
     assert turned_out.hidden == ()
-    assert 512 < edges(previews)[-1] <= 1024
+    assert 480 < edges(previews)[-1] <= 1024
 
 
 def test_the_plan_foresees_the_sizes_of_previews_and_sheets(make_pixels: MakePixels) -> None:
