@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -279,3 +280,24 @@ async def test_a_link_in_the_folder_of_loras_leads_nowhere(lora_folder: Path, tm
         result = await client.call_tool("generate_image", {**SMALL, "loras": [LORA]})
     assert result.is_error
     assert not simulator.uploads
+
+
+async def test_of_a_batch_on_servers_that_die_and_return_no_picture_is_lost_or_made_twice(
+    in_process: Any, server_environment: dict[str, str]
+) -> None:
+    command = ("drawthings_mcp", "simulator", "--no-tls", "--step-seconds", "0.05", "--port")
+    with start_server(*command, "0") as one, start_server(*command, "0") as two, ExitStack() as returned:
+        async with in_process(server=f"{one.address},{two.address}", tls="off") as client:
+
+            async def disturb(progress: float, total: float | None, message: str | None) -> None:
+                if message and "Step 2/6, image 4 of 12" in message and one.process.poll() is None:
+                    one.kill()
+                    returned.enter_context(start_server(*command, one.address.rpartition(":")[2]))
+                if message and "Step 2/6, image 9 of 12" in message and two.process.poll() is None:
+                    two.kill()
+
+            await draw(client, disturb, sweep={"seed": [*range(1, 13)]}, steps=6)
+    assert one.process.poll() is not None
+    assert two.process.poll() is not None
+    made = sorted((int(name[1:]), seed) for name, seed, _ in list_pictures(server_environment))
+    assert made == [(number, number) for number in range(1, 13)]
