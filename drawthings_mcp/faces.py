@@ -22,6 +22,7 @@ from typing import Any, Literal, Self, get_args
 from drawthings_mcp.quoting import MAX_DETAILS, MAX_NAME, clean, label, quote, show_path, tidy
 
 StepKind = Literal[
+    "accept_server",  # see how a server that announces itself is accepted
     "allow_folder",  # folder: let pictures be read from it by path
     "download",  # what: have a file fetched in Draw Things
     "generate",  # make pictures
@@ -239,6 +240,7 @@ def _set_in_python(facts: Mapping[str, Any]) -> str:
 PYTHON = Face(
     name=lambda parameter: _PYTHON_NAMES.get(parameter, parameter),
     phrases={
+        "accept_server": "run `python -m drawthings_mcp doctor --discover`",
         "allow_folder": lambda facts: f"add {facts['folder']} to {variable('input_dirs')}",
         "download": lambda facts: f"download {facts.get('what', 'it')} in Draw Things",
         "generate": "call generate_image()",

@@ -60,6 +60,7 @@ SHELL = Face(
     name=_name,
     phrases={
         **PYTHON.phrases,
+        "accept_server": "run `drawthings-mcp doctor --discover`",
         "generate": "run `drawthings-mcp generate`",
         "list_models": lambda facts: _run("models", kind=facts.get("kind"), query=facts.get("query")),
         "search": lambda facts: _run("search", facts.get("query")),

@@ -37,7 +37,7 @@ _DEMO_STEP_SECONDS = 0.05
 _LIST = Step("list_models")
 _UPLOAD_BYTES_PER_SECOND = 50e6
 """What a network at home does: enough to prefer a server that has a file."""
-_FIRST_GRACE = 10.0
+_FIRST_GRACE = 3.0
 """Seconds that the first call waits for further servers once one has answered: what they have is not known before."""
 _GRACE = 2.0
 """The same of later calls, for which it is known."""
@@ -109,7 +109,9 @@ class Reached:
         wanted = set(files)
         if len(self.connections) > 1:
             for connection in self.connections:
-                await _learn(connection, wanted)
+                # One that went away meanwhile has nothing.
+                with contextlib.suppress(ServerError):
+                    await _learn(connection, wanted)
 
     def locate(self, file: str) -> tuple[str, ...]:
         """Names of the servers that have a file; none when there is nothing to choose."""
@@ -126,6 +128,8 @@ class ServerConnection:
         Whether it answered when it was last asked, and did not go away since.
     is_asked
         Whether an answer is on its way.
+    is_watched
+        Whether it is asked again and again, because it is away.
     failure
         Why it is not up; None before it was asked.
     """
@@ -134,6 +138,7 @@ class ServerConnection:
         self.name = server.name
         self.is_up = False
         self.is_asked = False
+        self.is_watched = False
         self.failure: DrawThingsError | None = None
         self._server = server
         self._state_dir = settings.state_dir
@@ -313,7 +318,7 @@ class Servers:
     async def _ask_now(self, member: ServerConnection) -> None:
         try:
             await _learn(await member.greet(), self._wanted)
-        except ServerError as error:
+        except DrawThingsError as error:
             self.note_loss(member, error)
         else:
             member.is_up, member.failure = True, None
@@ -335,10 +340,10 @@ class Servers:
 
     def note_loss(self, member: ServerConnection, error: DrawThingsError) -> None:
         """A server went away: it gets nothing more until it answers again."""
-        was_watched = member.failure is not None
         member.is_up, member.failure = False, error
         self._changes.announce()
-        if not was_watched:
+        if not member.is_watched:
+            member.is_watched = True
             _logger.warning("%s cannot be used for now: %s", member.name, error)
             self._tasks.start_soon(self._watch, member)
 
@@ -350,6 +355,7 @@ class Servers:
             if member.failure is not None and not member.is_asked:
                 member.is_asked = True
                 await self._ask_now(member)
+        member.is_watched = False
         _logger.info("%s is back", member.name)
 
     def _explain(self) -> ServerError:
@@ -428,7 +434,10 @@ class Servers:
             self._wanted.update(file for config in configs for file in list_files(config))
             for member in self._members:
                 if member.is_up and member.connection is not None:
-                    await _learn(member.connection, self._wanted)
+                    try:
+                        await _learn(member.connection, self._wanted)
+                    except ServerError as error:
+                        self.note_loss(member, error)
 
     def _measure_uploads(self, config: ImageGenerationConfig) -> dict[str, int]:
         """Bytes of the LoRAs of a configuration that can be uploaded; blocks."""

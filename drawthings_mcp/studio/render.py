@@ -169,9 +169,11 @@ class _Pass:
                     await self._look_at_failure(member, connection, error, timing)
                     return self.last is None
                 servers.paces.note(member, config, *timing.measure())
-        except ServerUnreachableError as error:
+        except ServerUnreachableError:
+            if self.last is None:
+                raise
             # None is left: why the last one went away says more.
-            raise self.last or error from None
+            raise self.last from None
         self._note_move(connection)
         return True
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import anyio.to_thread
 
 from drawthings_mcp.errors import DrawThingsError, InvalidInputError
-from drawthings_mcp.faces import Phrase, Text
+from drawthings_mcp.faces import Phrase, Step, Text
 from drawthings_mcp.settings import Settings
 from drawthings_mcp.studio.connection import Reached, ServerConnection, Servers
 from drawthings_mcp.studio.finder import Finder
@@ -370,11 +370,9 @@ class Studio:
         used = {server.address for server in self.settings.list_servers()}
         new = [server for server in self._found.values() if str(server.address) not in used]
         if new:
-            template = (
-                "not used, but announced on the network: {servers}. To accept one: drawthings-mcp doctor --discover"
-            )
+            template = "not used, but announced on the network: {servers}. To accept one, {step}"
             names = tuple(Text("{name} at {address}", name=one.name, address=str(one.address)) for one in new[:_SHOWN])
-            yield Text(template, servers=names)
+            yield Text(template, servers=names, step=Step("accept_server"))
 
 
 async def _plan_cell(
