@@ -4,6 +4,7 @@ import { make, makeButton } from "./make.js";
 
 const MOST_SIDE = 2048; // pixels of a mask's longest side; the server enlarges it to the picture's size
 const PAINT = "#ff2d2d";
+const STEPS = { arrowleft: [-1, 0], arrowright: [1, 0], arrowup: [0, -1], arrowdown: [0, 1] };
 const LEVEL = 128; // from which on a mask is white
 
 /**
@@ -12,19 +13,25 @@ const LEVEL = 128; // from which on a mask is white
  * @param picture `{src, label, width, height}`; the size is that of the file, not of `src`.
  * @param options `mask`: address of a mask to begin with; `onchange(isEmpty)`: told after each stroke.
  * @returns `{element, isEmpty(), toDataURL(), undo(), clear()}`; `toDataURL` is a PNG of the picture's shape, white
- *   where it is painted and black elsewhere. `element` can have the focus: Ctrl+Z undoes, [ and ] change the brush,
- *   B, R and E choose brush, box and eraser.
+ *   where it is painted and black elsewhere. With the keyboard: Ctrl+Z undoes, [ and ] change the brush, B, R and E
+ *   choose brush, box and eraser; over the picture arrow keys move, and space paints or sets a corner of a box.
  */
 export function makeMaskPainter(picture, { mask = "", onchange = () => {} } = {}) {
   const scale = Math.min(1, MOST_SIDE / Math.max(picture.width, picture.height));
   const [width, height] = [picture.width, picture.height].map((side) => Math.max(1, Math.round(side * scale)));
-  const canvas = make("canvas", { width, height, role: "img", "aria-label": `Mask over ${picture.label}` });
+  const canvas = make("canvas", {
+    width, height, tabIndex: 0, role: "application",
+    "aria-label": `Mask over ${picture.label}: arrow keys move, space paints, B brush, R box, E eraser`,
+  });
+  const cursor = make("span", { className: "cursor", "aria-hidden": "true" });
   const paint = canvas.getContext("2d", { willReadFrequently: true });
   const kept = make("canvas", { width, height }); // what was painted before the stroke under way
   const begun = make("canvas", { width, height }); // what undo ends at
   const strokes = [];
   let tool = "brush";
   let stroke = null;
+  let place = [width / 2, height / 2]; // of the cursor
+  let corner = null; // of a box that is drawn by keys
 
   const draw = ({ tool: used, size, points }) => {
     paint.save();
@@ -80,6 +87,17 @@ export function makeMaskPainter(picture, { mask = "", onchange = () => {} } = {}
     return [((event.clientX - area.left) * width) / area.width, ((event.clientY - area.top) * height) / area.height];
   };
   const brushSize = () => (Number(size.value) / 100) * Math.max(width, height);
+  const showCursor = () => {
+    const side = tool === "box" ? 0.02 * Math.max(width, height) : brushSize();
+    cursor.style.left = `${(place[0] / width) * 100}%`;
+    cursor.style.top = `${(place[1] / height) * 100}%`;
+    cursor.style.width = `${(side / width) * 100}%`;
+    cursor.classList.toggle("square", tool === "box");
+  };
+  const add = (made) => {
+    strokes.push(made);
+    tell();
+  };
   const begin = (event) => {
     if (event.button || stroke) return;
     canvas.setPointerCapture(event.pointerId);
@@ -89,6 +107,8 @@ export function makeMaskPainter(picture, { mask = "", onchange = () => {} } = {}
     event.preventDefault();
   };
   const go = (event) => {
+    place = find(event);
+    showCursor();
     if (!stroke) return;
     const events = event.getCoalescedEvents?.() ?? [];
     stroke.points.push(...(events.length ? events : [event]).map(find));
@@ -97,9 +117,31 @@ export function makeMaskPainter(picture, { mask = "", onchange = () => {} } = {}
   };
   const end = () => {
     if (!stroke) return;
-    strokes.push(stroke);
+    add(stroke);
     stroke = null;
-    tell();
+  };
+  /** A dab where the cursor is; with the box, its one corner and then the other. */
+  const stamp = () => {
+    if (tool === "box" && !corner) {
+      keep();
+      corner = place;
+      return;
+    }
+    if (corner) restore(kept);
+    const made = { tool, size: brushSize(), points: corner ? [corner, place] : [place] };
+    corner = null;
+    draw(made);
+    add(made);
+  };
+  const step = (key, isFine) => {
+    const far = (isFine ? 0.005 : 0.02) * Math.max(width, height);
+    const [across, down] = STEPS[key];
+    place = [Math.min(width, Math.max(0, place[0] + across * far)), Math.min(height, Math.max(0, place[1] + down * far))];
+    if (corner) {
+      restore(kept);
+      draw({ tool: "box", points: [corner, place] });
+    }
+    showCursor();
   };
   canvas.addEventListener("pointerdown", begin);
   canvas.addEventListener("pointermove", go);
@@ -108,6 +150,9 @@ export function makeMaskPainter(picture, { mask = "", onchange = () => {} } = {}
 
   const choose = (wanted) => {
     tool = wanted;
+    if (corner) restore(kept);
+    corner = null;
+    showCursor();
     for (const [name, button] of Object.entries(tools)) button.setAttribute("aria-pressed", String(name === tool));
   };
   const tools = Object.fromEntries(
@@ -115,7 +160,7 @@ export function makeMaskPainter(picture, { mask = "", onchange = () => {} } = {}
       name, makeButton(text, () => choose(name)),
     ]),
   );
-  const size = make("input", { type: "range", min: 1, max: 30, step: 0.5, value: 8, "aria-label": "Size of the brush" });
+  const size = make("input", { type: "range", min: 1, max: 30, step: 0.5, value: 8, "aria-label": "Size of the brush", oninput: () => showCursor() });
   const undoButton = makeButton("Undo", undo, { disabled: true });
   const element = make(
     "div",
@@ -125,18 +170,23 @@ export function makeMaskPainter(picture, { mask = "", onchange = () => {} } = {}
       { className: "tools", role: "toolbar", "aria-label": "Mask" },
       ...Object.values(tools), size, undoButton, makeButton("Clear", clear),
     ),
-    make("div", { className: "paper" }, make("img", { src: picture.src, alt: picture.label, draggable: false }), canvas),
+    make("div", { className: "paper" }, make("img", { src: picture.src, alt: picture.label, draggable: false }), canvas, cursor),
   );
   const keys = { b: () => choose("brush"), r: () => choose("box"), e: () => choose("eraser") };
   element.addEventListener("keydown", (event) => {
     const key = event.key.toLowerCase();
     if (key === "z" && (event.ctrlKey || event.metaKey)) undo();
     else if (event.ctrlKey || event.metaKey || event.altKey) return;
-    else if (key === "[") size.stepDown(2);
-    else if (key === "]") size.stepUp(2);
-    else if (keys[key]) keys[key]();
+    else if (key === "[" || key === "]") {
+      if (key === "[") size.stepDown(2);
+      else size.stepUp(2);
+      showCursor();
+    } else if (keys[key]) keys[key]();
+    else if (event.target === canvas && key === " ") stamp();
+    else if (event.target === canvas && STEPS[key]) step(key, event.shiftKey);
     else return;
     event.preventDefault();
+    event.stopPropagation();
   });
   choose("brush");
 
