@@ -43,7 +43,7 @@ MCP = Face(
     name=_name,
     quotes=True,
     phrases={
-        "accept_server": "ask the user to run `drawthings-mcp doctor --discover`",
+        "accept_server": "ask the user to have the doctor discover servers, which says what to add to config.toml",
         "allow_folder": lambda facts: f"ask the user to add {facts['folder']} to {variable('input_dirs')}",
         "download": lambda facts: f"ask the user to download {facts.get('what', 'it')} in Draw Things",
         "generate": "call generate_image",
