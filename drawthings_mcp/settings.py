@@ -206,6 +206,8 @@ class Settings(BaseModel):
         Seconds that a tool call waits for a render before it hands back a job; None for what suits the client.
     vision_url, vision_model, vision_key
         OpenAI-compatible endpoint that describes pictures for clients that cannot show them to their model.
+    mcp_url, mcp_token_file
+        A server over HTTP to which one over stdio passes everything on, and the file with the token for it.
     database_url
         ``postgresql://…``: where ``serve --http`` keeps its jobs; empty for SQLite in the state folder.
     embedding_url, embedding_model, embedding_key
@@ -238,6 +240,8 @@ class Settings(BaseModel):
     vision_url: Url = ""
     vision_model: str = ""
     vision_key: SecretStr = SecretStr("")
+    mcp_url: Url = ""
+    mcp_token_file: ExpandedPath | None = None
     database_url: Annotated[SecretStr, BeforeValidator(_check_database)] = SecretStr("")
     embedding_url: Url = ""
     embedding_model: str = ""

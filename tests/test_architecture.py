@@ -97,7 +97,7 @@ HOMES = {
     "fpzip": {"tensors"},
     "google": {"_generated"},
     "grpc": {"_generated", "client", "simulator"},
-    "httpx2": {"search", "web"},
+    "httpx2": {"search", "server", "web"},
     "isal": {"tensors"},
     "mcp": {"install", "server"},
     "numpy": ARRAYS,

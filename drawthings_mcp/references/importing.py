@@ -56,7 +56,7 @@ def import_path(path: Path, catalog: ImageCatalog, policy: ImportPolicy) -> Reso
         file.seek(0)
         if known is not None:
             return Resolved(known)
-        info = _check(file, name_file(path), policy)
+        info = check_file(file, name_file(path), policy)
         shown = _find_shown(catalog, file, info)
         if shown is not None:
             return Resolved(shown)
@@ -82,7 +82,7 @@ def import_bytes(data: bytes, name: str, origin: str, catalog: ImageCatalog, pol
     if known is not None and is_in_place(known):
         return Resolved(known)
     file = io.BytesIO(data)
-    info = _check(file, name, policy)
+    info = check_file(file, name, policy)
     if known is None and (shown := _find_shown(catalog, file, info)) is not None:
         return Resolved(shown)
     path = keep_input(policy.state_dir, data, info.format)
@@ -99,7 +99,7 @@ def keep_found(data: bytes, record: ImageRecord, catalog: ImageCatalog, policy: 
     InvalidImageError
         The bytes are no picture that can be taken.
     """
-    info = _check(io.BytesIO(data), f"The picture of {record.id}", policy)
+    info = check_file(io.BytesIO(data), f"The picture of {record.id}", policy)
     kept = catalog.register_found(
         record.origin,
         path=keep_input(policy.state_dir, data, info.format),
@@ -166,7 +166,8 @@ def _resolve(folder: Path) -> Path:
     return Path(os.path.realpath(folder))
 
 
-def _check(file: BinaryIO, name: str, policy: ImportPolicy) -> PictureInfo:
+def check_file(file: BinaryIO, name: str, policy: ImportPolicy) -> PictureInfo:
+    """What picture an open file holds; refuses one that is not taken."""
     info = check_picture(file, name, formats=INPUT_FORMATS, max_side=policy.max_side, max_pixels=MAX_PIXELS_BY_FORMAT)
     file.seek(0)
     return info

@@ -269,6 +269,9 @@ async def serve_stdio(settings: Settings) -> None:
     while the process ends.
     """
     keep_freed_memory()
+    if settings.mcp_url:
+        await _serve_upstream(settings)
+        return
     server = build_server(settings)._lowlevel_server  # MCPServer offers no way to run on streams of one's own
 
     async def refuse(problem: LineProblem) -> None:
@@ -296,6 +299,22 @@ async def serve_stdio(settings: Settings) -> None:
             await serve_dual_era_loop(
                 server, cast(Any, messages), write_stream, lifespan_state=session, init_options=options
             )
+
+
+async def _serve_upstream(settings: Settings) -> None:
+    """Serves the client by passing everything on to the server that ``DRAWTHINGS_MCP_URL`` names."""
+    from drawthings_mcp.server.upstream import pass_on, write_line
+
+    turn = anyio.Lock()
+
+    async def refuse(problem: LineProblem) -> None:
+        error = {"code": problem.code, "message": problem.text}
+        await write_line({"jsonrpc": "2.0", "id": problem.request_id, "error": error}, turn)
+
+    with _private_stdin() as descriptor:
+        lines = StdinLines(descriptor, refuse)
+        end_on_signal(lines.close)
+        await pass_on(settings, lines, lambda message: write_line(message, turn))
 
 
 def end_on_signal(end: Callable[[], None]) -> None:
