@@ -240,7 +240,7 @@ def _set_in_python(facts: Mapping[str, Any]) -> str:
 PYTHON = Face(
     name=lambda parameter: _PYTHON_NAMES.get(parameter, parameter),
     phrases={
-        "accept_server": "run `python -m drawthings_mcp doctor --discover`",
+        "accept_server": "run `python -m drawthings_mcp doctor` and have it discover servers",
         "allow_folder": lambda facts: f"add {facts['folder']} to {variable('input_dirs')}",
         "download": lambda facts: f"download {facts.get('what', 'it')} in Draw Things",
         "generate": "call generate_image()",
