@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 import httpx2
 from mcp import Client
+from mcp.client.extension import ClientExtension
 from mcp.client.streamable_http import streamable_http_client
 from mcp.types import Implementation
 
@@ -118,7 +119,13 @@ class HttpProcess:
 
     @asynccontextmanager
     async def client(
-        self, name: str = "test", *, token: str = "", mode: str = "auto", host: str = ""
+        self,
+        name: str = "test",
+        *,
+        token: str = "",
+        mode: str = "auto",
+        host: str = "",
+        extensions: Sequence[ClientExtension] = (),
     ) -> AsyncIterator[Client]:
         """A client by the SDK; ``host`` is the name under which it reaches the server."""
         headers = {"Authorization": f"Bearer {token}"} if token else {}
@@ -128,7 +135,9 @@ class HttpProcess:
         async with httpx2.AsyncClient(headers=headers, timeout=60, verify=False) as http:
             transport = streamable_http_client(self.url, http_client=http)
             info = Implementation(name=name, version="1.2")
-            async with Client(transport, read_timeout_seconds=60, mode=mode, client_info=info) as client:
+            async with Client(
+                transport, read_timeout_seconds=60, mode=mode, client_info=info, extensions=extensions
+            ) as client:
                 yield client
 
     def measure_memory(self) -> int:

@@ -19,6 +19,7 @@ from PIL import Image, ImageDraw
 
 from drawthings_mcp.server.views import VIEW_KEY
 from drawthings_mcp.simulator import Simulator
+from tests.http_process import serve_http
 
 pytestmark = pytest.mark.anyio
 
@@ -211,6 +212,36 @@ async def test_a_painted_mask_becomes_a_picture_and_says_where_to_repaint(
     ):
         assert refused.is_error
         assert words in refused.content[0].text
+
+
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+async def test_over_http_each_client_hears_what_it_takes(server_environment: dict[str, str], mode: str) -> None:
+    with serve_http(server_environment) as server:
+        async with (
+            server.client("with", mode=mode, token=server.token, extensions=TAKES_VIEWS) as taker,
+            server.client("without", mode=mode, token=server.token) as other,
+        ):
+            made = await taker.call_tool("generate_image", {"prompt": "a fox", **SMALL})
+            watched = await taker.call_tool("watch_job", {})
+            plain = await other.call_tool("generate_image", {"prompt": "a kite", **SMALL})
+            names = [{tool.name for tool in (await client.list_tools()).tools} for client in (taker, other)]
+    assert get_data(made)["pictures"][0]["id"] == "v1"
+    assert get_data(watched) == {"job": "j1", "fraction": 1.0, "message": get_data(watched)["message"], "isDone": True}
+    assert VIEW_KEY not in (plain.meta or {})
+    assert names[0] - names[1] == APP_ONLY
+
+
+async def test_with_few_arguments_a_view_asks_for_what_there_is(
+    in_process: Any, simulator: Simulator, server_environment: dict[str, str]
+) -> None:
+    server_environment["DRAWTHINGS_TOOLS"] = "simple"
+    async with open_server(in_process, simulator, extensions=TAKES_VIEWS) as client:
+        made = await client.call_tool("generate_image", {"prompt": "a fox", "width": 128, "height": 128})
+        assert get_data(made)["tools"] == "simple"
+        call = {"prompt": get_data(made)["prompt"], "canvas": "v1", "mode": "image2image"}
+        varied = await client.call_tool("generate_image", call, meta={VIEW_KEY: True})
+    assert not varied.is_error
+    assert get_data(varied)["pictures"][0]["id"] == "v2"
 
 
 async def test_a_view_watches_a_render_and_stops_it(in_process: Any) -> None:
