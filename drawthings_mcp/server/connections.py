@@ -72,7 +72,7 @@ def limit_connections(context: ssl.SSLContext | None) -> type[asyncio.Protocol]:
 
         def handle_events(self) -> None:
             super().handle_events()
-            if self._is_answering():
+            if self.cycle is not None and not self.cycle.response_complete:
                 self._note_progress()
 
         def on_response_complete(self) -> None:
@@ -88,7 +88,8 @@ def limit_connections(context: ssl.SSLContext | None) -> type[asyncio.Protocol]:
             self._note_progress()
 
         def _is_answering(self) -> bool:
-            return self.cycle is not None and not self.cycle.response_complete
+            # Whose body is still to come waits, the longer the less of it comes.
+            return self.cycle is not None and not self.cycle.response_complete and not self.cycle.more_body
 
         def _note_progress(self) -> None:
             if self.flow.write_paused:

@@ -31,7 +31,7 @@ from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.routing import Mount, Route
+from starlette.routing import Mount, Route, request_response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from drawthings_mcp.address import Address, is_loopback
@@ -71,6 +71,8 @@ _WILDCARDS = ("0.0.0.0", "::")
 _MAX_BODY = MAX_DATA_BYTES * 4 // 3 + 1_000_000
 """Bytes of a request: the largest picture that is taken as a data: URI, in base64, and the rest of the call."""
 _SMALL_BODY = 1_000_000
+_STRANGERS_BODY = 10_000
+"""Of who is not known yet."""
 _LARGE_BODIES = 4
 """Larger bodies that are read at once; others wait, so that they take no more than 140 MB together."""
 _BODY_SECONDS = 60.0
@@ -342,7 +344,7 @@ def _build_app(
         Route(f"{IMAGES_PATH}/{{id}}", partial(serve_image, session.studio.gallery)),
         Route("/", page.send_index),
         Route(f"{PAGE_PATH}/{{name}}", page.send_file),
-        Route(SIGN_IN_PATH, gallery.sign_in, methods=["POST"]),
+        Route(SIGN_IN_PATH, _Bodies(request_response(gallery.sign_in), most=_STRANGERS_BODY), methods=["POST"]),
         Route(SIGN_IN_PATH, gallery.sign_out, methods=["DELETE"]),
         Mount(GALLERY_PATH, _Bodies(Starlette(routes=gallery.list_routes()))),
     ]
@@ -392,9 +394,10 @@ _CLOSING = {"Connection": "close"}
 class _Bodies:
     """Reads the bodies of requests for an application: whole, not too large, not too slowly, not too many at once."""
 
-    def __init__(self, app: ASGIApp, clients: Clients | None = None) -> None:
+    def __init__(self, app: ASGIApp, clients: Clients | None = None, most: int = _MAX_BODY) -> None:
         self._app = app
         self._clients = clients
+        self._most = most
         self._large = anyio.Semaphore(_LARGE_BODIES)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -405,7 +408,7 @@ class _Bodies:
         try:
             async with nullcontext() if is_small else self._large:
                 with anyio.fail_after(_BODY_SECONDS):
-                    body = await _read(receive, declared)
+                    body = await _read(receive, declared, self._most)
         except TimeoutError:
             await PlainTextResponse("The request came too slowly.", 408, _CLOSING)(scope, receive, send)
             return
@@ -413,7 +416,7 @@ class _Bodies:
             if "expect" not in headers:
                 with anyio.move_on_after(_DRAIN_SECONDS):
                     await _drain(receive)
-            refusal = PlainTextResponse(f"A request has at most {_MAX_BODY} bytes.", 413, _CLOSING)
+            refusal = PlainTextResponse(f"A request has at most {self._most} bytes.", 413, _CLOSING)
             await refusal(scope, receive, send)
             return
         if self._clients is not None:
@@ -427,14 +430,14 @@ class _Bodies:
         await self._app(scope, replay, send)
 
 
-async def _read(receive: Receive, declared: int | None) -> bytes | None:
+async def _read(receive: Receive, declared: int | None, most: int) -> bytes | None:
     """A body; what there is of it when the client goes away, None when it is too large."""
     body = bytearray()
-    if declared is not None and declared > _MAX_BODY:
+    if declared is not None and declared > most:
         return None
     while (message := await receive())["type"] == "http.request":
         body += message.get("body", b"")
-        if len(body) > _MAX_BODY:
+        if len(body) > most:
             return None
         if not message.get("more_body", False):
             break

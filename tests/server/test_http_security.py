@@ -211,6 +211,22 @@ def test_many_idle_connections_keep_nobody_out_and_take_little_memory(
             assert server.measure_memory() - before < 30_000_000
 
 
+def test_strangers_cannot_send_much_nor_keep_others_out_while_they_send(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    own = {**environment, "DRAWTHINGS_STATE_DIR": str(tmp_path)}
+    head = (
+        b"POST /sign-in HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
+    )
+    with serve_http(own, limits="_MAX_CONNECTIONS=5") as server, contextlib.ExitStack() as stack:
+        assert server.status("POST", "/sign-in", b" " * 20_000, Content_Type="application/json") == 413
+        slow = [stack.enter_context(server.connect_raw()) for _ in range(8)]
+        for connection in slow:
+            with contextlib.suppress(ConnectionError):
+                connection.sendall(head)
+        assert server.status("GET", "/health") == 200
+
+
 def test_a_connection_that_takes_no_answers_is_closed(environment: dict[str, str], tmp_path: Path) -> None:
     own = {**environment, "DRAWTHINGS_STATE_DIR": str(tmp_path)}
     stalled = serve_http(own, limits="_STALLED_SECONDS=0.1")
