@@ -264,7 +264,7 @@ def run_jobs(settings: Settings, jobs: Sequence[ShellCall], *, as_json: bool, ma
                     result = await _follow(partial(studio.generate, job.params), job.output, place)
                     documents.append(_to_json(result))
                     if not as_json:
-                        _print_result(result)
+                        _print_result(result, settings)
 
     if jobs:
         anyio.run(run)
@@ -286,7 +286,7 @@ def run_upscale(settings: Settings, picture: str, long_edge: int | None, output:
     if as_json:
         print_json(_to_json(result))
     else:
-        _print_result(result)
+        _print_result(result, settings)
 
 
 async def _follow(
@@ -318,7 +318,7 @@ def _plan_to_json(plan: Plan) -> dict[str, Any]:
     }
 
 
-def _print_result(result: GenerationResult) -> None:
+def _print_result(result: GenerationResult, settings: Settings) -> None:
     plan = result.plan
     for image in result.variants:
         print_text(str(image.path))
@@ -327,9 +327,10 @@ def _print_result(result: GenerationResult) -> None:
     if result.axes:
         say(f"{'the last file is a sheet of them: ' if result.sheet else ''}{describe_axes(result.axes)}")
     seeds = ", ".join(str(image.seed) for image in result.variants)
+    where = f" on {result.server}" if len(settings.list_servers()) > 1 else ""
     simulated = ", simulated" if result.simulated else ""
     steps = f"{plan.configuration.steps} steps, " if plan.configuration.strength else ""
-    say(f"{plan.model.file}, {steps}seed {seeds}, {result.seconds:.1f} s{simulated}")
+    say(f"{plan.model.file}, {steps}seed {seeds}, {result.seconds:.1f} s{where}{simulated}")
     for note in result.notes:
         say(f"note: {SHELL.word(note)}")
 

@@ -349,3 +349,12 @@ async def test_a_line_of_a_file_is_for_one_picture(run: Any, tmp_path: Path) -> 
     outcome = await run("generate", "--prompt-file", str(calls))
     assert outcome.code == 2
     assert "line 1: sweep and prompts make many pictures" in outcome.stderr
+
+
+async def test_of_several_servers_the_one_that_rendered_is_named(run: Any) -> None:
+    async with Simulator() as simulator:
+        servers = f"127.0.0.1:1,{simulator.address}"
+        several = await run("generate", "a fox", "--size", "128x128", "--server", servers, "--tls", "off")
+        alone = await run("generate", "a fox", "--size", "128x128", "--server", simulator.address, "--tls", "off")
+    assert f" s on {simulator.address}, simulated" in several.stderr
+    assert " s, simulated" in alone.stderr
