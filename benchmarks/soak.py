@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import random
 import resource
 import statistics
 import tempfile
@@ -21,9 +22,14 @@ from mcp import Client, StdioServerParameters
 
 from benchmarks.http import build_environment, measure_sessions
 from benchmarks.measurement import Measurement
+from drawthings_mcp.jobs.board import JobBoard
+from drawthings_mcp.library.catalog import ImageCatalog
+from drawthings_mcp.simulator import Simulator
 from tests.http_process import serve_http
+from tests.server.test_durable_jobs import order
 
 CALLS = int(os.environ.get("SOAK_CALLS", "3000"))
+KILLS = int(os.environ.get("SOAK_KILLS", "50"))
 IDLE = 10_000
 """Connections on which nothing is sent."""
 HOUSE_SECONDS = CALLS / 10
@@ -67,6 +73,8 @@ def run() -> Iterable[Measurement]:
         yield Measurement(f"{tool} at the end, against the start", end / start, "x", 2.0, note)
     yield from _connect_idly()
     yield from measure_sessions(HOUSE_SECONDS)
+    with tempfile.TemporaryDirectory() as folder:
+        yield from anyio.run(_kill_often, Path(folder))
 
 
 def _connect_idly() -> Iterable[Measurement]:
@@ -88,6 +96,34 @@ def _connect_idly() -> Iterable[Measurement]:
     note = f"{count} connections"
     yield Measurement("memory for idle connections", grown, "MiB", 100, note)
     yield Measurement("an answer with idle connections", seconds * 1e3, "ms", 2_000, note)
+
+
+async def _kill_often(folder: Path) -> list[Measurement]:
+    """What becomes of jobs whose server is killed again and again, at moments of any phase."""
+    environment = {**build_environment(folder), "DRAWTHINGS_MAX_WAIT": "0.1"}
+    moments = random.Random(15)
+    async with Simulator(step_seconds=0.05) as simulator:
+        for number in range(KILLS):
+            with serve_http(environment, server=simulator.address) as server:
+                await order(server, steps=4, variants=2, seed=10 * number)
+                await anyio.sleep(moments.uniform(0, 1.5))
+                server.process.kill()
+        board = JobBoard(folder / "state")
+        with serve_http(environment, server=simulator.address):
+            while any(job.is_active or not job.is_done for job in board.list_jobs(KILLS)):  # noqa: ASYNC110
+                await anyio.sleep(1)
+    jobs = board.list_jobs(KILLS)
+    pictures = ImageCatalog(folder / "state").list_images(["v"])
+    done = sum(job.state == "done" for job in jobs)
+    given_up = sum(job.state == "failed" and "it is not tried again" in job.message for job in jobs)
+    note = f"{KILLS} kills; {done} done, {given_up} given up after two crashes, {len(pictures)} pictures"
+    files = len(list((folder / "pictures").glob("*.png")))
+    return [
+        Measurement("jobs lost", KILLS - done - given_up, "", 0, note),
+        Measurement("pictures made twice", len(pictures) - len({picture.seed for picture in pictures}), "", 0, note),
+        Measurement("pictures missing of what was done", max(2 * done - len(pictures), 0), "", 0, note),
+        Measurement("files without a record", files - len(pictures), "", 0, note),
+    ]
 
 
 async def _soak(folder: Path) -> tuple[list[dict[str, float]], dict[str, list[float]]]:
