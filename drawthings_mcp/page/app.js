@@ -103,6 +103,8 @@ async function load(cursor, signal) {
   const page = await get("/gallery/pictures", { ...ask(), cursor: cursor ?? "" }, signal);
   const many = page.total === 1 ? "1 picture" : `${page.is_exact === false ? "at least " : ""}${page.total.toLocaleString()} pictures`;
   const empty = wantsNothing() ? "No pictures yet. Drop one here, or make one in a chat." : "Nothing was found.";
+  // What is not indexed yet may be what was looked for.
+  if (page.pending && !page.pictures.length) setTimeout(() => { if (!signal.aborted) search(); }, 1500);
   app.count.replaceChildren(page.total ? many : empty, ...page.notes.slice(0, 2).map((note) => h("span", { class: "note" }, note)));
   return page;
 }
@@ -224,19 +226,21 @@ async function route() {
     const page = await openPicture(id, view, { state, wall, bin, hide, fail, compare, render, refreshTags, changed: () => { wall.isStale = true; } });
     if (shownHash !== hash) return;
     over.replaceChildren(page);
+    over.dataset.shown = hash.slice(1);
     app.inert = true;
     document.title = `${id} · Gallery`;
     page.querySelector("h1").focus({ preventScroll: true });
   } catch (error) { if (shownHash === hash) { fail(error); location.replace("#"); } }
 }
 
-function closePage() {
+async function closePage() {
   if (!over.firstChild) return;
+  delete over.dataset.shown;
   const left = over.querySelector("h1")?.textContent;
   over.replaceChildren();
   app.inert = false;
   document.title = "Draw Things gallery";
-  if (wall.isStale) { wall.isStale = false; search(); return; }
+  if (wall.isStale) { wall.isStale = false; await search(); }
   const place = wall.items.findIndex((item) => item.id === left);
   wall.focus(place < 0 ? undefined : place);
 }

@@ -95,8 +95,10 @@ class SearchEngine:
         model = name_model(self._endpoint) if self._endpoint else ""
         self._answerer = Answerer(self._index, self._tags, catalog, model)
 
-    async def search(self, arguments: SearchArguments, report: ReportProgress | None = None) -> HitPage:
-        """One page of the pictures that match.
+    async def search(
+        self, arguments: SearchArguments, report: ReportProgress | None = None, *, budget: float | None = None
+    ) -> HitPage:
+        """One page of the pictures that match; ``budget`` replaces the one of the engine.
 
         ``report`` is called from another thread with how far indexing is, when there is no background in which it could
         go on.
@@ -114,7 +116,8 @@ class SearchEngine:
         if arguments.source == WEB:
             web = self._web or WebSearch(choose_provider(self._settings))
             return await web.answer(self._catalog, query, arguments, _now())
-        news, notes = await self._freshen(arguments.like is not None or query.duplicates, report)
+        with_features = arguments.like is not None or query.duplicates
+        news, notes = await self._freshen(with_features, report, self._budget if budget is None else budget)
         sources = await self._in_thread(self._choose_sources)
         wants_meaning = query.terms and arguments.like is None and query.sort == "best" and not query.duplicates
         vector = await self._embed(query.text) if wants_meaning else None
@@ -173,11 +176,11 @@ class SearchEngine:
         return damage
 
     async def _freshen(
-        self, with_features: bool, report: ReportProgress | None
+        self, with_features: bool, report: ReportProgress | None, budget: float
     ) -> tuple[IndexReport | None, list[str]]:
         """Bring the index up to date as far as it gets; what its reader should know."""
         try:
-            run = await self._updater.refresh(self._budget, with_features=with_features, report=report)
+            run = await self._updater.refresh(budget, with_features=with_features, report=report)
         except StorageError as error:
             # A disk that is full can still be read.
             return None, [error.problem]

@@ -38,6 +38,8 @@ _KINDS: tuple[MediaKind, ...] = ("a", "v", "i")
 """What the library shows by itself: what a search found elsewhere is there when it is searched for."""
 _MOST = 200
 _SEARCHED = 25
+_BUDGET = 0.02
+"""Seconds that each search but the first waits for news of the folders: the next letter asks again."""
 _RENDERS = 20
 _MAX_PROMPT = 300
 _MAX_FOUND = 2_000
@@ -165,6 +167,7 @@ class GalleryRoutes:
         self._bin = Bin(studio.gallery, studio.finder, session.tasks, undo_seconds)
         self._thumbnails = Thumbnails(studio.settings.state_dir)
         self._found: OrderedDict[str, ImageLike] = OrderedDict()
+        self._search_budget: float | None = None
         self._views: dict[object, Session] = {}
 
     def list_routes(self) -> list[Route]:
@@ -269,7 +272,8 @@ class GalleryRoutes:
         if "like" in wanted:
             _check_id(wanted["like"])
         arguments: dict[str, Any] = {**wanted, "source": source, "offset": offset, "limit": _SEARCHED}
-        page = await self._view(request).finder.search(**arguments)
+        page = await self._view(request).finder.search(**arguments, budget=self._search_budget)
+        self._search_budget = _BUDGET
         shown = [hit for hit in page.hits if hit.id not in absent]
         for hit in shown:
             self._remember(hit)

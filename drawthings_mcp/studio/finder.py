@@ -50,13 +50,17 @@ class Finder:
         view._gallery = gallery
         return view
 
-    async def search(self, *, like: str = "", report: ReportProgress | None = None, **wanted: Any) -> HitPage:
+    async def search(
+        self, *, like: str = "", report: ReportProgress | None = None, budget: float | None = None, **wanted: Any
+    ) -> HitPage:
         """One page of hits, each with an id under which it can be used at once; see ``SearchEngine.search``.
 
         Parameters
         ----------
         like
             A reference to a picture that hits should look like; the query may name one too, as in ``like v8 but blue``.
+        budget
+            Seconds that it may spend on news of the folders; by default what suits somebody who asks once.
         **wanted
             The other fields of ``SearchArguments``.
         """
@@ -68,7 +72,7 @@ class Finder:
             wanted["query"] = wanted["query"].replace(named[0], " ")
         alike = await self._gallery.find([like]) if like else None
         picture = alike.pictures[0].source if alike else None
-        page = await engine.search(SearchArguments(**wanted, like=picture), report)
+        page = await engine.search(SearchArguments(**wanted, like=picture), report, budget=budget)
         self._gallery.note_own(*(hit.id for hit in reversed(page.hits) if hit.id.startswith("p")))
         return replace(page, notes=(*alike.notes, *page.notes)) if alike else page
 
