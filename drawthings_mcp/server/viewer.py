@@ -254,7 +254,7 @@ class Viewer:
             return False
         if settings.preview == "never" or not self.get_policy(client).shows_pictures:
             return True
-        return not policy.is_known and preview in (None, "auto")
+        return not policy.is_known
 
     async def record_sight(self, client: ChatClient, seen: bool) -> None:
         """Keeps whether the model behind a client proved that it sees; raises ``StorageError`` when it cannot."""

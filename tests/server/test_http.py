@@ -26,7 +26,6 @@ pytestmark = pytest.mark.anyio
 SMALL = {"prompt": "a fox", "width": 128, "height": 128, "steps": 1}
 LAN = ("0.0.0.0:0", "--insecure-lan", "--allow-host", "studio.test")
 """Reached as studio.test, a client counts as one on another machine."""
-SHOWS = {"preview": "always"}
 
 
 @pytest.fixture(scope="module")
@@ -129,9 +128,9 @@ async def test_latest_is_a_clients_own_newest_and_latest_a_nobody_elses(server: 
 
 
 async def test_what_one_client_was_shown_is_still_new_to_another(server: HttpProcess) -> None:
-    async with server.client("first") as first, server.client("second") as second:
+    async with server.client("claude-code") as first, server.client("gemini-cli-mcp-client") as second:
         picture = await draw(first)
-        change = {"canvas": picture, "mode": "image2image", **SHOWS}
+        change = {"canvas": picture, "mode": "image2image"}
         again = text_of(await call(first, "generate_image", **SMALL, **change))
         new = text_of(await call(second, "generate_image", **SMALL, **change))
     assert "shown: outputs" in again

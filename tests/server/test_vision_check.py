@@ -104,6 +104,8 @@ async def test_a_client_that_is_not_known_gets_one_small_preview_until_its_model
     async with in_process(server="demo", name="Stranger") as client:
         first = await call(client, "generate_image", **photo)
         again = await call(client, "review_image", images=["v1", "v2"], max_edge=1568)
+        # What a model asks for is not what the user set.
+        asked = await call(client, "generate_image", **photo, preview="always")
         signs = read_signs(image_of(await call(client, "review_image", images=["sight"])))
         await call(client, "review_image", sight=signs)
         proven = await call(client, "generate_image", **photo)
@@ -114,7 +116,8 @@ async def test_a_client_that_is_not_known_gets_one_small_preview_until_its_model
             in (texts_of(result)[0])
         )
         assert len(result.model_dump_json()) < 15_000
-    assert "shown: outputs v3 v4 (2/3); sight proven; ~1,574 tokens" in texts_of(proven)[0]
+    assert max(image_of(asked).size) <= 384
+    assert "shown: outputs v5 v6 (2/3); sight proven; ~1,574 tokens" in texts_of(proven)[0]
     assert len(proven.content) == 3
 
 
