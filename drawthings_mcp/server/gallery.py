@@ -38,6 +38,8 @@ _KINDS: tuple[MediaKind, ...] = ("a", "v", "i")
 """What the library shows by itself: what a search found elsewhere is there when it is searched for."""
 _MOST = 200
 _SEARCHED = 25
+_FIRST_SEARCHED = 8
+"""Hits of the first page, which somebody who types waits for; the wall asks for more at once."""
 _BUDGET = 0.02
 """Seconds that each search but the first waits for news of the folders: the next letter asks again."""
 _RENDERS = 20
@@ -271,14 +273,15 @@ class GalleryRoutes:
     ) -> Any:
         if "like" in wanted:
             _check_id(wanted["like"])
-        arguments: dict[str, Any] = {**wanted, "source": source, "offset": offset, "limit": _SEARCHED}
+        limit = _SEARCHED if offset else _FIRST_SEARCHED
+        arguments: dict[str, Any] = {**wanted, "source": source, "offset": offset, "limit": limit}
         page = await self._view(request).finder.search(**arguments, budget=self._search_budget)
         self._search_budget = _BUDGET
         shown = [hit for hit in page.hits if hit.id not in absent]
         for hit in shown:
             self._remember(hit)
         after = offset + len(page.hits)
-        goes_on = len(page.hits) == _SEARCHED and (after < page.total or not page.is_exact)
+        goes_on = len(page.hits) == limit and (after < page.total or not page.is_exact)
         return {
             "pictures": [_summarise_hit(hit) for hit in shown],
             "cursor": after if goes_on else None,
