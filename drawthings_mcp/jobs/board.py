@@ -154,7 +154,7 @@ class JobBoard:
                     "UPDATE jobs SET owner = ?, state = 'queued', seconds_left = NULL WHERE key = ?", (self._owner, key)
                 )
                 return f"j{known['number']}", key
-            values = (key, self._owner, client, prompt, is_durable, datetime.now(UTC).isoformat())
+            values = (key, self._owner, _storable(client), _storable(prompt), is_durable, datetime.now(UTC).isoformat())
             columns = "key, owner, client, prompt, is_durable, created"
             number = connection.execute(f"INSERT INTO jobs ({columns}) VALUES (?, ?, ?, ?, ?, ?)", values).lastrowid
             connection.execute("DELETE FROM jobs WHERE number <= ?", ((number or 0) - _KEPT,))
@@ -172,7 +172,11 @@ class JobBoard:
         with self._database.write() as connection:
             self._beat(connection)
             for key, values in rows.items():
-                changes = {**values, "pictures": json.dumps(values["pictures"])}
+                changes = {
+                    **values,
+                    "message": _storable(values["message"]),
+                    "pictures": json.dumps(values["pictures"]),
+                }
                 assignments = ", ".join(f"{name} = :{name}" for name in changes)
                 connection.execute(f"UPDATE jobs SET {assignments} WHERE key = :key", {**changes, "key": key})
             stopping = connection.execute("SELECT key FROM jobs WHERE owner = ? AND is_stopping", (self._owner,))
@@ -238,6 +242,11 @@ def _is_alive(pid: int | None, host: str, beat: float) -> bool:
     except PermissionError:
         pass
     return True
+
+
+def _storable(text: str) -> str:
+    """A text without halves of characters, which no database takes."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _set_aside(path: Path, error: sqlite3.DatabaseError) -> StorageError:

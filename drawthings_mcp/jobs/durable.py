@@ -172,14 +172,17 @@ class _DurableJobs(Jobs):
 
     async def start(self, order: Order, asker: Asker) -> Job:
         settled = await _settle(order, asker.studio)
-        with anyio.CancelScope(shield=True):
-            # From here on it is kept, whatever becomes of its call.
-            job = await self._add(settled, asker, digest=order.digest, is_durable=True)
-            self._started[job.key] = job
-            payload = {"order": asdict(settled), "client": asker.name, "digest": order.digest}
-            assert self._workflow is not None
-            with SetWorkflowID(job.key):
-                await DBOS.start_workflow_async(self._workflow, payload)
+        async with self._starting:
+            if (found := self.find_repeated(order, asker)) is not None:
+                return found
+            with anyio.CancelScope(shield=True):
+                # From here on it is kept, whatever becomes of its call.
+                job = await self._add(settled, asker, digest=order.digest, is_durable=True)
+                self._started[job.key] = job
+                payload = {"order": asdict(settled), "client": asker.name, "digest": order.digest}
+                assert self._workflow is not None
+                with SetWorkflowID(job.key):
+                    await DBOS.start_workflow_async(self._workflow, payload)
         return job
 
     async def close(self) -> None:

@@ -286,6 +286,7 @@ class Jobs:
         self._shown: dict[str, dict[str, Any]] = {}
         self._is_watching = False
         self._unlisted = 0
+        self._starting = anyio.Lock()
 
     @cached_property
     def board(self) -> JobBoard:
@@ -295,9 +296,11 @@ class Jobs:
         return JobBoard(self._state_dir)
 
     async def start(self, order: Order, asker: Asker) -> Job:
-        """Begins a render."""
-        job = await self._add(order, asker, digest=order.digest)
-        self._tasks.start_soon(self._run, job)
+        """Begins a render; calls at once keep their order, and of two that are the same the second joins the first."""
+        async with self._starting:
+            if (job := self.find_repeated(order, asker)) is None:
+                job = await self._add(order, asker, digest=order.digest)
+                self._tasks.start_soon(self._run, job)
         return job
 
     def find_repeated(self, order: Order, asker: Asker) -> Job | None:
