@@ -28,7 +28,7 @@ class JsonSyntaxError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class _Member:
+class _Pair:
     name: str
     start: int
     """Of the name."""
@@ -42,9 +42,9 @@ class _Node:
     start: int
     end: int
     value: Any
-    members: tuple[_Member, ...] = ()
+    members: tuple[_Pair, ...] = ()
 
-    def find(self, name: str) -> tuple[int, _Member] | None:
+    def find(self, name: str) -> tuple[int, _Pair] | None:
         """The member that counts when there are several of a name, and its place."""
         return next(((n, m) for n, m in reversed([*enumerate(self.members)]) if m.name == name), None)
 
@@ -252,7 +252,7 @@ def _decode(text: str, at: int) -> tuple[Any, int]:
 
 
 def _read_object(text: str, start: int) -> _Node:
-    members: list[_Member] = []
+    members: list[_Pair] = []
     at = _skip(text, start + 1)
     while text[at : at + 1] != "}":
         _expect(text, at, '"', "a name in double quotes, or }")
@@ -261,7 +261,7 @@ def _read_object(text: str, start: int) -> _Node:
         _expect(text, colon, ":", "a colon")
         value = _read_value(text, _skip(text, colon + 1))
         comma, next_at = _read_comma(text, value.end, "}")
-        members.append(_Member(name, at, value, comma))
+        members.append(_Pair(name, at, value, comma))
         at = next_at
     return _Node(start, at + 1, {member.name: member.value.value for member in members}, tuple(members))
 
