@@ -10,7 +10,7 @@ import ssl
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from http.client import HTTPConnection, HTTPResponse, HTTPSConnection
 from pathlib import Path
@@ -72,6 +72,8 @@ class HttpProcess:
         assert self.process.stderr is not None
         while not any(line.startswith("Tokens are in") for line in self.lines):
             line = self.process.stderr.readline()
+            if not line:
+                self._end()
             assert line, self.lines
             self.lines.append(line.strip())
         said = urlsplit(next(line for line in self.lines if line.startswith("Serving")).rpartition(" ")[2])
@@ -153,10 +155,13 @@ class HttpProcess:
         return self.process.wait(timeout=30)
 
     def close(self) -> None:
+        self._end(self._reader.join)
+
+    def _end(self, settle: Callable[[], object] = bool) -> None:
         self._watchdog.cancel()
         self.process.kill()
         self.process.wait()
-        self._reader.join()
+        settle()
         for stream in (self.process.stdout, self.process.stderr):
             assert stream is not None
             stream.close()
