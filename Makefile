@@ -10,13 +10,17 @@ SUITE := tests/conformance/node_modules/.package-lock.json
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: clients demo test web-test check ci format generate build bundle licences release-check bench soak conformance lock clean
+.PHONY: clients demo test slow-test web-test check ci format generate build bundle licences release-check bench soak conformance lock clean
 
 demo: $(READY)
 	@$(BIN)/python docs/demo.py
 
 test: $(TESTING)
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 3
+
+# Crashes, databases and hosts that take a while, and examples of the guide.
+slow-test: $(TESTING)
+	$(BIN)/python -m pytest -n 2 -m slow
 
 check: $(TOOLS)
 	$(BIN)/ruff format --check
@@ -24,7 +28,7 @@ check: $(TOOLS)
 	$(BIN)/mypy
 	$(BIN)/python proto/generate.py --check
 
-ci: check test
+ci: check test slow-test
 
 format: $(TOOLS)
 	$(BIN)/ruff format

@@ -45,6 +45,7 @@ async def announced() -> AsyncIterator[Simulator]:
             await network.async_close()
 
 
+@pytest.mark.slow
 async def test_the_doctor_says_how_an_announced_server_is_accepted(announced: Simulator, run: Any) -> None:
     outcome = await run("doctor", "--discover", "--server", "127.0.0.1:1", "--json")
     (found,) = [one for one in outcome.document["findings"] if one["group"] == "Announced on the network"]
@@ -55,6 +56,7 @@ async def test_the_doctor_says_how_an_announced_server_is_accepted(announced: Si
     assert not announced.requests
 
 
+@pytest.mark.slow
 async def test_install_lists_what_is_announced_and_takes_what_the_person_types(
     announced: Simulator, tmp_path: Path
 ) -> None:

@@ -130,6 +130,7 @@ def test_every_command_of_the_readme_runs_as_typed_after_the_demo(readme: list[A
     assert [line.split(" • ")[1] for line in found] == ["a red fox in snow", "make it winter night"]
 
 
+@pytest.mark.slow
 def test_every_command_of_the_guide_runs_as_typed(
     guide: list[Any], checkout: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -96,6 +96,7 @@ def test_a_service_is_installed_started_and_removed(run: Run, unit: Path, told: 
     assert run("uninstall").stdout == "It was not installed.\n"
 
 
+@pytest.mark.slow
 @on_linux
 def test_a_changed_unit_is_kept_when_it_is_written_again(run: Run, unit: Path) -> None:
     run("install")

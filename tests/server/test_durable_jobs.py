@@ -124,6 +124,7 @@ def list_sent(simulator: Simulator) -> list[tuple[int, int]]:
     return [(found.seed, found.steps) for found in configurations if found is not None]
 
 
+@pytest.mark.slow
 async def test_a_job_that_was_rendered_in_two_crashes_is_given_up(environment: dict[str, str]) -> None:
     async with Simulator(step_seconds=0.2) as simulator:
         with serve_http(environment, server=simulator.address) as server:
@@ -144,6 +145,7 @@ async def test_a_job_that_was_rendered_in_two_crashes_is_given_up(environment: d
     assert text_of(later).startswith("j1 failed: “The server ended 2 times")
 
 
+@pytest.mark.slow
 async def test_a_server_that_is_stopped_leaves_its_jobs_to_the_next_as_often_as_it_is(
     environment: dict[str, str],
 ) -> None:
@@ -167,6 +169,7 @@ async def test_a_server_that_is_stopped_leaves_its_jobs_to_the_next_as_often_as_
     assert again == "j2"
 
 
+@pytest.mark.slow
 async def test_a_repeated_call_finds_the_render_of_before_the_crash(environment: dict[str, str]) -> None:
     async with Simulator(step_seconds=0.05) as simulator:
         with serve_http(environment, server=simulator.address) as server:
@@ -178,6 +181,7 @@ async def test_a_repeated_call_finds_the_render_of_before_the_crash(environment:
     assert len(list_pictures(environment)) == 1
 
 
+@pytest.mark.slow
 async def test_a_job_is_ended_from_the_shell_while_its_server_is_down(environment: dict[str, str]) -> None:
     board = JobBoard(Path(environment["DRAWTHINGS_STATE_DIR"]))
     async with Simulator(step_seconds=0.2) as simulator:
@@ -190,6 +194,7 @@ async def test_a_job_is_ended_from_the_shell_while_its_server_is_down(environmen
     assert "j1 was cancelled" in text_of(result)
 
 
+@pytest.mark.slow
 async def test_a_second_server_of_a_state_folder_renders_none_of_the_firsts_jobs(environment: dict[str, str]) -> None:
     async with Simulator(step_seconds=0.05) as simulator:
         with serve_http(environment, server=simulator.address) as first:

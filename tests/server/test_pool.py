@@ -210,6 +210,7 @@ async def test_without_any_server_each_is_named_with_its_reason(in_process: Any)
     assert "127.0.0.1:1: 127.0.0.1:1 refuses connections" in text_of(result)
 
 
+@pytest.mark.slow
 async def test_who_wants_one_picture_need_not_wait_for_twenty(server_environment: dict[str, str]) -> None:
     ended = []
     with serve_http(server_environment) as server:
@@ -282,6 +283,7 @@ async def test_a_link_in_the_folder_of_loras_leads_nowhere(lora_folder: Path, tm
     assert not simulator.uploads
 
 
+@pytest.mark.slow
 async def test_of_a_batch_on_servers_that_die_and_return_no_picture_is_lost_or_made_twice(
     in_process: Any, server_environment: dict[str, str]
 ) -> None:

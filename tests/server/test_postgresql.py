@@ -67,6 +67,7 @@ def database() -> Iterator[Database]:
         shutil.rmtree(folder)
 
 
+@pytest.mark.slow
 async def test_jobs_survive_a_crash_and_a_database_that_is_away_for_a_while(
     server_environment: dict[str, str], database: Database
 ) -> None:

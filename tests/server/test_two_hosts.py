@@ -124,6 +124,7 @@ def write_certificate(folder: Path) -> tuple[Path, Path]:
     return files
 
 
+@pytest.mark.slow
 def test_a_client_on_another_host_uploads_draws_and_fetches_pictures_by_the_servers_name(
     hosts: tuple[list[str], list[str]], tmp_path: Path
 ) -> None:

@@ -142,7 +142,7 @@ async def test_a_call_alone_does_not_have_a_client_paste_large_pictures(
     server_environment: dict[str, str], in_process: Any, name: str, setting: str
 ) -> None:
     server_environment["DRAWTHINGS_PREVIEW"] = setting
-    drawing = {"prompt": "a fox", "width": 1024, "height": 1024, "variants": 2}
+    drawing = {"prompt": "a fox", "width": 512, "height": 512, "variants": 2}
     async with in_process(server="demo", name=name) as client:
         none = await call(client, "generate_image", **drawing)
         small = await call(client, "generate_image", **drawing, preview="always")
