@@ -281,11 +281,14 @@ class ImageCatalog:
         with self._database.write() as connection:
             connection.execute("DELETE FROM reservations WHERE since < ?", (before.astimezone(UTC).isoformat(),))
 
-    def list_paths(self, kinds: Iterable[MediaKind] = MEDIA_KINDS) -> set[Path]:
-        """Where the files of all pictures of some kinds are."""
+    def list_paths(self, kinds: Iterable[MediaKind] = MEDIA_KINDS, outside: Iterable[Path] = ()) -> set[Path]:
+        """Where the files of all pictures of some kinds are, those in some folders, as they are spelled, left out."""
+        folders = [f"{folder}/" for folder in outside]
         statement = "SELECT path FROM images WHERE path <> '' AND instr(?, kind)"
+        statement += " AND substr(path, 1, ?) <> ?" * len(folders)
+        values = [part for folder in folders for part in (len(folder), folder)]
         with self._database.open() as connection:
-            return {Path(path) for (path,) in connection.execute(statement, ("".join(kinds),))}
+            return {Path(path) for (path,) in connection.execute(statement, ("".join(kinds), *values))}
 
     def describe_file(self) -> tuple[int, ...] | None:
         """What differs when the file was changed or replaced; None when there is none."""

@@ -242,7 +242,11 @@ class SearchEngine:
         sources = self._given
         if sources is None:
             folders = [*self._settings.search_dirs, *tag_file.list_remembered(self._tags)]
-            list_files = partial(self._catalog.list_paths, ("v",))
+
+            def list_files(searched: Iterable[Path]) -> Iterable[Path]:
+                # The library has its folder as the user spells it. Its pictures are searched there, however many.
+                return self._catalog.list_paths(("v",), outside=(*searched, self._settings.output_dir))
+
             skipped = self._settings.export_folders
             sources = choose_sources(self._settings.output_dir, folders, _read, skipped, list_files)
         return {source_key(source.root, source.kind): source for source in sources}

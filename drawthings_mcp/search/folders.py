@@ -98,15 +98,15 @@ class FolderSource:
 class LibrarySource(FolderSource):
     """Pictures that were made here and lie outside of all folders that are searched, which are ``skipped``.
 
-    ``list_files`` tells where the library has its pictures.
+    ``list_files`` tells where the library has its pictures, given folders whose pictures need not be told.
     """
 
-    list_files: Callable[[], Iterable[Path]] = tuple
+    list_files: Callable[[Iterable[Path]], Iterable[Path]] = tuple
 
     def list_folders(self, known: KnownFolders = NONE_KNOWN) -> Iterator[Listing]:
         """The folders of those pictures, with no other files."""
         names: dict[Path, list[str]] = {}
-        for path in self.list_files():
+        for path in self.list_files(self.skipped):
             if path.suffix.lower() in SUFFIXES:
                 names.setdefault(path.parent, []).append(path.name)
         for parent, here in names.items():
@@ -121,12 +121,12 @@ def choose_sources(
     folders: Sequence[Path],
     read_metadata: ReadMetadata,
     skipped: Sequence[Path] = (),
-    list_files: Callable[[], Iterable[Path]] | None = None,
+    list_files: Callable[[Iterable[Path]], Iterable[Path]] | None = None,
 ) -> tuple[PictureSource, ...]:
     """The sources in some folders, and our own library ``output_dir``; no file belongs to two.
 
     Folders that are ``skipped`` are not searched as parts of others: what lies there are copies. ``list_files`` tells
-    where the library has pictures, which may be outside of all those folders.
+    where the library has pictures outside of some folders; of those that lie inside it may leave out as many as it can.
 
     A ComfyUI installation or LM Studio's home stands for what people keep there. Each folder may have project files as
     well as pictures.

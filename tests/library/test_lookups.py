@@ -45,6 +45,17 @@ def test_the_record_of_a_moved_picture_follows_it(catalog: ImageCatalog, tmp_pat
     assert catalog.get("a1").path == new
 
 
+def test_paths_are_listed_without_those_in_some_folders(catalog: ImageCatalog, tmp_path: Path) -> None:
+    names = ("home/1.png", "home/deep/2.png", "homeless/3.png", "desk/4.png", "home.png")
+    paths = [tmp_path / name for name in names]
+    for path in paths:
+        catalog.add("v", path, **FACTS)
+    assert catalog.list_paths() == set(paths)
+    assert catalog.list_paths(("v",), outside=[tmp_path / "home"]) == set(paths[2:])
+    assert catalog.list_paths(outside=[tmp_path / "home", tmp_path / "desk"]) == {paths[2], paths[4]}
+    assert catalog.list_paths(("a",), outside=[tmp_path / "desk"]) == set()
+
+
 def test_what_was_found_keeps_its_id_and_gets_its_file_later(catalog: ImageCatalog, tmp_path: Path) -> None:
     origin = "project:///projects/fox.sqlite3#12"
     found = catalog.register_found(origin, prompt="fox", seed=7, model="m.ckpt", **FACTS)
