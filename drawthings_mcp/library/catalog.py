@@ -283,12 +283,13 @@ class ImageCatalog:
 
     def list_paths(self, kinds: Iterable[MediaKind] = MEDIA_KINDS, outside: Iterable[Path] = ()) -> set[Path]:
         """Where the files of all pictures of some kinds are, those in some folders, as they are spelled, left out."""
-        folders = [f"{folder}/" for folder in outside]
-        statement = "SELECT path FROM images WHERE path <> '' AND instr(?, kind)"
-        statement += " AND substr(path, 1, ?) <> ?" * len(folders)
-        values = [part for folder in folders for part in (len(folder), folder)]
+        statement, values = "SELECT path FROM images WHERE instr(?, kind) AND path > ?", ["".join(kinds), ""]
+        # What lies between the folders, along the index: most of a library may be in one.
+        for begin in sorted(f"{folder}/" for folder in outside):
+            statement += " AND path < ? UNION ALL SELECT path FROM images WHERE instr(?, kind) AND path >= ?"
+            values += [begin, values[0], max(values[-1], begin[:-1] + "0")]
         with self._database.open() as connection:
-            return {Path(path) for (path,) in connection.execute(statement, ("".join(kinds), *values))}
+            return {Path(path) for (path,) in connection.execute(statement, values)}
 
     def describe_file(self) -> tuple[int, ...] | None:
         """What differs when the file was changed or replaced; None when there is none."""

@@ -145,11 +145,16 @@ def _list_pending(
 def count_pending(connection: sqlite3.Connection, roots: Sequence[int]) -> int:
     """How many files are still to be read."""
     marks = ", ".join("?" * len(roots))
-    ((count,),) = connection.execute(
-        f"SELECT count(*) FROM files JOIN folders ON folders.id = folder WHERE state = {PENDING} AND root IN ({marks})",
-        tuple(roots),
-    ).fetchall()
-    return int(count)
+    # Along the indexes of what waits: there are as many files as pictures.
+    counts = (
+        connection.execute(
+            "SELECT count(*) FROM files CROSS JOIN folders ON folders.id = folder "
+            f"WHERE state = {PENDING} AND owner {condition} AND root IN ({marks})",
+            tuple(roots),
+        ).fetchone()
+        for condition in ("IS NULL", "IS NOT NULL")
+    )
+    return sum(count for (count,) in counts)
 
 
 def is_still(connection: sqlite3.Connection, file: PendingFile) -> bool:
