@@ -77,6 +77,10 @@ class DrawThingsError(Exception):
         text = face.word(self.problem)
         return f"{face.word_fact(face.name(self.parameter))}: {text}" if self.parameter else text
 
+    def word_all(self, face: Face) -> str:
+        """The same with what was added to it on its way, a line each."""
+        return "\n".join([self.word(face), *map(face.word, getattr(self, "__notes__", ()))])
+
     @property
     def steps(self) -> tuple[Step, ...]:
         """What to do next, as far as the text names it."""

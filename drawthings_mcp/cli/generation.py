@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -16,13 +17,16 @@ from drawthings_mcp.cli.completion import COMPLETIONS, list_pictures, offer
 from drawthings_mcp.cli.face import SHELL, SPELLINGS
 from drawthings_mcp.cli.options import CommandT, with_settings
 from drawthings_mcp.cli.output import json_option, print_json, print_text, progress_bar, say
-from drawthings_mcp.errors import InvalidInputError
+from drawthings_mcp.errors import DrawThingsError, InvalidInputError
+from drawthings_mcp.faces import Text
+from drawthings_mcp.jobs.job import Asker, Jobs, Order
 from drawthings_mcp.limits import MAX_SIDE, MIN_SIDE
 from drawthings_mcp.params import GenerateParams, parse_weighted
 from drawthings_mcp.presets.mode_table import list_families, match_family
 from drawthings_mcp.settings import Settings
 from drawthings_mcp.studio.results import GenerationResult, describe_axes, describe_plan
-from drawthings_mcp.studio.studio import open_studio
+from drawthings_mcp.studio.studio import Studio, open_studio
+from drawthings_mcp.tasks import background_tasks
 from drawthings_mcp.validation import suggest
 
 if TYPE_CHECKING:
@@ -251,20 +255,29 @@ def run_jobs(settings: Settings, jobs: Sequence[ShellCall], *, as_json: bool, ma
 
     documents = []
 
+    async def run_one(shell: _Shell, job: ShellCall, place: str) -> None:
+        if job.params.dry_run:
+            plan = await shell.studio.plan(job.params)
+            documents.append(_plan_to_json(plan))
+            if not as_json:
+                print_text(describe_plan(plan, SHELL))
+            return
+        arguments = job.params.model_dump(mode="json", exclude_defaults=True)
+        result = await shell.follow(Order("generate", arguments, output=str(job.output or "")), place)
+        documents.append(_to_json(result))
+        if not as_json:
+            _print_result(result, settings)
+
     async def run() -> None:
-        async with open_studio(settings, reads_anywhere=True) as studio:
+        async with _open_shell(settings) as shell:
             for number, job in enumerate(jobs, 1):
-                if job.params.dry_run:
-                    plan = await studio.plan(job.params)
-                    documents.append(_plan_to_json(plan))
-                    if not as_json:
-                        print_text(describe_plan(plan, SHELL))
-                else:
-                    place = f"{number} of {len(jobs)}: " if len(jobs) > 1 else ""
-                    result = await _follow(partial(studio.generate, job.params), job.output, place)
-                    documents.append(_to_json(result))
-                    if not as_json:
-                        _print_result(result, settings)
+                try:
+                    await run_one(shell, job, f"{number} of {len(jobs)}: " if len(jobs) > 1 else "")
+                except DrawThingsError as error:
+                    if rest := len(jobs) - number:
+                        template = "{count} more of the file were not begun; the same command makes what is not there."
+                        error.add_note(Text(template, count=rest))
+                    raise
 
     if jobs:
         anyio.run(run)
@@ -279,8 +292,9 @@ def run_upscale(settings: Settings, picture: str, long_edge: int | None, output:
     _check_output(output)
 
     async def run() -> GenerationResult:
-        async with open_studio(settings, reads_anywhere=True) as studio:
-            return await _follow(partial(studio.upscale, picture, long_edge), output)
+        async with _open_shell(settings) as shell:
+            arguments = {"picture": picture, "long_edge": long_edge}
+            return await shell.follow(Order("upscale", arguments, output=str(output or "")))
 
     result = anyio.run(run)
     if as_json:
@@ -289,20 +303,35 @@ def run_upscale(settings: Settings, picture: str, long_edge: int | None, output:
         _print_result(result, settings)
 
 
-async def _follow(
-    make: Callable[..., Awaitable[GenerationResult]], output: Path | None, place: str = ""
-) -> GenerationResult:
-    """What a method of the studio makes, with a progress bar meanwhile."""
-    is_taken = output is not None and output.exists()
-    with progress_bar() as show:
+@dataclass(frozen=True, slots=True)
+class _Shell:
+    """A studio whose renders everybody sees and can stop, as those of any other program."""
 
-        async def report(fraction: float, message: str) -> None:
-            show(fraction, f"{place}{message}")
+    studio: Studio
+    jobs: Jobs
 
-        result = await make(report=report, output=output)
-    if is_taken and result.variants:
-        say(f"{output} exists already; the new picture became {result.variants[0].path.name}")
-    return result
+    async def follow(self, order: Order, place: str = "") -> GenerationResult:
+        """What an order makes, with a progress bar meanwhile."""
+        is_taken = bool(order.output) and Path(order.output).exists()
+        with progress_bar() as show:
+
+            async def report(fraction: float, message: str) -> None:
+                show(fraction, f"{place}{message}")
+
+            job = await self.jobs.start(order, Asker("shell", self.studio))
+            job.listeners.append(report)
+            await job.wait(math.inf)
+        result = job.get_result()
+        job.note_delivery()
+        if is_taken and result.variants:
+            say(f"{order.output} exists already; the new picture became {result.variants[0].path.name}")
+        return result
+
+
+@asynccontextmanager
+async def _open_shell(settings: Settings) -> AsyncIterator[_Shell]:
+    async with open_studio(settings, reads_anywhere=True) as studio, background_tasks() as tasks:
+        yield _Shell(studio, Jobs(tasks, studio))
 
 
 def _plan_to_json(plan: Plan) -> dict[str, Any]:

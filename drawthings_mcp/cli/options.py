@@ -71,4 +71,4 @@ def reported_errors() -> Iterator[None]:
     try:
         yield
     except DrawThingsError as error:
-        raise click.ClickException(error.word(SHELL)) from error
+        raise click.ClickException(error.word_all(SHELL)) from error

@@ -12,7 +12,7 @@ import secrets
 import socket
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
@@ -200,13 +200,14 @@ class JobBoard:
         return None if row is None else _parse(row)
 
     def request_stop(self, job_id: str) -> JobRow | None:
-        """Ask the process that has a job to end it; the job as it stands, None when there is none."""
+        """Ask the process that has a job to end it; the job as it stood then, None when there is none."""
         found = self.find(job_id)
         if found is None or found.state not in {*ACTIVE, "interrupted"}:
             return found
         with self._database.write() as connection:
             connection.execute("UPDATE jobs SET is_stopping = 1 WHERE key = ?", (found.key,))
-        return self.find(job_id)
+        # Its process may have obeyed already.
+        return replace(found, is_stopping=True)
 
     def _beat(self, connection: sqlite3.Connection) -> None:
         values = (self._owner, os.getpid(), socket.gethostname(), time.time())

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import sha256
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import anyio
@@ -64,17 +65,21 @@ class Order:
         What was said about showing the pictures.
     notes
         What is said of the call besides what its render says.
+    output
+        The file to write in place of a new one in the output folder; empty for that.
     """
 
     operation: Literal["generate", "upscale"]
     arguments: Arguments
     preview: PreviewMode | None = None
     notes: tuple[str, ...] = ()
+    output: str = ""
 
     @property
     def digest(self) -> str:
         """Equal for calls that ask for the same pictures."""
-        text = json.dumps([self.operation, {**self.arguments, "preview": None}], sort_keys=True)
+        where = [self.output] if self.output else []
+        text = json.dumps([self.operation, {**self.arguments, "preview": None}, *where], sort_keys=True)
         return sha256(text.encode("utf-8", "replace")).hexdigest()
 
     @property
@@ -88,6 +93,7 @@ class Order:
         """Renders it; ``hooks`` are those of the studio's methods."""
         from drawthings_mcp.params import GenerateParams
 
+        hooks["output"] = Path(self.output) if self.output else None
         if self.operation == "upscale":
             result = await studio.upscale(**self.arguments, **hooks)
         else:

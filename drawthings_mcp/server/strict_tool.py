@@ -143,5 +143,5 @@ def _explain_failure(
     if isinstance(cause, ValidationError):
         return build_refusal(cause, fields, {**ALIASES, **dict.fromkeys(withheld, ())}).word(MCP)
     if isinstance(cause, DrawThingsError):
-        return "\n".join([cause.word(MCP), *map(MCP.word, getattr(cause, "__notes__", ()))])
+        return cause.word_all(MCP)
     return None
