@@ -80,7 +80,7 @@ from pathlib import Path
 from benchmarks.video import _FEW, FRAMES, draw_frame
 from drawthings_mcp.generation import ResultImage, ImageGenerationConfig
 from drawthings_mcp.library.animation import save_animation
-from drawthings_mcp.library.frames import save_frames
+from drawthings_mcp.library.frames import FrameSet
 from drawthings_mcp.tensors.png import encode_png
 from drawthings_mcp.tensors import decode_image, encode_image
 from drawthings_mcp.tensors.header import Codec
@@ -108,13 +108,19 @@ def decode(count):
 
 with tempfile.TemporaryDirectory() as place:
     folder = Path(place)
+    def save():
+        frames = FrameSet(folder, "fox")
+        for frame in decode(FRAMES):
+            frames.add(frame)
+        return frames.paths
+
     def animate(paths, container):
         save_animation(map(ensure_pixels, paths), folder, "fox", 24, container)
 
-    paths = save_frames(decode(FRAMES), folder, "fox")
+    paths = save()
     pixels = decode_image(payload)
     sizes = {"frame": pixels.nbytes / 2**20, "one": peak(lambda: encode_png(pixels, ""))}
-    sizes["frames"] = peak(lambda: save_frames(decode(FRAMES), folder, "fox"))
+    sizes["frames"] = peak(save)
     sizes["few"] = peak(lambda: animate(paths[:_FEW], "apng"))
     sizes["apng"] = peak(lambda: animate(paths, "apng"))
     sizes["mp4"] = peak(lambda: animate(paths, "mp4"))

@@ -143,14 +143,6 @@ class Catalog:
         """The model of a file or display name, or None; see ``find_entry``."""
         return find_entry(self.models, name)
 
-    def find_lora(self, name: str) -> LoRA | None:
-        """The LoRA of a file or display name, or None; see ``find_entry``."""
-        return find_entry(self.loras, name)
-
-    def find_control(self, name: str) -> Control | None:
-        """The control of a file or display name, or None; see ``find_entry``."""
-        return find_entry(self.controls, name)
-
     def compatible_loras(self, model: Model) -> tuple[LoRA, ...]:
         """The LoRAs that a model takes, in the server's order."""
         return tuple(lora for lora in self.loras if accepts_lora(model.version, lora.version))

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import PurePath
 from typing import Any
 
@@ -71,14 +71,6 @@ def label(text: str) -> str:
     """A file's name or an id, as it is when nothing in it can be misread; quoted otherwise, but not shortened."""
     is_plain = len(text) <= MAX_FILE and _PLAIN.fullmatch(text) is not None and clean(text, MAX_FILE) == text
     return text if is_plain else quote(text, MAX_FILE)
-
-
-def label_all(names: Iterable[str], most: int = 0) -> str:
-    """Names with commas between them; of many, the first and how many more there are."""
-    listed = list(names)
-    shown = listed[:most] if most else listed
-    more = len(listed) - len(shown)
-    return ", ".join(map(label, shown)) + (f" and {more} more" if more else "")
 
 
 def shorten_text(text: str, most: int) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from drawthings_mcp.errors import InvalidInputError
 from drawthings_mcp.faces import Phrase, Text, join_texts
-from drawthings_mcp.quoting import quote, tidy
+from drawthings_mcp.quoting import quote, shorten_text, tidy
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 _SUGGESTED = 3
+_MAX_VALUE = 60
+"""Characters of a value in a one-line message."""
 _MAX_LISTED = 30
 _ALIKE = 0.6
 """Share of letters in common from which on a name is taken for a slip of the pen."""
@@ -110,12 +112,12 @@ def make_encodable(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
-def shorten(value: object, limit: int = 60) -> str:
+def shorten(value: object) -> str:
     """A value as it may be quoted in a one-line message."""
     if isinstance(value, str):
-        return quote(value, limit)
+        return quote(value, _MAX_VALUE)
     text = tidy(repr(value))
-    return text if len(text) <= limit else f"{text[: limit - 1]}…"
+    return shorten_text(text, _MAX_VALUE)
 
 
 def build_refusal(

@@ -37,7 +37,6 @@ from drawthings_mcp.quoting import (
     hide_password,
     key_of,
     label,
-    label_all,
     quote,
     read_path,
     show_path,
@@ -261,7 +260,6 @@ def test_files_stay_as_they_are_when_they_cannot_be_misread() -> None:
         "“shown -”",
         "x" * 255,
     ]
-    assert label_all(["a", "b c", "d"], most=2) == "a, “b c” and 1 more"
 
 
 def test_paths_are_never_cut_and_their_line_breaks_are_escaped() -> None:

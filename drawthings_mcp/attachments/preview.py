@@ -23,6 +23,8 @@ _REDUCING_GAP = 3.0
 _COLOUR_BITS = ((80, 8), (65, 6), (0, 5))
 """Quality from which on a transparent picture keeps so many bits of each colour. PNG has no quality of its own; noise
 in the low bits takes half of its bytes."""
+_QUALITY = 85
+"""Of a JPEG at the first of its steps."""
 _MAX_COLOURS = 256
 """Of a palette in a PNG file."""
 _SAMPLE_EDGE = 48
@@ -128,7 +130,7 @@ def encode_step(image: Image.Image, step: SizeStep) -> Preview:
     return Preview(_save(small.convert("RGB"), "JPEG", quality=step.quality), "image/jpeg", *small.size)
 
 
-def encode_preview(picture: ImageLike, *, max_bytes: int, max_edge: int = 1024, quality: int = 85) -> Preview:
+def encode_preview(picture: ImageLike, *, max_bytes: int, max_edge: int = 1024) -> Preview:
     """The best preview that has at most ``max_bytes``.
 
     Parameters
@@ -137,8 +139,6 @@ def encode_preview(picture: ImageLike, *, max_bytes: int, max_edge: int = 1024, 
         A path, the bytes of a file, a Pillow image or an array.
     max_edge
         Longest side in pixels.
-    quality
-        JPEG quality, 1 to 95.
 
     Raises
     ------
@@ -149,7 +149,7 @@ def encode_preview(picture: ImageLike, *, max_bytes: int, max_edge: int = 1024, 
     """
     image = open_small(picture, max_edge)
     smallest = 0
-    for step in list_size_steps(max_edge, quality):
+    for step in list_size_steps(max_edge, _QUALITY):
         preview = encode_step(image, step)
         if len(preview.data) <= max_bytes:
             return preview

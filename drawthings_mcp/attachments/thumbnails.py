@@ -20,22 +20,16 @@ _QUALITY = 80
 _EFFORT = 2
 """WebP's ``method``: a third of the time of the default at a tenth more bytes."""
 _MAX_BYTES = 2_000_000_000
+"""Of all thumbnails together; those that were made first are dropped."""
 _SWEEP_AFTER = 500
 """Thumbnails that are made until it is looked whether they have become too many."""
 
 
 class Thumbnails:
-    """The thumbnails of a state folder, named by the hash of what they show.
+    """The thumbnails of a state folder, named by the hash of what they show."""
 
-    Parameters
-    ----------
-    max_bytes
-        Of all of them together; those that were made first are dropped.
-    """
-
-    def __init__(self, state_dir: Path, max_bytes: int = _MAX_BYTES) -> None:
+    def __init__(self, state_dir: Path) -> None:
         self._folder = state_dir.absolute() / _FOLDER
-        self._max_bytes = max_bytes
         self._made = _SWEEP_AFTER
 
     def get(self, sha256: str, edge: int, open_picture: Callable[[], ImageLike]) -> bytes:
@@ -66,11 +60,6 @@ class Thumbnails:
                 self._sweep()
         return data
 
-    def drop(self, sha256: str) -> None:
-        """Keeps nothing of a picture any more."""
-        for edge in EDGES:
-            self._find_path(sha256, edge).unlink(missing_ok=True)
-
     def _find_path(self, sha256: str, edge: int) -> Path:
         return self._folder / sha256[:2] / f"{sha256}-{edge}.webp"
 
@@ -81,7 +70,7 @@ class Thumbnails:
             with suppress(OSError):
                 status = path.stat()
                 kept.append((status.st_mtime_ns, status.st_size, path))
-        excess = sum(size for _, size, _ in kept) - self._max_bytes
+        excess = sum(size for _, size, _ in kept) - _MAX_BYTES
         for _, size, path in sorted(kept):
             if excess <= 0:
                 break

@@ -30,7 +30,7 @@ def show(settings: Settings, image: str, other: str | None, as_json: bool) -> No
         async with open_studio(settings, reads_anywhere=True, keeps_indexing=False) as studio:
             return await studio.gallery.find_recipes([image, other] if other else [image])
 
-    from drawthings_mcp.studio.recipe_texts import describe_recipes, recipes_to_json
+    from drawthings_mcp.studio.recipes import describe_recipes, recipes_to_json
 
     recipes = anyio.run(run)
     if as_json:

@@ -58,9 +58,9 @@ class Certificate:
         """Whether it has the key that every Draw Things server has."""
         return self.spki_sha256 == SHARED_SPKI_SHA256
 
-    def check_validity(self, now: datetime | None = None) -> None:
+    def check_validity(self) -> None:
         """Raises ``CertificateError`` outside its dates; gRPC would refuse it, without saying so."""
-        now = now or datetime.now(UTC)
+        now = datetime.now(UTC)
         if now > self.not_after:
             raise CertificateError(
                 f"The server's certificate expired on {self.not_after:%Y-%m-%d}, and gRPC takes none outside its "

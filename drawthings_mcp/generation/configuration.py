@@ -449,6 +449,12 @@ class ImageGenerationConfig(_CheckedConfig):
     def scheduler(self, value: str) -> None:
         self.sampler = SamplerType.parse(value)
 
+    def list_files(self) -> tuple[str, ...]:
+        """The files on a server that it names, each once."""
+        parts = (*(lora.file for lora in self.loras), *(control.file for control in self.controls))
+        named = (self.model, self.refiner_model, self.upscaler, self.face_restoration, *parts)
+        return tuple(dict.fromkeys(filter(None, named)))
+
     @classmethod
     def from_app_json(cls, data: Mapping[str, Any]) -> Self:
         """A configuration from the app's JSON object, complete or partial; see ``parse_app_json``.

@@ -1,7 +1,7 @@
 """The formats of configuration files: read one, set a member, remove one; comments, order and all else stay.
 
 JSON has a module of its own. TOML is edited by tomlkit. YAML is read by ruamel.yaml, which says where things stand, and
-edited there: written anew as a whole it would keep comments, but not blanks and line breaks.
+edited there: written again as a whole it would keep comments, but not blanks and line breaks.
 """
 
 from __future__ import annotations
@@ -275,7 +275,7 @@ def _remove_yaml(text: str, path: Sequence[str]) -> str:
 
 
 def _round_trip(text: str, change: Callable[[Any], object], indent: int = 0) -> str:
-    """A text that the library writes anew, with blocks indented as they are."""
+    """A text that the library writes again, with blocks indented as they are."""
     yaml = _yaml()
     data = yaml.load(text)
     for sequence, offset in ((2, 0), (4, 2)):

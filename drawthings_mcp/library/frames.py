@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
@@ -83,31 +83,3 @@ class FrameSet:
     def _is_free(self, stem: str) -> bool:
         taken = re.compile(re.escape(stem) + r"-\d{4,}\.png", re.IGNORECASE)
         return not any(taken.fullmatch(path.name) for path in self._folder.iterdir())
-
-
-def save_frames(
-    frames: Iterable[ResultImage], folder: Path, stem: str, **metadata: Unpack[FrameMetadata]
-) -> list[Path]:
-    """Save frames one by one, so that an iterator that makes them never has more than two in memory.
-
-    Parameters
-    ----------
-    frames
-        In order.
-    folder, stem, metadata
-        As for ``FrameSet``.
-
-    Returns
-    -------
-    list[Path]
-        Absolute, in order.
-
-    Raises
-    ------
-    StorageError, InvalidInputError
-        As ``FrameSet.add``. The frames before it stay, also when the iterator itself raises.
-    """
-    saved = FrameSet(folder, stem, **metadata)
-    for frame in frames:
-        saved.add(frame)
-    return saved.paths

@@ -31,7 +31,6 @@ from drawthings_mcp.planning.hints import HintImages, list_references, read_hint
 from drawthings_mcp.planning.known import build_override
 from drawthings_mcp.planning.region import Region
 from drawthings_mcp.planning.sizes import Size
-from drawthings_mcp.presets.layers import DEFAULT
 from drawthings_mcp.presets.preset import find_family
 from drawthings_mcp.tensors.fitting import fit_pixels, flatten_transparent
 from drawthings_mcp.tensors.layout import build_tensor, pixels_to_tensor
@@ -42,6 +41,8 @@ _OPAQUE = 255
 
 DRAWN = "drawn for each picture"
 """Origin of a seed that nobody gave."""
+DEFAULT = "default"
+"""Origin of what no layer of settings has: the app's default."""
 
 
 @dataclass(frozen=True, slots=True)

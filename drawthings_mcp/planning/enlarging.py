@@ -18,10 +18,9 @@ from drawthings_mcp.params import UPSCALE, GenerateParams
 from drawthings_mcp.planning.abilities import RESTORATION_VERSIONS, list_modes
 from drawthings_mcp.planning.compose import Plan, compose
 from drawthings_mcp.planning.known import load_known
-from drawthings_mcp.planning.large_sizes import build_tiles
 from drawthings_mcp.planning.lookup import describe_model, find_model_recipe
 from drawthings_mcp.planning.plan import plan
-from drawthings_mcp.planning.sizes import Size
+from drawthings_mcp.planning.sizes import Size, build_tiles
 from drawthings_mcp.presets.collection import PresetCollection
 from drawthings_mcp.tensors.fitting import fit_pixels, flatten_transparent
 from drawthings_mcp.tensors.pixels import Pixels

@@ -63,13 +63,5 @@ def list_warnings(request: GenerationRequest, inventory: ServerInventory | None 
 
 def list_files(configuration: ImageGenerationConfig) -> tuple[str, ...]:
     """The files that a server needs for a configuration, as far as they can be told without its catalog."""
-    named = (
-        configuration.model,
-        configuration.refiner_model,
-        configuration.upscaler,
-        configuration.face_restoration,
-        *(lora.file for lora in configuration.loras),
-        *(control.file for control in configuration.controls),
-    )
     detectors = (DEPTH_ESTIMATOR, EDGE_DETECTOR) if configuration.controls else ()
-    return tuple(dict.fromkeys(file for file in (*named, *detectors) if file))
+    return tuple(dict.fromkeys((*configuration.list_files(), *detectors)))

@@ -108,7 +108,6 @@ class VisualIndex:
         wishes: Sequence[str] = (),
         named: Sequence[NDArray[np.int64]] = (),
         among: NDArray[np.int64] | None = None,
-        count: int = SHORTLIST,
     ) -> list[Likeness]:
         """The pictures whose features are most alike, the nearest first; ``among`` some pictures, or all.
 
@@ -127,8 +126,8 @@ class VisualIndex:
         if among is not None or wishes:
             numbers = np.flatnonzero(wanted)
             points = points[numbers]
-        if len(points) > count:
-            nearest = np.argpartition(points, count)[:count]
+        if len(points) > SHORTLIST:
+            nearest = np.argpartition(points, SHORTLIST)[:SHORTLIST]
             numbers, points = numbers[nearest], points[nearest]
         return self._refine(connection, features, numbers, points, wishes)
 

@@ -324,7 +324,7 @@ class GalleryRoutes:
 
     async def describe_picture(self, request: Request) -> Any:
         """One picture with its recipe, tags, and what it was made from and what became of it."""
-        from drawthings_mcp.studio.recipe_texts import recipes_to_json
+        from drawthings_mcp.studio.recipes import recipes_to_json
 
         studio = self._view(request)
         (picture,) = await studio.gallery.find_recipes([_check_id(request.path_params["id"])])

@@ -431,7 +431,7 @@ class Servers:
     async def expect(self, configs: Iterable[ImageGenerationConfig]) -> None:
         """Finds out which server has what will be asked of them, as far as they do not list it."""
         if self.are_several:
-            self._wanted.update(file for config in configs for file in list_files(config))
+            self._wanted.update(file for config in configs for file in config.list_files())
             for member in self._members:
                 if member.is_up and member.connection is not None:
                     try:
@@ -457,7 +457,7 @@ class Servers:
         if not self.are_several:
             return frozenset()
         return frozenset(
-            file for file in list_files(config) if any(_has_all(member.connection, {file}) for member in self._members)
+            file for file in config.list_files() if any(_has_all(member.connection, {file}) for member in self._members)
         )
 
 
@@ -467,13 +467,6 @@ async def _plan_for_one(connections: Sequence[Connection], make: Callable[[Serve
         with contextlib.suppress(InvalidInputError):
             return await connection.client.work_out(connection.inventory, partial(make, connection.inventory))
     return None
-
-
-def list_files(config: ImageGenerationConfig) -> list[str]:
-    """The files that a configuration names."""
-    helpers = (*(lora.file for lora in config.loras), *(control.file for control in config.controls))
-    named = (config.model, config.refiner_model, config.upscaler, config.face_restoration, *helpers)
-    return list(dict.fromkeys(file for file in named if file))
 
 
 async def _learn(connection: Connection, files: Collection[str]) -> None:

@@ -142,9 +142,8 @@ class Gallery:
         return FoundPictures(tuple(found.values()), tuple(dict.fromkeys(notes)))
 
     async def describe_recipes(self, pictures: Sequence[ImageRecord], face: Face) -> list[str]:
-        """How pictures were made, in lines; of two, what differs. See ``studio.recipe_texts``."""
-        from drawthings_mcp.studio.recipe_texts import describe_recipes
-        from drawthings_mcp.studio.recipes import read_recipe
+        """How pictures were made, in lines; of two, what differs. See ``studio.recipes``."""
+        from drawthings_mcp.studio.recipes import describe_recipes, read_recipe
 
         def describe() -> list[str]:
             return describe_recipes(list(map(read_recipe, pictures)), face)

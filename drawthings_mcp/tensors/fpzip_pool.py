@@ -197,15 +197,14 @@ def _enlarge(descriptor: int) -> None:
 
 
 class FpzipPool:
-    """At most ``size`` workers for any number of threads."""
+    """At most ``MAX_PROCESSES`` workers for any number of threads."""
 
-    def __init__(self, size: int = MAX_PROCESSES) -> None:
-        self._size = size
+    def __init__(self) -> None:
         self._closed = False
         self._reset()
 
     def _reset(self) -> None:
-        self._turns = threading.BoundedSemaphore(self._size)
+        self._turns = threading.BoundedSemaphore(MAX_PROCESSES)
         self._lock = threading.Lock()
         self._idle: list[FpzipProcess] = []
         self._busy: set[FpzipProcess] = set()
@@ -213,7 +212,7 @@ class FpzipPool:
     def prestart(self, count: int = 1) -> None:
         """Have ``count`` processes started, without waiting until they are ready."""
         with self._lock:
-            while len(self._idle) + len(self._busy) < min(count, self._size):
+            while len(self._idle) + len(self._busy) < min(count, MAX_PROCESSES):
                 self._idle.append(self._start())
 
     def decode(self, task: WorkerTask, header: TensorHeader, body: memoryview, result: NDArray[Any]) -> bool:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Unpack
 
 import numpy as np
 import pytest
@@ -14,13 +15,20 @@ from PIL import Image
 
 from drawthings_mcp.errors import StorageError, TensorError
 from drawthings_mcp.generation import ResultImage
-from drawthings_mcp.library.frames import FrameSet, save_frames
+from drawthings_mcp.library.frames import FrameMetadata, FrameSet
 from drawthings_mcp.metadata.reading import read_metadata
 
 
 @pytest.fixture
 def frames(image: ResultImage) -> list[ResultImage]:
     return [replace(image, pixels=image.pixels + np.uint8(number)) for number in range(3)]
+
+
+def save_frames(frames: Iterable[ResultImage], folder: Path, **metadata: Unpack[FrameMetadata]) -> list[Path]:
+    saved = FrameSet(folder, "fox", **metadata)
+    for frame in frames:
+        saved.add(frame)
+    return saved.paths
 
 
 def list_names(folder: Path) -> list[str]:
@@ -31,7 +39,6 @@ def test_frames_are_numbered_and_carry_their_pixels_and_metadata(frames: list[Re
     paths = save_frames(
         (replace(frame, simulated=True) for frame in frames),
         tmp_path / "new",
-        "fox",
         server="mac:7859",
         requested_size=(10, 10),
         extra={"mode": "text2image"},
@@ -54,15 +61,15 @@ def test_a_set_takes_a_stem_of_which_there_is_no_frame_yet(
     frames: list[ResultImage], tmp_path: Path, left: str
 ) -> None:
     (tmp_path / left).write_text("mine")
-    assert [path.name for path in save_frames(frames, tmp_path, "fox")] == [f"fox-2-000{n}.png" for n in (1, 2, 3)]
-    assert [path.name for path in save_frames(frames, tmp_path, "fox")] == [f"fox-3-000{n}.png" for n in (1, 2, 3)]
+    assert [path.name for path in save_frames(frames, tmp_path)] == [f"fox-2-000{n}.png" for n in (1, 2, 3)]
+    assert [path.name for path in save_frames(frames, tmp_path)] == [f"fox-3-000{n}.png" for n in (1, 2, 3)]
     assert (tmp_path / left).read_text() == "mine"
 
 
 def test_single_pictures_and_other_names_are_not_in_the_way(frames: list[ResultImage], tmp_path: Path) -> None:
     for name in ("fox.png", "fox-2.png", "fox-000.png", "fox-0001.mp4", "big-fox-0001.png", "fox.bar-0001.png"):
         (tmp_path / name).write_text("mine")
-    paths = save_frames(frames, tmp_path, "fox")
+    paths = save_frames(frames, tmp_path)
     assert [path.name for path in paths] == ["fox-0001.png", "fox-0002.png", "fox-0003.png"]
 
 
@@ -84,12 +91,13 @@ SAVE_MANY = """
 from pathlib import Path
 import numpy as np
 from drawthings_mcp.generation import ResultImage, ImageGenerationConfig
-from drawthings_mcp.library.frames import save_frames
+from drawthings_mcp.library.frames import FrameSet
 image = ResultImage(np.zeros((8, 8, 3), np.uint8), "fox", "", ImageGenerationConfig(model="m", seed=1))
 print("ready", flush=True)
 sys.stdin.readline()
 for _ in range(8):
-    print(*(path.name for path in save_frames([image] * 5, Path(folder), "fox")))
+    frames = FrameSet(Path(folder), "fox")
+    print(*(frames.add(image).name for _ in range(5)))
 """
 
 
@@ -111,7 +119,7 @@ def test_never_more_than_two_decoded_frames_are_in_memory(image: ResultImage, tm
             counts.append(sum(reference() is not None for reference in alive))
             yield frame
 
-    assert len(save_frames(decode(), tmp_path, "fox")) == 6
+    assert len(save_frames(decode(), tmp_path)) == 6
     assert max(counts) <= 2
 
 
@@ -121,16 +129,16 @@ def test_frames_before_a_damaged_one_stay(frames: list[ResultImage], tmp_path: P
         raise TensorError("damaged")
 
     with pytest.raises(TensorError, match="damaged"):
-        save_frames(decode(), tmp_path, "fox")
+        save_frames(decode(), tmp_path)
     assert list_names(tmp_path) == ["fox-0001.png", "fox-0002.png"]
 
 
 def test_no_frames_leave_nothing_behind(tmp_path: Path) -> None:
-    assert save_frames([], tmp_path, "fox") == []
+    assert save_frames([], tmp_path) == []
     assert list_names(tmp_path) == []
 
 
 def test_a_file_in_the_place_of_the_folder_is_explained(frames: list[ResultImage], tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     with pytest.raises(StorageError, match=r"The frame cannot be saved .* A file stands where the folder should be"):
-        save_frames(frames, tmp_path / "file", "fox")
+        save_frames(frames, tmp_path / "file")

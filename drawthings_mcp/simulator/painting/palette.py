@@ -27,6 +27,7 @@ _LEAST_CHROMA = 0.03
 """A colour with less chroma is white, grey or black."""
 _TITLE_LIMIT = 3
 _TIMES = frozenset({"night", "day"})
+_RIDGES = 5
 _DARK_MOODS = frozenset({"night", "stars"})
 _PAPER = parse_hex("#fbf6ea")
 _INK = parse_hex("#14161c")
@@ -163,7 +164,7 @@ class Palette:
     is_dark: bool
 
 
-def choose_palette(wanted: Wanted, rng: np.random.Generator, *, guidance: float, ridge_count: int = 5) -> Palette:
+def choose_palette(wanted: Wanted, rng: np.random.Generator, *, guidance: float) -> Palette:
     """Colours for a picture.
 
     Colour words come first, then what the moods suggest, then a scheme drawn from ``rng``. A higher guidance
@@ -177,16 +178,16 @@ def choose_palette(wanted: Wanted, rng: np.random.Generator, *, guidance: float,
     near = _strengthen(parse_hex(names[min(2, len(names) - 1)]), strength)
     if len(names) == 1:
         second = _turn(first, float(rng.uniform(-18, 18)))
-    return _compose(first, second, near, is_dark=bool(wanted.moods & _DARK_MOODS), ridge_count=ridge_count)
+    return _compose(first, second, near, is_dark=bool(wanted.moods & _DARK_MOODS))
 
 
-def _compose(first: Floats, second: Floats, near: Floats, *, is_dark: bool, ridge_count: int) -> Palette:
+def _compose(first: Floats, second: Floats, near: Floats, *, is_dark: bool) -> Palette:
     key = float(np.clip((min(first[0], second[0]) - 0.12) / 0.5, 0.0, 1.0)) * (0.12 if is_dark else 1.0)
     horizon = _at(second, _lerp(0.46 if is_dark else 0.34, 0.91, key) + 0.05 * _paleness(second), 0.55)
     top = _at(first, 0.17 + 0.52 * key + 0.24 * _paleness(first), 0.95)
     ground = _at(near, _lerp(0.09, 0.3, key) + 0.42 * _paleness(near), 0.85)
     far = mix(horizon, _at(second, 0.30 + 0.34 * key + 0.16 * _paleness(second), 0.95), 0.55)
-    ridges = tuple(to_rgb(mix(far, ground, i / (ridge_count - 1))) for i in range(ridge_count))
+    ridges = tuple(to_rgb(mix(far, ground, i / (_RIDGES - 1))) for i in range(_RIDGES))
     light = _at(second, 0.97, 0.18)
     return Palette(
         sky=(to_rgb(top), to_rgb(mix(top, horizon, 0.55)), to_rgb(horizon)),
