@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,20 +19,36 @@ from drawthings_mcp.generation.recipe import PictureRecipe
 from drawthings_mcp.planning.known import load_known
 from drawthings_mcp.planning.lookup import describe_model
 from drawthings_mcp.presets.mode_table import find_recipe, find_strength
-from drawthings_mcp.presets.preset import Preset
+from drawthings_mcp.presets.preset import Preset, strip_variant
+from drawthings_mcp.validation import strip_separators
 
 OF_THE_CALL = frozenset({"model", "width", "height", "seed", "batch_count", "batch_size", "name"})
 """Fields of a configuration that are decided for each call in a way of their own."""
+_PRECISION = re.compile(r"[-_.](?:lora|pruned|fp16|fp32|f16|bf16|fp8(?:[-_]?e\d\w+)?|(?:q|iq)\d\w*)$")
+"""Ends of names, ours and those of other programs, that do not tell models apart."""
 _SPOKEN = frozenset({"steps", "guidance_scale", "sampler", "strength"})
 """Fields that are parameters of a call under their own names; the others go by their keys in the app's JSON."""
 
 
 def find_named(entries: Sequence[EntryT], name: str) -> EntryT | None:
-    """The entry that a name in metadata means: a file, perhaps of another ending and in a folder, or a title."""
+    """The entry that a name in metadata means: a file, perhaps of another ending and in a folder, or a title.
+
+    When none is called so, one that is but for its precision: ``dreamshaper_8_f16.ckpt`` for ``dreamshaper_8``.
+    """
     stem = name.replace("\\", "/").rpartition("/")[2]
     for ending in (".safetensors", ".gguf", ".pt", ".pth", ".bin"):
         stem = stem.removesuffix(ending)
-    return find_entry(entries, name) or find_entry(entries, stem)
+    plain = _strip_precision(stem)
+    alike = (entry for entry in entries if plain and _strip_precision(entry.file) == plain)
+    return find_entry(entries, name) or find_entry(entries, stem) or next(alike, None)
+
+
+def _strip_precision(file: str) -> str:
+    """A file's name without what stands in it for precision, or for what importing adds, and without separators."""
+    base = strip_variant(file.lower())
+    while (shorter := _PRECISION.sub("", base)) != base:
+        base = shorter
+    return strip_separators(base)
 
 
 def name_setting(name: str) -> str:

@@ -157,11 +157,13 @@ def _fits(recipe: PictureRecipe, model: Model, inventory: ServerInventory) -> bo
 
 def _explain_model(recipe: PictureRecipe, params: GenerateParams, model: Model, *, fits: bool) -> Iterator[str]:
     name = recipe.model
-    is_open, is_variant = _leaves_model_open(params), strip_variant(name) == strip_variant(model.file)
+    is_open, base = _leaves_model_open(params), strip_variant(model.file)
+    # A name without a precision means any of them.
+    is_other = strip_variant(name) == base and name.removesuffix(".ckpt") not in {base, model.file.removesuffix(".ckpt")}
     facts = {"id": recipe.id, "name": name, "used": model.file}
     if is_open and not name:
         yield Text("{id} names no model; {used} was used", **facts)
-    elif is_open or (is_variant and name != model.file):
+    elif is_open or is_other:
         yield Text("the server lacks the model of {id}, {name!r}; {used} was used", **facts)
     if not fits and (recipe.settings.fields.keys() - OF_THE_CALL or recipe.loras):
         yield Text(

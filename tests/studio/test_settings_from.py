@@ -199,6 +199,17 @@ async def test_the_picture_of_another_program_is_a_beginning(desk_at: Any) -> No
     assert "a1: not known here and left out: clip skip “2”, refiner “x [9f2b]”" in result.notes
 
 
+@pytest.mark.parametrize("name", ["sd_v1.5", "SD_v1.5-fp16", "models\\\\sd_v1.5.safetensors", "sd-v1.5-Q4_K_M.gguf"])
+async def test_a_model_is_found_whatever_its_precision_is_called_elsewhere(desk_at: Any, name: str) -> None:
+    async with desk_at() as desk:
+        text = A1111.format(model=name).replace("Moxin_v1.0_lora_f16", "moxin_v1.0")
+        result = await desk.make(settings_from=desk.save("a1111.png", "parameters", text))
+    _, configuration = desk.last()
+    assert (configuration.model, configuration.steps) == (SD, 21)
+    assert [lora.file for lora in configuration.loras] == [LORA]
+    assert not any("lacks the model" in note or "another model" in note for note in result.notes)
+
+
 async def test_what_a_graph_does_not_let_be_taken_over_is_said(desk_at: Any) -> None:
     async with desk_at() as desk:
         path = desk.save("comfy.png", "prompt", json.dumps(COMFY))
