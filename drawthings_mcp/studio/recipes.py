@@ -224,10 +224,14 @@ def _describe_settings(recipe: PictureRecipe, face: Face) -> Iterator[str]:
     told = [name for name in _MAIN if name in fields]
     if told:
         yield ", ".join(f"{name} {_word(word_value(fields[name]), face)}" for name in told)
-    if deviations := list_deviations(recipe):
+    deviations = list_deviations(recipe)
+    if preset is None:
+        # The app's defaults say nothing about a model; what is above need not be said twice.
+        deviations = {name: pair for name, pair in deviations.items() if name not in told}
+    if deviations:
         listed = (f"{name} {_word(value, face)} ({_word(other, face)})" for name, (value, other) in deviations.items())
         yield f"differs from {usual}, in brackets: {', '.join(listed)}"
-    elif told:
+    elif told and preset is not None:
         yield f"all settings as in {usual}"
     if recipe.settings.unknown:
         yield f"not known here: {recipe.settings.describe_unknown()}"

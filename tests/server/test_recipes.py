@@ -87,6 +87,18 @@ async def test_a_call_begins_with_a_recipe_and_its_own_values_win(in_process: An
     assert max(map(len, (again, drawn))) <= 800
 
 
+async def test_settings_for_a_model_that_is_not_known_are_told_once(in_process: Any, tmp_path: Path) -> None:
+    info = PngInfo()
+    info.add_text("parameters", "a hill\nSteps: 28, Sampler: Euler a, CFG scale: 7.5, Seed: 4, Model: dreamyMix_v4")
+    path = tmp_path / "hill.png"
+    Image.new("RGB", (64, 64)).save(path, pnginfo=info)
+    async with in_process(server="demo", input_dirs=(tmp_path,)) as client:
+        text = await ask(client, "review_image", images=[str(path)], settings=True)
+    assert "steps 28, guidance_scale 7.5, sampler Euler Ancestral" in text
+    assert text.count("28") == 1
+    assert "defaults" not in text
+
+
 async def test_a_call_without_a_prompt_or_a_picture_is_refused(in_process: Any) -> None:
     async with in_process(server="demo") as client:
         nothing = await client.call_tool("generate_image", {"settings_from": "none"})
