@@ -61,6 +61,8 @@ class Plan:
         What is rendered, and what of it is kept.
     output
         Width and height to which that is brought in the end; None for no change.
+    alpha
+        ``(H, W)``, uint8, of the picture that is enlarged: the result gets it as well; None for an opaque one.
     mode
         What is done, by the name of a mode; empty when a whole configuration was given.
     preset
@@ -80,6 +82,7 @@ class Plan:
     region: Region | None = None
     origins: Mapping[str, str] = field(default_factory=dict)
     output: tuple[int, int] | None = None
+    alpha: Pixels | None = field(default=None, repr=False, compare=False)
 
     @property
     def configuration(self) -> ImageGenerationConfig:

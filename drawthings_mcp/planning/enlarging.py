@@ -22,7 +22,7 @@ from drawthings_mcp.planning.lookup import describe_model, find_model_recipe
 from drawthings_mcp.planning.plan import plan
 from drawthings_mcp.planning.sizes import Size, build_tiles
 from drawthings_mcp.presets.collection import PresetCollection
-from drawthings_mcp.tensors.fitting import fit_pixels, flatten_transparent
+from drawthings_mcp.tensors.fitting import fill_clear_parts, fit_pixels
 from drawthings_mcp.tensors.pixels import Pixels
 
 _PREFERRED = ("4x_ultrasharp_f16.ckpt", "esrgan_4x_universal_upscaler_v2_sharp_f16.ckpt", "remacri_4x_f16.ckpt")
@@ -31,6 +31,7 @@ _FOR_DRAWINGS = "anime"
 _REDRAWN = 0.3
 """Strength of a redrawing that keeps the picture."""
 _RGBA = 4
+_OPAQUE = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,20 +141,28 @@ def plan_run(
     Parameters
     ----------
     picture
-        ``(H, W, 3 or 4)`` uint8; what is clear in it becomes grey.
+        ``(H, W, 3 or 4)`` uint8; what is clear in it stays clear.
     prompt
         What the picture shows, for a model that redraws it, and for the record.
     """
     size = Size(*_find_sent_size(run, (picture.shape[1], picture.shape[0])))
-    opaque = flatten_transparent(picture)[0] if picture.shape[2] == _RGBA else picture
+    alpha = _find_alpha(picture)
+    opaque = np.ascontiguousarray(picture[..., :3]) if alpha is None else fill_clear_parts(picture)
     canvas = _extend(fit_pixels(opaque, (size.width, size.height), "stretch"), size)
     if run.upscaler or run.restores:
         made = compose(prompt, _configure(run, size, seed), inventory, canvas=canvas)
         made = replace(made, model=run.model)
     else:
         made = plan(_ask_to_redraw(run, canvas, size, prompt, seed), inventory, presets)
-    notes = (*([_explain_clear()] if opaque is not picture else []), *_explain_run(run), *made.notes)
-    return replace(made, mode=UPSCALE, size=size, output=run.target, notes=notes)
+    kept = Text("what is clear stays clear; its edge was enlarged without a model")
+    notes = (*([] if alpha is None else [kept]), *_explain_run(run), *made.notes)
+    return replace(made, mode=UPSCALE, size=size, output=run.target, alpha=alpha, notes=notes)
+
+
+def _find_alpha(picture: Pixels) -> Pixels | None:
+    """The alpha channel of a picture that is clear somewhere."""
+    is_clear = picture.shape[2] == _RGBA and bool((picture[..., 3] < _OPAQUE).any())
+    return picture[..., 3].copy() if is_clear else None
 
 
 def _extend(picture: Pixels, size: Size) -> Pixels:
@@ -197,10 +206,6 @@ def _ask_to_redraw(run: UpscaleRun, canvas: Pixels, size: Size, prompt: str, see
         **{"model": run.model.file, "strength": _REDRAWN, "width": width, "height": height, "seed": seed},
         configuration={key: tiles[name] for key, name in list_app_keys().items() if name in tiles},
     )
-
-
-def _explain_clear() -> Text:
-    return Text("parts of the picture are clear; they became grey")
 
 
 def _explain_run(run: UpscaleRun) -> list[Text]:

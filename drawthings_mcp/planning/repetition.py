@@ -159,7 +159,10 @@ def _explain_model(recipe: PictureRecipe, params: GenerateParams, model: Model, 
     name = recipe.model
     is_open, base = _leaves_model_open(params), strip_variant(model.file)
     # A name without a precision means any of them.
-    is_other = strip_variant(name) == base and name.removesuffix(".ckpt") not in {base, model.file.removesuffix(".ckpt")}
+    is_other = strip_variant(name) == base and name.removesuffix(".ckpt") not in {
+        base,
+        model.file.removesuffix(".ckpt"),
+    }
     facts = {"id": recipe.id, "name": name, "used": model.file}
     if is_open and not name:
         yield Text("{id} names no model; {used} was used", **facts)

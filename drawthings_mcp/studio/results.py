@@ -217,7 +217,7 @@ class GenerationResult:
         """The same to be kept: pixels stay in memory only until they are shown."""
         region = self.plan.region.without_pixels() if self.plan.region is not None else None
         variants = tuple(replace(image, pixels=None, prepared=None) for image in self.variants)
-        return replace(self, plan=replace(self.plan, region=region), variants=variants)
+        return replace(self, plan=replace(self.plan, region=region, alpha=None), variants=variants)
 
 
 def describe_saved(images: Sequence[SavedImage]) -> Text:

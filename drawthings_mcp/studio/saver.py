@@ -36,7 +36,7 @@ from drawthings_mcp.studio.connection import Connection
 from drawthings_mcp.studio.inputs import Inputs
 from drawthings_mcp.studio.results import SavedImage
 from drawthings_mcp.tasks import raised_alone
-from drawthings_mcp.tensors.fitting import fit_pixels
+from drawthings_mcp.tensors.fitting import fit_pixels, put_alpha
 from drawthings_mcp.tensors.fpzip_pool import MAX_PROCESSES
 from drawthings_mcp.tensors.image import decode_image, explained_as_received
 
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 _logger = logging.getLogger(__name__)
 
 _JOB_BYTES = 8
+_RGB = 3
 _MOST_UNSAVED = 3
 """Pictures in memory that are still to be written before the next one is rendered."""
 
@@ -251,6 +252,8 @@ class Saver:
         with explained_as_received():
             pixels = decode_image(payload, max_pixels=most, report=self._note_once)
         cropped = self._crop(pixels, plan, upscale_factor)
+        if plan.alpha is not None and cropped.shape[2] == _RGB:
+            return put_alpha(cropped, plan.alpha)
         return cropped if plan.region is None else plan.region.paste(cropped)
 
     def _note_once(self, note: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -19,6 +20,9 @@ Padding: TypeAlias = Literal["grey", "edge"]
 
 MIDDLE_GREY = 128
 """The level nearest to 0.0, which is what stands for "nothing there" on the wire (protocol §4.3)."""
+
+_REACH = 16
+"""Pixels that colours are continued by: more than an upscaler mixes."""
 
 _REDUCING_GAP = 3.0
 """Strong reductions average whole blocks first, down to this many times the size; the eye sees no difference."""
@@ -126,6 +130,34 @@ def flatten_transparent(pixels: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], N
     check_pixels(pixels, 4)
     alpha = pixels[..., 3]
     return np.where(alpha[..., np.newaxis] == 0, np.uint8(MIDDLE_GREY), pixels[..., :3]), alpha_classes(alpha)
+
+
+def fill_clear_parts(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The colours of a picture, continued a little into what is clear, so that no other colour gets into its edges.
+
+    Parameters
+    ----------
+    pixels
+        ``(H, W, 4)``, uint8, colours not multiplied by alpha.
+
+    Returns
+    -------
+    NDArray[np.uint8]
+        ``(H, W, 3)``, middle grey where nothing opaque is near.
+    """
+    check_pixels(pixels, 4)
+    height, width = pixels.shape[:2]
+    small = _resize(pixels, (math.ceil(width / _REACH), math.ceil(height / _REACH)))
+    near = _resize(small, (width, height))
+    filled = np.where(near[..., 3:] > 0, near[..., :3], np.uint8(MIDDLE_GREY))
+    return np.where(pixels[..., 3:] > 0, pixels[..., :3], filled)
+
+
+def put_alpha(pixels: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A picture ``(H, W, 3)`` with an alpha channel ``(h, w)`` that is brought to its size; ``(H, W, 4)``."""
+    check_pixels(pixels, 3)
+    resized = Image.fromarray(alpha).resize((pixels.shape[1], pixels.shape[0]), Image.Resampling.LANCZOS)
+    return np.dstack([pixels, np.asarray(resized)])
 
 
 def soften_inside(levels: NDArray[np.uint8], reach: float) -> NDArray[np.uint8]:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from mcp import Client
 from mcp.types import CallToolResult, TextContent
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from drawthings_mcp.metadata.reading import read_metadata
 from drawthings_mcp.simulator import Simulator
@@ -95,6 +95,32 @@ async def test_an_upscaler_enlarges_to_exactly_what_was_asked_for(
     assert (record["mode"], record["requested_size"]) == ("upscale", "1001x667")
     assert "long_edge: the picture has 300×200 already; give more than 300" in text_of(refused)
     assert "images: upscale takes one picture, got 2" in text_of(several)
+
+
+@pytest.mark.parametrize("missing", [UPSCALERS | OPTIONAL_FILES, OPTIONAL_FILES, frozenset()])
+async def test_what_is_clear_in_a_picture_stays_clear_and_its_edge_keeps_its_colour(
+    in_process: Any, server_environment: dict[str, str], tmp_path: Path, missing: frozenset[str]
+) -> None:
+    logo = Image.new("RGBA", (200, 140))
+    ImageDraw.Draw(logo).ellipse((50, 20, 150, 120), fill=(220, 40, 40, 255))
+    logo.resize((100, 70), Image.Resampling.LANCZOS).save(tmp_path / "logo.png")
+    async with (
+        Simulator(missing_files=missing) as simulator,
+        in_process(server=simulator.address, tls="off", input_dirs=(tmp_path,)) as client,
+    ):
+        text = await upscale(client, images=[str(tmp_path / "logo.png")], long_edge=300)
+    assert "note: what is clear stays clear; its edge was enlarged without a model" in text
+    made = find_file(server_environment, "v2" if not missing else "v1")
+    with Image.open(made) as picture:
+        assert (picture.mode, picture.size) == ("RGBA", (300, 210))
+        pixels = np.asarray(picture).astype(int)
+    wanted = np.asarray(logo.resize((300, 210), Image.Resampling.LANCZOS)).astype(int)
+    assert np.abs(pixels[..., 3] - wanted[..., 3]).mean() < 2
+    assert not pixels[:15, :, 3].any()
+    assert not pixels[100:110, :60, 3].any()
+    if missing == OPTIONAL_FILES:
+        edge = pixels[(pixels[..., 3] > 20) & (pixels[..., 3] < 235), :3]
+        assert np.abs(edge - (220, 40, 40)).mean() < 6, "no grey fringe"
 
 
 async def test_seedvr2_is_a_second_pass_where_it_is_installed(
