@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import anyio
 import anyio.to_thread
 
-from drawthings_mcp.doctor.finding import Check, Finding, SubjectT, blame, ok, problem, skipped
+from drawthings_mcp.doctor.finding import Check, Finding, SubjectT, blame, ok, problem, skipped, warning
 from drawthings_mcp.errors import DrawThingsError
 from drawthings_mcp.faces import PYTHON, Face, Phrase, Text
 from drawthings_mcp.settings import DEMO_SERVER, ServerSettings, Settings, config_path
@@ -80,12 +80,15 @@ async def diagnose(
     face
         Names settings and steps in the findings.
     """
+    identifiers: dict[str, int] = {}
     servers = (
-        _examine_server(server, settings, timeout=timeout, render=render, report=report)
+        _examine_server(server, settings, identifiers, timeout=timeout, render=render, report=report)
         for server in settings.list_servers()
     )
     network = [_examine_network(settings)] if discovers else []
     groups = await _run_all([_examine_machine(settings), _examine_extras(settings), *servers, *network])
+    for server, group in zip(settings.list_servers(), groups[2:], strict=False):
+        group.extend(_list_same(server.name, settings, identifiers))
     findings = [finding.word(face) for group in groups for finding in group]
     return Diagnosis(tuple(_excuse_spare_servers(findings)))
 
@@ -154,9 +157,24 @@ def _judge_found(server: FoundServer, used: Collection[str]) -> Finding:
     return skipped(Text("{name}, {kind}; announced, not used and not connected to", **facts), remedy)
 
 
+def _list_same(name: str, settings: Settings, identifiers: Mapping[str, int]) -> Iterator[Finding]:
+    """That a server is one that was named before."""
+    first = next(one.name for one in settings.list_servers() if identifiers.get(one.name) == identifiers.get(name))
+    if first != name and identifiers.get(name):
+        found = warning(f"is {first}: both are names of one server, which is used once", "Name it once.")
+        yield replace(found, name="identity", group=f"{SERVER}{name}")
+
+
 async def _examine_server(
-    server: ServerSettings, settings: Settings, *, timeout: float, render: bool, report: Callable[[str], None]
+    server: ServerSettings,
+    settings: Settings,
+    identifiers: dict[str, int],
+    *,
+    timeout: float,
+    render: bool,
+    report: Callable[[str], None],
 ) -> list[Finding]:
+    """Findings; notes what the server calls itself by its name in the settings."""
     group = f"{SERVER}{server.name}"
     what = " and making a tiny picture there; loading the model may take a minute" if render else ""
     try:
@@ -166,6 +184,8 @@ async def _examine_server(
         async with _started(server.address, settings.focus(server), report) as (actual, effective):
             report(f"Looking at {actual}{what} …")
             evidence = await gather_evidence(actual, effective, timeout=timeout, render=render)
+        if evidence.replies.info is not None:
+            identifiers[server.name] = evidence.replies.info.identifier
     except DrawThingsError as error:
         return [replace(blame(error), name="setting", group=group)]
     except Exception as error:

@@ -57,12 +57,15 @@ class Connection:
         What the server has, as of when it was last asked.
     scope
         Ends the client when cancelled.
+    identifier
+        The server's own, drawn at its start; 0 from a proxy.
     """
 
     client: ServerClient
     name: str
     inventory: ServerInventory
     scope: anyio.CancelScope
+    identifier: int
 
     @property
     def lists_files(self) -> bool:
@@ -132,6 +135,8 @@ class ServerConnection:
         Whether it is asked again and again, because it is away.
     failure
         Why it is not up; None before it was asked.
+    same_as
+        The one that is used in its place, because both are names of one server, which renders one picture at a time.
     """
 
     def __init__(self, server: ServerSettings, settings: Settings, tasks: TaskGroup) -> None:
@@ -140,11 +145,22 @@ class ServerConnection:
         self.is_asked = False
         self.is_watched = False
         self.failure: DrawThingsError | None = None
+        self.same_as: ServerConnection | None = None
         self._server = server
         self._state_dir = settings.state_dir
         self._tasks = tasks
         self._opening = anyio.Lock()
         self.connection: Connection | None = None
+
+    @property
+    def is_used(self) -> bool:
+        """Whether it is up, and not another one's second name."""
+        return self.is_up and self.same_as is None
+
+    def is_same(self, other: ServerConnection) -> bool:
+        """Whether both lead to one server, as that says itself (protocol §8.1)."""
+        own, others = self.connection, other.connection
+        return own is not None and others is not None and own.identifier == others.identifier != 0
 
     async def greet(self, *, fresh: bool = True) -> Connection:
         """The connection, with what the server says of itself; see ``Servers.greet``."""
@@ -162,7 +178,7 @@ class ServerConnection:
                     self._drop(current)
                     return await self._open()
             return await self.greet(fresh=False)
-        self.connection = replace(current, inventory=info.take_inventory())
+        self.connection = replace(current, inventory=info.take_inventory(), identifier=info.identifier)
         return self.connection
 
     def _drop(self, connection: Connection) -> None:
@@ -177,7 +193,7 @@ class ServerConnection:
         except BaseException:
             scope.cancel()
             raise
-        self.connection = Connection(client, self.name, info.take_inventory(), scope)
+        self.connection = Connection(client, self.name, info.take_inventory(), scope, info.identifier)
         return self.connection
 
     async def _keep_client(self, scope: anyio.CancelScope, *, task_status: TaskStatus[ServerClient]) -> None:
@@ -259,7 +275,7 @@ class Servers:
     def _list_usable(self) -> Sequence[ServerConnection]:
         if not self.are_several:
             return self._members
-        up = [member for member in self._members if member.is_up]
+        up = [member for member in self._members if member.is_used]
         # One that holds back its answer is busy with somebody else's picture.
         return [member for member in up if not member.is_asked] or up
 
@@ -305,7 +321,7 @@ class Servers:
             for member in self._members:
                 self._ask(member)
             await self._settle(_GRACE)
-        up = [member.connection for member in self._members if member.is_up and member.connection is not None]
+        up = [member.connection for member in self._members if member.is_used and member.connection is not None]
         if not up:
             raise self._explain()
         return Reached(tuple(up), merge_inventories([one.inventory for one in up]))
@@ -322,6 +338,8 @@ class Servers:
             self.note_loss(member, error)
         else:
             member.is_up, member.failure = True, None
+            others = (other for other in self._members if other is not member and other.is_used)
+            member.same_as = next(filter(member.is_same, others), None)
         finally:
             member.is_asked = False
             self._changes.announce()
@@ -340,7 +358,11 @@ class Servers:
 
     def note_loss(self, member: ServerConnection, error: DrawThingsError) -> None:
         """A server went away: it gets nothing more until it answers again."""
-        member.is_up, member.failure = False, error
+        member.is_up, member.failure, member.same_as = False, error, None
+        for other in self._members:
+            if other.same_as is member:
+                # It may have been started again, and is another one then.
+                self.note_loss(other, error)
         self._changes.announce()
         if not member.is_watched:
             member.is_watched = True
@@ -425,7 +447,7 @@ class Servers:
                 if not _has_all(member.connection, [file]) and (self._lora_dir is None or self.loras.find(file) is None)
             ]
             for member in self._members
-            if member.is_up
+            if member.is_used
         }
 
     async def expect(self, configs: Iterable[ImageGenerationConfig]) -> None:

@@ -293,6 +293,15 @@ async def test_the_shared_secret_is_judged(examine: Examine, wanted: str, given:
         assert findings["model browsing"].status == "skipped"
 
 
+async def test_a_server_under_two_names_is_found_out(run: Any) -> None:
+    async with Simulator() as one, Simulator() as other:
+        second = one.address.replace("127.0.0.1", "localhost")
+        ended = await run("doctor", "--json", "--server", f"{one.address},{other.address},{second}", "--tls", "off")
+    found = [finding for finding in ended.document["findings"] if finding["name"] == "identity"]
+    assert [(finding["group"], finding["status"]) for finding in found] == [(f"Server {second}", "warning")]
+    assert found[0]["detail"] == f"is {one.address}: both are names of one server, which is used once"
+
+
 async def test_a_spare_server_that_is_off_is_only_a_warning(run: Any, closed_port: str) -> None:
     async with Simulator() as simulator:
         outcome = await run("doctor", "--json", "--server", f"{closed_port},{simulator.address}")

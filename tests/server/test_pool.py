@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
-from contextlib import ExitStack
+from collections.abc import AsyncIterator
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
+from anyio.abc import ByteStream, SocketAttribute
 from mcp import Client
 from mcp.shared.dispatcher import ProgressFnT
 from mcp.types import CallToolResult, TextContent
@@ -208,6 +211,103 @@ async def test_without_any_server_each_is_named_with_its_reason(in_process: Any)
     assert result.is_error
     assert "None of 2 servers can be used." in text_of(result)
     assert "127.0.0.1:1: 127.0.0.1:1 refuses connections" in text_of(result)
+
+
+async def test_a_server_under_two_names_renders_one_picture_at_a_time(
+    in_process: Any, server_environment: dict[str, str]
+) -> None:
+    waiting = []
+    async with Simulator(step_seconds=0.02) as one, Simulator(missing_files=[MODEL]) as other:
+        names = f"{one.address},{one.address.replace('127.0.0.1', 'localhost')}"
+
+        async def count(progress: float, total: float | None, message: str | None) -> None:
+            if message and message.startswith("Step"):
+                waiting.append(len(one.requests) - len(one.runs))
+
+        async with in_process(server=f"{names},{other.address}", tls="off") as client:
+            text = await draw(client, count, variants=3, steps=4)
+            listed = text_of(await client.call_tool("list_models", {"query": "z image turbo"}))
+    (used,) = {server for *_, server in list_pictures(server_environment)}
+    assert max(waiting) == 1
+    assert f"on {used}" in text
+    assert names.replace(used, "").strip(",") not in text + listed
+
+
+async def test_a_server_under_two_names_that_was_started_again_is_still_one(
+    in_process: Any, server_environment: dict[str, str]
+) -> None:
+    waiting, started = [], []
+    with start_server("drawthings_mcp", "simulator", "--no-tls", "--step-seconds", "0.1", "--port", "0") as dying:
+        port, is_dead = int(dying.address.rpartition(":")[2]), anyio.Event()
+
+        async def start_again() -> None:
+            await is_dead.wait()
+            async with Simulator(port=port, step_seconds=0.02) as again:
+                started.append(again)
+                await anyio.sleep_forever()
+
+        async def watch(progress: float, total: float | None, message: str | None) -> None:
+            if message and message.startswith("Step 2") and not is_dead.is_set():
+                dying.kill()
+                is_dead.set()
+            elif message and message.startswith("Step") and started:
+                waiting.append(len(started[0].requests) - len(started[0].runs))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(start_again)
+            async with in_process(server=f"{dying.address},localhost:{port}", tls="off") as client:
+                await draw(client, watch, variants=3, steps=4)
+            tasks.cancel_scope.cancel()
+    assert max(waiting) == 1
+    assert len(list_pictures(server_environment)) == 3
+
+
+@asynccontextmanager
+async def forward(address: str) -> AsyncIterator[tuple[str, anyio.CancelScope]]:
+    """Another way to a server: its address, and what cuts it."""
+    host, _, port = address.rpartition(":")
+
+    async def pass_on(source: ByteStream, sink: ByteStream) -> None:
+        async for data in source:
+            await sink.send(data)
+
+    async def handle(client: ByteStream) -> None:
+        with contextlib.suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
+            async with client, await anyio.connect_tcp(host, int(port)) as server, anyio.create_task_group() as tasks:
+                tasks.start_soon(pass_on, client, server)
+                await pass_on(server, client)
+                tasks.cancel_scope.cancel()
+
+    async def serve() -> None:
+        with scope:
+            async with listener:
+                await listener.serve(handle)
+
+    listener, scope = await anyio.create_tcp_listener(local_host="127.0.0.1"), anyio.CancelScope()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(serve)
+        yield f"127.0.0.1:{listener.extra(SocketAttribute.local_port)}", scope
+        scope.cancel()
+
+
+async def test_a_server_to_which_one_way_is_cut_is_reached_by_the_other(
+    in_process: Any, server_environment: dict[str, str]
+) -> None:
+    async with (
+        Simulator(step_seconds=0.05) as server,
+        forward(server.address) as (one, cut_one),
+        forward(server.address) as (two, cut_two),
+        in_process(server=f"{one},{two}", tls="off") as client,
+    ):
+        await draw(client, steps=1)
+        ((_, _, used),) = list_pictures(server_environment)
+
+        async def cut(progress: float, total: float | None, message: str | None) -> None:
+            if message and message.startswith("Step 2"):
+                (cut_one if used == one else cut_two).cancel()
+
+        text = await draw(client, cut, steps=6)
+    assert f"{used} went away; begun again on {two if used == one else one}, with the same seed" in text
 
 
 @pytest.mark.slow
