@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterator, Callable, Hashable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from itertools import chain, zip_longest
@@ -43,8 +43,15 @@ class Paces:
         self._leads: dict[tuple[Hashable, str, bool], float] = {}
         self._loaded: dict[Hashable, str] = {}
 
-    def note(self, server: Hashable, config: ImageGenerationConfig, lead: float, steps: int, seconds: float) -> None:
-        """Keeps what a finished run took.
+    def recall(self, measured: Iterable[tuple[str, str, int, float]]) -> None:
+        """Takes over what was measured before: server, model, pixels, seconds per step. What is known now wins."""
+        for server, model, pixel_count, pace in measured:
+            self._steps.setdefault((server, model), {}).setdefault(pixel_count, pace)
+
+    def note(
+        self, server: Hashable, config: ImageGenerationConfig, lead: float, steps: int, seconds: float
+    ) -> float | None:
+        """Keeps what a finished run took; seconds per step for its model and size, None when it had no steps.
 
         Parameters
         ----------
@@ -57,10 +64,12 @@ class Paces:
         is_loaded = self._loaded.get(server) == model
         self._loaded[server] = model
         self._leads[server, model, is_loaded] = lead
-        if steps > 0:
-            known = self._steps.setdefault((server, model), {})
-            pace = seconds / steps
-            known[pixel_count] = pace + (known.get(pixel_count, pace) - pace) * (1 - _NEWEST_SHARE)
+        if steps <= 0:
+            return None
+        known = self._steps.setdefault((server, model), {})
+        pace = seconds / steps
+        known[pixel_count] = pace + (known.get(pixel_count, pace) - pace) * (1 - _NEWEST_SHARE)
+        return known[pixel_count]
 
     def estimate(self, server: Hashable, config: ImageGenerationConfig) -> float:
         """Seconds that a run will take."""

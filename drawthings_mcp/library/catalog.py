@@ -40,6 +40,8 @@ _SELECT = f"""
 _THE_ONE = "kind = ? AND number = ?"
 _VISION_LASTS = timedelta(days=30)
 """A client's next version may pass pictures on no more, and its user may choose a model that sees nothing."""
+_PACE_LASTS = timedelta(days=30)
+"""A server that was slow once is tried again some day: it may have been busy with other things."""
 _LAST = (1 << 63) - 1
 _MAX_TOGETHER = 100
 """Numbers around a picture's among which others of its call are looked for; calls that run at once share them."""
@@ -269,6 +271,19 @@ class ImageCatalog:
         with self._database.open() as connection:
             row = connection.execute("SELECT seen FROM sights WHERE client = ? AND at >= ?", (client, since)).fetchone()
         return None if row is None else bool(row["seen"])
+
+    def record_pace(self, server: str, model: str, pixel_count: int, step_seconds: float) -> None:
+        """Remember how long a step of a model takes on a server, by its address."""
+        with self._database.write() as connection:
+            values = (server, model, pixel_count, step_seconds, _now().isoformat())
+            connection.execute("INSERT OR REPLACE INTO paces VALUES (?, ?, ?, ?, ?)", values)
+
+    def list_paces(self) -> list[tuple[str, str, int, float]]:
+        """Server, model, pixels and seconds per step of what was measured not long ago."""
+        since = (_now() - _PACE_LASTS).isoformat()
+        with self._database.open() as connection:
+            rows = connection.execute("SELECT * FROM paces WHERE at >= ?", (since,)).fetchall()
+        return [(row["server"], row["model"], row["pixel_count"], row["step_seconds"]) for row in rows]
 
     def list_reservations(self) -> dict[str, Path]:
         """Ids that were reserved and not used yet, and where their files would be."""

@@ -58,6 +58,18 @@ _MIGRATIONS: Migrations = (
         "CREATE TABLE previews (sha256 TEXT PRIMARY KEY, image TEXT NOT NULL) WITHOUT ROWID",
         "CREATE TABLE sights (client TEXT PRIMARY KEY, seen INTEGER NOT NULL, at TEXT NOT NULL) WITHOUT ROWID",
     ),
+    (
+        """
+        CREATE TABLE paces (
+            server TEXT NOT NULL,
+            model TEXT NOT NULL,
+            pixel_count INTEGER NOT NULL,
+            step_seconds REAL NOT NULL,
+            at TEXT NOT NULL,
+            PRIMARY KEY (server, model, pixel_count)
+        ) WITHOUT ROWID
+        """,
+    ),
 )
 
 

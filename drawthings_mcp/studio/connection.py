@@ -15,7 +15,13 @@ import anyio
 import anyio.to_thread
 from anyio.abc import TaskGroup, TaskStatus
 
-from drawthings_mcp.errors import DrawThingsError, InvalidInputError, ServerError, ServerUnreachableError
+from drawthings_mcp.errors import (
+    DrawThingsError,
+    InvalidInputError,
+    ServerError,
+    ServerUnreachableError,
+    StorageError,
+)
 from drawthings_mcp.faces import Step, Text, join_texts
 from drawthings_mcp.settings import DEMO_SERVER, ServerSettings, Settings
 
@@ -24,6 +30,7 @@ if TYPE_CHECKING:
     from drawthings_mcp.client.pool import Paces, QueuedCall, RenderQueue
     from drawthings_mcp.client.server_client import ServerClient
     from drawthings_mcp.generation import ImageGenerationConfig
+    from drawthings_mcp.library.catalog import ImageCatalog
     from drawthings_mcp.planning.compose import Plan
     from drawthings_mcp.studio.lora_folder import LoRAFolder
 
@@ -141,6 +148,7 @@ class ServerConnection:
 
     def __init__(self, server: ServerSettings, settings: Settings, tasks: TaskGroup) -> None:
         self.name = server.name
+        self.address = server.address
         self.is_up = False
         self.is_asked = False
         self.is_watched = False
@@ -206,7 +214,7 @@ class ServerConnection:
     async def _enter_client(self, stack: AsyncExitStack) -> ServerClient:
         from drawthings_mcp.client.server_client import ServerClient
 
-        address, tls, ca_file = self._server.address, self._server.tls or "auto", self._server.ca_file
+        address, tls, ca_file = self.address, self._server.tls or "auto", self._server.ca_file
         if address == DEMO_SERVER:
             from drawthings_mcp.simulator import Simulator
 
@@ -244,6 +252,7 @@ class Servers:
         self._tasks = tasks
         self._changes = _Changes()
         self._wanted: set[str] = set()
+        self._catalog: ImageCatalog | None = None
         self._lora_dir = settings.lora_dir
 
     @cached_property
@@ -403,7 +412,7 @@ class Servers:
             if not _has_all(member.connection, files - sizes.keys()):
                 return None
             missing = sum(size for file, size in sizes.items() if not _has_all(member.connection, {file}))
-            return self.paces.estimate(member, config) + missing / _UPLOAD_BYTES_PER_SECOND
+            return self.paces.estimate(member.address, config) + missing / _UPLOAD_BYTES_PER_SECOND
 
         async with call.take_server(place, estimate) as member:
             yield member, member.connection or await member.greet(fresh=False)
@@ -460,6 +469,20 @@ class Servers:
                         await _learn(member.connection, self._wanted)
                     except ServerError as error:
                         self.note_loss(member, error)
+
+    async def recall_paces(self, catalog: ImageCatalog) -> None:
+        """Takes over how fast several servers were when it was last measured, by whichever process."""
+        if self.are_several and self._catalog is None:
+            with contextlib.suppress(StorageError):
+                self.paces.recall(await anyio.to_thread.run_sync(catalog.list_paces))
+        self._catalog = catalog
+
+    async def keep_pace(self, member: ServerConnection, config: ImageGenerationConfig, pace: float | None) -> None:
+        """Remembers seconds per step for later processes."""
+        if self.are_several and self._catalog is not None and pace is not None:
+            measured = (member.address, config.model, config.width * config.height, pace)
+            with contextlib.suppress(StorageError):
+                await anyio.to_thread.run_sync(self._catalog.record_pace, *measured)
 
     def _measure_uploads(self, config: ImageGenerationConfig) -> dict[str, int]:
         """Bytes of the LoRAs of a configuration that can be uploaded; blocks."""

@@ -168,13 +168,14 @@ class _Pass:
                 except DrawThingsError as error:
                     await self._look_at_failure(member, connection, error, timing)
                     return self.last is None
-                servers.paces.note(member, config, *timing.measure())
+                pace = servers.paces.note(member.address, config, *timing.measure())
         except ServerUnreachableError:
             if self.last is None:
                 raise
             # None is left: why the last one went away says more.
             raise self.last from None
         self._note_move(connection)
+        await servers.keep_pace(member, config, pace)
         return True
 
     async def _render(self, connection: Connection, timing: _Timing) -> None:

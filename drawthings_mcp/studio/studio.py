@@ -319,7 +319,9 @@ class Studio:
             queue = self._servers.queue
             is_idle = queue.is_empty
             with queue.enter(self._client) as call:
-                yield _Turn(self._servers, heartbeat, call, is_idle, await self.gallery.open())
+                opened = await self.gallery.open()
+                await self._servers.recall_paces(opened.catalog)
+                yield _Turn(self._servers, heartbeat, call, is_idle, opened)
 
     async def settle(self, params: GenerateParams) -> tuple[GenerateParams, tuple[str, ...]]:
         """The call in a form that outlives this process, and what is to be said of it; see ``studio.inputs``."""

@@ -125,6 +125,18 @@ async def test_the_faster_server_gets_what_it_will_do_first(in_process: Any) -> 
     assert len(fast.runs) == 5 - measured
 
 
+async def test_a_program_that_was_started_again_knows_the_faster_server(in_process: Any) -> None:
+    async with Simulator(step_seconds=0.2) as slow, Simulator() as fast:
+        servers = {"server": f"{slow.address},{fast.address}", "tls": "off"}
+        async with in_process(**servers) as client:
+            await draw(client, variants=2, steps=4)
+        measured = len(slow.runs)
+        async with in_process(**servers) as client:
+            await draw(client, steps=4)
+    assert len(slow.runs) == measured
+    assert len(fast.runs) == 3 - measured
+
+
 @pytest.mark.parametrize("phase", ["encoded", "sampling", "transfer", "sent"])
 async def test_a_picture_whose_server_dies_is_made_once(
     phase: str, in_process: Any, server_environment: dict[str, str]
