@@ -115,12 +115,15 @@ class Asker:
         Makes what its pictures are shown by.
     session
         Its session, as far as it has one: equal for what one client asks.
+    is_view
+        Whether a view of it asks, not its model.
     """
 
     name: str
     studio: Studio = field(repr=False)
     prepare: Prepare | None = None
     session: object = None
+    is_view: bool = False
 
     def is_same(self, session: object, name: str) -> bool:
         """Whether this is a client; one that asked an earlier process has its name alone."""
@@ -315,7 +318,8 @@ class Jobs:
         One that ended without pictures is none: to ask again is the way to try again.
         """
         for job in reversed(self._jobs.values()):
-            if job.digest == order.digest and job.asker.is_same(asker.session, asker.name):
+            is_same = job.asker.is_same(asker.session, asker.name) and job.asker.is_view == asker.is_view
+            if job.digest == order.digest and is_same:
                 is_open = not job.is_delivered and job.state in {"queued", "running", "done"}
                 return job if is_open else None
         return None

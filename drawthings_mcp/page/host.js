@@ -6,15 +6,17 @@ const PROTOCOL = "2026-01-26";
  * Greets the chat. `on` has listeners: `input(arguments)`, `result(result)`, `cancelled()`, `context(context)`.
  *
  * @returns `{can, context, request(method, params), notify(method, params)}`; `can` is what the chat is able to do,
- *   and `request` throws an Error with its words.
+ *   and `request` throws an Error with its words, or because the chat put the view away.
  */
 export async function connect(on) {
   const waiting = new Map();
   let count = 0;
+  let isOver = false;
   const send = (message) => window.parent.postMessage({ jsonrpc: "2.0", ...message }, "*");
   const notify = (method, params = {}) => send({ method, params });
   const request = (method, params = {}) =>
     new Promise((resolve, reject) => {
+      if (isOver) throw new Error("The chat has closed this.");
       waiting.set(++count, { resolve, reject });
       send({ id: count, method, params });
     });
@@ -39,6 +41,7 @@ export async function connect(on) {
     } else if (data.id === undefined) {
       hear[data.method]?.(data.params ?? {});
     } else if (["ping", "ui/resource-teardown"].includes(data.method)) {
+      isOver ||= data.method !== "ping";
       send({ id: data.id, result: {} });
     } else {
       send({ id: data.id, error: { code: -32601, message: "Method not found" } });

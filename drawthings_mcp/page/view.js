@@ -9,7 +9,8 @@ const KEY = "drawthings-mcp/view"; // in `_meta` of results: what to show; of ca
 const LARGE = 1568;
 const SMALL = 192;
 const EVERY = 800; // milliseconds between looks at a render
-const RENDERS = ["generate_image", "get_job"];
+const SELDOM = 4000; // the same, where nothing happens
+const MOST = 25; // pictures that can be asked for at once
 
 const view = document.documentElement.dataset.view;
 const main = document.querySelector("main");
@@ -24,12 +25,15 @@ let inputs = [];
 let current = "";
 let mode = view === "search" ? "wall" : "look";
 let pair = [];
-let masked = null; // {canvas, mask}: a mask that is painted further
+let painting = null; // {id, parts, judge}: the mask painted last, with its strokes
 let job = "";
 let busy = 0; // renders under way
+let isAwaited = false; // whether one of them is that of the chat's call
+let looks = 0; // who looks at renders; the last one goes on
 let trouble = "";
 let turns = 0; // what the user went to
 let sought = "";
+let next = 0; // where the search goes on
 let isShown = false; // whether the result has come
 let reported = ""; // the size that the chat knows
 
@@ -53,7 +57,6 @@ main.append(search, stage, progress, strip, actions, about, status);
 // ---- calls -----------------------------------------------------------------------------------------------------
 
 const canCall = () => Boolean(host?.can.serverTools);
-const getTool = () => host?.context.toolInfo?.tool?.name ?? "";
 
 async function call(name, args) {
   const result = await host.request("tools/call", { name, arguments: args, _meta: { [KEY]: true } });
@@ -62,6 +65,7 @@ async function call(name, args) {
 }
 
 const getText = (result) => (result.content ?? []).filter((block) => block.type === "text").map((block) => block.text).join("\n");
+const getImages = (result) => (result.content ?? []).filter((block) => block.type === "image");
 const getSource = (image) => `data:${image.mimeType};base64,${image.data}`;
 const getData = (result) => result._meta?.[KEY] ?? {};
 
@@ -92,13 +96,14 @@ function tell(text) {
 /** Takes the pictures of a result; returns the ids of what it is about. */
 function take(result) {
   const data = getData(result);
-  const images = (result.content ?? []).filter((block) => block.type === "image");
+  const images = getImages(result);
   const blocks = data.blocks ?? (data.pictures ? [] : images.map((_, at) => [`#${at + 1}`]));
-  for (const picture of data.pictures ?? []) add(picture);
+  const name = (id) => (data.isPart ? `#${id}` : id); // of a part there is only what came
+  for (const picture of data.pictures ?? []) add({ ...picture, id: name(picture.id) });
   images.forEach((image, at) => {
-    if (blocks[at]?.length === 1) add({ id: blocks[at][0], src: getSource(image) });
+    if (blocks[at]?.length === 1) add({ id: name(blocks[at][0]), src: getSource(image) });
   });
-  return (data.pictures ?? []).map((picture) => picture.id).concat(data.pictures ? [] : blocks.flat());
+  return data.pictures?.map((picture) => name(picture.id)) ?? blocks.flat();
 }
 
 function add(picture) {
@@ -108,35 +113,43 @@ function add(picture) {
 
 /** Sees to it that pictures are there, at least so large; those that cannot be had stay as they are. */
 async function load(ids, edge) {
-  const wanted = ids.filter((id) => !id.startsWith("#") && (pictures.get(id)?.edge ?? 0) < edge);
+  const wanted = ids.filter((id) => !id.startsWith("#") && (pictures.get(id)?.edge ?? 0) < edge).slice(0, MOST);
   if (!wanted.length || !canCall()) return;
   const result = await call("view_images", { images: wanted, max_edge: edge });
-  const images = result.content.filter((block) => block.type === "image");
-  for (const picture of getData(result).pictures) add(picture);
-  getData(result).blocks.forEach(([id], at) => {
-    Object.assign(pictures.get(id), { src: getSource(images[at]), edge });
-  });
+  const { pictures: found = [], blocks = [] } = getData(result);
+  found.forEach(add);
+  getImages(result).forEach((image, at) => blocks[at] && Object.assign(pictures.get(blocks[at][0]), { src: getSource(image), edge }));
 }
 
 const getSize = (id) => pictures.get(id)?.size ?? [1, 1];
-const describe = (id) => ({ src: pictures.get(id)?.src ?? "", label: id, width: getSize(id)[0], height: getSize(id)[1] });
-const others = () => [...new Set([...order, ...inputs])].filter((id) => !id.startsWith("#") && id !== current);
+const getName = (id) => id.replace(/^#(?=[a-z])/, "part of ");
+const describe = (id) => ({ src: pictures.get(id)?.src ?? "", label: getName(id), width: getSize(id)[0], height: getSize(id)[1] });
+/** What the picture can be compared with, what it was made of first. */
+function others() {
+  const { from } = pictures.get(current) ?? {};
+  return [...new Set([...(from ? [from] : inputs), ...order])].filter((id) => !id.startsWith("#") && id !== current);
+}
 
 // ---- what happens ----------------------------------------------------------------------------------------------
 
 function show(result) {
   const data = getData(result);
-  if (data.job) return wait(data.job);
+  if (data.job) {
+    return run(async () => {
+      show(await finish(result));
+      tell(`saw ${data.job} end: ${order.join(" ")}`);
+    });
+  }
   const ids = take(result);
   facts = data;
   order = ids;
   inputs = data.inputs ?? [];
   current = ids[0] ?? "";
+  next = data.offset + ids.length;
   if (view === "compare" && ids.length === 2) [mode, pair] = ["compare", ids];
   if (data.canvas) {
     add(data.canvas);
-    masked = { canvas: data.canvas.id, mask: ids[0] };
-    return attempt(paint);
+    return attempt(() => paint(data.canvas.id, ids[0]));
   }
   if (ids.length) return attempt(open);
   trouble = getText(result);
@@ -147,7 +160,7 @@ function show(result) {
 async function open() {
   if (mode === "wall") return;
   await load(mode === "compare" ? pair : [current], LARGE);
-  if (order.length > 1) await load(order.filter((id) => !pictures.get(id).src), SMALL);
+  if (view !== "search") await load(order.filter((id) => !pictures.get(id).src), SMALL); // nor is the web asked for all that it has
 }
 
 function go(id) {
@@ -157,19 +170,40 @@ function go(id) {
   attempt(open);
 }
 
-/** Follows a render that was handed back, and shows what comes of it. */
-async function wait(id) {
+/** Does something that takes a render, and shows how far it is. */
+function run(work) {
+  begin();
+  return attempt(work).finally(() => {
+    busy--;
+    render();
+  });
+}
+
+function begin() {
   busy++;
-  await attempt(async () => {
-    for (let state = { isDone: false }; !state.isDone; ) {
-      state = await watch(id);
-      if (!state.isDone) await new Promise((done) => setTimeout(done, EVERY));
-    }
-    const result = await call("get_job", { job: id, wait: 0 });
-    show(result);
-    tell(`saw ${id} end: ${order.join(" ")}`);
-  }).finally(() => busy--);
+  doing.textContent = "";
+  glimpse.hidden = true;
+  follow("").catch(() => {}); // pictures come all the same
   render();
+}
+
+/** The result of a call whose render was handed back, once it is there. */
+async function finish(result) {
+  for (let id; (id = getData(result).job); result = await call("get_job", { job: id, wait: 0 })) await follow(id);
+  return result;
+}
+
+/** Looks again and again at a render until it is done, or at the newest while one is under way. */
+async function follow(id) {
+  const mine = ++looks;
+  for (let pause = EVERY, before = ""; mine === looks && busy && canCall(); ) {
+    const { isDone, fraction, message } = await watch(id);
+    if (id && isDone) return;
+    const now = `${fraction} ${message}`;
+    pause = now === before ? Math.min(pause * 1.2, SELDOM) : EVERY;
+    before = now;
+    await new Promise((done) => setTimeout(done, pause));
+  }
 }
 
 async function watch(id) {
@@ -188,36 +222,18 @@ async function watch(id) {
   return state;
 }
 
-/** Looks at the newest render again and again while one is under way. */
-async function follow() {
-  while (busy && canCall()) {
-    await watch("").catch(() => {});
-    await new Promise((done) => setTimeout(done, EVERY));
-  }
-}
-
 const stop = () => attempt(() => call("cancel_job", { job }));
 
 /** One of the buttons: a call that makes pictures, which join the others. */
 function produce(what, name, args) {
   const from = current;
-  busy++;
-  render();
-  follow();
-  return attempt(async () => {
-    let result = await call(name, args);
-    for (let id; (id = getData(result).job); ) {
-      while (!(await watch(id)).isDone) await new Promise((done) => setTimeout(done, EVERY));
-      result = await call("get_job", { job: id, wait: 0 });
-    }
-    const ids = take(result);
+  return run(async () => {
+    const ids = take(await finish(await call(name, args)));
+    for (const id of ids) add({ id, from });
     order = [...new Set([...order, ...ids])];
     [current, mode] = [ids.at(-1) ?? current, "look"];
     tell(`made ${ids.join(" ")} from ${from} (${what})`);
     await open();
-  }).finally(() => {
-    busy--;
-    render();
   });
 }
 
@@ -244,13 +260,13 @@ const vary = () =>
 
 const enlarge = () => produce("larger", "transform_image", { operation: "upscale", images: [current] });
 
-async function paint() {
-  const id = masked?.canvas ?? current;
+async function paint(id = current, mask = "") {
   await load([id], LARGE);
-  if (masked?.mask) {
-    pictures.get(masked.mask).edge = 0; // so far it is there as it looks on the picture
-    await load([masked.mask], LARGE);
+  if (mask) {
+    pictures.get(mask).edge = 0; // so far it is there as it looks on the picture
+    await load([mask], LARGE);
   }
+  if (mask || painting?.id !== id) painting = makePainting(id, mask);
   [current, mode] = [id, "paint"];
 }
 
@@ -266,6 +282,7 @@ async function find(offset = 0) {
     const result = await call("search_images", { ...asked, query: words.value, offset });
     const ids = take(result);
     facts = getData(result);
+    next = offset + ids.length;
     order = offset ? [...new Set([...order, ...ids])] : ids;
     sought = words.value;
     if (turn === turns) mode = "wall"; // else a picture is looked at meanwhile
@@ -280,12 +297,13 @@ function render() {
   progress.hidden = !busy || !progress.contains(bar) || !doing.textContent;
   status.textContent = trouble;
   status.classList.toggle("bad", Boolean(trouble));
+  painting?.judge();
   const parts = { look: drawPicture, compare: drawComparison, paint: drawPainter, wall: drawWall }[mode]();
   refill(stage, parts.key, parts.build);
   const { displayMode } = host?.context ?? {};
-  refill(actions, [mode, current, busy > 0, kept.has(current), displayMode, canCall(), facts.total, order, inputs, pair].join(), listActions);
+  refill(actions, [mode, current, busy > 0, kept.has(current), displayMode, canCall(), facts.total, next, order, inputs, pair].join(), listActions);
   drawStrip();
-  refill(about, `${mode} ${current} ${facts.model}`, () => (mode === "look" && current ? describeCurrent() : []));
+  refill(about, `${mode} ${current} ${Object.keys(pictures.get(current) ?? {})}`, () => (mode === "look" && current ? describeCurrent() : []));
   report();
 }
 
@@ -303,10 +321,10 @@ function refill(element, key, build) {
 function drawPicture() {
   const picture = pictures.get(current);
   const src = picture?.src ?? "";
-  const waiting = busy || !isShown ? "" : "No picture.";
+  const waiting = busy || !isShown || trouble ? "" : "No picture.";
   return {
     key: `look ${current} ${src.length} ${waiting}`,
-    build: () => [src ? make("img", { className: "picture", src, alt: `${current} ${picture.about ?? facts.prompt ?? ""}` }) : make("p", { className: "empty", textContent: waiting })],
+    build: () => [src ? make("img", { className: "picture", src, alt: `${getName(current)} ${picture.about ?? picture.prompt ?? ""}` }) : make("p", { className: "empty", textContent: waiting })],
   };
 }
 
@@ -322,43 +340,37 @@ function drawComparison() {
   };
 }
 
-function drawPainter() {
-  const picture = describe(current);
-  return {
-    key: `paint ${current} ${masked?.mask ?? ""} ${picture.src.length}`,
-    build: () => {
-      const mask = masked ? pictures.get(masked.mask).src : "";
-      const prompt = make("input", { type: "text", placeholder: "What shall be there?", "aria-label": "What shall be there?" });
-      const inpaint = makeButton("Inpaint", () => finish(true), { className: "main", disabled: true });
-      const save = makeButton("Keep mask", () => finish(false), { disabled: true });
-      let isEmpty = true;
-      const judge = () => {
-        save.disabled = isEmpty;
-        inpaint.disabled = isEmpty || !prompt.value.trim() || Boolean(busy);
-      };
-      const painter = makeMaskPainter(picture, { mask, onchange: (empty) => ((isEmpty = empty), judge()) });
-      const finish = (goesOn) =>
-        attempt(async () => {
-          const result = await call("paint_mask", { image: current, mask: painter.toDataURL() });
-          const [{ id }] = getData(result).pictures;
-          tell(`painted the mask ${id} over ${current}`);
-          trouble = `The mask is ${id}.`;
-          if (!goesOn) return;
-          inpaint.disabled = true;
-          masked = null;
-          await produce(`inpainted with ${id}: ${prompt.value}`, "generate_image", { prompt: prompt.value, canvas: current, mask: id });
-        });
-      prompt.addEventListener("input", judge);
-      fit(painter.element.querySelector(".paper"), picture);
-      return [painter.element, make("div", { className: "fill" }, prompt, ...(facts.tools === "simple" ? [] : [inpaint]), save)];
-    },
+const drawPainter = () => ({ key: `paint ${current} ${painting.mask}`, build: () => painting.parts });
+
+function makePainting(id, from) {
+  const picture = describe(id);
+  const prompt = make("input", { type: "text", placeholder: "What shall be there?", "aria-label": "What shall be there?", oninput: () => judge() });
+  const inpaint = makeButton("Inpaint", () => finishMask(true), { className: "main" });
+  const save = makeButton("Keep mask", () => finishMask(false));
+  let isEmpty = true;
+  const judge = () => {
+    save.disabled = isEmpty;
+    inpaint.disabled = isEmpty || !prompt.value.trim() || busy > 0;
   };
+  const painter = makeMaskPainter(picture, { mask: from && pictures.get(from).src, onchange: (empty) => ((isEmpty = empty), judge()) });
+  const finishMask = (goesOn) =>
+    attempt(async () => {
+      const result = await call("paint_mask", { image: id, mask: painter.toDataURL() });
+      const [{ id: mask }] = getData(result).pictures;
+      tell(`painted the mask ${mask} over ${id}`);
+      trouble = `The mask is ${mask}.`;
+      if (goesOn) await produce(`inpainted with ${mask}: ${prompt.value}`, "generate_image", { prompt: prompt.value, canvas: id, mask });
+    });
+  fit(painter.element.querySelector(".paper"), picture);
+  const parts = [painter.element, make("div", { className: "fill" }, prompt, ...(facts.tools === "simple" ? [] : [inpaint]), save)];
+  judge();
+  return { id, mask: from, parts, judge };
 }
 
 function drawWall() {
   const tile = (id) => {
     const { src, about: row } = pictures.get(id);
-    const inside = src ? make("img", { src, alt: "", loading: "lazy" }) : make("span", { className: "empty" });
+    const inside = src ? make("img", { src, alt: "", loading: "lazy" }) : make("span", { className: "empty", textContent: row ?? "" });
     return make("button", { type: "button", className: "tile", title: row ?? id, "aria-label": row ?? id, onclick: () => go(id) }, inside, make("span", { textContent: id }));
   };
   const name = `Found: ${sought}`;
@@ -375,11 +387,11 @@ function drawStrip() {
   const ids = mode === "look" ? order : [];
   strip.hidden = ids.length < 2;
   const thumb = (id) =>
-    makeButton("", () => go(id), { className: "thumb", "aria-pressed": String(id === current), "aria-label": id });
+    makeButton("", () => go(id), { className: "thumb", "aria-pressed": String(id === current), "aria-label": getName(id) });
   const build = (id) => {
     const button = thumb(id);
     const { src } = pictures.get(id);
-    button.append(src ? make("img", { src, alt: "" }) : "", make("span", { textContent: kept.has(id) ? `${id} ★` : id }));
+    button.append(src ? make("img", { src, alt: "" }) : "", make("span", { textContent: kept.has(id) ? `${id} ★` : getName(id) }));
     return button;
   };
   refill(strip, [current, ...ids.map((id) => `${id} ${kept.has(id)} ${Boolean(pictures.get(id).src)}`)].join(), () => ids.map(build));
@@ -387,14 +399,11 @@ function drawStrip() {
 
 function listActions() {
   if (!canCall()) return [];
-  const back = (text, wanted) => makeButton(text, () => ((mode = wanted), (masked = null), render()));
-  if (mode === "wall") {
-    const more = (facts.total ?? 0) > order.length && order.length;
-    return more ? [makeButton("More", () => find(order.length))] : [];
-  }
-  if (mode === "paint") return [back("Back", "look")];
-  if (mode === "compare") return [...drawPair(), makeButton("Look at one", () => go(pair[1]))];
-  if (!current || current.startsWith("#")) return [];
+  const back = (text, wanted) => makeButton(text, () => ((mode = wanted), render()));
+  if (mode === "wall") return facts.total > next ? [makeButton("More", () => find(next))] : [];
+  if (mode === "paint") return [back("Back", "look"), ...drawModes()];
+  if (mode === "compare") return [...drawPair(), makeButton("Look at one", () => go(pair[1])), ...drawModes()];
+  if (!current || current.startsWith("#")) return /[a-z]/.test(current) ? [makeButton("Whole picture", () => go(current.slice(1)))] : [];
   const isOurs = current.startsWith("v") && (facts.tools !== "simple" || Boolean(facts.prompt));
   const off = { disabled: Boolean(busy) };
   const [other] = others();
@@ -427,9 +436,9 @@ function drawModes() {
 }
 
 function describeCurrent() {
-  const { size, seed, about: row } = pictures.get(current) ?? {};
-  const parts = [current, size && `${size[0]}×${size[1]}`, seed !== undefined && `seed ${seed}`, order.includes(current) && facts.model, facts.simulated && "simulated"];
-  const text = row ?? facts.prompt;
+  const { size, seed, model, simulated, about: row, prompt } = pictures.get(current) ?? {};
+  const parts = [getName(current), size && `${size[0]}×${size[1]}`, seed !== undefined && `seed ${seed}`, model, simulated && "simulated"];
+  const text = row ?? prompt;
   return [
     make("div", { className: "facts", textContent: parts.filter(Boolean).join(" · ") }),
     ...(text ? [make("div", { className: "prompt", textContent: text })] : []),
@@ -449,13 +458,14 @@ function report() {
   });
 }
 
-function adopt({ theme, styles, displayMode, safeAreaInsets }) {
+function adopt({ theme, styles, displayMode, safeAreaInsets, containerDimensions: room = {} }) {
   const root = document.documentElement;
   if (theme) root.style.colorScheme = root.dataset.theme = theme;
   for (const [name, value] of Object.entries(styles?.variables ?? {})) {
     if (name.startsWith("--") && typeof value === "string") root.style.setProperty(name, value);
   }
   for (const side of ["top", "right", "bottom", "left"]) root.style.setProperty(`--inset-${side}`, `${safeAreaInsets?.[side] ?? 0}px`);
+  if (room.height ?? room.maxHeight) root.style.setProperty("--room", `${room.height ?? room.maxHeight}px`);
   if (root.dataset.mode !== displayMode) reported = ""; // the frame has another size from now on
   root.dataset.mode = displayMode ?? "inline";
   if (host) render();
@@ -470,24 +480,28 @@ main.addEventListener("keydown", (event) => {
 
 new ResizeObserver(report).observe(main);
 const early = [];
+function settle() {
+  if (isAwaited) busy--;
+  [isAwaited, isShown] = [false, true];
+}
 const later = (work) => (host ? work() : early.push(work));
 host = await connect({
   context: adopt,
   input: (args) => later(() => {
     asked = args;
     sought = words.value = args.query ?? "";
-    if (isShown || !(RENDERS.includes(getTool()) || args.operation === "upscale")) return;
-    busy++;
-    follow();
-    render();
+    if (isShown || isAwaited || !(view === "result" || args.operation === "upscale")) return;
+    isAwaited = true;
+    begin();
   }),
   result: (result) => later(() => {
-    if (!isShown) busy = 0;
-    isShown = true;
+    if (isShown) return; // another one is an answer to a call of ours, which heard it
+    settle();
     show(result);
   }),
   cancelled: () => later(() => {
-    busy = 0;
+    if (isShown) return;
+    settle();
     trouble = "The call was cancelled.";
     render();
   }),

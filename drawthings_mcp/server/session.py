@@ -14,7 +14,7 @@ from mcp.server.mcpserver import Context
 from mcp.types import CallToolResult, TextContent
 
 from drawthings_mcp.jobs.job import Asker, Job, Jobs, Order
-from drawthings_mcp.quoting import label, quote, shorten_text
+from drawthings_mcp.quoting import quote
 from drawthings_mcp.server.content import describe_found, describe_generation
 from drawthings_mcp.server.viewer import ChatClient, Viewer, describe_picture
 from drawthings_mcp.server.views import VIEW_KEY, takes_views
@@ -35,8 +35,6 @@ _INTERVAL = 0.5
 """Seconds between all others."""
 
 _TOTAL = 100.0
-_MAX_PROMPT = 2_000
-"""Characters of a prompt that a view shows."""
 _CREEP = 0.02
 """Part of the way to the next percent that a message without progress moves the bar: the protocol wants every
 value above the last, also while a request waits."""
@@ -197,7 +195,7 @@ async def render(ctx: Context[Session, Any], order: Order) -> CallToolResult:
     """
     session, client = get_session(ctx), identify(ctx)
     prepare = session.viewer.choose_preparation(client, order.preview)
-    asker = Asker(client.label, session.studio, prepare, session)
+    asker = Asker(client.label, session.studio, prepare, session, client.is_view)
     started = anyio.current_time()
     job = session.jobs.find_repeated(order, asker) or await session.jobs.start(order, asker)
     # Over HTTP the answer may get lost without our hearing of it.
@@ -233,8 +231,9 @@ async def answer_render(ctx: Context[Session, Any], job: Job, patience: float) -
         data = {VIEW_KEY: {"job": job.id}} if takes_views(ctx) else None
         return CallToolResult(content=[TextContent(text=_describe_job(job))], _meta=data)
     result, viewer = job.get_result(), session.viewer
+    client = identify(ctx)
     shown = await viewer.show(
-        identify(ctx),
+        client,
         partial(describe_generation, result),
         inputs=await viewer.studio.gallery.draw_masks(result.inputs, result.masked) if result.masked else result.inputs,
         outputs=result.shown,
@@ -243,24 +242,17 @@ async def answer_render(ctx: Context[Session, Any], job: Job, patience: float) -
         started=started,
         facts=_list_facts(result),
     )
-    if job.asker.is_same(session, identify(ctx).label) and not await _has_left(ctx):
+    # What a view shows of a render that a model began has not reached the model.
+    is_its_own = job.asker.is_same(session, client.label) and client.is_view <= job.asker.is_view
+    if is_its_own and not await _has_left(ctx):
         job.note_delivery()
     return shown
 
 
 def _list_facts(result: GenerationResult) -> dict[str, Any]:
-    """What a view shows of a render: every picture, the sheet last, and how they came about."""
-    plan = result.plan
-    pictures = [{**describe_picture(image), "seed": image.seed} for image in result.variants if image.record.id]
-    sheet = [describe_picture(result.sheet)] if result.sheet is not None else []
-    return {
-        "pictures": [*pictures, *sheet],
-        "prompt": shorten_text(plan.requests[0].prompt, _MAX_PROMPT),
-        "model": label(plan.model.name or plan.model.file),
-        "mode": plan.mode,
-        "seconds": round(result.seconds, 1),
-        "simulated": result.simulated,
-    }
+    """What a view shows of a render: every picture, the sheet last, and the prompt to draw them again by."""
+    shown = [image for image in result.variants if image.record.id] + ([result.sheet] if result.sheet else [])
+    return {"pictures": list(map(describe_picture, shown)), "prompt": result.plan.requests[0].prompt}
 
 
 async def answer_row(ctx: Context[Session, Any], row: JobRow) -> CallToolResult:

@@ -24,7 +24,8 @@ from drawthings_mcp.attachments.budget import (
 )
 from drawthings_mcp.attachments.policy import USUAL_TIMEOUT, Policy, find_policy
 from drawthings_mcp.errors import InvalidInputError
-from drawthings_mcp.library.records import parse_id
+from drawthings_mcp.library.records import ImageRecord, parse_id
+from drawthings_mcp.quoting import label, quote, shorten_text
 from drawthings_mcp.server.content import MAX_TEXT
 from drawthings_mcp.server.face import MCP
 from drawthings_mcp.server.views import VIEW_KEY
@@ -32,7 +33,6 @@ from drawthings_mcp.studio.results import find_mime_type
 
 if TYPE_CHECKING:
     from drawthings_mcp.attachments.preview import PreparedPicture, Preview
-    from drawthings_mcp.library.records import ImageRecord
     from drawthings_mcp.params import PreviewMode
     from drawthings_mcp.studio.saver import Prepare
     from drawthings_mcp.studio.studio import Studio
@@ -49,6 +49,8 @@ _WINDOW = 4
 _TO_VIEW = "shown in the view, not to you"
 _ANY = 1_000_000
 """Tokens of what no model gets."""
+_MAX_PROMPT = 400
+"""Characters of a prompt that a view shows; three lines."""
 _AROUND = 20
 """Characters around the data of a view in a result."""
 _SHARED_NAMES = {"", "mcp", "fastmcp", "rmcp", "mcp-client", "example-client"}
@@ -290,8 +292,20 @@ def _describe_for_view(
 
 
 def describe_picture(picture: Showable) -> dict[str, Any]:
-    """A picture as views know it."""
-    return {"id": picture.id, "size": list(picture.size)}
+    """A picture as views know it, with how it was made where the library knows that."""
+    described: dict[str, Any] = {"id": picture.id, "size": list(picture.size)}
+    record = getattr(picture, "record", picture)
+    if not isinstance(record, ImageRecord):
+        return described
+    # Of pictures that were not made here the prompt is a text of others.
+    prompt = shorten_text(record.prompt, _MAX_PROMPT) if record.server else quote(record.prompt, _MAX_PROMPT)
+    seed = {} if record.seed is None else {"seed": record.seed}
+    made = {
+        "model": record.model and label(record.model),
+        "prompt": record.prompt and prompt,
+        "simulated": record.simulated,
+    }
+    return {**described, **seed, **{name: value for name, value in made.items() if value}}
 
 
 def _wrap(data: dict[str, Any] | None) -> dict[str, Any] | None:

@@ -65,9 +65,10 @@ def takes_views(ctx: Context[Any, Any] | ServerRequestContext[Any, Any]) -> bool
     if isinstance(ctx, Context) or ctx.method != "initialize":
         return client_supports_apps(ctx)
     try:
-        return APP_MIME_TYPE in (ctx.params or {})["capabilities"]["extensions"][EXTENSION_ID]["mimeTypes"]
+        taken = (ctx.params or {})["capabilities"]["extensions"][EXTENSION_ID]["mimeTypes"]
     except (KeyError, TypeError):
         return False
+    return isinstance(taken, list) and APP_MIME_TYPE in taken
 
 
 def add_views(method: str, answer: dict[str, Any], tools: Sequence[Tool]) -> None:

@@ -5,24 +5,24 @@ const POLICY =
   "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:; connect-src 'none'";
 
 /** Opens a view for a call of a tool; what it says stands in `window.seen`. */
-window.openView = async ({ html, tool, theme, variables, width, canCall }) => {
-  window.seen = { sizes: [], contexts: [], modes: [], faults: [] };
+window.openView = async ({ html, width, canCall, context }) => {
+  window.seen = { asked: [], sizes: [], contexts: [], modes: [], faults: [] };
   document.querySelector("iframe")?.remove();
   const frame = document.createElement("iframe");
   frame.sandbox = "allow-scripts";
   frame.style.cssText = `width: ${width}px; height: 150px; border: 0`;
-  document.documentElement.style.colorScheme = theme;
-  document.body.style.background = theme === "dark" ? "#1c1c20" : "#ffffff";
+  document.documentElement.style.colorScheme = context.theme;
+  document.body.style.background = context.theme === "dark" ? "#1c1c20" : "#ffffff";
   document.body.append(frame);
   const capabilities = { updateModelContext: { text: {} }, ...(canCall ? { serverTools: {} } : {}) };
   const bridge = new AppBridge(null, { name: "test chat", version: "1" }, capabilities, {
-    hostContext: { theme, styles: { variables }, displayMode: "inline", availableDisplayModes: ["inline", "fullscreen"], toolInfo: { tool } },
+    hostContext: { displayMode: "inline", availableDisplayModes: ["inline", "fullscreen"], ...context },
   });
   bridge.onsizechange = (size) => {
     window.seen.sizes.push(size);
     if (window.seen.modes.at(-1) !== "fullscreen") frame.style.height = `${size.height}px`;
   };
-  bridge.oncalltool = (params) => window.callTool(params);
+  bridge.oncalltool = (params) => (window.seen.asked.push(params.name), window.callTool(params));
   bridge.onupdatemodelcontext = async (params) => (window.seen.contexts.push(params), {});
   bridge.onrequestdisplaymode = async ({ mode }) => {
     window.seen.modes.push(mode);
@@ -38,4 +38,15 @@ window.openView = async ({ html, tool, theme, variables, width, canCall }) => {
 };
 window.sendInput = (args) => window.bridge.sendToolInput({ arguments: args });
 window.sendResult = (result) => window.bridge.sendToolResult(result);
+window.sendCancelled = () => window.bridge.sendToolCancelled({});
+window.closeView = () => window.bridge.teardownResource({});
+/** Another page beside the view, which says something to it. */
+window.sayFromElsewhere = (message) =>
+  new Promise((done) => {
+    const stranger = document.createElement("iframe");
+    const script = `parent.frames[0].postMessage(${JSON.stringify(message)}, "*")`;
+    stranger.srcdoc = `<script>${script.replaceAll("</", "<\\/")}; parent.postMessage("said", "*")</script>`;
+    window.addEventListener("message", ({ data }) => data === "said" && done(stranger.remove()));
+    document.body.append(stranger);
+  });
 window.sendContext = (changes) => window.bridge.sendHostContextChange(changes);

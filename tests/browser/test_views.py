@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.anyio, pytest.mark.browser]
 
 ROOT = Path(__file__).parents[2]
+AXE = ROOT / "build" / "host" / "node_modules" / "axe-core" / "axe.min.js"
+VIEW_KEY = "drawthings-mcp/view"
 UI = "io.modelcontextprotocol/ui"
 VARIABLES = {"--color-text-primary": "rgb(1, 2, 3)", "--color-ring-primary": "rgb(200, 30, 90)"}
 SIZE: dict[str, Any] = {"width": 512, "height": 384}
@@ -37,6 +39,8 @@ class Chat:
         What views called, and what came of it.
     requests
         What a view asked the network for.
+    refused
+        Tools that views may not call.
     """
 
     def __init__(self, page: Page, client: Client) -> None:
@@ -44,6 +48,7 @@ class Chat:
         self.client = client
         self.calls: list[tuple[dict[str, Any], dict[str, Any]]] = []
         self.requests: list[str] = []
+        self.refused: set[str] = set()
         page.on("request", lambda request: self.requests.append(request.url))
 
     @property
@@ -60,29 +65,31 @@ class Chat:
         await self.page.expose_function("callTool", self._call)
 
     async def _call(self, params: dict[str, Any]) -> dict[str, Any]:
+        if params["name"] in self.refused:
+            raise PermissionError("The user does not want that.")
         result = await self.client.call_tool(params["name"], params.get("arguments", {}), meta=params.get("_meta"))
         answer = dump(result)
         self.calls.append((params, answer))
         return answer
 
-    async def open(self, tool: str, theme: str = "light", *, can_call: bool = True, variables: Any = None) -> None:
-        """Opens the view of a tool."""
+    async def open(
+        self, tool: str, theme: str = "light", *, can_call: bool = True, width: int = 700, **context: Any
+    ) -> None:
+        """Opens the view of a tool; the context is what the chat says of itself."""
         listed = {one.name: one for one in (await self.client.list_tools()).tools}[tool]
         uri = (listed.meta or {})["ui"]["resourceUri"]
         html = (await self.client.read_resource(uri)).contents[0]
         options = {
             "html": getattr(html, "text", ""),
-            "tool": listed.model_dump(by_alias=True, mode="json", exclude_none=True),
-            "theme": theme,
-            "variables": variables or {},
-            "width": 700,
+            "width": width,
             "canCall": can_call,
+            "context": {"theme": theme, **context},
         }
         await self.page.evaluate("options => openView(options)", options)
 
-    async def ask(self, tool: str, theme: str = "light", /, **arguments: Any) -> CallToolResult:
+    async def ask(self, tool: str, theme: str = "light", width: int = 700, /, **arguments: Any) -> CallToolResult:
         """A model's call, with its view."""
-        await self.open(tool, theme)
+        await self.open(tool, theme, width=width)
         await self.page.evaluate("arguments => sendInput(arguments)", arguments)
         result = await self.client.call_tool(tool, arguments)
         await self.send(result)
@@ -168,7 +175,7 @@ async def test_made_pictures_are_shown_large_in_the_chats_colours(talk: Chat, th
 
 
 async def test_a_view_takes_the_chats_own_colours_and_reports_its_size(talk: Chat) -> None:
-    await talk.open("generate_image", variables=VARIABLES)
+    await talk.open("generate_image", styles={"variables": VARIABLES})
     await talk.send(await talk.client.call_tool("generate_image", {"prompt": "a fox", **SIZE}))
     await find_id(talk)
     colour = await talk.view.locator("body").evaluate("body => getComputedStyle(body).color")
@@ -365,3 +372,164 @@ async def test_a_chat_that_lets_views_call_nothing_shows_what_came(talk: Chat) -
     assert await talk.view.get_by_role("toolbar").locator("button").count() == 0
     assert talk.calls == []
     assert json.dumps(await talk.see("contexts")) == "[]"
+
+
+async def draw(talk: Chat, prompt: str, **arguments: Any) -> list[str]:
+    """Pictures that a model had drawn before; their ids."""
+    made = await talk.client.call_tool("generate_image", {"prompt": prompt, **SIZE, **arguments})
+    return [picture["id"] for picture in (made.meta or {})[VIEW_KEY]["pictures"]]
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [320, 900])
+async def test_no_view_has_serious_faults_or_scrolls_sideways(talk: Chat, theme: str, width: int) -> None:
+    (wide,), (tall,) = await draw(talk, "a kite"), await draw(talk, "a kite", width=256, height=512)
+
+    async def check() -> None:
+        frame = talk.page.frames[-1]
+        assert await frame.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+        # The view is transparent, and the axe takes what is below for white.
+        await frame.evaluate("document.documentElement.style.background = 'Canvas'")
+        await frame.evaluate(AXE.read_text(encoding="utf-8"))
+        found = await frame.evaluate("axe.run(document, { resultTypes: ['violations'] })")
+        serious = [one for one in found["violations"] if one["impact"] in ("serious", "critical")]
+        assert [(one["id"], [node["html"][:200] for node in one["nodes"][:3]]) for one in serious] == []
+
+    await talk.ask("generate_image", theme, width, prompt="a kite " + "over-the-sea" * 30, variants=4, **SIZE)
+    await find_id(talk)
+    await check()
+    await talk.ask("review_image", theme, width, images=[wide, tall])
+    await talk.view.get_by_role("slider").wait_for()
+    await check()
+    await talk.ask("transform_image", theme, width, operation="mask_rectangle", images=[tall], boxes=[[0, 0, 0.5, 1]])
+    await talk.view.locator("canvas").wait_for()
+    await check()
+    await talk.ask("search_images", theme, width, query="kite", limit=3)
+    await talk.view.locator(".tile").nth(2).wait_for()
+    await check()
+
+
+async def test_each_picture_is_shown_with_the_prompt_it_was_made_by(talk: Chat) -> None:
+    prompts = ["a knight leaves home", "a knight meets a dragon"]
+    await talk.open("generate_image")
+    await talk.send(await talk.client.call_tool("generate_image", {"prompts": prompts, **SIZE}))
+    first = await find_id(talk)
+    assert await talk.view.locator(".prompt").inner_text() == prompts[0]
+    await talk.page.keyboard.press("Tab")
+    await talk.view.locator(".thumb").nth(1).click()
+    assert await find_id(talk) != first
+    assert await talk.view.locator(".prompt").inner_text() == prompts[1]
+
+
+async def test_pictures_of_other_shapes_are_compared_whole(talk: Chat) -> None:
+    wide, tall = (await draw(talk, "hills"))[0], (await draw(talk, "a tower", width=256, height=512))[0]
+    for pair in ((wide, tall), (tall, wide)):
+        await talk.ask("review_image", images=pair)
+        slider = talk.view.locator(".slider")
+        await slider.wait_for()
+        shape = await slider.bounding_box()
+        assert shape is not None
+        for side in ("before", "after"):
+            image = await talk.view.locator(f".slider img.{side}").bounding_box()
+            assert image is not None
+            assert [image[name] for name in ("width", "height")] == pytest.approx([shape["width"], shape["height"]])
+
+
+async def test_a_part_is_shown_as_the_model_sees_it_and_leads_to_the_whole(talk: Chat) -> None:
+    (whole,) = await draw(talk, "a village")
+    await talk.ask("review_image", images=[whole], box=[0, 0, 0.25, 0.25])
+    picture = talk.view.locator(".picture")
+    await picture.wait_for()
+    assert str(await picture.get_attribute("alt")).startswith(f"part of {whole}")
+    await talk.button("Whole picture").click()
+    await talk.view.locator(f'.picture[alt^="{whole} "]').wait_for()
+    await talk.view.get_by_text("512×384").wait_for()
+    await talk.button("Paint a mask").wait_for()
+
+
+async def test_a_chat_with_little_room_gets_a_small_view_and_its_theme_at_any_time(talk: Chat) -> None:
+    await talk.open("generate_image", containerDimensions={"maxHeight": 420, "maxWidth": 700})
+    await talk.send(await talk.client.call_tool("generate_image", {"prompt": "a fox", **SIZE}))
+    await find_id(talk)
+    await talk.page.wait_for_function("seen.sizes.at(-1)?.height > 200")
+    assert (await talk.see("sizes"))[-1]["height"] <= 420
+    await talk.page.evaluate("sendContext({ theme: 'dark' })")
+    body = talk.view.locator("body")
+    await talk.view.locator("html[data-theme=dark]").wait_for()
+    assert await body.evaluate("body => getComputedStyle(body).color") == "rgb(236, 236, 241)"
+    await talk.page.evaluate("sendContext({ containerDimensions: { maxHeight: 900 } })")
+    await talk.page.wait_for_function("seen.sizes.at(-1)?.height > 420")
+
+
+async def test_what_is_painted_stays_until_another_picture_is_painted_on(talk: Chat) -> None:
+    await talk.ask("generate_image", prompt="a lawn", **SIZE)
+    canvas = await find_id(talk)
+    await talk.button("Paint a mask").click()
+    await talk.button("Box").click()
+    await paint_box(talk, 0.1, 0.1, 0.4, 0.4)
+    await talk.button("Full screen").click()
+    await talk.button("Smaller").wait_for()
+    await talk.button("Back").click()
+    await talk.button("Paint a mask").click()
+    await paint_box(talk, 0.6, 0.6, 0.9, 0.9)
+    await talk.view.get_by_role("textbox").fill("a pond")
+    await talk.button("Inpaint").click()
+    await talk.view.locator(".picture").wait_for()
+    made = await find_id(talk)
+    (asked,) = talk.list_calls("generate_image")
+    mask = await read_mask(talk, asked["mask"])
+    assert [int(str(mask.getpixel((int(512 * x), int(384 * x))))) > 127 for x in (0.25, 0.5, 0.75)] == [
+        True,
+        False,
+        True,
+    ]
+    await talk.button("Compare").click()
+    await talk.view.get_by_role("slider", name=f"Compare {canvas} with {made}").wait_for()
+
+
+async def test_a_call_that_the_chat_refuses_is_said_and_leaves_the_view_usable(talk: Chat) -> None:
+    talk.refused = {"view_images", "watch_job", "generate_image"}
+    await talk.ask("generate_image", prompt="a lake", **SIZE)
+    first = await find_id(talk)
+    await talk.view.get_by_text("does not want that").wait_for()
+    await talk.button("Again").click()
+    await talk.view.get_by_text("does not want that").wait_for()
+    talk.refused = set()
+    await talk.button("Again").click()
+    await talk.view.locator(f'.picture:not([alt^="{first} "])').wait_for()
+
+
+async def test_a_closed_view_asks_for_nothing_more(talk: Chat) -> None:
+    await talk.open("generate_image")
+    await talk.page.evaluate("sendInput({ prompt: 'a slow harbour' })")
+    watched = "() => seen.asked.filter((name) => name === 'watch_job').length"
+    await talk.page.wait_for_function(f"({watched})() > 1")
+    await talk.page.evaluate("closeView()")
+    before = await talk.page.evaluate(watched)
+    await talk.send(CallToolResult(content=[], _meta={VIEW_KEY: {"job": "j1"}}))
+    await talk.view.get_by_text("The chat has closed this.").wait_for()
+    assert await talk.page.evaluate(watched) == before
+
+
+async def test_results_and_strangers_cannot_take_the_place_of_what_is_shown(talk: Chat) -> None:
+    await talk.open("generate_image")
+    text = {"content": [{"type": "text", "text": "All is lost."}]}
+    message = {"jsonrpc": "2.0", "method": "ui/notifications/tool-result", "params": text}
+    await talk.page.evaluate("message => sayFromElsewhere(message)", message)
+    await talk.send(await talk.client.call_tool("generate_image", {"prompt": "a fox", **SIZE}))
+    first = await find_id(talk)
+    await talk.page.evaluate("result => sendResult(result)", text)
+    await talk.page.evaluate("sendCancelled()")
+    await talk.button("Again").click()
+    await talk.view.locator(f'.picture:not([alt^="{first} "])').wait_for()
+    assert await talk.view.get_by_text("All is lost.").count() == 0
+
+
+async def test_a_search_goes_on_where_the_models_ended(talk: Chat) -> None:
+    ids = [(await draw(talk, f"zeppelin {number}", width=128, height=128))[0] for number in range(5)]
+    await talk.ask("search_images", query="zeppelin", limit=2, offset=1)
+    await talk.button("More").click()
+    tiles = talk.view.locator(".tile")
+    await tiles.nth(3).wait_for()
+    assert await tiles.all_inner_texts() == ids[3::-1]
+    assert await talk.button("More").count() == 0

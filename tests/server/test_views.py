@@ -152,7 +152,7 @@ async def test_a_result_tells_its_view_what_was_made_and_fits(in_process: Any, s
     assert len(data["blocks"]) == len(images) == 3
     assert sorted(name for ids in data["blocks"] for name in ids) == ["v1", "v2", "v3", "v4"]
     assert [picture["id"] for picture in get_data(swept)["pictures"]] == ["v5", "v6", "i1"]
-    assert get_data(masked)["canvas"] == {"id": "v1", "size": [128, 128]}
+    assert get_data(masked)["canvas"] == data["pictures"][0]
     assert [picture["id"] for picture in get_data(reviewed)["pictures"]] == ["v1", "v2"]
     assert {f"v{number}" for number in range(1, 7)} <= {picture["id"] for picture in get_data(found)["pictures"]}
     assert all(picture["small"].startswith("data:image/jpeg;base64,") for picture in get_data(found)["pictures"])
@@ -199,7 +199,11 @@ async def test_a_painted_mask_becomes_a_picture_and_says_where_to_repaint(
         empty = await client.call_tool("paint_mask", {"image": "v1", "mask": paint((64, 64), None)})
         narrow = await client.call_tool("paint_mask", {"image": "v1", "mask": paint((64, 20), (0, 0, 9, 9))})
         no_picture = await client.call_tool("paint_mask", {"image": "v1", "mask": "data:image/png;base64,xx"})
-        unknown = await client.call_tool("paint_mask", {"image": "v1", "mask": "", "size": 3})
+        unknown = await client.call_tool("paint_mask", {"image": "v1", "msk": ""})
+        huge = await client.call_tool("paint_mask", {"image": "v1", "mask": paint((20_000, 20_000), None)})
+        long = await client.call_tool("paint_mask", {"image": "v1", "mask": f"data:image/png;base64,{'A' * 8_000_000}"})
+        markup = await client.call_tool("paint_mask", {"image": "v1", "mask": "data:image/svg+xml,<svg/>"})
+        of_nobody = await client.call_tool("paint_mask", {"image": "v99", "mask": paint((64, 64), (0, 0, 9, 9))})
     assert get_data(kept)["pictures"] == [{"id": "i1", "size": [128, 128]}]
     assert get_data(kept)["canvas"]["id"] == "v1"
     assert not inpainted.is_error
@@ -208,7 +212,11 @@ async def test_a_painted_mask_becomes_a_picture_and_says_where_to_repaint(
         (empty, "mask: is empty"),
         (narrow, "mask: has 64×20 pixels, which is not the shape of v1"),
         (no_picture, "not a picture"),
-        (unknown, "size"),
+        (unknown, "msk: there is no such argument. Did you mean 'mask'?"),
+        (huge, "has more than 67 megapixels"),
+        (long, "mask: must have at most 8000000 characters"),
+        (markup, "SVG"),
+        (of_nobody, "There is no picture “v99”"),
     ):
         assert refused.is_error
         assert words in refused.content[0].text
@@ -276,3 +284,61 @@ async def test_a_search_shows_a_view_texts_of_others_as_they_are_to_be_read(
     (picture,) = get_data(found)["pictures"]
     assert "“" in picture["about"]
     assert json.dumps(picture["about"]) in json.dumps(found.model_dump(by_alias=True, mode="json"))
+
+
+async def test_tools_for_views_are_strict(in_process: Any, simulator: Simulator) -> None:
+    async with open_server(in_process, simulator, extensions=TAKES_VIEWS) as client:
+        sized = await client.call_tool("view_images", {"images": ["v1"], "max_egde": 64})
+        many = await client.call_tool("view_images", {"images": ["v1"] * 26})
+        named = await client.call_tool("watch_job", {"jobs": "j1"})
+    for refused, words in (
+        (sized, "max_egde: there is no such argument. Did you mean 'max_edge'?"),
+        (many, "images: takes at most 25 items, got 26"),
+        (named, "jobs: there is no such argument. Did you mean 'job'?"),
+    ):
+        assert refused.is_error
+        assert words in refused.content[0].text
+
+
+async def test_a_view_knows_how_each_picture_was_made_and_which_are_parts(
+    in_process: Any, simulator: Simulator
+) -> None:
+    prompts, long = ["a fox wakes", "a fox runs"], "a fox " * 1_000
+    async with open_server(in_process, simulator, extensions=TAKES_VIEWS) as client:
+        told = await client.call_tool("generate_image", {"prompts": prompts, "seed": 0, **SMALL})
+        reviewed = await client.call_tool("review_image", {"images": ["v1", "v2"]})
+        part = await client.call_tool("review_image", {"images": ["v1"], "box": [0, 0, 0.5, 0.5]})
+        much = await client.call_tool("generate_image", {"prompt": long, **SMALL})
+    for result in (told, reviewed):
+        pictures = get_data(result)["pictures"][:2]
+        assert [picture["prompt"] for picture in pictures] == prompts
+        assert [picture["seed"] for picture in pictures] == [0, 1]
+        assert all(picture["simulated"] and picture["model"] for picture in pictures)
+    assert "isPart" not in get_data(reviewed)
+    assert get_data(part)["isPart"]
+    assert len(get_data(much)["pictures"][0]["prompt"]) == 400
+    assert get_data(much)["prompt"] == long, "by which it can be drawn again"
+
+
+async def test_what_a_view_fetched_is_there_for_the_model_that_asks_again(
+    in_process: Any, simulator: Simulator
+) -> None:
+    by_view, call = {VIEW_KEY: True}, {"prompt": "a fox", **SMALL}
+
+    async def fetch(client: Any) -> CallToolResult:
+        with anyio.fail_after(60):
+            while "pictures" not in get_data(got := await client.call_tool("get_job", {"job": "j1"}, meta=by_view)):
+                pass
+        assert isinstance(got, CallToolResult)
+        return got
+
+    async with open_server(in_process, simulator, extensions=TAKES_VIEWS, max_wait="0") as client:
+        assert get_data(await client.call_tool("generate_image", call)) == {"job": "j1"}
+        fetched = await fetch(client)
+        by_button = await client.call_tool("generate_image", call, meta=by_view)
+        asked_again = await client.call_tool("generate_image", call)
+        later = await client.call_tool("generate_image", call)
+    assert get_data(fetched)["pictures"] == get_data(asked_again)["pictures"]
+    assert list_images(asked_again)
+    assert get_data(by_button) == {"job": "j2"}, "a button draws anew"
+    assert get_data(later) == {"job": "j3"}, "the model has those of the first"

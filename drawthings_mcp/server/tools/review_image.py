@@ -88,8 +88,9 @@ async def _show(
     recipes = await gallery.describe_recipes(found.pictures, MCP) if settings else ()
     describe = partial(describe_found, found.with_notes(shown), verdict, recipes=recipes)
     more = "\n".join(recipes)
+    facts = {"isPart": True} if box else None
     return await viewer.show(
-        client, describe, outputs=shown, more_text=more, max_outputs=_MAX_IMAGES, max_edge=max_edge
+        client, describe, outputs=shown, more_text=more, facts=facts, max_outputs=_MAX_IMAGES, max_edge=max_edge
     )
 
 
