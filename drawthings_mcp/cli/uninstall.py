@@ -20,6 +20,7 @@ from drawthings_mcp.settings import Settings
 def uninstall(clients: tuple[str, ...], yes: bool, dry_run: bool, settings: Settings) -> None:  # noqa: ARG001
     """Take drawthings-mcp out of chat clients: those named, or all that have it."""
     machine = this_machine()
+    found: list[ChatProgram] = []
 
     def remove(client: ChatProgram) -> None:
         entry = find_entry(client, machine)
@@ -27,6 +28,7 @@ def uninstall(clients: tuple[str, ...], yes: bool, dry_run: bool, settings: Sett
             if clients:
                 print_text(f"{client.title}: there is no entry.")
             return
+        found.append(client)
         if not entry.is_ours:
             print_text(f"{client.title}: the entry starts something else ({entry.purpose}), so it stays.")
             return
@@ -37,3 +39,5 @@ def uninstall(clients: tuple[str, ...], yes: bool, dry_run: bool, settings: Sett
         print_text(f"{client.title}: removed from {entry.file.path} (as it was: {written.copy}).")
 
     report_each(choose_clients(clients, machine), remove)
+    if not (clients or found):
+        print_text("No chat client on this machine has the entry.")

@@ -18,7 +18,13 @@ from typing import Any
 from drawthings_mcp.errors import InvalidInputError, StorageError
 from drawthings_mcp.faces import Text, say
 from drawthings_mcp.install.formats import FORMATS, BrokenFileError, Format, FormatName, place_at
-from drawthings_mcp.library.new_files import number_stems, replace_file, write_new_file
+from drawthings_mcp.library.new_files import (
+    CONFIGURATION,
+    COPY_OF_CONFIGURATION,
+    number_stems,
+    replace_file,
+    write_new_file,
+)
 from drawthings_mcp.quoting import hide_password
 
 _PRIVATE = 0o600
@@ -187,14 +193,18 @@ def write_config_file(file: ConfigFile, data: bytes | None, *, mode: int | None 
         raise StorageError(
             Text("{path} was changed by another program meanwhile. Nothing was written; try again.", path=file.path)
         )
-    if file.data is not None and not os.access(file.target, os.W_OK):
-        raise StorageError(Text("{path} is write-protected. Change its permissions, then try again.", path=file.path))
+    _refuse_protected(file)
     if data is None:
         file.target.unlink(missing_ok=True)
         return replace(file, data=None)
     mode = file.mode if mode is None else mode
-    replace_file(file.target, data, mode=mode, what="configuration")
+    replace_file(file.target, data, mode=mode, what=CONFIGURATION)
     return replace(file, data=data, mode=mode)
+
+
+def _refuse_protected(file: ConfigFile) -> None:
+    if file.data is not None and not os.access(file.target, os.W_OK):
+        raise StorageError(Text("{path} is write-protected. Change its permissions, then try again.", path=file.path))
 
 
 def _read(path: Path) -> bytes | None:
@@ -209,14 +219,15 @@ def back_up(file: ConfigFile) -> Path | None:
     Raises
     ------
     StorageError
-        It cannot be written.
+        It cannot be written, or the file may not be changed anyway.
     """
     if file.data is None:
         return None
+    _refuse_protected(file)
     data = file.data
     names = number_stems(f"{file.target.name}.{_COPY}")
     return write_new_file(
-        file.target.parent, names, lambda path: path.write_bytes(data), what="copy of the configuration", private=True
+        file.target.parent, names, lambda path: path.write_bytes(data), what=COPY_OF_CONFIGURATION, private=True
     )
 
 

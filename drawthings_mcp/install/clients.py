@@ -344,12 +344,15 @@ CLIENTS: Sequence[ChatProgram] = (
 
 def build_links(launch: Launch) -> Mapping[str, str]:
     """By client: a link that has it ask its user whether to add our entry."""
-    entry: dict[str, Any] = {"command": launch.command, "args": [*launch.args, *launch.options]}
-    packed = quote(base64.b64encode(json.dumps(entry).encode()).decode(), safe="")
-    named = quote(json.dumps({"name": ENTRY, **_STDIO, **entry}), safe="")
+    entries = {client.name: client.build_entry(launch, {}) for client in CLIENTS}
+
+    def pack(name: str) -> str:
+        return quote(base64.b64encode(json.dumps(entries[name]).encode()).decode(), safe="")
+
+    named = quote(json.dumps({"name": ENTRY, **entries["vscode"]}), safe="")
     return {
-        "LM Studio": f"lmstudio://add_mcp?name={ENTRY}&config={packed}",
-        "Cursor": f"cursor://anysphere.cursor-deeplink/mcp/install?name={ENTRY}&config={packed}",
+        "LM Studio": f"lmstudio://add_mcp?name={ENTRY}&config={pack('lm-studio')}",
+        "Cursor": f"cursor://anysphere.cursor-deeplink/mcp/install?name={ENTRY}&config={pack('cursor')}",
         "VS Code": f"vscode:mcp/install?{named}",
         "VS Code Insiders": f"vscode-insiders:mcp/install?{named}",
     }

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 FormatName = Literal["json", "toml", "yaml"]
 
 _YAML_INDENT = 2
+_SWITCHES = frozenset({"on", "off", "yes", "no", "y", "n"})
 _MAX_WIDTH = 1 << 20
 """Columns at which no text is broken."""
 
@@ -92,7 +93,7 @@ def _parse_toml(text: str) -> Any:
     try:
         return parse(text)
     except ParseError as error:
-        reason = str(error).removesuffix(f" at line {error.line} col {error.col}")
+        reason = str(error).removesuffix(f" at line {error.line} col {error.col}").removesuffix(".")
         raise BrokenFileError(reason, error.line, error.col + 1) from None
     except TOMLKitError as error:
         raise BrokenFileError(str(error), 1, 1) from None
@@ -235,8 +236,20 @@ def _dump_yaml(value: Any, indent: int = 0) -> str:
     return textwrap.indent(out.getvalue(), " " * indent)
 
 
+def _quote_switches(value: Any) -> Any:
+    """The same with words in quotes that are true or false to readers of YAML 1.1, as ``off`` is."""
+    from ruamel.yaml.scalarstring import SingleQuotedScalarString
+
+    if isinstance(value, Mapping):
+        return {name: _quote_switches(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_quote_switches(item) for item in value]
+    return SingleQuotedScalarString(value) if isinstance(value, str) and value.lower() in _SWITCHES else value
+
+
 def _set_yaml(text: str, path: Sequence[str], value: Any) -> str:
     top, name = path
+    value = _quote_switches(value)
     data = _read_yaml(text)
     if not isinstance(data.get(top) or {}, dict):
         return text

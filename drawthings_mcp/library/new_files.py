@@ -25,6 +25,10 @@ _PATIENCE = 86_400
 _NO_WORDS = "image"
 COPY = "copy"
 """What is written for others: nothing has to be rendered again for it, and it has folders of its own."""
+CONFIGURATION = "configuration"
+COPY_OF_CONFIGURATION = f"copy of the {CONFIGURATION}"
+_FIXED = (CONFIGURATION, COPY_OF_CONFIGURATION)
+"""What has its one place, which no setting moves."""
 _HINTS: Mapping[int, str] = {
     errno.EACCES: "Writing is not allowed there: change its permissions, or {step}.",
     errno.EPERM: "Writing is not allowed there: change its permissions, or {step}.",
@@ -203,13 +207,18 @@ def _translate_os_errors(folder: Path, what: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        hint = Text(
-            _HINTS.get(error.errno or 0, "Check the disk, then {again}."),
-            step=Step("set", setting="export_dirs" if what == COPY else "output_dir"),
-            again=say("try again" if what == COPY else "run the same seed again"),
-        )
+        hint = Text("Put that right, then try again.") if what in _FIXED else _find_hint(error, is_copy=what == COPY)
         text = "The {what} cannot be saved in {folder}: {reason}. {hint}"
         raise StorageError(Text(text, what=what, folder=folder, reason=say(error.strerror), hint=hint)) from error
+
+
+def _find_hint(error: OSError, *, is_copy: bool) -> Text:
+    """What helps who keeps pictures."""
+    return Text(
+        _HINTS.get(error.errno or 0, "Check the disk, then {again}."),
+        step=Step("set", setting="export_dirs" if is_copy else "output_dir"),
+        again=say("try again" if is_copy else "run the same seed again"),
+    )
 
 
 @contextmanager

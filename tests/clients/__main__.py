@@ -39,6 +39,8 @@ DOCUMENT = ROOT / "docs" / "clients.md"
 BEGIN, END = "<!-- measured -->\n", "<!-- end of what was measured -->\n"
 INSIDE = "LAB_INSIDE"
 """The variable that is set once only the loopback interface is left."""
+WITH_SCRIPTS = ("@anthropic-ai/claude-code", "opencode-ai")
+"""Packages whose scripts are run: without them their programs do not start."""
 PATIENCE = 150
 AT_ONCE = 2
 
@@ -108,13 +110,19 @@ def install(programs: Sequence[Program]) -> None:
 
 
 def _install_packages() -> None:
-    lock, installed = HERE / "package-lock.json", BUILD / "package-lock.json"
-    if installed.exists() and installed.read_bytes() == lock.read_bytes() and (BUILD / "node_modules").is_dir():
+    lock, done = (HERE / "package-lock.json").read_bytes(), BUILD / "installed"
+    if done.exists() and done.read_bytes() == lock:
         return
     for name in ("package.json", "package-lock.json", ".npmrc"):
         shutil.copy(HERE / name, BUILD / name)
-    # Scripts of packages are not run: none of these programs needs its own.
-    subprocess.run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=BUILD, check=True)
+    # `npm ci` refuses a lock without the parts for other systems, of which an index may have only some.
+    _run_npm("install", "--no-save", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel", "error")
+    _run_npm("rebuild", *WITH_SCRIPTS)
+    done.write_bytes(lock)
+
+
+def _run_npm(*words: str) -> None:
+    subprocess.run(["npm", *words], cwd=BUILD, check=True)
 
 
 def _get_python(program: Program) -> Path:
@@ -262,7 +270,7 @@ def judge(program: Program, runs: Mapping[str, Run]) -> Row:
     row.cells = [
         f"{program.name} {find_version(program)}" + (f" ({program.note})" if program.note else ""),
         f"{name} / {version}; {passing.recording.handshake}",
-        str(passing.recording.tools),
+        _describe_tools(passing.recording),
         _describe_picture(passed),
         _describe_text(passed),
         _describe_large(large),
@@ -274,6 +282,11 @@ def judge(program: Program, runs: Mapping[str, Run]) -> Row:
     row.problems += _list_problems(passing, four, broken, passed, large)
     row.problems += _compare_with_data(program, name, version, passed)
     return row
+
+
+def _describe_tools(recording: Recording) -> str:
+    views = len(recording.view_tools)
+    return f"{len(recording.tools)}" + (f", and {views} for views, which its model is not offered" if views else "")
 
 
 def _describe_picture(passed: Passed | None) -> str:
@@ -300,8 +313,10 @@ def _describe_large(large: Passed | None) -> str:
 
 
 def _list_problems(passing: Run, four: Run, broken: Run, passed: Passed | None, large: Passed | None) -> Iterator[str]:
-    if passing.recording.tools != 8:
-        yield f"{passing.recording.tools} tools were listed"
+    if len(passing.recording.tools) != 8:
+        yield f"{len(passing.recording.tools)} tools were listed"
+    if any(name in text for name in passing.recording.view_tools for text in passing.requests):
+        yield "its model was offered what only views are for"
     if passed is None or large is None:
         yield "a result did not reach the model"
     if any(has_base64_text(run.requests) for run in (four, broken)):

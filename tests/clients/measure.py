@@ -72,11 +72,18 @@ class Recording:
         return "2026-07-28" if self.pick("server") else ""
 
     @property
-    def tools(self) -> int:
-        """How many the client was given."""
-        return max(
-            (len((_get(message, "result") or {}).get("tools", ())) for message in self.pick("server")), default=0
-        )
+    def tools(self) -> frozenset[str]:
+        """Names of those that the client was given for its model."""
+        return self._list_tools(is_for_views=False)
+
+    @property
+    def view_tools(self) -> frozenset[str]:
+        """Names of those that are for views alone; only clients that show views are given any."""
+        return self._list_tools(is_for_views=True)
+
+    def _list_tools(self, *, is_for_views: bool) -> frozenset[str]:
+        listed = (tool for message in self.pick("server") for tool in (_get(message, "result") or {}).get("tools", ()))
+        return frozenset(tool["name"] for tool in listed if _is_for_views(tool) == is_for_views)
 
     @property
     def calls(self) -> list[str]:
@@ -108,6 +115,10 @@ class Recording:
             if _get(message, "method") == "notifications/cancelled":
                 return str(message.get("params", {}).get("reason") or "without a reason")
         return ""
+
+
+def _is_for_views(tool: Mapping[str, Any]) -> bool:
+    return bool(tool.get("_meta", {}).get("ui", {}).get("visibility") == ["app"])
 
 
 def _get(message: Any, key: str) -> Any:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from ruamel.yaml import YAML
 
 from drawthings_mcp.errors import InvalidInputError, StorageError
 from drawthings_mcp.install.change import back_up, read_config_file, write_config_file
@@ -108,6 +109,23 @@ def test_a_folder_in_the_place_of_a_file_is_one_sentence(home: Home) -> None:
     said = home.run("install", "cursor", "--yes")
     assert said.code == 1
     assert "mcp.json cannot be read: Is a directory. Put that right, then try again." in said.stderr
+
+
+def test_a_file_in_the_place_of_a_clients_folder_is_not_blamed_on_where_pictures_go(home: Home) -> None:
+    (home.folder / ".codex").write_text("", encoding="utf-8")
+    said = home.run("install", "codex", "--yes")
+    assert said.code == 1
+    folder = home.folder / ".codex"
+    reason = "File exists. Put that right, then try again."
+    assert f"Codex: The configuration cannot be saved in {folder}: {reason}\n" in said.stderr
+    assert "DRAWTHINGS_OUTPUT_DIR" not in said.stderr
+
+
+def test_words_that_old_readers_of_yaml_take_for_switches_stand_in_quotes() -> None:
+    entry = {"cmd": "x", "args": ["--tls", "off", "No"], "enabled": True}
+    for before in ("", "extensions: {}\n", "extensions:\n  drawthings:\n    cmd: x\n    args: []\n"):
+        text = FORMATS["yaml"].set(before, ("extensions", "drawthings"), entry)
+        assert YAML(typ="safe", pure=True).load(f"%YAML 1.1\n---\n{text}") == {"extensions": {"drawthings": entry}}
 
 
 def test_comments_within_an_entry_stay_when_it_changes() -> None:
@@ -263,3 +281,6 @@ def test_a_write_protected_file_is_refused(tmp_path: Path) -> None:
     file = read_config_file(path, "json")
     with pytest.raises(StorageError, match="write-protected"):
         write_config_file(file, file.set(PATH, ENTRY))
+    with pytest.raises(StorageError, match="write-protected"):
+        back_up(file)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["mcp.json"]

@@ -250,6 +250,7 @@ def test_taking_out_asks_and_says_when_there_is_nothing(home: Home) -> None:
     said = home.run("uninstall", "cursor", "zed", answers="y\n")
     assert home.read("cursor") == '{"mcpServers": {"a": {}}}'
     assert "Zed: there is no entry." in said.stdout
+    assert home.run("uninstall").stdout == "No chat client on this machine has the entry.\n"
 
 
 ADDS = """
@@ -324,13 +325,13 @@ def test_links_carry_the_entry_in_each_clients_manner(home: Home) -> None:
     said = home.run("install", "--links", "--server", "mini:7859")
     links = dict(line.split(": ", 1) for line in said.stdout.splitlines())
     entry = {"command": find_launch().command, "args": ["--server", "mini:7859"]}
-    for title, start in {
-        "LM Studio": "lmstudio://add_mcp",
-        "Cursor": "cursor://anysphere.cursor-deeplink/mcp/install",
-    }.items():
+    for title, start, needed in (
+        ("LM Studio", "lmstudio://add_mcp", {"timeout": 300_000}),
+        ("Cursor", "cursor://anysphere.cursor-deeplink/mcp/install", {}),
+    ):
         assert links[title].startswith(f"{start}?name=drawthings&config=")
         query = parse_qs(urlsplit(links[title]).query)
-        assert json.loads(base64.b64decode(query["config"][0])) == entry
+        assert json.loads(base64.b64decode(query["config"][0])) == {**entry, **needed}
         assert links[title].count("=") == 2
     for title, scheme in {"VS Code": "vscode", "VS Code Insiders": "vscode-insiders"}.items():
         start, _, packed = links[title].partition("?")
