@@ -17,7 +17,7 @@ import anyio.to_thread
 from anyio.abc import TaskGroup
 
 from drawthings_mcp.errors import DrawThingsError, StorageError, UnknownNameError
-from drawthings_mcp.faces import PYTHON, Phrase, Step, Text
+from drawthings_mcp.faces import PYTHON, Face, Phrase, Step, Text
 from drawthings_mcp.studio.heartbeat import Report
 from drawthings_mcp.studio.results import GenerationResult, SavedImage, describe_saved
 from drawthings_mcp.studio.studio import JobRun, Studio
@@ -269,11 +269,11 @@ class Job:
         for listener in list(self.listeners):
             await listener(fraction, message)
 
-    def describe(self) -> dict[str, Any]:
-        """What the board says of it."""
+    def describe(self, face: Face = PYTHON) -> dict[str, Any]:
+        """What the board says of it, in the words of a face."""
         error = self._error
         if isinstance(error, DrawThingsError):
-            message = error.word(PYTHON)
+            message = error.word(face)
         else:
             message = "".join(traceback.format_exception_only(error)).strip() if error is not None else self.message
         return {
@@ -374,6 +374,12 @@ class Jobs:
             return await anyio.to_thread.run_sync(lambda: self.board.list_jobs(limit))
         except StorageError:
             return []
+
+    def describe_row(self, row: JobRow, face: Face) -> dict[str, Any]:
+        """A job as JSON-serialisable dict; why one of this process failed is in the words of a face."""
+        job = self._jobs.get(row.id)
+        failure = {"message": job.describe(face)["message"]} if job is not None and row.state == "failed" else {}
+        return {**row.to_json(), **failure}
 
     async def _find_row(self, job_id: str) -> JobRow | None:
         try:

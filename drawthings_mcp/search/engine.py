@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from drawthings_mcp.errors import EndpointError, StorageError
 from drawthings_mcp.faces import Text, join_texts, say
 from drawthings_mcp.library.catalog import ImageCatalog
+from drawthings_mcp.library.records import MediaKind
 from drawthings_mcp.metadata.dialect import ImageMetadata
 from drawthings_mcp.metadata.reading import read_image_metadata_from
 from drawthings_mcp.search import tags as tag_file
@@ -243,9 +244,9 @@ class SearchEngine:
         if sources is None:
             folders = [*self._settings.search_dirs, *tag_file.list_remembered(self._tags)]
 
-            def list_files(searched: Iterable[Path]) -> Iterable[Path]:
+            def list_files(kind: MediaKind, searched: Iterable[Path]) -> Iterable[Path]:
                 # The library has its folder as the user spells it. Its pictures are searched there, however many.
-                return self._catalog.list_paths(("v",), outside=(*searched, self._settings.output_dir))
+                return self._catalog.list_paths((kind,), outside=(*searched, self._settings.output_dir))
 
             skipped = self._settings.export_folders
             sources = choose_sources(self._settings.output_dir, folders, _read, skipped, list_files)

@@ -8,16 +8,19 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path, PurePath
 from typing import BinaryIO, TypeAlias
 
 from drawthings_mcp.errors import InvalidImageError
+from drawthings_mcp.library.records import MediaKind
 from drawthings_mcp.metadata.dialect import ImageMetadata
 from drawthings_mcp.search.projects.project_file import ProjectSource
 from drawthings_mcp.search.source import (
+    CHANGING,
     NONE_KNOWN,
     Entry,
     FileStamp,
@@ -28,6 +31,7 @@ from drawthings_mcp.search.source import (
     is_folder,
     is_plain_file,
     open_listed,
+    stamp_folder,
     stamp_of,
     walk,
 )
@@ -41,7 +45,11 @@ SUFFIXES = frozenset(
     {".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 )
 GENERATED, FOLDERS, COMFYUI, LM_STUDIO = "generated", "folders", "comfyui", "lm-studio"
-LIBRARY = "library"
+LIBRARY, IMPORTED = "library", "imported"
+LIBRARY_KINDS: Mapping[str, MediaKind] = {LIBRARY: "v", IMPORTED: "a"}
+"""What the library has outside of the folders that are searched: pictures that were made here, and brought in."""
+ListFiles: TypeAlias = Callable[["MediaKind", Iterable[Path]], Iterable[Path]]
+"""Where the library has its pictures of a kind; those in some folders need not be told."""
 _FRAME = re.compile(r"(.+)-\d{4,}\.png")
 """As ``library.FrameSet`` names frames."""
 _COMFYUI_PARTS = ("output", "custom_nodes", "models")
@@ -58,8 +66,8 @@ class FolderSource:
     """Pictures in a folder, without ``skipped`` folders below it, which are sources of their own.
 
     Links are not followed: they lead in circles, or out of the folders that the user allowed. ``kind`` is ``folders``;
-    ``generated`` for our own library; ``library`` for what it has elsewhere; ``comfyui`` and ``lm-studio`` for folders
-    of those programs. Attachments of LM Studio are found under the names that they had.
+    ``generated`` for our own library; ``library`` and ``imported`` for what it has elsewhere; ``comfyui`` and
+    ``lm-studio`` for folders of those programs. Attachments of LM Studio are found under the names that they had.
     """
 
     kind: str
@@ -96,7 +104,7 @@ class FolderSource:
 
 @dataclass(frozen=True, slots=True)
 class LibrarySource(FolderSource):
-    """Pictures that were made here and lie outside of all folders that are searched, which are ``skipped``.
+    """Pictures of the library that lie outside of all folders that are searched, which are ``skipped``.
 
     ``list_files`` tells where the library has its pictures, given folders whose pictures need not be told.
     """
@@ -111,9 +119,12 @@ class LibrarySource(FolderSource):
                 names.setdefault(path.parent, []).append(path.name)
         for parent, here in names.items():
             folder = _resolve(parent)
-            if not self.skipped.intersection((folder, *folder.parents)):
+            if self.skipped.intersection((folder, *folder.parents)):
+                continue
+            stamp = stamp_folder(folder)
+            if stamp == CHANGING or known.get(folder) != stamp:
                 files = {name: stamp_of((folder / name).lstat()) for name in here if is_plain_file(folder / name)}
-                yield Listing(folder, _drop_frames(files))
+                yield Listing(folder, _drop_frames(files), stamp=stamp)
 
 
 def choose_sources(
@@ -121,7 +132,7 @@ def choose_sources(
     folders: Sequence[Path],
     read_metadata: ReadMetadata,
     skipped: Sequence[Path] = (),
-    list_files: Callable[[Iterable[Path]], Iterable[Path]] | None = None,
+    list_files: ListFiles | None = None,
 ) -> tuple[PictureSource, ...]:
     """The sources in some folders, and our own library ``output_dir``; no file belongs to two.
 
@@ -143,7 +154,9 @@ def choose_sources(
             sources.append(ProjectSource(root, others))
     if list_files is not None:
         everywhere = Path(_resolve(output_dir).anchor)
-        sources.append(LibrarySource(LIBRARY, everywhere, read_metadata, frozenset(roots), list_files))
+        for kind, media in LIBRARY_KINDS.items():
+            told = partial(list_files, media)
+            sources.append(LibrarySource(kind, everywhere, read_metadata, frozenset(roots), told))
     return tuple(sources)
 
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 _OWN = frozenset("vai")
 _REMEMBERED_HASHES = 4096
-_ORDER = ("generated", "library", "projects", "comfyui", "lm-studio", "folders")
+_ORDER = ("generated", "library", "projects", "comfyui", "lm-studio", "folders", "imported")
 """Which place of a picture is shown when it has several: the one that tells most."""
 _ENDING = ".ckpt"
 _MAX_LORAS = 5

@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 
 from drawthings_mcp.faces import Phrase, Text
-from drawthings_mcp.search.folders import LIBRARY
+from drawthings_mcp.search.folders import LIBRARY_KINDS
 from drawthings_mcp.search.matching import IndexQuery, drop_fillers
 from drawthings_mcp.search.query import Query, QueryFilter, SearchArguments
 from drawthings_mcp.search.word_forms import FILLERS
@@ -52,7 +52,7 @@ def _describe_place(asked: IndexQuery, arguments: SearchArguments) -> Text:
     kinds = SOURCE_GROUPS.get(arguments.source, (arguments.source,))
     rows = asked.connection.execute("SELECT path, source FROM roots ORDER BY id").fetchall()
     folders = dict.fromkeys(
-        path for path, kind in rows if kind != LIBRARY and (arguments.source == "all" or kind in kinds)
+        path for path, kind in rows if kind not in LIBRARY_KINDS and (arguments.source == "all" or kind in kinds)
     )
     ((count,),) = asked.connection.execute("SELECT count(*) FROM pictures").fetchall()
     more = len(folders) - _MAX_LISTED

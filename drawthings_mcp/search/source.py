@@ -172,11 +172,11 @@ def walk(
     """
     if not root.is_dir():
         raise FileNotFoundError(str(root))
-    changed = (folder for folder, stamp in known.items() if stamp == CHANGING or _stamp_folder(folder) != stamp)
+    changed = (folder for folder, stamp in known.items() if stamp == CHANGING or stamp_folder(folder) != stamp)
     waiting = list(changed) if known else [root]
     while waiting:
         folder = waiting.pop()
-        stamp = _stamp_folder(folder)
+        stamp = stamp_folder(folder)
         try:
             listing, below = _list_folder(folder, suffixes)
         except FileNotFoundError:
@@ -189,7 +189,7 @@ def walk(
         yield listing._replace(stamp=stamp)
 
 
-def _stamp_folder(folder: Path) -> int:
+def stamp_folder(folder: Path) -> int:
     """When something in a folder was last created, renamed or deleted; ``CHANGING`` when that was only just now."""
     try:
         changed = folder.stat().st_mtime_ns

@@ -52,7 +52,7 @@ _LETTERS: Mapping[str, str] = {
     "negative": "g",
 }
 SOURCE_GROUPS: Mapping[str, tuple[str, ...]] = {
-    "folders": ("folders", "comfyui", "lm-studio"),
+    "folders": ("folders", "comfyui", "lm-studio", "imported"),
     "generated": ("generated", "library"),
 }
 """Kinds of sources that stand for several."""

@@ -22,6 +22,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from drawthings_mcp.errors import DrawThingsError, InvalidInputError, UnknownNameError
+from drawthings_mcp.references.policy import MAX_DATA_BYTES
 from drawthings_mcp.server.access import get_caller
 from drawthings_mcp.server.face import MCP
 from drawthings_mcp.server.session import Session
@@ -54,11 +55,18 @@ _HEADERS: Mapping[str, str] = {
     "X-Content-Type-Options": "nosniff",
 }
 _KEPT = {"Cache-Control": "private, max-age=31536000, immutable", "Vary": "Authorization, Cookie"}
+
+
+def _speak_to_user(phrase: str | Callable[[Mapping[str, Any]], str]) -> Callable[[Mapping[str, Any]], str]:
+    """A step in words for the user, whom a model would have to ask."""
+    return lambda facts: (phrase if isinstance(phrase, str) else phrase(facts)).removeprefix("ask the user to ")
+
+
 PAGE = replace(
     MCP,
     quotes=False,
     phrases={
-        **MCP.phrases,
+        **{kind: _speak_to_user(phrase) for kind, phrase in MCP.phrases.items()},
         "generate": "make a picture",
         "list_models": "choose another model",
         "review": "open it",
@@ -230,6 +238,7 @@ class GalleryRoutes:
             "tags": tags,
             "is_local": not get_caller(request.scope).is_remote,
             "undo_seconds": self._undo_seconds,
+            "max_bytes": MAX_DATA_BYTES,
         }
 
     async def list_pictures(self, request: Request) -> Any:
@@ -285,7 +294,7 @@ class GalleryRoutes:
         return {
             "pictures": [_summarise_hit(hit) for hit in shown],
             "cursor": after if goes_on else None,
-            "total": page.total,
+            "total": page.total - (len(page.hits) - len(shown)),
             "is_exact": page.is_exact,
             "notes": [PAGE.word(note) for note in (*page.explanation, *page.notes)],
             "pending": page.pending,
@@ -410,7 +419,8 @@ class GalleryRoutes:
 
     async def list_renders(self, _: Request) -> Any:
         """The newest renders of all programs, newest first."""
-        return {"renders": [row.to_json() for row in await self._session.jobs.list_rows(_RENDERS)]}
+        jobs = self._session.jobs
+        return {"renders": [jobs.describe_row(row, PAGE) for row in await jobs.list_rows(_RENDERS)]}
 
     async def render(self, request: Request) -> Any:
         """Begins a new picture, in the one queue for all."""
@@ -419,7 +429,9 @@ class GalleryRoutes:
 
         asked = (await _read(request, RenderAsked)).model_dump(exclude_none=True)
         GenerateParams(**asked)  # what is wrong is said now
-        job = await self._session.jobs.start(Order("generate", asked), Asker("gallery", self._view(request)))
+        # Each click is a wish of its own: whoever asks for the same again wants another one.
+        asker = Asker("gallery", self._view(request), session=object())
+        job = await self._session.jobs.start(Order("generate", asked), asker)
         job.is_handed_out = True
         return {"id": job.id}
 

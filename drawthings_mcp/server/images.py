@@ -18,12 +18,14 @@ from drawthings_mcp.studio.results import OpenedPicture
 
 _RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
 _MIN_EDGE, _MAX_EDGE = 64, 2048
+_SHOWN = frozenset(f"image/{name}" for name in ("avif", "bmp", "gif", "jpeg", "png", "webp"))
 _MAX_PREVIEW = 8_000_000
 _CHUNK = 262_144
 _HEADERS: Mapping[str, str] = {
     # An id is never given twice and its file never changed, so that what a browser has stays right.
     "Cache-Control": "private, max-age=31536000, immutable",
-    "Content-Security-Policy": "default-src 'none'; sandbox",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; sandbox",
+    "Cross-Origin-Resource-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
     "Vary": "Authorization, Cookie",
 }
@@ -87,7 +89,7 @@ def _send_file(picture: OpenedPicture, request: Request, tag: str, headers: Mapp
     all_headers = {
         **headers,
         "Accept-Ranges": "bytes",
-        "Content-Disposition": f'inline; filename="{picture.id}{_name_ending(picture)}"',
+        "Content-Disposition": f'{_dispose(picture)}; filename="{picture.id}{_name_ending(picture)}"',
         "Content-Length": str(len(sent)),
         **({"Content-Range": f"bytes {sent.start}-{sent.stop - 1}/{size}"} if part is not None else {}),
     }
@@ -96,6 +98,11 @@ def _send_file(picture: OpenedPicture, request: Request, tag: str, headers: Mapp
         picture.file.close()
         return Response(status_code=status, headers=all_headers, media_type=mime_type)
     return StreamingResponse(_read(picture.file, sent), status, all_headers, mime_type)
+
+
+def _dispose(picture: OpenedPicture) -> str:
+    """What no browser shows as a picture is for downloads alone."""
+    return "inline" if picture.mime_type in _SHOWN else "attachment"
 
 
 def _name_ending(picture: OpenedPicture) -> str:

@@ -54,18 +54,22 @@ class Bin:
         InvalidImageError
             The file of one is gone, or is another by now.
         """
-        records = [await self._check(reference) for reference in references]
-        ids = [record.id for record in records if record.id not in self._waiting]
-        await self._finder.mark_hidden(ids, hidden=True, binned=True)
-        for record in records:
-            if record.id in ids:
-                self._waiting[record.id] = anyio.CancelScope()
-                self._tasks.start_soon(self._move_later, record)
-        return [record.id for record in records]
+        records = {record.id: record for record in [await self._check(reference) for reference in references]}
+        scopes = {image_id: anyio.CancelScope() for image_id in records if image_id not in self._waiting}
+        self._waiting.update(scopes)  # before anything is awaited: others may ask for the same meanwhile
+        try:
+            await self._finder.mark_hidden(scopes, hidden=True, binned=True)
+        except BaseException:
+            for image_id in scopes:
+                self._waiting.pop(image_id, None)
+            raise
+        for image_id, scope in scopes.items():
+            self._tasks.start_soon(self._move_later, records[image_id], scope)
+        return list(records)
 
     async def take_back(self, ids: Iterable[str]) -> list[str]:
         """Undoes what waits; the ids of pictures that were not moved yet."""
-        kept = [image_id for image_id in ids if image_id in self._waiting]
+        kept = [image_id for image_id in dict.fromkeys(ids) if image_id in self._waiting]
         for image_id in kept:
             self._waiting.pop(image_id).cancel()
         await self._finder.mark_hidden(kept, hidden=False)
@@ -98,14 +102,14 @@ class Bin:
             )
         return record
 
-    async def _move_later(self, record: ImageRecord) -> None:
-        scope = self._waiting[record.id]
+    async def _move_later(self, record: ImageRecord, scope: anyio.CancelScope) -> None:
         try:
             with scope:
                 await anyio.sleep(self._undo_seconds)
         finally:
             # The end of the server does not undo what was asked for.
-            if self._waiting.pop(record.id, None) is not None:
+            if self._waiting.get(record.id) is scope:
+                del self._waiting[record.id]
                 with anyio.CancelScope(shield=True):
                     await self._move(record)
 

@@ -355,3 +355,79 @@ def test_folders_are_opened_for_who_sits_at_the_machine_alone(lan: HttpProcess) 
     browser.sign_in(token=lan.token)
     assert browser.ask("GET", "/gallery/state")["is_local"] is False
     assert browser.status("POST", "/gallery/folder", b'{"pictures":["a1"]}', **JSON) == 403
+
+
+def test_a_picture_that_is_binned_twice_at_once_is_taken_back_whole(browser: Browser) -> None:
+    picture = drop(browser, draw("crimson"))
+    asked = {"pictures": [picture, picture]}
+    assert browser.ask("POST", "/gallery/bin", asked)["pictures"] == [picture]
+    assert browser.ask("POST", "/gallery/bin", asked)["pictures"] == [picture]
+    assert browser.ask("POST", "/gallery/bin/undo", asked)["pictures"] == [picture]
+    assert picture in list_ids(browser)
+
+
+def test_what_was_brought_in_is_found_by_its_tags_rating_shape_and_place(browser: Browser) -> None:
+    picture = drop(browser, draw("olive", (48, 3000)))
+    browser.ask("POST", "/gallery/tags", {"pictures": [picture], "add": ["attic"], "rating": 3})
+    for wanted in (
+        {"tag": "attic"},
+        {"query": "rating:>=3+source:imported+tag:attic"},
+        {"size": ">=2048"},
+        {"source": "folders", "size": "portrait"},
+    ):
+        assert picture in list_ids(browser, **wanted), wanted
+    assert picture not in list_ids(browser, source="generated", size="portrait")
+
+
+def test_the_same_picture_asked_for_again_is_another_one(browser: Browser) -> None:
+    asked = {"prompt": "a grey wolf", "width": 128, "height": 128}
+    first = browser.ask("POST", "/gallery/renders", asked)["id"]
+    wait_for_end(browser, first)
+    assert browser.ask("POST", "/gallery/renders", asked)["id"] != first
+
+
+def wait_for_end(browser: Browser, render: str) -> Any:
+    """The render's row once it has ended."""
+    for _ in range(2_000):
+        rows = browser.ask("GET", "/gallery/renders")["renders"]
+        row = next(row for row in rows if row["id"] == render)
+        if row["state"] not in ("queued", "running"):
+            return row
+    raise AssertionError(row)
+
+
+def test_a_render_that_fails_says_why_in_the_words_of_the_page(browser: Browser) -> None:
+    mask = drop(browser, draw("white", (128, 128)))
+    asked = {"prompt": "a grey wolf", "mode": "inpaint", "mask": mask}
+    row = wait_for_end(browser, browser.ask("POST", "/gallery/renders", asked)["id"])
+    assert (row["state"], "canvas" in row["message"], "input_image" in row["message"]) == ("failed", True, False)
+
+
+def test_another_file_in_a_binned_picture_s_place_stays(tmp_path: Path) -> None:
+    environment = {
+        "HOME": str(tmp_path),
+        "DRAWTHINGS_OUTPUT_DIR": str(tmp_path / "pictures"),
+        "DRAWTHINGS_STATE_DIR": str(tmp_path / "state"),
+    }
+    with serve_http(environment) as server:
+        browser = Browser(server)
+        browser.sign_in(token=server.token)
+        picture = drop(browser, draw("teal"))
+        path = Path(browser.ask("GET", f"/gallery/pictures/{picture}")["path"])
+        browser.ask("POST", "/gallery/bin", {"pictures": [picture]})
+        path.unlink()
+        path.write_bytes(draw("pink"))
+        server.end()
+    assert path.read_bytes() == draw("pink")
+    assert not (tmp_path / ".local").exists()
+
+
+def test_originals_stand_in_no_frame_and_on_no_other_page(browser: Browser) -> None:
+    stream = io.BytesIO()
+    Image.new("RGB", (20, 20), "gold").save(stream, "TIFF")
+    for data, disposition in ((draw("gold"), "inline"), (stream.getvalue(), "attachment")):
+        response, _ = browser.server.ask("GET", f"/images/{drop(browser, data)}", **browser.headers)
+        assert response.headers["Content-Disposition"].startswith(f"{disposition}; ")
+        assert "frame-ancestors 'none'" in response.headers["Content-Security-Policy"]
+        assert response.headers["Cross-Origin-Resource-Policy"] == "same-origin"
+        assert response.headers["X-Content-Type-Options"] == "nosniff"
