@@ -25,7 +25,7 @@ _BROWSING_OFF = Text(
 
 @click.command()
 @click.option("--kind", type=click.Choice(KINDS), default="models", show_default=True, help="What to list.")
-@click.option("--query", default="", metavar="TEXT", help="Words that must occur in name, file or family.")
+@click.option("--query", default="", metavar="TEXT", help="Words in name, file, family or purpose.")
 @click.option("--family", default="", metavar="NAME", help="Only this family, e.g. z-image, qwen-image, flux, sdxl.")
 @click.option("--mode", type=click.Choice(get_args(GenerationMode)), help="Only what serves this mode.")
 @json_option

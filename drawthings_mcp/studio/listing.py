@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -35,8 +36,14 @@ from drawthings_mcp.presets.mode_table import (
     parse_mode_name,
 )
 from drawthings_mcp.presets.preset import Preset, PresetSource, find_family, list_checkpoints, strip_variant
+from drawthings_mcp.search.word_forms import FILLERS
 from drawthings_mcp.settings import Settings
 from drawthings_mcp.studio.connection import Reached
+
+_WORDS = re.compile(r"[^\W_]{3,}")
+_PHOTOS = frozenset({"photo", "photos", "photograph", "photographs"})
+"""What says nothing about a picture that is looked for, but does about a model."""
+_SHORT_WORD = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +98,7 @@ class CatalogListing:
     browsing
         Whether the server lists its files; without it only files of presets are known by name.
     notes
-        Sentences about presets that could not be read.
+        Sentences about presets that could not be read, and that no row has all words.
     """
 
     rows: tuple[CatalogRow, ...]
@@ -114,7 +121,7 @@ async def list_catalog(
     limit: int = 25,
 ) -> CatalogListing:
     """A page of rows: models that are taken by default first, those for films last; of the
-    user's presets, and then of ours, those that can run first.
+    user's presets, and then of ours, those that can run first, and of these the defaults.
 
     Of a server that cannot be browsed, those models of the presets that it turns out to have.
 
@@ -123,7 +130,7 @@ async def list_catalog(
     kind
         One of ``KINDS``.
     query
-        Words that must all occur in a row's name, file, family or purpose.
+        Words in a row's name, file, family or purpose: all of them, or the most where no row has all.
     family, mode
         Keep what belongs to a family, and what serves a mode.
     """
@@ -138,7 +145,8 @@ async def list_catalog(
         _list_entries(known, kind, defaults),
         _list_presets(known, presets, defaults) if kind in {"presets", "all"} else (),
     )
-    rows = [row for row in listed if _matches(row, query, family, mode)]
+    served = [row for row in listed if _serves(row, family, mode)]
+    rows, loose = _find_rows(served, query)
     shown = rows[offset : offset + limit]
     await reached.ask(row.file for row in shown)
     return CatalogListing(
@@ -147,7 +155,7 @@ async def list_catalog(
         offset=offset,
         server=reached.name,
         browsing=inventory.catalog is not None,
-        notes=presets.problems if kind in {"presets", "all"} else (),
+        notes=(*loose, *(presets.problems if kind in {"presets", "all"} else ())),
     )
 
 
@@ -167,13 +175,28 @@ def _list_known_models(recipe: Preset, files: Collection[str]) -> Iterator[Model
             yield known.get(file) or Model(file, recipe.name, checkpoint.version, default_scale=scale)
 
 
-def _matches(row: CatalogRow, query: str, family: str, mode: str) -> bool:
-    text = f"{row.name} {row.file} {row.family} {row.purpose}".lower()
-    return (
-        all(word in text for word in query.lower().split())
-        and (not family or family.lower() == row.family.lower())
-        and (not mode or mode in row.modes)
-    )
+def _serves(row: CatalogRow, family: str, mode: str) -> bool:
+    return (not family or family.lower() == row.family.lower()) and (not mode or mode in row.modes)
+
+
+def _find_rows(rows: Sequence[CatalogRow], query: str) -> tuple[list[CatalogRow], tuple[Text, ...]]:
+    """The rows with all words of a query; without any, those with the most of what it tells, and that said."""
+    texts = [(row, f"{row.name} {row.file} {row.family} {row.purpose}".lower()) for row in rows]
+    words = query.lower().split()
+    if found := [row for row, text in texts if all(word in text for word in words)]:
+        return found, ()
+    telling = [_cut(word) for word in _WORDS.findall(query.lower()) if word not in FILLERS or word in _PHOTOS]
+    counts = [sum(word in text for word in telling) for _, text in texts]
+    best = max(counts, default=0)
+    if not best:
+        return [], ()
+    kept = [row for (row, _), count in zip(texts, counts, strict=True) if count == best]
+    return kept, (Text("no row has all of {query!r}; these have the most of it", query=query),)
+
+
+def _cut(word: str) -> str:
+    """A word without the ending of a plural: ``photos`` is in ``photographs``."""
+    return word[:-1] if len(word) > _SHORT_WORD and word.endswith("s") else word
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,7 +280,7 @@ def _list_presets(
 ) -> Iterator[CatalogRow]:
     own = {preset.name for preset in presets.presets if preset.is_own}
     rows = _describe_presets(catalog, presets, defaults)
-    yield from sorted(rows, key=lambda row: (row.name not in own, not row.installed))
+    yield from sorted(rows, key=lambda row: (row.name not in own, not row.installed, not row.default_for))
 
 
 def _describe_presets(

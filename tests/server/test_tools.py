@@ -173,6 +173,19 @@ async def test_the_default_of_each_mode_comes_first_with_what_it_is_best_for(in_
     assert all(row.keys() == {"file"} for row in data["rows"]), "rows are not sent twice"
 
 
+async def test_a_question_finds_the_models_that_have_the_most_of_its_words(in_process: Any) -> None:
+    async with in_process(server="demo") as client:
+        posters, _ = await list_models(client, query="which model for the text on a poster?")
+        photos, _ = await list_models(client, query="photos")
+        presets, _ = await list_models(client, kind="presets", limit=100)
+    *rows, note = posters.splitlines()
+    assert rows
+    assert all("best for text and posters" in row for row in rows)
+    assert note == "note: no row has all of “which model for the text on a poster?”; these have the most of it"
+    assert "default for text2image" in photos.splitlines()[0]
+    assert "default for" in presets.splitlines()[0], "of presets that can run the defaults come first"
+
+
 async def test_presets_that_can_run_come_first_and_loras_say_what_they_fit(in_process: Any) -> None:
     async with in_process(server="demo") as client:
         presets, _ = await list_models(client, kind="presets", limit=100)
