@@ -50,6 +50,8 @@ _ID = re.compile(r"[avpi]\d+", re.IGNORECASE)
 _IDS = re.compile(r"\s*[avpi]\d+(?:(?:\s*[,;+&\s]\s*|\s+and\s+)[avpi]\d+)+\s*", re.IGNORECASE)
 _IN_PROMPT = re.compile(r"<lora:([^:<>]+)(?::([-\d.]+))?>", re.IGNORECASE)
 """A LoRA as other programs write it into the prompt."""
+_COLON = re.compile(r"([^:@]+):(-?\d+(?:\.\d+)?)")
+"""The same without the brackets."""
 _NOTHING = frozenset({"", "none", "null"})
 """What models write into an argument that they mean to leave out."""
 
@@ -94,7 +96,7 @@ def _read_weighted(value: Any) -> Any:
         return value.get("file") or value["name"], value.get("weight")
     if not isinstance(value, str):
         return value
-    written = _IN_PROMPT.fullmatch(value.strip())
+    written = _IN_PROMPT.fullmatch(value.strip()) or _COLON.fullmatch(value.strip())
     return parse_weighted("@".join(filter(None, written.groups())) if written else value)
 
 

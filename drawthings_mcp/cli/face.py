@@ -17,6 +17,7 @@ SPELLINGS: Mapping[str, str] = {
     "long_edge": "--long-edge",
     "loras": "--lora",
     "negative_prompt": "--negative",
+    "offset": "--offset",
 }
 """Options that are spelt differently from the parameter or field that they stand for."""
 

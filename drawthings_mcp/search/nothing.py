@@ -58,7 +58,7 @@ def _describe_place(asked: IndexQuery, arguments: SearchArguments) -> Text:
     more = len(folders) - _MAX_LISTED
     limits = tuple(asked.query.list_limits())
     return Text(
-        "Searched were {count} pictures, in {folders}{more}{limits}.",
+        "Searched {count} pictures in {folders}{more}{limits}.",
         count=count,
         folders=tuple(map(Path, list(folders)[:_MAX_LISTED])) or Phrase("no folder that is there"),
         more=Phrase(f" and {more} more folders" if more > 0 else ""),

@@ -15,6 +15,7 @@ from pydantic.fields import FieldInfo
 from drawthings_mcp.validation import strip_separators
 
 _NULL = "null"
+_PROMPTS = ("prompt", "prompts")
 _BY_DEFAULT = frozenset({"auto", "automatic", "default", "random", "any", "none"})
 """What stands for a number that the server is to choose."""
 _RATIO = re.compile(r"(\d)\s*[x×/:]\s*(\d)")
@@ -94,13 +95,28 @@ def read_arguments(given: Mapping[str, Any], fields: Mapping[str, FieldInfo]) ->
 
 
 def _spread(given: Mapping[str, Any], fields: Mapping[str, FieldInfo]) -> Iterator[tuple[str, Any]]:
-    """Every argument; a size where a shape is asked for is width and height, unless these are given."""
+    """Every argument; a size where a shape is asked for is width and height, unless these are given.
+
+    One prompt in a list, and several where one is asked for, go where they belong.
+    """
     for name, value in given.items():
         size = _SIZE.fullmatch(value) if name == "image_format" and isinstance(value, str) else None
         if size and {"width", "height"} <= fields.keys() and given.get("width") is given.get("height") is None:
             yield from zip(("width", "height"), size.groups(), strict=True)
+        elif name in _PROMPTS and "prompt" in fields and not all(map(given.get, _PROMPTS)):
+            placed = _place_prompts(name, value)
+            yield placed if placed[0] in fields else (name, value)
         else:
             yield name, value
+
+
+def _place_prompts(name: str, value: Any) -> tuple[str, Any]:
+    """One prompt, or one for each panel: a list, or lines."""
+    listed = value.strip().splitlines() if name == "prompts" and isinstance(value, str) else value
+    if not isinstance(listed, list) or not all(isinstance(text, str) and text.strip() for text in listed):
+        return name, value
+    is_one = len(listed) == 1 and isinstance(value, list)
+    return ("prompt", listed[0]) if is_one else ("prompts", listed) if len(listed) > 1 else (name, value)
 
 
 def _read_one(name: str, value: Any, fields: Mapping[str, FieldInfo]) -> Iterator[tuple[str, Any]]:
@@ -115,6 +131,8 @@ def _read_axes(axes: Any, fields: Mapping[str, FieldInfo]) -> Any:
     """The arguments of a sweep by their own names, their values as those of a call."""
     if isinstance(axes, str):
         axes = dict(_AXIS.findall(axes)) or axes
+    if isinstance(axes, list) and all(isinstance(axis, Mapping) for axis in axes):
+        axes = {name: values for axis in axes for name, values in axis.items()}
     if not isinstance(axes, Mapping):
         return axes
     named = {name if name in fields else _find_alias(name, fields): values for name, values in axes.items()}

@@ -40,6 +40,8 @@ _COMPARED_EDGE = 2048
 """Longest side of a comparison: two pictures of the usual size side by side."""
 _SHEET_EDGE = 1024
 _MIN_SHEET = 256
+_SEEN = 512
+"""Side of each picture of a strip."""
 
 _ZOOM = 16
 """Times that a part is enlarged at most: beyond that there is nothing but squares."""
@@ -323,6 +325,12 @@ def _choose_edge(params: TransformParams, usual: int) -> int:
     return edge
 
 
+def _find_sheet_edge(count: int, columns: int | None) -> int:
+    """Longest side of a sheet for which none is given: a strip is as long as its pictures need to be seen."""
+    most = max(columns, math.ceil(count / columns)) if columns else 0
+    return min(MAX_SIDE, max(_SHEET_EDGE, most * _SEEN))
+
+
 def _adjust_one(params: TransformParams, pictures: Sequence[ImageRecord]) -> Pixels:
     if not (params.grow or params.feather):
         raise InvalidInputError(Text("adjust_mask takes {grow}, {feather}, or both, in pixels."), parameter="grow")
@@ -360,7 +368,9 @@ _OPERATIONS: Mapping[Operation, Make] = {
         *_label(params, pictures), long_edge=_choose_edge(params, _COMPARED_EDGE)
     ),
     "contact_sheet": lambda params, pictures: contact_sheet(
-        _label(params, pictures), columns=params.columns, long_edge=_choose_edge(params, _SHEET_EDGE)
+        _label(params, pictures),
+        columns=params.columns,
+        long_edge=_choose_edge(params, _find_sheet_edge(len(pictures), params.columns)),
     ),
 }
 

@@ -59,10 +59,12 @@ async def test_hits_are_rated_and_sorted(run: Any, pictures: Path) -> None:
     folders = {"DRAWTHINGS_SEARCH_DIRS": str(pictures)}
     rated = await run("tag", str(pictures / "meadow.png"), "--rating", "4", **folders)
     found = await run("search", "fogs", "--sort", "rating", "--json", **folders)
+    first = await run("search", "fogs", "--sort", "rating", "--limit", "1", **folders)
     lost = await run("search", "zeppelin rating:4", **folders)
     assert rated.stdout.endswith(": rating:4\n")
     assert [Path(hit["place"]).stem for hit in found.document["hits"]] == ["meadow", "okapi"]
-    assert lost.stderr.startswith("Nothing was found. Searched were 2 pictures, in ")
+    assert "go on with --offset=1" in first.stderr
+    assert lost.stderr.startswith("Nothing was found. Searched 2 pictures in ")
     assert str(pictures) in lost.stderr
     assert "with rating:4. Words of many pictures: " in lost.stderr
 

@@ -332,7 +332,7 @@ async def test_an_empty_answer_says_where_it_looked_and_what_would_hit(desk: Des
     for number, words in enumerate(("a lighthouse at dusk", "a harbour at dawn", "a harbour at night")):
         Picture(words, "flux1-dev.safetensors", seed=number).write(desk.pictures / f"{number}.png")
     text = _explain(await desk.search("lihtous"))
-    assert text.startswith("Nothing was found. Searched were 3 pictures, in ")
+    assert text.startswith("Nothing was found. Searched 3 pictures in ")
     assert str(desk.pictures) in text
     assert "Nearest words that would hit: lighthouse." in text
     text = _explain(await desk.search("harbour", model="fluks-dev", since="2025"))

@@ -268,7 +268,7 @@ async def test_an_empty_answer_tells_a_model_where_it_looked_and_what_would_hit(
         found = await call(client, "search_images", query="okopus", model="dreem")
         wrong = await call(client, "search_images", query="okapi steps:many")
     text = text_of(found)
-    assert text.startswith("Nothing was found. Searched were 3 pictures, in ")
+    assert text.startswith("Nothing was found. Searched 3 pictures in ")
     assert str(folder) in text
     assert "No model is called “dreem”; there are dream_9." in text
     assert "note: steps: must be a number or like >=4, <10, 4..7, got “many”. It was searched for as words." in text_of(

@@ -415,9 +415,13 @@ async def test_a_grid_of_nine_is_one_call_and_a_comic_of_four_panels_two(over_st
         page = await comic.call(
             "transform_image", operation="contact_sheet", images=[f"v{n}" for n in range(10, 14)], labels=[], columns=2
         )
+        strip = await comic.call("transform_image", operation="contact_sheet", images=["v10", "v11", "v12"], columns=1)
     assert grid.shown == [["i1"]]
     assert text_of(tried).startswith("v1–v9: ")
-    assert comic.shown == [["i2"], ["i3"]]
+    assert comic.shown == [["i2"], ["i3"], ["i4"]]
+    ((width, height),) = re.findall(r"(\d+)×(\d+), contact_sheet", text_of(strip))
+    assert int(width) > 256, "the panels of a strip are not made small"
+    assert int(height) > 3 * 256
     (shown,) = pictures_in(page)
     assert shown.width == shown.height
 
