@@ -7,13 +7,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,9 @@ from tests.slots import read_slots
 from tests.strict_server import StrictServer, _grey, read_message
 
 MODEL = "z_image_turbo_1.0_q8p.ckpt"
+ENTRY = {"name": "Z Image Turbo 1.0", "file": MODEL, "version": "z_image", "default_scale": 16}
 _SIGNPOST = pb.ImageGenerationSignpostProto
+_HELD_STEP_SECONDS = 0.02
 
 
 @dataclass
@@ -65,6 +67,35 @@ class StallingServer(StrictServer):
 
 
 @dataclass
+class HeldServer(StallingServer):
+    """A server whose runs go on and on until it is told to finish them.
+
+    Attributes
+    ----------
+    finish
+        Set by who wants the pictures.
+    runs
+        How many were begun.
+    """
+
+    phase: str = "sent"
+    finish: asyncio.Event = field(default_factory=asyncio.Event)
+    runs: int = 0
+
+    async def _generate(self, request: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[bytes]:
+        self.runs += 1
+        slots = read_slots(read_message(request)[7][0])
+        begin, step, *rest = self._list_messages(_grey(slots["start_width"] * 64, slots["start_height"] * 64))
+        yield begin.SerializeToString()
+        while not self.finish.is_set():
+            yield step.SerializeToString()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.finish.wait(), _HELD_STEP_SECONDS)
+        for message in rest:
+            yield message.SerializeToString()
+
+
+@dataclass
 class ServerProcess:
     """A process that prints its address."""
 
@@ -77,7 +108,7 @@ class ServerProcess:
         self.process.wait()
 
 
-@contextmanager
+@contextlib.contextmanager
 def start_server(*command: str) -> Iterator[ServerProcess]:
     """``start_server("drawthings_mcp", "simulator", …)``: a module as a process."""
     arguments = [sys.executable, "-m", *command]
@@ -90,8 +121,7 @@ def start_server(*command: str) -> Iterator[ServerProcess]:
 
 
 async def _serve(phase: str) -> None:
-    model = {"name": "Z Image Turbo 1.0", "file": MODEL, "version": "z_image", "default_scale": 16}
-    async with StallingServer([model], phase=phase) as server:
+    async with StallingServer([ENTRY], phase=phase) as server:
         sys.stdout.write(f"{server.address}\n")
         sys.stdout.flush()
         await asyncio.Event().wait()

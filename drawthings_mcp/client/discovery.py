@@ -68,7 +68,7 @@ async def watch_network() -> AsyncIterator[Mapping[str, FoundServer]]:
         from zeroconf import ServiceStateChange
         from zeroconf.asyncio import AsyncServiceBrowser, AsyncZeroconf
     except ImportError as exc:
-        raise InvalidInputError('Discovery needs zeroconf: pip install "drawthings-mcp[server]".') from exc
+        raise InvalidInputError("Discovery needs zeroconf: pip install 'drawthings-mcp[server]'.") from exc
     found: dict[str, FoundServer] = {}
     try:
         network = AsyncZeroconf()

@@ -186,8 +186,12 @@ async def _keep_jobs(settings: Settings, session: Session, announce: Callable[[s
     """Has jobs outlive the server, where what that needs is installed; says so where they do not."""
     try:
         from drawthings_mcp.jobs.durable import JobStoreBusyError, open_durable_jobs
-    except ImportError:
-        announce("Jobs end with this server. `pip install 'drawthings-mcp[server]'` has them go on after a restart.")
+    except ImportError as error:
+        install = "pip install 'drawthings-mcp[server]'"
+        if settings.database_url.get_secret_value():
+            needs = f"DRAWTHINGS_DATABASE_URL needs libraries that are not installed: {install}."
+            raise InvalidInputError(needs) from error
+        announce(f"Jobs end with this server. `{install}` has them go on after a restart.")
         yield
         return
     async with AsyncExitStack() as stack:

@@ -17,6 +17,8 @@ from drawthings_mcp.server.viewer import ChatClient
 from drawthings_mcp.settings import load_settings
 from drawthings_mcp.simulator import Simulator
 from drawthings_mcp.studio.studio import open_studio
+from tests.http_process import serve_http
+from tests.stalling_server import ENTRY, HeldServer
 
 pytestmark = pytest.mark.anyio
 
@@ -117,6 +119,44 @@ async def test_a_call_that_is_repeated_before_its_pictures_came_is_not_rendered_
 
 
 @pytest.mark.usefixtures("impatient")
+async def call_twice_at_once(client: Client, server: HeldServer) -> list[str]:
+    """What two equal calls are answered, whose render ends only when both have heard of it."""
+    answers, waiting = [], {0, 1}
+
+    async def ask(place: int) -> None:
+        async def note(progress: float, total: float | None, message: str | None) -> None:
+            waiting.discard(place)
+            if not waiting:
+                server.finish.set()
+
+        result = await client.call_tool("generate_image", dict(SMALL), progress_callback=note)
+        answers.append(text_of(result))
+
+    with anyio.fail_after(60):
+        async with anyio.create_task_group() as tasks:
+            for place in range(2):
+                tasks.start_soon(ask, place)
+    return answers
+
+
+@pytest.mark.parametrize("transport", ["pipe", "http"])
+async def test_equal_calls_at_the_same_time_are_one_render(
+    transport: str, in_process: Any, server_environment: dict[str, str]
+) -> None:
+    async with HeldServer([ENTRY]) as server:
+        if transport == "pipe":
+            async with in_process(server=server.address, tls="off") as client:
+                one, two = await call_twice_at_once(client, server)
+        else:
+            with serve_http(server_environment, server=server.address) as house:
+                async with house.client() as client:
+                    one, two = await call_twice_at_once(client, server)
+    assert server.runs == 1
+    assert one.startswith("v1: ")
+    assert two.startswith("v1: ")
+    assert len([*Path(server_environment["DRAWTHINGS_OUTPUT_DIR"]).glob("*.png")]) == 1
+
+
 async def test_a_repeated_call_gets_the_pictures_of_a_render_that_ended_meanwhile(over_stdio: Any) -> None:
     async with Simulator(step_seconds=0.05) as simulator, over_stdio("--server", simulator.address) as client:
         await call(client, "generate_image", **SMALL, steps=20)
