@@ -67,3 +67,15 @@ say so wherever it goes. Messages carry no such mark: they are those of any serv
 
 SIMULATOR_ORGANISATION = "drawthings-mcp simulator"
 """Organisation in the subject of the simulator's own certificates, which clients never take for a server's identity."""
+
+PRINT_DPI = 300
+"""Dots per inch of a print that is held in the hand."""
+PAPERS: Mapping[str, float] = {
+    paper: millimetres / 25.4
+    for paper, millimetres in {
+        **{"a0": 1189, "a1": 841, "a2": 594, "a3": 420, "a4": 297, "a5": 210, "a6": 148},
+        **{"9x13cm": 130, "10x15cm": 150, "13x18cm": 180, "20x30cm": 300, "30x45cm": 450},
+        **{"letter": 279.4, "legal": 355.6, "tabloid": 431.8, "4x6": 152.4, "5x7": 177.8, "8x10": 254, "11x14": 355.6},
+    }.items()
+}
+"""Longest sides in inches: ISO 216, photo prints, and North American sizes."""

@@ -12,6 +12,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
+from drawthings_mcp.limits import PAPERS, PRINT_DPI
 from drawthings_mcp.validation import strip_separators
 
 _NULL = "null"
@@ -121,6 +122,8 @@ def _place_prompts(name: str, value: Any) -> tuple[str, Any]:
 
 def _read_one(name: str, value: Any, fields: Mapping[str, FieldInfo]) -> Iterator[tuple[str, Any]]:
     field = fields.get(name)
+    if name == "long_edge" and isinstance(value, str) and value.strip().lower() in PAPERS:
+        value = round(PAPERS[value.strip().lower()] * PRINT_DPI)
     if field is None or field.is_required() or not _is_left_out(value):
         read = value if field is None else _read_axes(value, fields) if name == "sweep" else _read(value, field)
         if read is not _NOTHING:

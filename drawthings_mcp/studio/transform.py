@@ -43,6 +43,8 @@ _MIN_SHEET = 256
 _SEEN = 512
 """Side of each picture of a strip."""
 
+_SMALLEST_BOX = 2
+"""Right or bottom edge in pixels from which on a box with fractions is meant as one in pixels."""
 _ZOOM = 16
 """Times that a part is enlarged at most: beyond that there is nothing but squares."""
 
@@ -184,7 +186,9 @@ def _find_box(box: Sequence[float], size: tuple[int, int], parameter: str = "box
     width, height = size
     if len(box) != 4 or not all(math.isfinite(edge) for edge in box):
         raise InvalidInputError(f"each is left, top, right, bottom, got {list(box)}.", parameter=parameter)
-    scales = (width, height, width, height) if max(box) <= 1 else (1, 1, 1, 1)
+    # A share that is a little too large is no pixel.
+    are_shares = max(box) <= 1 or (max(box) < _SMALLEST_BOX and any(edge % 1 for edge in box))
+    scales = (width, height, width, height) if are_shares else (1, 1, 1, 1)
     edges = [edge * scale for edge, scale in zip(box, scales, strict=True)]
     left, top, right, bottom = map(round, edges)
     is_inside = min(edges) >= 0 and edges[2] <= width and edges[3] <= height

@@ -15,6 +15,7 @@ G = "generate_image"
 DRY = {"prompt": "x", "dry_run": True}
 T = "transform_image"
 UPSCALE = {"operation": "upscale", "images": "v1"}
+CROP = {"operation": "crop", "images": "v1"}
 EDIT = {**DRY, "canvas": "v1"}
 
 UNDERSTOOD: list[tuple[str, dict[str, Any], str]] = [
@@ -62,6 +63,9 @@ UNDERSTOOD: list[tuple[str, dict[str, Any], str]] = [
     ("list_models", {"kind": "LoRA"}, "papercut"),
     ("review_image", {"images": "v1, v2"}, "v2"),
     (T, {"operation": "Contact sheet", "images": "v1,v2"}, "contact_sheet of v1 v2"),
+    (T, {"operation": "sheet", "images": "v1,v2", "labels": "one, two"}, "contact_sheet of v1 v2"),
+    (T, {"operation": "sheet", "images": "v1,v2", "labels": "none"}, "contact_sheet of v1 v2"),
+    (T, {"operation": "upscale", "images": "v1", "long_edge": " A6 "}, "1748×1748"),
     (T, {**UPSCALE, "columns": 2}, "note: upscale does not use columns"),
     (T, {"operation": "save", "images": "v1", "long_edge": 64}, "note: export does not use long_edge"),
     (T, {"operation": "resize", "images": "v1", "long_edge": 64, "filename": "a"}, "resize does not use filename"),
@@ -75,8 +79,9 @@ CORRECTED: list[tuple[str, dict[str, Any], str, dict[str, Any]]] = [
     (G, {**DRY, "stepz": 8}, "Did you mean 'steps'", {**DRY, "steps": 8}),
     (G, {**DRY, "mode": "inpaint", "canvas": "v1"}, "use mode edit", {**EDIT, "mode": "edit"}),
     (G, {**EDIT, "strength": 60}, "must be from 0 to 1", {**EDIT, "strength": 0.6}),
-    (G, {**DRY, "canvas": "v77"}, "the nearest are v3, v2, v1", EDIT),
+    (G, {**DRY, "canvas": "v77"}, "the nearest are v4, v3, v2", EDIT),
     (T, {**UPSCALE, "print": "a7"}, "Did you mean long_edge?", {**UPSCALE, "long_edge": 256}),
+    (T, {**CROP, "boxes": [0.5, 0, 1.2, 1]}, "0 to 1 as shares", {**CROP, "boxes": [0.5, 0, 1, 1]}),
     (T, {**UPSCALE, "width": 256}, "long_edge: upscale takes long_edge; the shape", {**UPSCALE, "long_edge": 256}),
     ("review_image", {"image": "v1"}, "Did you mean images?", {"images": ["v1"]}),
     ("search_images", {"text": "x"}, "Did you mean query?", {"query": "x"}),

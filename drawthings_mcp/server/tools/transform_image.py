@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from mcp.server.mcpserver import Context
 from mcp.types import CallToolResult, TextContent, ToolAnnotations
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from drawthings_mcp.errors import InvalidInputError
 from drawthings_mcp.faces import Text, say
@@ -55,6 +55,13 @@ _SIMPLE = (
 _Edge = Annotated[int | None, Field(ge=1, le=MAX_SIDE, description="For resize; pixels.")]
 
 
+def _split_labels(value: Any) -> Any:
+    """``one, two`` as two labels, ``none`` as none."""
+    if not isinstance(value, str):
+        return value
+    return [] if value.strip().lower() == "none" else [label.strip() for label in value.split(",")]
+
+
 async def transform_image(
     ctx: Context[Session, None],
     operation: Annotated[
@@ -82,7 +89,9 @@ async def transform_image(
     height: _Edge = None,
     fit: Annotated[Fit | None, Field(description="For resize to another shape.")] = None,
     labels: Annotated[
-        list[str] | None, Field(max_length=25, description="On a sheet; [] for none. Default: ids.")
+        list[str] | None,
+        BeforeValidator(_split_labels),
+        Field(max_length=25, description="On a sheet; [] for none. Default: ids."),
     ] = None,
     columns: Annotated[int | None, Field(ge=1, le=25, description="Of a sheet; 1 makes a strip.")] = None,
     grow: Annotated[int, Field(ge=-1024, le=1024, description="Pixels to enlarge a mask by; below 0 shrinks.")] = 0,
