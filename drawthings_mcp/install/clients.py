@@ -44,8 +44,8 @@ class Machine:
     @property
     def folders(self) -> Mapping[str, Path]:
         """Folders that stand at the beginning of places, by name."""
-        roaming = Path(self.environment.get("APPDATA") or self.home / "AppData" / "Roaming")
-        dotted = Path(self.environment.get("XDG_CONFIG_HOME") or self.home / ".config")
+        roaming = self._follow("APPDATA", self.home / "AppData" / "Roaming")
+        dotted = self._follow("XDG_CONFIG_HOME", self.home / ".config")
         applications = {
             "darwin": self.home / "Library" / "Application Support",
             "linux": dotted,
@@ -57,13 +57,29 @@ class Machine:
             "home": self.home,
             "applications": applications,
             "dotted": dotted,
-            "claude": Path(self.environment.get("CLAUDE_CONFIG_DIR") or self.home),
-            "codex": Path(self.environment.get("CODEX_HOME") or self.home / ".codex"),
+            "claude": self._follow("CLAUDE_CONFIG_DIR", self.home),
+            "claude_desktop": self._find_packaged("Claude") or applications / "Claude",
+            "cline": self._follow("CLINE_DATA_DIR", self._follow("CLINE_DIR", self.home / ".cline") / "data"),
+            "codex": self._follow("CODEX_HOME", self.home / ".codex"),
+            "copilot": self._follow("COPILOT_HOME", self.home / ".copilot"),
+            "devin": (roaming if on_windows else dotted) / "devin",
+            "gemini": self._follow("GEMINI_CLI_HOME", self.home) / ".gemini",
+            "qwen": self._follow("QWEN_HOME", self.home / ".qwen"),
             "goose": roaming / "Block" / "goose" / "config" if on_windows else dotted / "goose",
             "lm_studio": find_home(self.home),
             # On a Mac some write to the folder of applications.
             "zed": applications / "Zed" if not zed.exists() and (applications / "Zed").exists() else zed,
         }
+
+    def _follow(self, name: str, usual: Path) -> Path:
+        """The folder that a variable names, or else the usual one."""
+        return Path(self.environment.get(name) or usual)
+
+    def _find_packaged(self, name: str) -> Path | None:
+        """Where a program of Windows' store, which sees no other, has its folder of applications; None without one."""
+        packages = self._follow("LOCALAPPDATA", self.home / "AppData" / "Local") / "Packages"
+        found = packages.glob(f"{name}_*/LocalCache/Roaming/{name}") if self.system == "win32" else ()
+        return min(found, default=None)
 
     def find_program(self, name: str) -> str | None:
         """The path of a program, as the shell would find it."""
@@ -199,8 +215,8 @@ CLIENTS: Sequence[ChatProgram] = (
     ChatProgram(
         "claude-desktop",
         "Claude Desktop",
-        files=("{applications}/Claude/claude_desktop_config.json",),
-        marks=("{applications}/Claude",),
+        files=("{claude_desktop}/claude_desktop_config.json",),
+        marks=("{claude_desktop}",),
     ),
     ChatProgram(
         "claude-code",
@@ -251,8 +267,8 @@ CLIENTS: Sequence[ChatProgram] = (
     ChatProgram(
         "gemini",
         "Gemini CLI",
-        files=("{home}/.gemini/settings.json",),
-        marks=("{home}/.gemini/settings.json",),
+        files=("{gemini}/settings.json",),
+        marks=("{gemini}/settings.json",),
         programs=("gemini",),
         add=("gemini", "mcp", "add", "-s", "user", _ENV, _NAME, _COMMAND, "--", _ARGS),
         env_option="-e",
@@ -260,8 +276,8 @@ CLIENTS: Sequence[ChatProgram] = (
     ChatProgram(
         "qwen",
         "Qwen Code",
-        files=("{home}/.qwen/settings.json",),
-        marks=("{home}/.qwen",),
+        files=("{qwen}/settings.json",),
+        marks=("{qwen}",),
         programs=("qwen",),
         add=("qwen", "mcp", "add", "-s", "user", _ENV, _NAME, _COMMAND, "--", _ARGS),
         env_option="-e",
@@ -310,6 +326,13 @@ CLIENTS: Sequence[ChatProgram] = (
         programs=("windsurf",),
     ),
     ChatProgram(
+        "devin",
+        "Devin Desktop",
+        files=("{devin}/mcp_config.json",),
+        marks=("{devin}",),
+        programs=("devin",),
+    ),
+    ChatProgram(
         "antigravity",
         "Antigravity",
         files=("{home}/.gemini/config/mcp_config.json",),
@@ -323,10 +346,18 @@ CLIENTS: Sequence[ChatProgram] = (
         extra={"disabled": False, "timeout": _PATIENCE},
     ),
     ChatProgram(
+        "cline-cli",
+        "Cline CLI",
+        files=("{cline}/settings/cline_mcp_settings.json",),
+        marks=("{cline}", "{home}/.cline"),
+        programs=("cline",),
+        extra={"disabled": False, "timeout": _PATIENCE},
+    ),
+    ChatProgram(
         "copilot",
         "Copilot CLI",
-        files=("{home}/.copilot/mcp-config.json",),
-        marks=("{home}/.copilot",),
+        files=("{copilot}/mcp-config.json",),
+        marks=("{copilot}",),
         programs=("copilot",),
         extra={"type": "local", "tools": ["*"]},
         add=("copilot", "mcp", "add", _NAME, _ENV, "--", _COMMAND, _ARGS),

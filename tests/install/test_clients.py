@@ -113,12 +113,18 @@ PLACES: dict[str, tuple[str, str, str]] = {
     "zed": (".config/zed/settings.json", ".config/zed/settings.json", "AppData/Roaming/Zed/settings.json"),
     "opencode": (".config/opencode/opencode.jsonc",) * 3,
     "windsurf": (".codeium/windsurf/mcp_config.json",) * 3,
+    "devin": (
+        ".config/devin/mcp_config.json",
+        ".config/devin/mcp_config.json",
+        "AppData/Roaming/devin/mcp_config.json",
+    ),
     "antigravity": (".gemini/config/mcp_config.json",) * 3,
     "cline": (
         ".config/Code/User/globalStorage/saoudrizwan.claude-dev/settings/cline_mcp_settings.json",
         "Library/Application Support/Code/User/globalStorage/saoudrizwan.claude-dev/settings/cline_mcp_settings.json",
         "AppData/Roaming/Code/User/globalStorage/saoudrizwan.claude-dev/settings/cline_mcp_settings.json",
     ),
+    "cline-cli": (".cline/data/settings/cline_mcp_settings.json",) * 3,
     "copilot": (".copilot/mcp-config.json",) * 3,
     "anythingllm": (
         ".config/anythingllm-desktop/storage/plugins/anythingllm_mcp_servers.json",
@@ -141,6 +147,11 @@ def test_each_system_has_its_place_for_a_clients_file(name: str, tmp_path: Path)
         ("codex", {"CODEX_HOME": "elsewhere"}, "elsewhere/config.toml"),
         ("claude-code", {"CLAUDE_CONFIG_DIR": "elsewhere"}, "elsewhere/.claude.json"),
         ("goose", {"XDG_CONFIG_HOME": "elsewhere"}, "elsewhere/goose/config.yaml"),
+        ("gemini", {"GEMINI_CLI_HOME": "elsewhere"}, "elsewhere/.gemini/settings.json"),
+        ("qwen", {"QWEN_HOME": "elsewhere"}, "elsewhere/settings.json"),
+        ("copilot", {"COPILOT_HOME": "elsewhere"}, "elsewhere/mcp-config.json"),
+        ("cline-cli", {"CLINE_DIR": "elsewhere"}, "elsewhere/data/settings/cline_mcp_settings.json"),
+        ("cline-cli", {"CLINE_DATA_DIR": "elsewhere"}, "elsewhere/settings/cline_mcp_settings.json"),
     ],
 )
 def test_variables_that_move_a_client_are_followed(
@@ -160,6 +171,16 @@ def test_lm_studios_pointer_names_its_home(home: Home) -> None:
 def test_the_home_of_an_older_lm_studio_is_found(home: Home) -> None:
     (home.folder / ".cache" / "lm-studio").mkdir(parents=True)
     assert get_client("lm-studio").find_file(home.machine) == home.folder / ".cache" / "lm-studio" / "mcp.json"
+
+
+def test_claude_of_windows_store_is_found_where_it_looks(tmp_path: Path) -> None:
+    usual = tmp_path / "AppData" / "Roaming" / "Claude"
+    folder = tmp_path / "AppData/Local/Packages/Claude_pzs8sxrjxfjjc/LocalCache/Roaming/Claude"
+    for path in (usual, folder):
+        path.mkdir(parents=True)
+    client = get_client("claude-desktop")
+    assert client.find_file(Machine("win32", tmp_path, {})) == folder / "claude_desktop_config.json"
+    assert client.find_file(Machine("linux", tmp_path, {})).parent == tmp_path / ".config" / "Claude"
 
 
 def test_zed_on_a_mac_is_found_where_others_write_it(tmp_path: Path) -> None:
