@@ -31,6 +31,11 @@ _SAMPLERS = (
 """Names of the samplers as the app shows them (protocol §2.2)."""
 _TRANSPARENCY = re.compile(r"\btransparen(t|cy)\b|\balpha\b", re.IGNORECASE)
 """What in a prompt asks for clear parts."""
+_KEPT = re.compile(
+    r"\b(?:keep|keeping|preserve|leave|behalte|behalten|lass|garde|garder|gardez|conserva|mantén|сохрани)\s+([^.;]*)",
+    re.IGNORECASE,
+)
+"""What in the prompt of an edit says what stays as it is."""
 _NEGATIVE_CHARACTERS = 40
 _SEED_FOR_ZERO = 0x0BAD_5EED
 _SEED_MASK = 0xFFFF_FFFF
@@ -93,7 +98,7 @@ def compose(request: ParsedRequest, selection: Selection, outline: Outline, jour
     if outline.mask is not None and form not in (Form.PICTURES, Form.OPAQUE):
         journal.degrade(f"the simulator does not apply masks to {form.value}: ignored")
     return Drawing(
-        scenes=tuple(_list_scenes(request, selection, outline.size, form)),
+        scenes=tuple(_list_scenes(request, selection, outline.size, form, is_edit=is_edit)),
         form=form,
         count={Form.FRAMES: outline.frames, Form.LAYERS: request.configuration.batchSize}.get(form, 1),
         canvas=canvas,
@@ -169,14 +174,18 @@ def _list_notices(selection: Selection) -> tuple[str, ...]:
     return (f"{selection.replaced} is not on this server: {selection.model['name']} was used",)
 
 
-def _list_scenes(request: ParsedRequest, selection: Selection, size: tuple[int, int], form: Form) -> Iterator[Scene]:
+def _list_scenes(
+    request: ParsedRequest, selection: Selection, size: tuple[int, int], form: Form, *, is_edit: bool
+) -> Iterator[Scene]:
     c, message = request.configuration, request.message
+    # What an edit keeps is in its canvas, and not painted once more.
+    kept = _KEPT.findall(message.prompt) if is_edit and request.image is not None else []
     is_single = form in (Form.FRAMES, Form.LAYERS) or selection.version.name in _SINGLE_VERSIONS
     name = (selection.model or {}).get("name", "")
     for seed, variation in _list_batch_seeds(c.seed, 1 if is_single else c.batchSize, c.seedMode):
         yield Scene(
             prompt=message.prompt,
-            negative_prompt=message.negativePrompt,
+            negative_prompt=" ".join([message.negativePrompt, *kept]),
             seed=seed,
             variation=variation,
             width=size[0],

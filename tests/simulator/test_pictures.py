@@ -176,6 +176,16 @@ async def test_an_edit_that_asks_for_night_is_night(wire: Wire, simulator: Simul
     assert again.mean() > 150
 
 
+@pytest.mark.parametrize("words", ["keep the red fox", "behalte den roten Fuchs", "garde le renard rouge"])
+async def test_what_an_edit_keeps_is_not_painted_again(wire: Wire, simulator: Simulator, words: str) -> None:
+    edit: dict[str, Any] = {"image": np.full((512, 512, 3), 128, np.uint8), "model": EDIT, **LARGE}
+    red = lambda r, g, b: (r > 150) & (g < 90) & (b < 90)  # noqa: E731
+    added = (await wire.run(simulator, "add a red fox; keep the sky", **edit)).picture
+    kept = (await wire.run(simulator, f"add a whale; {words}", **edit)).picture
+    assert share_of(added, red) > 0.02
+    assert share_of(kept, red) < 0.002
+
+
 @pytest.mark.parametrize(
     "prompt",
     [
