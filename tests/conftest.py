@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.warm_start import end_host
 from tests.web_servers import HttpService, WebServer, serve_http
 
 # The same examples on every run, machine and worker, however slow it is: one verdict.
@@ -58,6 +59,13 @@ def _home_of_nobody(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         for name in [name for name in os.environ if name.startswith("DRAWTHINGS_")] + ["BRAVE_API_KEY"]:
             patch.delenv(name, raising=False)
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _warm_start() -> Iterator[None]:
+    """Ends what forks processes for tests, if one has asked for it."""
+    yield
+    end_host()
 
 
 @pytest.fixture

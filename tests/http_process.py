@@ -23,9 +23,12 @@ from mcp.client.extension import ClientExtension
 from mcp.client.streamable_http import streamable_http_client
 from mcp.types import Implementation
 
+from tests.warm_start import list_command
+
 _MAIN = """\
-import sys
+import os, sys
 from drawthings_mcp.server import clients, connections, http
+print(os.getpid(), file=sys.stderr)
 for given in sys.argv.pop(1).split():
     name, _, value = given.partition("=")
     module = next(module for module in (clients, connections, http) if hasattr(module, name))
@@ -33,7 +36,7 @@ for given in sys.argv.pop(1).split():
 from drawthings_mcp.cli import main
 main()
 """
-"""The command with other limits than those that a test would have to wait for."""
+"""The command with other limits than those that a test would have to wait for; it says first which process it is."""
 
 
 class HttpProcess:
@@ -57,8 +60,9 @@ class HttpProcess:
         server: str = "demo",
         within: Sequence[str] = (),
     ) -> None:
+        command = ["-c", _MAIN, limits, "--server", server, "serve", "--http", *arguments]
         self.process = subprocess.Popen(
-            [*within, sys.executable, "-c", _MAIN, limits, "--server", server, "serve", "--http", *arguments],
+            [*within, sys.executable, *command] if within else list_command(*command),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -68,14 +72,16 @@ class HttpProcess:
         # A test that waits for a line that never comes must end.
         self._watchdog = threading.Timer(100, self.process.kill)
         self._watchdog.start()
-        self.lines: list[str] = []
         assert self.process.stderr is not None
+        self._pid = int(self.process.stderr.readline())
+        self.lines: list[str] = []
         while not any(line.startswith("Tokens are in") for line in self.lines):
             line = self.process.stderr.readline()
             if not line:
                 self._end()
             assert line, self.lines
             self.lines.append(line.strip())
+        self._watchdog.cancel()  # what is asked of it later has limits of its own
         said = urlsplit(next(line for line in self.lines if line.startswith("Serving")).rpartition(" ")[2])
         self.url = said._replace(netloc=f"127.0.0.1:{said.port}").geturl()
         self.token_file = Path(self.lines[-1].removeprefix("Tokens are in "))
@@ -145,7 +151,7 @@ class HttpProcess:
     def measure_memory(self) -> int:
         """Resident bytes."""
         asked = subprocess.run(
-            ["ps", "-o", "rss=", "-p", str(self.process.pid)], capture_output=True, text=True, check=True, timeout=60
+            ["ps", "-o", "rss=", "-p", str(self._pid)], capture_output=True, text=True, check=True, timeout=60
         )
         return int(asked.stdout) * 1024
 
@@ -153,6 +159,11 @@ class HttpProcess:
         """Its exit code after SIGTERM."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(timeout=30)
+
+    def kill(self) -> None:
+        """Ends it as a crash does."""
+        os.kill(self._pid, signal.SIGKILL)
+        self.process.wait(timeout=30)
 
     def close(self) -> None:
         self._end(self._reader.join)

@@ -6,7 +6,8 @@ import ast
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -175,26 +176,28 @@ PURE = {"catalog", "events", "params", "planning", "wire"}
 """Rooms that touch neither files nor sockets nor tasks."""
 
 
-def parse_modules() -> dict[str, ast.Module]:
+@cache
+def parse_files() -> dict[Path, ast.Module]:
+    """Every file of the package, by its path in it. Not read where these tests are collected only."""
+    return {
+        path.relative_to(PACKAGE): ast.parse(path.read_text(encoding="utf-8")) for path in sorted(PACKAGE.rglob("*.py"))
+    }
+
+
+@pytest.fixture
+def modules() -> dict[str, ast.Module]:
     """Every module of the package that is written by hand, by its dotted name."""
-    modules = {}
-    for path in sorted(PACKAGE.rglob("*.py")):
-        parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
-        if "_generated" not in parts:
-            name = ".".join(parts).removesuffix(".__init__")
-            modules[name] = ast.parse(path.read_text(encoding="utf-8"))
-    return modules
+    return {
+        ".".join((PACKAGE.name, *path.with_suffix("").parts)).removesuffix(".__init__"): tree
+        for path, tree in parse_files().items()
+        if "_generated" not in path.parts
+    }
 
 
-MODULES = parse_modules()
-
-
-def list_imports() -> Iterator[tuple[str, str, str]]:
-    """Room, imported module, and place of every import, also of those inside functions."""
-    for path in sorted(PACKAGE.rglob("*.py")):
-        relative = path.relative_to(PACKAGE)
+def find_imports() -> Iterator[tuple[str, str, str]]:
+    for relative, tree in parse_files().items():
         room = relative.parts[0].removesuffix(".py")
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(tree):
             if isinstance(node, ast.ImportFrom):
                 assert node.level == 0, f"{relative}:{node.lineno} imports relatively"
                 names = [alias.name for alias in node.names] if node.module == "drawthings_mcp" else [""]
@@ -205,11 +208,14 @@ def list_imports() -> Iterator[tuple[str, str, str]]:
                     yield room, alias.name, f"{relative}:{node.lineno}"
 
 
-IMPORTS = [found for found in list_imports() if found[0] != "__init__"]
+@cache
+def list_imports() -> list[tuple[str, str, str]]:
+    """Room, imported module, and place of every import, also of those inside functions."""
+    return [found for found in find_imports() if found[0] != "__init__"]
 
 
 def test_imports_point_down() -> None:
-    for room, module, place in IMPORTS:
+    for room, module, place in list_imports():
         if not module.startswith("drawthings_mcp."):
             continue
         target = module.split(".")[1]
@@ -222,7 +228,7 @@ def test_imports_point_down() -> None:
 
 
 def test_every_outside_library_stays_in_its_home() -> None:
-    for room, module, place in IMPORTS:
+    for room, module, place in list_imports():
         library = module.split(".")[0]
         if library == "drawthings_mcp" or (library in sys.stdlib_module_names and library not in HOMES):
             continue
@@ -231,12 +237,12 @@ def test_every_outside_library_stays_in_its_home() -> None:
 
 
 def test_a_home_of_a_library_is_a_room_that_imports_it() -> None:
-    living = {(module.split(".")[0], room) for room, module, _ in IMPORTS}
+    living = {(module.split(".")[0], room) for room, module, _ in list_imports()}
     assert {(library, room) for library, rooms in HOMES.items() for room in rooms} - living == set()
 
 
 def test_generated_code_is_imported_where_messages_are_handled_only() -> None:
-    for room, module, place in IMPORTS:
+    for room, module, place in list_imports():
         if module.startswith("drawthings_mcp._generated"):
             assert room in {"_generated", "client", "simulator", "wire"}, place
 
@@ -260,14 +266,14 @@ def test_importing_loads_nothing_heavy(modules: tuple[str, ...], allowed: set[st
 
 
 def test_a_room_does_not_know_what_it_must_not() -> None:
-    for room, module, place in IMPORTS:
+    for room, module, place in list_imports():
         if module.startswith("drawthings_mcp."):
             target = module.split(".")[1]
             assert target not in MUST_NOT_KNOW.get(room, set()), f"{place}: {room} must not know {target}"
 
 
 def test_pure_rooms_do_no_input_or_output() -> None:
-    for room, module, place in IMPORTS:
+    for room, module, place in list_imports():
         if room in PURE:
             assert module.split(".")[0] not in NO_INPUT_OR_OUTPUT, f"{place}: {room} is pure, {module} is not"
 
@@ -295,16 +301,16 @@ def is_type(value: ast.expr) -> bool:
     return name in (makers if called else generics if subscripted else ())
 
 
-def test_no_name_of_a_type_is_defined_in_two_modules() -> None:
+def test_no_name_of_a_type_is_defined_in_two_modules(modules: dict[str, ast.Module]) -> None:
     homes: dict[str, list[str]] = {}
-    for module, tree in MODULES.items():
+    for module, tree in modules.items():
         if not module.startswith("drawthings_mcp.simulator"):
             for name in set(list_names_of_types(tree)):
                 homes.setdefault(name, []).append(module)
     assert {name: modules for name, modules in homes.items() if len(modules) > 1} == {}
 
 
-def list_imported_modules(tree: ast.Module) -> set[str]:
+def list_imported_modules(tree: ast.Module, known: Collection[str]) -> set[str]:
     """The modules of this package that a module imports when it is loaded or used, not for its types alone."""
     typing_only = {
         id(inner)
@@ -316,12 +322,14 @@ def list_imported_modules(tree: ast.Module) -> set[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and id(node) not in typing_only and node.module:
             modules = [f"{node.module}.{alias.name}" for alias in node.names]
-            found |= {module if module in MODULES else node.module for module in modules}
-    return found & MODULES.keys()
+            found |= {module if module in known else node.module for module in modules}
+    return found & set(known)
 
 
-def test_no_modules_import_each_other_in_a_circle() -> None:
-    graph = {module: list_imported_modules(tree) - {module, "drawthings_mcp"} for module, tree in MODULES.items()}
+def test_no_modules_import_each_other_in_a_circle(modules: dict[str, ast.Module]) -> None:
+    graph = {
+        module: list_imported_modules(tree, modules) - {module, "drawthings_mcp"} for module, tree in modules.items()
+    }
     left = dict(graph)
     while free := [module for module, targets in left.items() if not targets & left.keys()]:
         for module in free:
@@ -329,8 +337,8 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
     assert {module: sorted(targets & left.keys()) for module, targets in left.items()} == {}
 
 
-def test_nothing_is_imported_by_a_string() -> None:
-    for module, tree in MODULES.items():
+def test_nothing_is_imported_by_a_string(modules: dict[str, ast.Module]) -> None:
+    for module, tree in modules.items():
         for node in ast.walk(tree):
             if isinstance(node, ast.Call):
                 called = ast.unparse(node.func).rpartition(".")[2]
@@ -339,13 +347,13 @@ def test_nothing_is_imported_by_a_string() -> None:
                 assert module == "drawthings_mcp" or node.args.args[0].arg == "self", f"{module}:{node.lineno}"
 
 
-def test_rooms_and_modules_are_named_by_their_subject() -> None:
-    names = {part for module in MODULES for part in module.split(".")}
+def test_rooms_and_modules_are_named_by_their_subject(modules: dict[str, ast.Module]) -> None:
+    names = {part for module in modules for part in module.split(".")}
     assert names & {"utils", "helpers", "common", "managers", "core", "model", "models", "misc"} <= {"models"}
-    assert [module for module in MODULES if module.endswith((".model", ".models"))] == ["drawthings_mcp.cli.models"]
+    assert [module for module in modules if module.endswith((".model", ".models"))] == ["drawthings_mcp.cli.models"]
 
 
-def test_the_plan_in_contributing_has_every_room_on_its_row() -> None:
+def test_the_plan_in_contributing_has_every_room_on_its_row(modules: dict[str, ast.Module]) -> None:
     text = (PACKAGE.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
     planned = {
         room: row
@@ -353,4 +361,4 @@ def test_the_plan_in_contributing_has_every_room_on_its_row() -> None:
         for room in re.findall(r"`(\w+)(?:/|\.py)`", names)
     }
     assert planned == {room: str(row) for room, row in ROWS.items() if room != "__main__"} | {"simulator": "side"}
-    assert {module.split(".")[1] for module in MODULES if "." in module} == {*ROWS, "simulator"} - {"_generated"}
+    assert {module.split(".")[1] for module in modules if "." in module} == {*ROWS, "simulator"} - {"_generated"}

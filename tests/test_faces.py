@@ -6,7 +6,6 @@ import ast
 import os
 import pickle
 import re
-import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +25,7 @@ from drawthings_mcp.server.app import build_server
 from drawthings_mcp.server.face import MCP
 from drawthings_mcp.settings import load_settings
 from drawthings_mcp.simulator import Simulator
+from tests.warm_start import list_command
 
 PACKAGE = Path(__file__).parents[1] / "drawthings_mcp"
 FACES = {"MCP": MCP, "shell": SHELL, "Python": PYTHON}
@@ -201,7 +201,7 @@ async def ask_shell(server: str, folder: Path, arguments: dict[str, Any]) -> str
         "COLUMNS": "10000",
     }
     with anyio.fail_after(60):
-        ended = await anyio.run_process([sys.executable, "-m", "drawthings_mcp", *words], env=environment, check=False)
+        ended = await anyio.run_process(list_command("-m", "drawthings_mcp", *words), env=environment, check=False)
     assert ended.returncode in (1, 2), ended
     # The hint above a usage error is click's.
     return re.sub(r"Usage: .*\n|Try '.*\n", "", ended.stderr.decode())

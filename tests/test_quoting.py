@@ -197,12 +197,15 @@ def texts() -> Iterator[tuple[str, str]]:
     yield "a parameter", InvalidInputError("is unknown", parameter=HOSTILE).word(MCP)
 
 
-@pytest.mark.parametrize(("what", "text"), [pytest.param(*pair, id=pair[0]) for pair in texts()])
+TEXTS = [pytest.param(*pair, id=pair[0]) for pair in texts()]
+
+
+@pytest.mark.parametrize(("what", "text"), TEXTS)
 def test_no_text_of_others_can_be_taken_for_ours(what: str, text: str) -> None:
     assert_data(text, quoted=4000 if what == "dry run" else 700 if what == "described" else MAX_FILE)
 
 
-@pytest.mark.parametrize(("what", "text"), [pytest.param(*pair, id=pair[0]) for pair in texts()][:4])
+@pytest.mark.parametrize(("what", "text"), TEXTS[:4])
 def test_a_result_with_hostile_names_keeps_to_its_limit(what: str, text: str) -> None:
     if what != "dry run":
         assert len(text) <= MAX_TEXT

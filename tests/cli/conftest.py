@@ -28,6 +28,7 @@ from drawthings_mcp.cli.face import SHELL
 from drawthings_mcp.doctor.diagnosis import diagnose
 from drawthings_mcp.doctor.finding import Finding
 from drawthings_mcp.settings import load_settings
+from tests.warm_start import list_command
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,9 @@ def run(folders: Mapping[str, str]) -> Run:
     """``await run("doctor", "--json")``: a process of its own."""
 
     async def start(*arguments: str, **variables: str) -> Outcome:
-        command = [sys.executable, "-m", "drawthings_mcp", *arguments]
+        command = ["-m", "drawthings_mcp", *arguments]
+        # How output is encoded is decided when an interpreter starts.
+        command = [sys.executable, *command] if "PYTHONIOENCODING" in variables else list_command(*command)
         environment = {"HOME": os.environ["HOME"], "PYTHONIOENCODING": "utf-8", **folders, **variables}
         with anyio.fail_after(60):
             ended = await anyio.run_process(command, env=environment, check=False)

@@ -8,13 +8,13 @@ import re
 import signal
 import stat
 import subprocess
-import sys
 from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
 
 from tests.http_process import serve_http
+from tests.warm_start import list_command
 
 LINK = re.compile(r"http://127\.0\.0\.1:(\d+)/#code=([\w-]{22})")
 
@@ -25,7 +25,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
 
 
 def open_gallery(environment: dict[str, str]) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "drawthings_mcp", "--server", "demo", "gallery", "--no-browser"]
+    command = list_command("-m", "drawthings_mcp", "--server", "demo", "gallery", "--no-browser")
     return subprocess.Popen(
         command, env={**os.environ, **environment}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )

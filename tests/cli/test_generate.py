@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from drawthings_mcp.metadata.draw_things import DrawThingsMetadata
 from drawthings_mcp.metadata.reading import read_metadata
 from drawthings_mcp.metadata.xmp import Packet, build_packet
 from drawthings_mcp.simulator import Simulator
+from tests.warm_start import list_command
 
 pytestmark = pytest.mark.anyio
 
@@ -292,7 +292,7 @@ async def test_the_bar_says_which_of_how_many(folders: Any, tmp_path: Path) -> N
     terminal, stderr = os.openpty()
     async with Simulator(step_seconds=0.05) as simulator:
         options = ("--prompt-file", file, "--output-dir", str(tmp_path), "--size", "128", *server(simulator))
-        command = [sys.executable, "-m", "drawthings_mcp", "generate", *options]
+        command = list_command("-m", "drawthings_mcp", "generate", *options)
         with anyio.fail_after(60):
             environment = {"HOME": os.environ["HOME"], "TERM": "xterm", **folders}
             await anyio.run_process(command, env=environment, stderr=stderr)

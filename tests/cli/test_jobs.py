@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import sqlite3
-import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -22,6 +21,7 @@ from PIL import Image
 
 from drawthings_mcp.simulator import Simulator
 from tests.stalling_server import start_server
+from tests.warm_start import list_command
 
 pytestmark = pytest.mark.anyio
 
@@ -31,9 +31,8 @@ async def client(folders: Mapping[str, str]) -> AsyncIterator[Client]:
     """Of a server over stdio that hands renders back at once."""
     environment = {"HOME": os.environ["HOME"], **folders, "DRAWTHINGS_MAX_WAIT": "0.2"}
     async with Simulator(step_seconds=0.1) as simulator:
-        command = StdioServerParameters(
-            command=sys.executable, args=["-m", "drawthings_mcp", "--server", simulator.address], env=environment
-        )
+        python, *arguments = list_command("-m", "drawthings_mcp", "--server", simulator.address)
+        command = StdioServerParameters(command=python, args=arguments, env=environment)
         info = Implementation(name="a chat", version="2.0")
         async with Client(command, read_timeout_seconds=60, client_info=info) as connected:
             yield connected
@@ -47,6 +46,7 @@ async def test_jobs_of_all_programs_are_listed_newest_first(run: Any, client: Cl
     await render(client, 1)
     await client.call_tool("get_job", {"job": "j1"})
     await render(client, 150)
+    await find_running(run)
     await render(client, 149)
     listed = json.loads((await run("jobs", "--json")).stdout)
     shown = (await run("jobs")).stdout.splitlines()
@@ -98,7 +98,7 @@ async def test_jobs_of_a_program_that_was_killed_do_not_look_alive(
 async def begin(folders: Mapping[str, str], *arguments: str) -> AsyncIterator[Process]:
     """A command that is at work while the block runs."""
     environment = {"HOME": os.environ["HOME"], **folders}
-    async with await anyio.open_process([sys.executable, "-m", "drawthings_mcp", *arguments], env=environment) as one:
+    async with await anyio.open_process(list_command("-m", "drawthings_mcp", *arguments), env=environment) as one:
         try:
             yield one
         finally:

@@ -6,7 +6,6 @@ import os
 import signal
 import stat
 import subprocess
-import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -25,6 +24,7 @@ from drawthings_mcp.cli.face import SHELL
 from drawthings_mcp.client.trust import Security
 from drawthings_mcp.errors import StorageError
 from drawthings_mcp.simulator import keep_certificate
+from tests.warm_start import list_command
 
 pytestmark = pytest.mark.anyio
 
@@ -42,7 +42,7 @@ def key_file(folders: Mapping[str, str]) -> Path:
 @asynccontextmanager
 async def simulate(environment: Mapping[str, str], *arguments: str) -> AsyncIterator[str]:
     """``drawthings-mcp simulator`` until the context is left; yields its address."""
-    command = [sys.executable, "-m", "drawthings_mcp", "simulator", *arguments]
+    command = list_command("-m", "drawthings_mcp", "simulator", *arguments)
     async with await anyio.open_process(command, env=environment, stderr=subprocess.DEVNULL) as process:
         assert process.stdout is not None
         try:
@@ -112,7 +112,7 @@ async def test_a_damaged_key_file_is_named_and_left_as_it_is(
 ) -> None:
     key_file.parent.mkdir()
     key_file.write_text(content)
-    command = [sys.executable, "-m", "drawthings_mcp", "simulator", "--port", "0"]
+    command = list_command("-m", "drawthings_mcp", "simulator", "--port", "0")
     with anyio.fail_after(60):
         ended = await anyio.run_process(command, env=environment, check=False)
     assert ended.returncode == 1

@@ -44,36 +44,36 @@ DEEP = '{"c":' + "[" * 500 + "]" * 500 + "}"
 DEEPER = '{"c":' + "[" * 200_000
 LARGE = json.dumps({"c": "x" * (10 * MIB)})
 TANGLED = build_packet(Packet(comment="{}")).replace("</x:xmpmeta>", "") + "<x>" * 300_000
-HOSTILE: dict[str, list[tuple[bytes, bytes]]] = {
-    "10 MB of JSON in XMP": [_comment(LARGE)],
-    "10 MB of JSON in a graph": [_text("prompt", LARGE)],
-    "10 MB of parameters": [_text("parameters", TEXT.replace("fox", "f" * 10 * MIB))],
-    "10 MB in five parts": [(b"tEXt", bytes([65 + part]) + b"\0" + b"x" * 2 * MIB) for part in range(5)],
-    "many values": [_comment(MANY)],
-    "many values in a graph": [_text("prompt", MANY)],
-    "many values in a text": [_text("parameters", TEXT + ", a: 1" * 60_000)],
-    "deep JSON": [_comment(DEEP)],
-    "deeper JSON": [_comment(DEEPER)],
-    "deep JSON in a graph": [_text("prompt", DEEP)],
-    "many values in Civitai's resources": [
+HOSTILE: dict[str, Callable[[], list[tuple[bytes, bytes]]]] = {
+    "10 MB of JSON in XMP": lambda: [_comment(LARGE)],
+    "10 MB of JSON in a graph": lambda: [_text("prompt", LARGE)],
+    "10 MB of parameters": lambda: [_text("parameters", TEXT.replace("fox", "f" * 10 * MIB))],
+    "10 MB in five parts": lambda: [(b"tEXt", bytes([65 + part]) + b"\0" + b"x" * 2 * MIB) for part in range(5)],
+    "many values": lambda: [_comment(MANY)],
+    "many values in a graph": lambda: [_text("prompt", MANY)],
+    "many values in a text": lambda: [_text("parameters", TEXT + ", a: 1" * 60_000)],
+    "deep JSON": lambda: [_comment(DEEP)],
+    "deeper JSON": lambda: [_comment(DEEPER)],
+    "deep JSON in a graph": lambda: [_text("prompt", DEEP)],
+    "many values in Civitai's resources": lambda: [
         _text("parameters", TEXT + ", Civitai resources: [" + ",".join(["{}"] * 60_000) + "]")
     ],
-    "deep JSON in Civitai's settings": [_text("extraMetadata", DEEP)],
-    "deep JSON of NovelAI": [_text("Software", "NovelAI"), _text("Comment", DEEP)],
-    "many values of NovelAI": [_text("Software", "NovelAI"), _text("Comment", MANY)],
-    "deep JSON of Stability Matrix": [_text("parameters-json", DEEP)],
-    "many values in a project": [_text("smproj", MANY)],
-    "many values of RuinedFooocus": [_text("parameters", MANY.replace("c", "RuinedFooocus", 1))],
-    "deep XML": [_text("XML:com.adobe.xmp", TANGLED)],
-    "entities": [_text("XML:com.adobe.xmp", "<!DOCTYPE x [<!ENTITY a 'a'>]>" + build_packet(Packet()))],
-    "broken deflate": [(b"zTXt", b"parameters\0\0" + b"\x78\x9c\xff\xff")],
-    "chunks without end": [(b"aaAa", b"")] * 66_000,
+    "deep JSON in Civitai's settings": lambda: [_text("extraMetadata", DEEP)],
+    "deep JSON of NovelAI": lambda: [_text("Software", "NovelAI"), _text("Comment", DEEP)],
+    "many values of NovelAI": lambda: [_text("Software", "NovelAI"), _text("Comment", MANY)],
+    "deep JSON of Stability Matrix": lambda: [_text("parameters-json", DEEP)],
+    "many values in a project": lambda: [_text("smproj", MANY)],
+    "many values of RuinedFooocus": lambda: [_text("parameters", MANY.replace("c", "RuinedFooocus", 1))],
+    "deep XML": lambda: [_text("XML:com.adobe.xmp", TANGLED)],
+    "entities": lambda: [_text("XML:com.adobe.xmp", "<!DOCTYPE x [<!ENTITY a 'a'>]>" + build_packet(Packet()))],
+    "broken deflate": lambda: [(b"zTXt", b"parameters\0\0" + b"\x78\x9c\xff\xff")],
+    "chunks without end": lambda: [(b"aaAa", b"")] * 66_000,
 }
 
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_picture_is_one_sentence_and_takes_little_memory(make_png: MakePng, name: str) -> None:
-    path = make_png(*HOSTILE[name])
+    path = make_png(*HOSTILE[name]())
     tracemalloc.start()
     try:
         with pytest.raises(InvalidImageError, match=r"made\.png") as caught:

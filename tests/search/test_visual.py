@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -38,16 +39,24 @@ def draw_scene(seed: int, tint: tuple[int, int, int], side: int = 256) -> NDArra
     return pixels
 
 
-@pytest.fixture
-def gallery(desk: Desk) -> Desk:
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Forty scenes in four colours, named after both."""
+    folder = tmp_path_factory.mktemp("scenes")
     for seed in range(10):
         for name, tint in (("red", RED), ("green", GREEN), ("blue", BLUE), ("grey", GREY)):
             paint(
-                desk.pictures / f"{name}-{seed}.png",
+                folder / f"{name}-{seed}.png",
                 draw_scene(seed, tint),
                 prompt=f"scene {seed} {'even' if seed % 2 == 0 else 'odd'}",
             )
+    return folder
+
+
+@pytest.fixture
+def gallery(desk: Desk, scenes: Path) -> Desk:
+    """The scenes in a folder that is searched."""
+    shutil.copytree(scenes, desk.pictures, dirs_exist_ok=True)
     return desk
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -15,6 +14,7 @@ from mcp.types import Implementation
 
 from drawthings_mcp.server.app import build_server
 from drawthings_mcp.settings import load_settings
+from tests.warm_start import list_command
 
 KNOWN = Implementation(name="mcp-inspector", version="1.2")
 """A client that gets whatever there is; one that is not known gets little until its model has proven that it sees."""
@@ -37,9 +37,8 @@ def over_stdio(server_environment: dict[str, str]) -> Connect:
     """``over_stdio("--server", "demo")`` is a client of a fresh server process."""
 
     def connect(*arguments: str) -> AbstractAsyncContextManager[Client]:
-        command = StdioServerParameters(
-            command=sys.executable, args=["-m", "drawthings_mcp", *arguments], env=server_environment
-        )
+        python, *rest = list_command("-m", "drawthings_mcp", *arguments)
+        command = StdioServerParameters(command=python, args=rest, env=server_environment)
         return Client(command, read_timeout_seconds=60, client_info=KNOWN)
 
     return connect

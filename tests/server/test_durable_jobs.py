@@ -78,7 +78,7 @@ async def kill(server: HttpProcess, is_time: Callable[[], bool]) -> None:
     with anyio.fail_after(60):
         while not is_time():
             await anyio.lowlevel.checkpoint()
-    server.process.kill()
+    server.kill()
 
 
 PHASES: dict[str, Callable[[Simulator, dict[str, str]], bool]] = {

@@ -86,7 +86,7 @@ async def test_jobs_survive_a_crash_and_a_database_that_is_away_for_a_while(
             await anyio.to_thread.run_sync(database.start)
             first = await collect(server, *jobs)
             last = await order(server, steps=3, seed=3)
-            server.process.kill()
+            server.kill()
         with serve_http(environment, server=simulator.address) as server:
             (recovered,) = await collect(server, last)
     texts = list(map(text_of, [*first, recovered]))

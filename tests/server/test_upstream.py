@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -20,6 +19,7 @@ from PIL import Image
 from drawthings_mcp.jobs.board import JobBoard
 from drawthings_mcp.simulator import Simulator
 from tests.http_process import HttpProcess, serve_http
+from tests.warm_start import list_command
 
 pytestmark = pytest.mark.anyio
 
@@ -63,9 +63,8 @@ def connect(own: dict[str, str]) -> Connect:
     @asynccontextmanager
     async def open_client(url: str, token_file: Path | None = None, mode: str = "auto") -> AsyncIterator[Client]:
         given = {"DRAWTHINGS_MCP_URL": url, **({"DRAWTHINGS_MCP_TOKEN_FILE": str(token_file)} if token_file else {})}
-        command = StdioServerParameters(
-            command=sys.executable, args=["-m", "drawthings_mcp", "--server", "demo"], env={**own, **given}
-        )
+        python, *arguments = list_command("-m", "drawthings_mcp", "--server", "demo")
+        command = StdioServerParameters(command=python, args=arguments, env={**own, **given})
         info = Implementation(name="mcp-inspector", version="1.2")
         async with Client(command, read_timeout_seconds=60, mode=mode, client_info=info) as client:
             yield client
@@ -133,8 +132,7 @@ async def test_a_server_that_does_not_answer_is_an_error_and_no_render_here(
 ) -> None:
     async with connect(house.url, house.token_file) as client:
         await client.list_tools()
-        house.process.kill()
-        house.process.wait()
+        house.kill()
         result = await client.call_tool("generate_image", SMALL)
     assert result.is_error
     assert "(DRAWTHINGS_MCP_URL) does not answer" in text_of(result)
@@ -146,8 +144,7 @@ async def test_a_server_that_was_started_again_goes_on_with_its_clients(
 ) -> None:
     async with connect(house.url, house.token_file, "legacy") as client:
         await client.list_tools()
-        house.process.kill()
-        house.process.wait()
+        house.kill()
         address, tokens = f"127.0.0.1:{house.port}", str(house.token_file)
         with serve_http(server_environment, address, "--token-file", tokens, server=simulator.address):
             made = await client.call_tool("generate_image", {**SMALL, "steps": 1})
@@ -168,7 +165,7 @@ def test_a_token_never_leaves_the_machine_without_tls(own: dict[str, str], tmp_p
     tokens = tmp_path / "token.txt"
     tokens.write_text("anna 0123456789abcdef")
     given = {"DRAWTHINGS_MCP_URL": url, "DRAWTHINGS_MCP_TOKEN_FILE": str(tokens), "PATH": os.environ["PATH"]}
-    command = [sys.executable, "-m", "drawthings_mcp"]
+    command = list_command("-m", "drawthings_mcp")
     ended = subprocess.run(
         command, env={**own, **given}, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60
     )

@@ -7,7 +7,6 @@ import io
 import json
 import re
 import sqlite3
-import sys
 import threading
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
@@ -28,6 +27,7 @@ from drawthings_mcp.settings import load_settings
 from drawthings_mcp.simulator import Simulator
 from drawthings_mcp.studio.studio import open_studio
 from tests.sign_reader import read_signs
+from tests.warm_start import list_command
 from tests.web_servers import HttpService
 
 pytestmark = pytest.mark.anyio
@@ -48,9 +48,8 @@ def image_of(result: CallToolResult) -> Image.Image:
 
 
 def chat_as(name: str, environment: dict[str, str]) -> AbstractAsyncContextManager[Client]:
-    command = StdioServerParameters(
-        command=sys.executable, args=["-m", "drawthings_mcp", "--server", "demo"], env=environment
-    )
+    python, *arguments = list_command("-m", "drawthings_mcp", "--server", "demo")
+    command = StdioServerParameters(command=python, args=arguments, env=environment)
     return Client(command, read_timeout_seconds=60, client_info=Implementation(name=name, version="1.2"))
 
 
@@ -100,7 +99,7 @@ async def test_who_reads_the_test_picture_is_remembered_by_client(server_environ
 async def test_a_client_that_is_not_known_gets_one_small_preview_until_its_model_proves_that_it_sees(
     in_process: Any,
 ) -> None:
-    photo = {"prompt": "a fox", "width": 1024, "height": 1024, "variants": 2}
+    photo = {"prompt": "a fox", "width": 1024, "height": 1024, "variants": 2, "steps": 1}
     async with in_process(server="demo", name="Stranger") as client:
         first = await call(client, "generate_image", **photo)
         again = await call(client, "review_image", images=["v1", "v2"], max_edge=1568)
@@ -126,8 +125,10 @@ async def test_tools_and_two_results_of_four_pictures_leave_room_in_a_context_of
         tools, instructions = (await client.list_tools()).tools, client.instructions or ""
         signs = read_signs(image_of(await call(client, "review_image", images=["sight"])))
         await call(client, "review_image", sight=signs)
-        results = [await call(client, "generate_image", prompt="a fox", width=1024, height=1024, variants=4)]
-        results.append(await call(client, "generate_image", prompt="a hare", width=1024, height=1024, variants=4))
+        results = [await call(client, "generate_image", prompt="a fox", width=1024, height=1024, variants=4, steps=1)]
+        results.append(
+            await call(client, "generate_image", prompt="a hare", width=1024, height=1024, variants=4, steps=1)
+        )
     words = [tool.model_dump_json(by_alias=True, exclude_none=True) for tool in tools]
     words += [instructions, *(text for result in results for text in texts_of(result))]
     pixels = [width * height for result in results for width, height in (image.size for image in images_of(result))]
@@ -142,7 +143,7 @@ async def test_a_call_alone_does_not_have_a_client_paste_large_pictures(
     server_environment: dict[str, str], in_process: Any, name: str, setting: str
 ) -> None:
     server_environment["DRAWTHINGS_PREVIEW"] = setting
-    drawing = {"prompt": "a fox", "width": 512, "height": 512, "variants": 2}
+    drawing = {"prompt": "a fox", "width": 512, "height": 512, "variants": 2, "steps": 1}
     async with in_process(server="demo", name=name) as client:
         none = await call(client, "generate_image", **drawing)
         small = await call(client, "generate_image", **drawing, preview="always")
@@ -174,7 +175,7 @@ async def test_the_user_can_trust_a_client_that_is_not_known(
     name, _, value = variable.partition("=")
     server_environment[name] = value
     async with in_process(server="demo", name="Stranger") as client:
-        result = await call(client, "generate_image", prompt="a fox", width=512, height=512)
+        result = await call(client, "generate_image", prompt="a fox", width=512, height=512, steps=1)
     assert image_of(result).size == (512, 512)
 
 
@@ -183,7 +184,7 @@ async def test_results_of_a_session_share_a_window_of_tokens(
 ) -> None:
     server_environment["DRAWTHINGS_ATTACHMENTS"] = "max_tokens=3000 window_tokens=6000"
     async with in_process(server="demo", name="mcp-inspector") as client:
-        drawn = await call(client, "generate_image", prompt="a fox", width=1024, height=1024, variants=4)
+        drawn = await call(client, "generate_image", prompt="a fox", width=1024, height=1024, variants=4, steps=1)
         shown = [drawn] + [await call(client, "review_image", images=["v1", "v2", "v3", "v4"]) for _ in range(5)]
     lines = [re.search(r"; ~([\d,]+) tokens", texts_of(result)[0]) for result in shown]
     spent = [int(line[1].replace(",", "")) for line in lines if line]
@@ -206,7 +207,7 @@ async def test_pictures_that_come_a_message_late_are_announced_so(in_process: An
 
 async def test_pictures_are_counted_by_the_model_that_a_call_names(in_process: Any) -> None:
     turn = {"x-codex-turn-metadata": {"model": "gpt-4o", "session_id": "s"}}
-    arguments = {"prompt": "a fox", "width": 1024, "height": 1024}
+    arguments = {"prompt": "a fox", "width": 1024, "height": 1024, "steps": 1}
     async with in_process(server="demo", name="codex-mcp-client") as client:
         own = await client.call_tool("generate_image", arguments)
         named = await client.call_tool("generate_image", arguments, meta=turn)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import random
 import re
-import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from drawthings_mcp.tensors.png import encode_png
 from tests.slots import SLOTS
 from tests.strict_server import StrictServer
 from tests.studio.test_presets import CANNY, SD15, STYLE
+from tests.warm_start import list_command
 
 pytestmark = pytest.mark.anyio
 
@@ -71,7 +71,7 @@ async def _use_shell(server: str, studio_at: Any, folder: Path) -> None:
     picture, config = folder / "fox.png", folder / "config.json"
     Image.fromarray(PICTURE).save(picture)
     config.write_text(json.dumps(EXPORT))
-    command = [sys.executable, "-m", "drawthings_mcp", "generate", "a fox", "--mode", "image2image"]
+    command = list_command("-m", "drawthings_mcp", "generate", "a fox", "--mode", "image2image")
     command += ["--canvas", str(picture), "--config", f"@{config}", "--server", server, "--tls", "off"]
     folders = {f"DRAWTHINGS_{name}_DIR": str(folder / name.lower()) for name in ("OUTPUT", "STATE", "INPUT")}
     environment = {"HOME": str(folder), **folders, "DRAWTHINGS_INPUT_DIRS": str(folder)}
