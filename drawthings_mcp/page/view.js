@@ -17,7 +17,6 @@ const main = document.querySelector("main");
 const pictures = new Map(); // id → {id, size, seed, about, src, edge}
 const kept = new Set();
 const told = [];
-let host;
 let asked = {}; // arguments of the call that is shown
 let facts = {};
 let order = []; // ids in the order in which they are shown
@@ -35,7 +34,6 @@ let turns = 0; // what the user went to
 let sought = "";
 let next = 0; // where the search goes on
 let isShown = false; // whether the result has come
-let reported = ""; // the size that the chat knows
 
 const stage = make("div", { className: "stage" });
 const strip = make("div", { className: "strip", role: "group", "aria-label": "Pictures" });
@@ -56,7 +54,7 @@ main.append(search, stage, progress, strip, actions, about, status);
 
 // ---- calls -----------------------------------------------------------------------------------------------------
 
-const canCall = () => Boolean(host?.can.serverTools);
+const canCall = () => Boolean(host.can.serverTools);
 
 async function call(name, args) {
   const result = await host.request("tools/call", { name, arguments: args, _meta: { [KEY]: true } });
@@ -217,7 +215,6 @@ async function watch(id) {
     bar.value = state.fraction;
     doing.textContent = `${state.message} · ${Math.round(state.fraction * 100)} %`;
     progress.hidden = false;
-    report();
   }
   return state;
 }
@@ -300,11 +297,10 @@ function render() {
   painting?.judge();
   const parts = { look: drawPicture, compare: drawComparison, paint: drawPainter, wall: drawWall }[mode]();
   refill(stage, parts.key, parts.build);
-  const { displayMode } = host?.context ?? {};
+  const { displayMode } = host.context;
   refill(actions, [mode, current, busy > 0, kept.has(current), displayMode, canCall(), facts.total, next, order, inputs, pair].join(), listActions);
   drawStrip();
   refill(about, `${mode} ${current} ${Object.keys(pictures.get(current) ?? {})}`, () => (mode === "look" && current ? describeCurrent() : []));
-  report();
 }
 
 /** Puts elements in place of others when what they show is new; who uses the keyboard stays where they were. */
@@ -315,6 +311,7 @@ function refill(element, key, build) {
   const place = held ? [...element.querySelectorAll("button")].indexOf(held) : -1;
   element.replaceChildren(...build());
   const pressed = element.querySelector('.thumb[aria-pressed="true"]');
+  if (pressed) element.scrollLeft = pressed.offsetLeft - element.offsetLeft - (element.clientWidth - pressed.clientWidth) / 2;
   if (held) (pressed ?? element.querySelectorAll("button")[place])?.focus({ preventScroll: true });
 }
 
@@ -447,30 +444,6 @@ function describeCurrent() {
 
 // ---- the chat around it ----------------------------------------------------------------------------------------
 
-function report() {
-  requestAnimationFrame(() => {
-    const height = Math.ceil(document.documentElement.getBoundingClientRect().height);
-    const width = Math.ceil(window.innerWidth);
-    if (host && reported !== `${width} ${height}`) {
-      reported = `${width} ${height}`;
-      host.notify("ui/notifications/size-changed", { width, height });
-    }
-  });
-}
-
-function adopt({ theme, styles, displayMode, safeAreaInsets, containerDimensions: room = {} }) {
-  const root = document.documentElement;
-  if (theme) root.style.colorScheme = root.dataset.theme = theme;
-  for (const [name, value] of Object.entries(styles?.variables ?? {})) {
-    if (name.startsWith("--") && typeof value === "string") root.style.setProperty(name, value);
-  }
-  for (const side of ["top", "right", "bottom", "left"]) root.style.setProperty(`--inset-${side}`, `${safeAreaInsets?.[side] ?? 0}px`);
-  if (room.height ?? room.maxHeight) root.style.setProperty("--room", `${room.height ?? room.maxHeight}px`);
-  if (root.dataset.mode !== displayMode) reported = ""; // the frame has another size from now on
-  root.dataset.mode = displayMode ?? "inline";
-  if (host) render();
-}
-
 main.addEventListener("keydown", (event) => {
   const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
   const at = order.indexOf(current) + step;
@@ -478,34 +451,29 @@ main.addEventListener("keydown", (event) => {
   go(order[at]);
 });
 
-new ResizeObserver(report).observe(main);
-const early = [];
 function settle() {
   if (isAwaited) busy--;
   [isAwaited, isShown] = [false, true];
 }
-const later = (work) => (host ? work() : early.push(work));
-host = await connect({
-  context: adopt,
-  input: (args) => later(() => {
+
+const host = await connect({
+  context: render,
+  input: (args) => {
     asked = args;
     sought = words.value = args.query ?? "";
     if (isShown || isAwaited || !(view === "result" || args.operation === "upscale")) return;
     isAwaited = true;
     begin();
-  }),
-  result: (result) => later(() => {
+  },
+  result: (result) => {
     if (isShown) return; // another one is an answer to a call of ours, which heard it
     settle();
     show(result);
-  }),
-  cancelled: () => later(() => {
+  },
+  cancelled: () => {
     if (isShown) return;
     settle();
     trouble = "The call was cancelled.";
     render();
-  }),
+  },
 });
-adopt(host.context);
-early.forEach((work) => work());
-render();

@@ -250,8 +250,8 @@ async def answer_render(ctx: Context[Session, Any], job: Job, patience: float) -
 
 
 def _list_facts(result: GenerationResult) -> dict[str, Any]:
-    """What a view shows of a render: every picture, the sheet last, and the prompt to draw them again by."""
-    shown = [image for image in result.variants if image.record.id] + ([result.sheet] if result.sheet else [])
+    """What a view shows of a render: the labelled sheet, every picture, and the prompt to draw them again by."""
+    shown = ([result.sheet] if result.sheet else []) + [image for image in result.variants if image.record.id]
     return {"pictures": list(map(describe_picture, shown)), "prompt": result.plan.requests[0].prompt}
 
 

@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import anyio
 import anyio.lowlevel
@@ -17,8 +17,10 @@ from mcp.types import CallToolResult, Implementation, TextContent
 from PIL import Image
 
 from drawthings_mcp.jobs.board import JobBoard
+from drawthings_mcp.server.views import VIEW_KEY
 from drawthings_mcp.simulator import Simulator
 from tests.http_process import HttpProcess, serve_http
+from tests.server.test_views import APP_ONLY, TAKES_VIEWS, paint
 from tests.warm_start import list_command
 
 pytestmark = pytest.mark.anyio
@@ -61,12 +63,16 @@ def own(tmp_path: Path) -> dict[str, str]:
 @pytest.fixture
 def connect(own: dict[str, str]) -> Connect:
     @asynccontextmanager
-    async def open_client(url: str, token_file: Path | None = None, mode: str = "auto") -> AsyncIterator[Client]:
+    async def open_client(
+        url: str, token_file: Path | None = None, mode: str = "auto", extensions: Any = ()
+    ) -> AsyncIterator[Client]:
         given = {"DRAWTHINGS_MCP_URL": url, **({"DRAWTHINGS_MCP_TOKEN_FILE": str(token_file)} if token_file else {})}
         python, *arguments = list_command("-m", "drawthings_mcp", "--server", "demo")
         command = StdioServerParameters(command=python, args=arguments, env={**own, **given})
         info = Implementation(name="mcp-inspector", version="1.2")
-        async with Client(command, read_timeout_seconds=60, mode=mode, client_info=info) as client:
+        async with Client(
+            command, read_timeout_seconds=60, mode=mode, client_info=info, extensions=extensions
+        ) as client:
             yield client
 
     return open_client
@@ -125,6 +131,20 @@ async def test_a_call_that_is_cancelled_ends_the_render_there(
                 await client.call_tool("generate_image", {**SMALL, "steps": 150})
             while [job.state for job in board.list_jobs()] != ["cancelled"]:
                 await anyio.lowlevel.checkpoint()
+
+
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+async def test_views_and_what_they_call_are_passed_on(house: HttpProcess, connect: Connect, mode: str) -> None:
+    by_view: Any = {VIEW_KEY: True}
+    async with connect(house.url, house.token_file, mode, TAKES_VIEWS) as client:
+        names = {tool.name for tool in (await client.list_tools()).tools}
+        page = (await client.read_resource("ui://drawthings/mask")).contents[0]
+        made = await client.call_tool("generate_image", SMALL, meta=by_view)
+        mask = await client.call_tool("paint_mask", {"image": "v1", "mask": paint((64, 64), (0, 0, 31, 31))})
+    assert len(names) == 8 + len(APP_ONLY)
+    assert 'data-view="mask"' in getattr(page, "text", "")
+    assert "shown in the view, not to you" in text_of(made)
+    assert (mask.meta or {})[VIEW_KEY]["pictures"][0]["id"] == "i1"
 
 
 async def test_a_server_that_does_not_answer_is_an_error_and_no_render_here(
