@@ -1,11 +1,6 @@
-"""The configuration of a run as a value, in pixels, checked on construction and on assignment.
+"""The configuration of a run as a value, in pixels, and what of it the app's JSON sets.
 
 Field names are the app's, in snake_case; the wire's names are accepted as aliases where they differ.
-
-Two ranges bound a field. What its slot on the wire can hold bounds every value. The narrower range of the app's user
-interface (``InApp``) bounds what somebody sets here, by construction, assignment or ``replace``; what the app saved may
-lie outside of it and is kept as it is (``from_saved``), because most fields are read by few models (protocol §2.8). The
-guard compares those with the range that the model at hand reads.
 """
 
 from __future__ import annotations
@@ -15,24 +10,38 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Annotated, Any, Self, TypeAlias, Unpack
+from typing import TYPE_CHECKING, Annotated, Any, Self, Unpack
 
 from pydantic import (
-    AfterValidator,
     AliasChoices,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
-    GetCoreSchemaHandler,
-    ValidationError,
-    ValidationInfo,
     field_validator,
 )
 
 from drawthings_mcp.errors import DrawThingsWarning, InvalidInputError
 from drawthings_mcp.faces import Text, say
-from drawthings_mcp.generation.app_json import MAX_FLOAT32, UNIT_SIZES, build_object, list_keys, parse_fields
+from drawthings_mcp.generation.app_json import UNIT_SIZES, build_object, list_keys, parse_fields
+from drawthings_mcp.generation.checked import (
+    CheckedConfig,
+    Count,
+    Float32,
+    Guidance,
+    InApp,
+    Int32,
+    OptionalUnitSide,
+    Score,
+    Share,
+    Shift,
+    SideLength,
+    Steps,
+    TileSide,
+    UInt8,
+    UInt32,
+    UnitSide,
+    parse_member,
+    parse_sampler,
+)
 from drawthings_mcp.generation.enums import (
     ColorCalibration,
     CompressionMethod,
@@ -43,232 +52,28 @@ from drawthings_mcp.generation.enums import (
     SeedMode,
 )
 from drawthings_mcp.generation.fields import ConfigurationFields, ControlFields
-from drawthings_mcp.limits import MAX_GIVEN_UNITS, MAX_SEED, MAX_SIDE, MIN_SIDE, UNIT
-from drawthings_mcp.validation import build_refusal, shorten, suggest
+from drawthings_mcp.limits import MAX_GIVEN_UNITS, MAX_SEED, UNIT
+from drawthings_mcp.validation import shorten
 
 _MOST_LISTED = 8
 """Unknown keys that a note names."""
 
 
-def _to_pixels(value: Any) -> Any:
-    if not isinstance(value, int) or isinstance(value, bool):
-        return value
-    if 0 < value <= MAX_GIVEN_UNITS:
-        return value * UNIT
-    if value % UNIT:
-        below = value - value % UNIT
-        raise ValueError(f"must be a multiple of {UNIT}, got {value}; nearest are {below} and {below + UNIT}")
-    return value
-
-
-def _parse_sampler(value: Any) -> Any:
-    return SamplerType.parse(value) if isinstance(value, str) else value
-
-
-def _parse_member(value: Any, info: Any) -> Any:
-    """Enum members by name, in any case; numbers are left to pydantic."""
-    if not isinstance(value, str):
-        return value
-    enum_type = _NAMED_ENUMS[info.field_name]
-    by_name = {member.name.lower(): member for member in enum_type}
-    member = by_name.get(value.lower().replace(" ", "").replace("_", ""))
-    if member is None:
-        raise ValueError(f"must be one of {', '.join(m.name for m in enum_type)}, got {shorten(value)}")
-    return member
-
-
-_NAMED_ENUMS: dict[str, Any] = {
-    "mode": LoRAMode,
-    "control_mode": ControlMode,
-    "input_override": ControlInputType,
-    "seed_mode": SeedMode,
-    "compression_artifacts": CompressionMethod,
-    "color_calibration": ColorCalibration,
-}
-
-_SAVED = {"saved": True}
-"""Validation context of values that something saved."""
-
-
-@dataclass(frozen=True, slots=True)
-class InApp:
-    """The range of a field in the app's user interface; not applied to what was saved.
-
-    Attributes
-    ----------
-    ge, le
-        The least and the most.
-    is_open
-        Whether the least is itself outside.
-    """
-
-    ge: float
-    le: float
-    is_open: bool = False
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> Any:
-        return AfterValidator(self._check).__get_pydantic_core_schema__(source, handler)
-
-    def _check(self, value: float, info: ValidationInfo) -> float:
-        if info.context is not _SAVED and not self.includes(value):
-            raise ValueError(self.explain(value))
-        return value
-
-    def includes(self, value: float) -> bool:
-        """Whether a value is inside."""
-        return (self.ge < value if self.is_open else self.ge <= value) and value <= self.le
-
-    def explain(self, value: object) -> str:
-        """What a value outside should have been."""
-        least = f"above {self.ge:.10g} and at most" if self.is_open else f"from {self.ge:.10g} to"
-        return f"must be {least} {self.le:.10g}, got {shorten(value)}"
-
-
-_UInt8: TypeAlias = Annotated[int, Field(ge=0, le=2**8 - 1)]
-_UInt32: TypeAlias = Annotated[int, Field(ge=0, le=2**32 - 1)]
-_Int32: TypeAlias = Annotated[int, Field(ge=-(2**31), le=2**31 - 1)]
-_Float32: TypeAlias = Annotated[float, Field(ge=-MAX_FLOAT32, le=MAX_FLOAT32, allow_inf_nan=False)]
-_Units: TypeAlias = Annotated[int, BeforeValidator(_to_pixels), Field(ge=0, le=(2**16 - 1) * UNIT)]
-
-UnitSide: TypeAlias = Annotated[_Units, InApp(MIN_SIDE, MAX_SIDE)]
-OptionalUnitSide: TypeAlias = Annotated[_Units, InApp(0, MAX_SIDE)]
-TileSide: TypeAlias = Annotated[_Units, InApp(UNIT, MAX_SIDE)]
-Share: TypeAlias = Annotated[_Float32, InApp(0, 1)]
-Guidance: TypeAlias = Annotated[_Float32, InApp(0, 50)]
-Shift: TypeAlias = Annotated[_Float32, InApp(0, 100, is_open=True)]
-Score: TypeAlias = Annotated[_Float32, InApp(0, 10)]
-SideLength: TypeAlias = Annotated[_UInt32, InApp(0, 65_535)]
-Steps: TypeAlias = Annotated[_UInt32, InApp(1, 150)]
-Count: TypeAlias = Annotated[_Int32, InApp(0, 1000)]
-
-
-@cache
-def _names_by_alias(kind: type[BaseModel]) -> Mapping[str, str]:
-    return {
-        str(alias): name
-        for name, field in kind.model_fields.items()
-        if isinstance(field.validation_alias, AliasChoices)
-        for alias in field.validation_alias.choices
-    }
-
-
-class _CheckedConfig(BaseModel):
-    """Closed, and refusing with this package's own error. Equal by content, so that it has no hash."""
-
-    model_config = ConfigDict(
-        extra="forbid", populate_by_name=True, validate_assignment=True, validate_default=False, frozen=False
-    )
-
-    def __init__(self, *values: Any, **fields: Any) -> None:
-        names = list(type(self).model_fields)
-        if len(values) > len(names):
-            raise InvalidInputError(f"{type(self).__name__} takes at most {len(names)} values, got {len(values)}.")
-        given = {**dict(zip(names, values, strict=False)), **fields}
-        self._check_aliases(given)
-        try:
-            super().__init__(**given)
-        except ValidationError as error:
-            raise build_refusal(error, type(self).model_fields) from None
-
-    @classmethod
-    def from_saved(cls, **fields: Any) -> Self:
-        """A value as it was saved: numbers outside the app's user interface are kept.
-
-        Raises
-        ------
-        InvalidInputError
-            A value is of the wrong type, or the wire cannot hold it.
-        """
-        try:
-            return cls._validate_saved(fields)
-        except ValidationError as error:
-            raise build_refusal(error, cls.model_fields) from None
-
-    @classmethod
-    def list_unsendable(cls, fields: Mapping[str, Any]) -> list[str]:
-        """The fields with a number that the wire cannot hold, or that is no member of an enumeration known here."""
-        try:
-            cls._validate_saved(fields)
-        except ValidationError as error:
-            return [str(detail["loc"][0]) for detail in error.errors() if detail["type"] in _UNSENDABLE]
-        return []
-
-    @classmethod
-    def _validate_saved(cls, fields: Mapping[str, Any]) -> Self:
-        # ``__init__`` takes no context, so the value is made without it.
-        made: Self = cls.__pydantic_validator__.validate_python(
-            dict(fields), self_instance=cls.__new__(cls), context=_SAVED
-        )
-        return made
-
-    @classmethod
-    def _check_aliases(cls, given: Mapping[str, Any]) -> None:
-        """Refuses a field that is given under two names, of which pydantic would call one unknown."""
-        names = _names_by_alias(cls)
-        seen: dict[str, str] = {}
-        for key in given:
-            other = seen.setdefault(names.get(key, key), key)
-            if other != key:
-                raise InvalidInputError(
-                    f"{other} and {key} are the same field; give one of them.", parameter=names.get(key, key)
-                )
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        fields = type(self).model_fields
-        field = _names_by_alias(type(self)).get(name, name)
-        if field not in fields and not name.startswith("_"):
-            raise InvalidInputError(f"there is no such field.{suggest(name, fields)}", parameter=name, value=value)
-        try:
-            super().__setattr__(field, value)
-        except ValidationError as error:
-            raise build_refusal(error, fields) from None
-
-    if not TYPE_CHECKING:
-
-        def __getattr__(self, name: str) -> Any:
-            """A field by another name of it."""
-            if name in (names := _names_by_alias(type(self))):
-                return getattr(self, names[name])
-            return super().__getattr__(name)
-
-    def __repr__(self) -> str:
-        """Only what differs from the defaults, so that a configuration can be read."""
-        shown = (
-            f"{name}={getattr(self, name)!r}"
-            for name, field in type(self).model_fields.items()
-            if field.is_required() or getattr(self, name) != field.get_default(call_default_factory=True)
-        )
-        return f"{type(self).__name__}({', '.join(shown)})"
-
-    __str__ = __repr__
-
-    def replace(self, **changes: Any) -> Self:
-        """A copy that shares nothing with this one, with some fields changed; the changes are checked."""
-        fields, names = type(self).model_fields, _names_by_alias(type(self))
-        required = {name: getattr(self, name) for name, field in fields.items() if field.is_required()}
-        given = {names.get(key, key): value for key, value in changes.items()}
-        checked = type(self)(**{**required, **given})
-        return self.model_copy(update={name: getattr(checked, name) for name in given}, deep=True)
-
-
-_UNSENDABLE = frozenset({"greater_than_equal", "less_than_equal", "enum"})
-
-
-class LoRAConfig(_CheckedConfig):
+class LoRAConfig(CheckedConfig):
     """A LoRA to apply, by its file on the server."""
 
     file: str = Field(min_length=1)
-    weight: Annotated[_Float32, InApp(-10, 10)] = 0.6
+    weight: Annotated[Float32, InApp(-10, 10)] = 0.6
     mode: LoRAMode = LoRAMode.All
 
     if TYPE_CHECKING:
 
         def __init__(self, file: str, weight: float = ..., mode: LoRAMode | str | int = ...) -> None: ...
 
-    _by_name = field_validator("mode", mode="before")(_parse_member)
+    _by_name = field_validator("mode", mode="before")(parse_member)
 
 
-class ControlNetConfig(_CheckedConfig):
+class ControlNetConfig(CheckedConfig):
     """A control to apply, by its file on the server.
 
     ``input_override`` is read only for union controls, whose own metadata names no input type.
@@ -280,7 +85,7 @@ class ControlNetConfig(_CheckedConfig):
     guidance_end: Share = 1.0
     no_prompt: bool = False
     global_average_pooling: bool = True
-    down_sampling_rate: Annotated[_Float32, InApp(1, 64)] = 1.0
+    down_sampling_rate: Annotated[Float32, InApp(1, 64)] = 1.0
     control_mode: ControlMode = Field(
         default=ControlMode.Balanced, validation_alias=AliasChoices("control_mode", "control_importance")
     )
@@ -291,10 +96,10 @@ class ControlNetConfig(_CheckedConfig):
 
         def __init__(self, **fields: Unpack[ControlFields]) -> None: ...
 
-    _by_name = field_validator("control_mode", "input_override", mode="before")(_parse_member)
+    _by_name = field_validator("control_mode", "input_override", mode="before")(parse_member)
 
 
-class ImageGenerationConfig(_CheckedConfig):
+class ImageGenerationConfig(CheckedConfig):
     """Everything about a run but the prompt and the pictures.
 
     Sizes are in pixels; those of the canvas, the first pass and tiles are multiples of 64. Defaults are those
@@ -315,18 +120,18 @@ class ImageGenerationConfig(_CheckedConfig):
     steps: Steps = 20
     guidance_scale: Guidance = Field(default=4.5, validation_alias=AliasChoices("guidance_scale", "cfg_scale"))
     strength: Share = 1.0
-    sampler: Annotated[SamplerType, BeforeValidator(_parse_sampler)] = Field(
+    sampler: Annotated[SamplerType, BeforeValidator(parse_sampler)] = Field(
         default=SamplerType.UniPCAYS, validation_alias=AliasChoices("sampler", "scheduler")
     )
     seed_mode: SeedMode = SeedMode.ScaleAlike
     shift: Shift = 1.0
     """Ignored while ``resolution_dependent_shift`` is true and the model honours that (protocol §2.5)."""
     resolution_dependent_shift: bool = True
-    batch_count: Annotated[_UInt32, InApp(1, 100)] = 1
+    batch_count: Annotated[UInt32, InApp(1, 100)] = 1
     """Passes, one after the other; the client loops, a server ignores it."""
-    batch_size: Annotated[_UInt32, InApp(1, 4)] = 1
+    batch_size: Annotated[UInt32, InApp(1, 4)] = 1
     """Images in one pass."""
-    clip_skip: Annotated[_UInt32, InApp(1, 23)] = 1
+    clip_skip: Annotated[UInt32, InApp(1, 23)] = 1
     loras: tuple[LoRAConfig, ...] = ()
     controls: tuple[ControlNetConfig, ...] = ()
 
@@ -339,15 +144,15 @@ class ImageGenerationConfig(_CheckedConfig):
     )
     hires_fix_strength: Share = 0.7
     upscaler: str = ""
-    upscaler_scale_factor: Annotated[_UInt8, InApp(0, 4)] = 0
+    upscaler_scale_factor: Annotated[UInt8, InApp(0, 4)] = 0
     face_restoration: str = ""
     refiner_model: str = ""
     refiner_start: Share = 0.85
     image_guidance_scale: Guidance = 1.5
-    sharpness: Annotated[_Float32, InApp(0, 30)] = 0.0
+    sharpness: Annotated[Float32, InApp(0, 30)] = 0.0
 
-    mask_blur: Annotated[_Float32, InApp(0, 100)] = 1.5
-    mask_blur_outset: Annotated[_Int32, InApp(-1000, 1000)] = 0
+    mask_blur: Annotated[Float32, InApp(0, 100)] = 1.5
+    mask_blur_outset: Annotated[Int32, InApp(-1000, 1000)] = 0
     preserve_original_after_inpaint: bool = True
     color_calibration: ColorCalibration = ColorCalibration.Disabled
 
@@ -374,7 +179,7 @@ class ImageGenerationConfig(_CheckedConfig):
 
     tea_cache: bool = False
     tea_cache_start: Count = 5
-    tea_cache_end: Annotated[_Int32, InApp(-1000, 1000)] = -1
+    tea_cache_end: Annotated[Int32, InApp(-1000, 1000)] = -1
     tea_cache_threshold: Share = 0.06
     tea_cache_max_skip_steps: Count = 3
     cfg_zero_star: bool = False
@@ -383,8 +188,8 @@ class ImageGenerationConfig(_CheckedConfig):
 
     original_image_width: SideLength = 0
     original_image_height: SideLength = 0
-    crop_top: Annotated[_Int32, InApp(-65_535, 65_535)] = 0
-    crop_left: Annotated[_Int32, InApp(-65_535, 65_535)] = 0
+    crop_top: Annotated[Int32, InApp(-65_535, 65_535)] = 0
+    crop_left: Annotated[Int32, InApp(-65_535, 65_535)] = 0
     target_image_width: SideLength = 0
     target_image_height: SideLength = 0
     negative_original_image_width: SideLength = 0
@@ -399,9 +204,9 @@ class ImageGenerationConfig(_CheckedConfig):
     stage_2_guidance: Guidance = Field(default=1.0, validation_alias=AliasChoices("stage_2_guidance", "stage_2_cfg"))
     stage_2_shift: Shift = 1.0
 
-    num_frames: Annotated[_UInt32, InApp(1, 1000)] = 14
-    fps: Annotated[_UInt32, InApp(1, 120)] = Field(default=5, validation_alias=AliasChoices("fps", "fps_id"))
-    motion_scale: Annotated[_UInt32, InApp(0, 255)] = Field(
+    num_frames: Annotated[UInt32, InApp(1, 1000)] = 14
+    fps: Annotated[UInt32, InApp(1, 120)] = Field(default=5, validation_alias=AliasChoices("fps", "fps_id"))
+    motion_scale: Annotated[UInt32, InApp(0, 255)] = Field(
         default=127, validation_alias=AliasChoices("motion_scale", "motion_bucket_id")
     )
     guiding_frame_noise: Share = Field(default=0.02, validation_alias=AliasChoices("guiding_frame_noise", "cond_aug"))
@@ -413,7 +218,7 @@ class ImageGenerationConfig(_CheckedConfig):
     """Latent frames; 0 also switches it off."""
     causal_inference_pad: Count = 0
     compression_artifacts: CompressionMethod = CompressionMethod.Disabled
-    compression_artifacts_quality: Annotated[_Float32, InApp(0, 100)] = 43.1
+    compression_artifacts_quality: Annotated[Float32, InApp(0, 100)] = 43.1
     shift_for_audio: Shift = 3.0
     uses_sol_attention: bool = False
     sol_attention_start: Count = 2
@@ -422,7 +227,7 @@ class ImageGenerationConfig(_CheckedConfig):
     name: str = ""
     """Name of the preset; servers ignore it."""
 
-    _by_name = field_validator("seed_mode", "compression_artifacts", "color_calibration", mode="before")(_parse_member)
+    _by_name = field_validator("seed_mode", "compression_artifacts", "color_calibration", mode="before")(parse_member)
 
     if TYPE_CHECKING:
 
@@ -569,6 +374,6 @@ def _parse_item(
     return kind.from_saved(**fields), unknown
 
 
-def _drop_unsendable(kind: type[_CheckedConfig], fields: dict[str, Any]) -> list[str]:
+def _drop_unsendable(kind: type[CheckedConfig], fields: dict[str, Any]) -> list[str]:
     keys = {name: key for key, name in list_keys(kind).items()}
     return [f"{keys[name]} {shorten(fields.pop(name))}" for name in kind.list_unsendable(fields)]

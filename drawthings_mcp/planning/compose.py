@@ -156,11 +156,7 @@ def compose(
     context = look_up(GenerationRequest(prompt, config, negative_prompt, override=override), inventory)
     file_notes = check_files(context)  # no picture changes these, so none is read before
     size = (config.width, config.height)
-    is_one = isinstance(moodboard, str | bytes) or any(
-        hasattr(moodboard, one) for one in ("__fspath__", "__array_interface__")
-    )
-    listed = cast("Sequence[ImageLike]", [moodboard] if is_one else moodboard)
-    shown = [*listed, *list_references(hints)]
+    shown = [*_list_pictures(moodboard), *list_references(hints)]
     first = _take_as_reference(canvas, mask, context, fit)
     if first is not None:
         canvas, shown = None, [first, *shown]
@@ -175,6 +171,13 @@ def compose(
     notes = (*warnings, *map_notes, *file_notes, *check_content(context))
     requests = tuple(replace(context.request, configuration=one) for one in list_passes(config))
     return Plan(requests, notes, context.model or Model(config.model, config.model), Size(*size))
+
+
+def _list_pictures(moodboard: ImageLike | Sequence[ImageLike]) -> Sequence[ImageLike]:
+    is_one = isinstance(moodboard, str | bytes) or any(
+        hasattr(moodboard, one) for one in ("__fspath__", "__array_interface__")
+    )
+    return cast("Sequence[ImageLike]", [moodboard] if is_one else moodboard)
 
 
 def _take_as_reference(canvas: ImageLike | None, mask: ImageLike | None, context: Context, fit: Fit) -> Pixels | None:

@@ -56,34 +56,18 @@ def plan(params: GenerateParams, inventory: ServerInventory, presets: PresetColl
     preset_settings = selection.preset.configuration if selection.preset else {}
     layers = (params.configuration, preset_settings, taken.fields)
     has_controls = bool(params.hints or any(layer.get("controls") for layer in layers))
-    has_mask = is_given(params.mask)
-    check_text_only(selection.mode, has_picture=params.has_picture or has_mask, has_controls=has_controls)
-    check_references(selection.model, len(params.moodboard), has_controls=has_controls)
-    check_mask(selection.mode, canvas, has_mask=has_mask)
+    _check_pictures(params, selection, canvas, has_controls=has_controls)
     loras = [build_lora(inventory, name, weight) for name, weight in params.loras]
     settings = merge_settings(params, selection, canvas_size, loras, taken)
-    maps = {**taken.maps, **{kind: picture for kind, picture, _ in params.hints}}
-    region = None if maps else _find_region(params, selection, settings, canvas)
+    has_maps = bool(taken.maps or params.hints)
+    region = None if has_maps else _find_region(params, selection, settings, canvas)
     if region is not None and canvas is not None:
         settings = merge_settings(params, selection, region.size, loras, taken)
         params = params.replace(mask=region.cut(region.mask), fit="stretch")
         canvas = region.cut(canvas)
     if recipe is not None and params.seed != asked.seed:
         settings.origins["seed"] = recipe.origin
-    try:
-        composed = compose(
-            params.prompt,
-            _add_files(params, inventory, selection, settings.configuration),
-            inventory,
-            negative_prompt=params.negative_prompt or ("" if taken.fits else selection.negative_prompt),
-            canvas=canvas,
-            mask=params.mask if has_mask else _mark_clear_parts(canvas, selection),
-            moodboard=params.moodboard,
-            hints=maps,
-            fit=params.fit,
-        )
-    except InvalidInputError as error:
-        raise _blame_origin(error, params, selection, settings) from error
+    composed = _compose(params, inventory, selection, settings, taken, canvas)
     return replace(
         composed,
         notes=(
@@ -103,6 +87,41 @@ def plan(params: GenerateParams, inventory: ServerInventory, presets: PresetColl
         model=selection.model,
         origins=settings.origins,
     )
+
+
+def _check_pictures(
+    params: GenerateParams, selection: ModelSelection, canvas: Pixels | None, *, has_controls: bool
+) -> None:
+    """Refuses pictures that the mode or the model has no use for."""
+    has_mask = is_given(params.mask)
+    check_text_only(selection.mode, has_picture=params.has_picture or has_mask, has_controls=has_controls)
+    check_references(selection.model, len(params.moodboard), has_controls=has_controls)
+    check_mask(selection.mode, canvas, has_mask=has_mask)
+
+
+def _compose(
+    params: GenerateParams,
+    inventory: ServerInventory,
+    selection: ModelSelection,
+    settings: MergedSettings,
+    taken: TakenOver,
+    canvas: Pixels | None,
+) -> Plan:
+    """The requests; what is wrong with them is said of the preset or the configuration where it stands."""
+    try:
+        return compose(
+            params.prompt,
+            _add_files(params, inventory, selection, settings.configuration),
+            inventory,
+            negative_prompt=params.negative_prompt or ("" if taken.fits else selection.negative_prompt),
+            canvas=canvas,
+            mask=params.mask if is_given(params.mask) else _mark_clear_parts(canvas, selection),
+            moodboard=params.moodboard,
+            hints={**taken.maps, **{kind: picture for kind, picture, _ in params.hints}},
+            fit=params.fit,
+        )
+    except InvalidInputError as error:
+        raise _blame_origin(error, params, selection, settings) from error
 
 
 def _find_region(

@@ -12,14 +12,13 @@ import socket
 import ssl
 import stat
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, nullcontext
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
-import anyio
 import uvicorn
 from mcp.server import MCPServer
 from mcp.server.auth.middleware.bearer_auth import AuthorizationContext
@@ -27,18 +26,16 @@ from mcp.server.streamable_http import MCP_SESSION_ID_HEADER, StreamableHTTPServ
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.shared.inbound import MCP_PROTOCOL_VERSION_HEADER
 from starlette.applications import Starlette
-from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route, request_response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp
 
 from drawthings_mcp.address import Address, is_loopback
 from drawthings_mcp.errors import InvalidInputError, StorageError
 from drawthings_mcp.memory import keep_freed_memory
 from drawthings_mcp.private import open_private
-from drawthings_mcp.references.policy import MAX_DATA_BYTES
 from drawthings_mcp.server.access import (
     GALLERY_PATH,
     HEALTH_PATH,
@@ -48,12 +45,11 @@ from drawthings_mcp.server.access import (
     SIGN_IN_PATH,
     Access,
     AccessRules,
-    get_caller,
     name_host,
 )
 from drawthings_mcp.server.app import build_server, open_session
 from drawthings_mcp.server.clients import Clients, find_crowding
-from drawthings_mcp.server.connections import KEEP_ALIVE_SECONDS, limit_connections
+from drawthings_mcp.server.connections import KEEP_ALIVE_SECONDS, MAX_BODY, STRANGERS_BODY, Bodies, limit_connections
 from drawthings_mcp.server.gallery import GalleryRoutes
 from drawthings_mcp.server.images import serve_image
 from drawthings_mcp.server.page import Page
@@ -67,18 +63,6 @@ TOKENS_NAME = "tokens.txt"
 _PLACE_NAME = "server.json"
 _ORIGIN = re.compile(r"https?://[A-Za-z0-9._\[\]:-]+/?")
 _WILDCARDS = ("0.0.0.0", "::")
-
-_MAX_BODY = MAX_DATA_BYTES * 4 // 3 + 1_000_000
-"""Bytes of a request: the largest picture that is taken as a data: URI, in base64, and the rest of the call."""
-_SMALL_BODY = 1_000_000
-_STRANGERS_BODY = 10_000
-"""Of who is not known yet."""
-_LARGE_BODIES = 4
-"""Larger bodies that are read at once; others wait, so that they take no more than 140 MB together."""
-_BODY_SECONDS = 60.0
-_MAX_DRAINED = 4 * _MAX_BODY
-_DRAIN_SECONDS = 5.0
-"""What is still read, and thrown away, of a body that is too large: a client that is cut off sees no answer."""
 
 _MAX_SESSIONS = 500
 _IDLE_SECONDS = 4 * 3_600.0
@@ -339,18 +323,18 @@ def _build_app(
     clients = Clients(session)
     server.middleware.insert(0, clients)
     sessions = _Sessions(
-        server, max_request_body_size=_MAX_BODY, session_idle_timeout=_IDLE_SECONDS, max_sessions=_MAX_SESSIONS
+        server, max_request_body_size=MAX_BODY, session_idle_timeout=_IDLE_SECONDS, max_sessions=_MAX_SESSIONS
     )
     gallery, page = GalleryRoutes(session, rules.sign_ins), Page()
     routes = [
-        Route(MCP_PATH, _Bodies(sessions.handle_request, clients)),
+        Route(MCP_PATH, Bodies(sessions.handle_request, clients)),
         Route(HEALTH_PATH, _tell_health),
         Route(f"{IMAGES_PATH}/{{id}}", partial(serve_image, session.studio.gallery)),
         Route("/", page.send_index),
         Route(f"{PAGE_PATH}/{{name}}", page.send_file),
-        Route(SIGN_IN_PATH, _Bodies(request_response(gallery.sign_in), most=_STRANGERS_BODY), methods=["POST"]),
+        Route(SIGN_IN_PATH, Bodies(request_response(gallery.sign_in), most=STRANGERS_BODY), methods=["POST"]),
         Route(SIGN_IN_PATH, gallery.sign_out, methods=["DELETE"]),
-        Mount(GALLERY_PATH, _Bodies(Starlette(routes=gallery.list_routes()))),
+        Mount(GALLERY_PATH, Bodies(Starlette(routes=gallery.list_routes()))),
     ]
     app: ASGIApp = (plain := Starlette(routes=routes))
     plain.router.redirect_slashes = False  # to another scheme, behind a proxy
@@ -391,72 +375,6 @@ async def _tell_health(_: Request) -> Response:
     return JSONResponse({"status": "ok", "name": APP_NAME, "version": version(APP_NAME)})
 
 
-_CLOSING = {"Connection": "close"}
-"""The rest of a body that was given up must not be taken for the next request."""
-
-
-class _Bodies:
-    """Reads the bodies of requests for an application: whole, not too large, not too slowly, not too many at once."""
-
-    def __init__(self, app: ASGIApp, clients: Clients | None = None, most: int = _MAX_BODY) -> None:
-        self._app = app
-        self._clients = clients
-        self._most = most
-        self._large = anyio.Semaphore(_LARGE_BODIES)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = Headers(scope=scope)
-        length = headers.get("content-length", "")
-        declared = int(length) if length else None if "transfer-encoding" in headers else 0
-        is_small = declared is not None and declared <= _SMALL_BODY
-        try:
-            async with nullcontext() if is_small else self._large:
-                with anyio.fail_after(_BODY_SECONDS):
-                    body = await _read(receive, declared, self._most)
-        except TimeoutError:
-            await PlainTextResponse("The request came too slowly.", 408, _CLOSING)(scope, receive, send)
-            return
-        if body is None:
-            if "expect" not in headers:
-                with anyio.move_on_after(_DRAIN_SECONDS):
-                    await _drain(receive)
-            refusal = PlainTextResponse(f"A request has at most {self._most} bytes.", 413, _CLOSING)
-            await refusal(scope, receive, send)
-            return
-        if self._clients is not None:
-            self._clients.note_cancellation(get_caller(scope), headers.get(MCP_SESSION_ID_HEADER, ""), body)
-        message: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
-        del body
-
-        async def replay() -> Message:
-            return message.pop() if message else await receive()
-
-        await self._app(scope, replay, send)
-
-
-async def _read(receive: Receive, declared: int | None, most: int) -> bytes | None:
-    """A body; what there is of it when the client goes away, None when it is too large."""
-    body = bytearray()
-    if declared is not None and declared > most:
-        return None
-    while (message := await receive())["type"] == "http.request":
-        body += message.get("body", b"")
-        if len(body) > most:
-            return None
-        if not message.get("more_body", False):
-            break
-    return bytes(body)
-
-
-async def _drain(receive: Receive) -> None:
-    count = 0
-    while count <= _MAX_DRAINED:
-        message = await receive()
-        count += len(message.get("body", b""))
-        if not message.get("more_body", False):
-            break
-
-
 class _Server(uvicorn.Server):
     """Leaves signals to us; uvicorn's own way ends the process by the signal that it got."""
 
@@ -468,7 +386,7 @@ class _Server(uvicorn.Server):
 def _configure(app: ASGIApp, context: ssl.SSLContext | None) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http=limit_connections(context),
+        http=limit_connections(context),  # type: ignore[arg-type] # it is only called
         ws="none",
         lifespan="off",
         log_config=None,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import json
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -156,37 +157,16 @@ class Viewer:
             # It asks for what it shows by itself, and what the model has seen stays as it is.
             return CallToolResult(content=[TextContent(text=describe(_TO_VIEW))], _meta=_wrap(data))
         seen = await self._find_sight(client)
-        policy = self._choose_policy(client, seen, preview).replace(**limits)
-        if self._needs_care(client, policy, seen, preview):
-            policy = policy.with_care()
+        policy = self._settle_policy(client, seen, preview, limits)
         is_described = bool(self.studio.settings.vision_url) and not policy.model_sees
-        # What is only described is chosen and made small as what is shown.
-        encoded_policy = policy.replace(shows_pictures=policy.shows_pictures or is_described)
-        async with self._turn:
-            encoded_policy = encoded_policy.narrow(sum(self._spent), _TEXT_TOKENS)
-            planned = plan_attachments(inputs, outputs, self._shown, encoded_policy)
-            sources = {picture.id: picture.source for picture in (*inputs, *outputs)}
-            links = [_build_link(record) for record in originals[-_MAX_LINKS:]] if policy.takes_links else []
-            reserved = sum(len(link.model_dump_json(by_alias=True)) + 1 for link in links)
-            reserved += 2 * len(more_text)
-            reserved += _count_data(data, [*inputs, *outputs]) if data is not None else 0
-            reserved += _RESERVED_FOR_DESCRIPTIONS if is_described else 0
-            encode = partial(_encode, planned, sources, encoded_policy, reserved)
-            shown, previews = await anyio.to_thread.run_sync(encode)
-            fresh = set(shown.shown) - self._shown
-            self._shown |= fresh
-            spent = shown.tokens + _TEXT_TOKENS if shown.slots and policy.shows_pictures else 0
-            self._spent.append(spent)
-        try:
-            waited = 0.0 if started is None else anyio.current_time() - started
-            patience = (policy.timeout or USUAL_TIMEOUT) - waited
-            descriptions = await self._describe(previews, patience) if is_described else ()
-        except BaseException:
-            # The call was cancelled: nothing of this reaches anybody.
-            self._shown -= fresh
-            if spent in self._spent:
-                self._spent.remove(spent)
-            raise
+        links = [_build_link(record) for record in originals[-_MAX_LINKS:]] if policy.takes_links else []
+        reserved = sum(len(link.model_dump_json(by_alias=True)) + 1 for link in links) + 2 * len(more_text)
+        reserved += _count_data(data, [*inputs, *outputs]) if data is not None else 0
+        reserved += _RESERVED_FOR_DESCRIPTIONS if is_described else 0
+        descriptions: Sequence[str] = ()
+        async with self._choose(inputs, outputs, policy, reserved, is_described=is_described) as (shown, previews):
+            if is_described:
+                descriptions = await self._describe(previews, policy, started)
         if not policy.shows_pictures:
             shown, previews = plan_attachments(inputs, outputs, self._shown, policy), {}
         self.studio.gallery.remember_previews(
@@ -204,6 +184,39 @@ class Viewer:
             ],
             _meta=_wrap(data),
         )
+
+    @asynccontextmanager
+    async def _choose(
+        self,
+        inputs: Sequence[Showable],
+        outputs: Sequence[Showable],
+        policy: Policy,
+        reserved: int,
+        *,
+        is_described: bool,
+    ) -> AsyncIterator[tuple[AttachmentPlan, dict[Slot, Preview]]]:
+        """What of the pictures is shown, and how; it counts as seen and spent unless what follows is cancelled.
+
+        What is only described is chosen and made small as what is shown.
+        """
+        shows = policy.shows_pictures
+        async with self._turn:
+            policy = policy.replace(shows_pictures=shows or is_described).narrow(sum(self._spent), _TEXT_TOKENS)
+            planned = plan_attachments(inputs, outputs, self._shown, policy)
+            sources = {picture.id: picture.source for picture in (*inputs, *outputs)}
+            encode = partial(_encode, planned, sources, policy, reserved)
+            shown, previews = await anyio.to_thread.run_sync(encode)
+            fresh = set(shown.shown) - self._shown
+            self._shown |= fresh
+            spent = shown.tokens + _TEXT_TOKENS if shown.slots and shows else 0
+            self._spent.append(spent)
+        try:
+            yield shown, previews
+        except BaseException:
+            self._shown -= fresh
+            if spent in self._spent:
+                self._spent.remove(spent)
+            raise
 
     async def show_to_view(self, client: ChatClient, pictures: Sequence[Showable], max_edge: int) -> CallToolResult:
         """Pictures for a person's eyes: each as large as asked, as far as all fit; what the model has seen stays.
@@ -246,6 +259,13 @@ class Viewer:
         policy = find_policy(client.name, client.version, client.model)
         return policy.replace(**self.studio.settings.attachments)
 
+    def _settle_policy(
+        self, client: ChatClient, seen: bool | None, preview: PreviewMode | None, limits: Mapping[str, int]
+    ) -> Policy:
+        """The policy of one call, with its own limits, and care where pictures might come to the model as text."""
+        policy = self._choose_policy(client, seen, preview).replace(**limits)
+        return policy.with_care() if self._needs_care(client, policy, seen, preview) else policy
+
     def _needs_care(self, client: ChatClient, policy: Policy, seen: bool | None, preview: PreviewMode | None) -> bool:
         """Whether pictures might come to the model as text: nothing proven by it, and nothing set by the user.
 
@@ -270,7 +290,8 @@ class Viewer:
             return self._sight
         return await self.studio.gallery.find_vision(client.label)
 
-    async def _describe(self, previews: Mapping[Slot, Preview], patience: float) -> Sequence[str]:
+    async def _describe(self, previews: Mapping[Slot, Preview], policy: Policy, started: float | None) -> Sequence[str]:
+        """What another model says of the pictures, as far as it does while the client still waits."""
         from drawthings_mcp.attachments.describe import Description, describe_previews
         from drawthings_mcp.web.endpoint import Endpoint
 
@@ -279,6 +300,8 @@ class Viewer:
             endpoint = Endpoint(settings.vision_url, settings.vision_model, settings.vision_key.get_secret_value())
         except InvalidInputError as error:
             return [Description(slot.ids, None, problem=error).word(MCP) for slot in previews]
+        waited = 0.0 if started is None else anyio.current_time() - started
+        patience = (policy.timeout or USUAL_TIMEOUT) - waited
         seconds = min(max(patience - _FOR_THE_WAY, _LEAST_DESCRIBING), _MOST_DESCRIBING)
         described = await describe_previews(endpoint, tuple(previews.items()), timeout=seconds)
         return [description.word(MCP) for description in described]

@@ -38,7 +38,7 @@ from drawthings_mcp.presets.mode_table import (
 from drawthings_mcp.presets.preset import Preset, PresetSource, find_family, list_checkpoints, strip_variant
 from drawthings_mcp.search.word_forms import FILLERS
 from drawthings_mcp.settings import Settings
-from drawthings_mcp.studio.connection import Reached
+from drawthings_mcp.studio.servers import Reached
 
 _WORDS = re.compile(r"[^\W_]{3,}")
 _PHOTOS = frozenset({"photo", "photos", "photograph", "photographs"})

@@ -35,10 +35,11 @@ from drawthings_mcp.faces import Phrase, Text
 from drawthings_mcp.generation import GenerationRequest
 from drawthings_mcp.planning.abilities import makes_video
 from drawthings_mcp.quoting import clean
-from drawthings_mcp.studio.connection import Connection, ServerConnection, Servers
+from drawthings_mcp.studio.connection import Connection, ServerConnection
 from drawthings_mcp.studio.heartbeat import Report
 from drawthings_mcp.studio.results import describe_saved
 from drawthings_mcp.studio.saver import PlannedCall, RenderedBy, Saver
+from drawthings_mcp.studio.servers import Servers
 from drawthings_mcp.tasks import raised_alone
 from drawthings_mcp.tensors.fpzip_pool import prestart
 

@@ -16,11 +16,12 @@ import anyio.to_thread
 from drawthings_mcp.errors import DrawThingsError, InvalidInputError
 from drawthings_mcp.faces import Phrase, Step, Text
 from drawthings_mcp.settings import Settings
-from drawthings_mcp.studio.connection import Reached, ServerConnection, Servers
+from drawthings_mcp.studio.connection import ServerConnection
 from drawthings_mcp.studio.finder import Finder
 from drawthings_mcp.studio.gallery import Gallery
 from drawthings_mcp.studio.heartbeat import Report, keep_alive
 from drawthings_mcp.studio.results import GenerationResult, SavedImage, describe_axes
+from drawthings_mcp.studio.servers import Reached, Servers
 from drawthings_mcp.tasks import background_tasks
 
 if TYPE_CHECKING:
