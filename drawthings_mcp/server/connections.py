@@ -55,12 +55,12 @@ _CLOSING = {"Connection": "close"}
 
 def limit_connections(context: ssl.SSLContext | None) -> Callable[..., asyncio.Protocol]:
     """What makes connections that are closed when no request comes, and the oldest such when there are too many."""
-    waiting = _Waiting(_count_connections(_MAX_CONNECTIONS if context is None else _MAX_ENCRYPTED))
-    return partial(_Connection, waiting) if context is None else partial(_Handshake, waiting, context)
+    patience = _Patience(_count_connections(_MAX_CONNECTIONS if context is None else _MAX_ENCRYPTED))
+    return partial(_HttpConnection, patience) if context is None else partial(_Handshake, patience, context)
 
 
-class _Waiting:
-    """The connections of a server that wait for their other end, the one that began first at the front."""
+class _Patience:
+    """How long a server waits for the other ends of its connections; the first to have begun is given up first."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -86,7 +86,7 @@ class _Waiting:
 class _Limited:
     """A connection that may not be silent for long."""
 
-    waiting: _Waiting
+    patience: _Patience
     transport: asyncio.Transport
     connections: set[Any]
     loop: asyncio.AbstractEventLoop
@@ -96,25 +96,25 @@ class _Limited:
         # answer waits 40 ms for the other end's word on the first.
         with suppress(OSError):
             self.transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.waiting.start(self, _FIRST_REQUEST_SECONDS)
-        self.waiting.make_room(len(self.connections))
+        self.patience.start(self, _FIRST_REQUEST_SECONDS)
+        self.patience.make_room(len(self.connections))
 
     def give_up(self) -> None:
-        self.waiting.stop(self)
+        self.patience.stop(self)
         self.transport.abort()
 
 
-class _Connection(_Limited, H11Protocol):
-    def __init__(self, waiting: _Waiting, **options: Any) -> None:
+class _HttpConnection(_Limited, H11Protocol):
+    def __init__(self, patience: _Patience, **options: Any) -> None:
         super().__init__(**options)
-        self.waiting = waiting
+        self.patience = patience
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self.enter()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.waiting.stop(self)
+        self.patience.stop(self)
         super().connection_lost(exc)
 
     def handle_events(self) -> None:
@@ -128,7 +128,7 @@ class _Connection(_Limited, H11Protocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self.waiting.start(self, _STALLED_SECONDS)
+        self.patience.start(self, _STALLED_SECONDS)
 
     def resume_writing(self) -> None:
         super().resume_writing()
@@ -142,22 +142,22 @@ class _Connection(_Limited, H11Protocol):
         if self.flow.write_paused:
             return
         if self._is_answering():
-            self.waiting.stop(self)
+            self.patience.stop(self)
         else:
-            self.waiting.start(self, KEEP_ALIVE_SECONDS + _FIRST_REQUEST_SECONDS)
+            self.patience.start(self, KEEP_ALIVE_SECONDS + _FIRST_REQUEST_SECONDS)
 
 
 class _Handshake(_Limited, asyncio.Protocol):
     """A connection that is not encrypted yet."""
 
     def __init__(
-        self, waiting: _Waiting, context: ssl.SSLContext, server_state: Any, _loop: Any = None, **options: Any
+        self, patience: _Patience, context: ssl.SSLContext, server_state: Any, _loop: Any = None, **options: Any
     ) -> None:
-        self.waiting = waiting
+        self.patience = patience
         self.loop = _loop or asyncio.get_running_loop()
         self.connections = server_state.connections
         self._context = context
-        self._connection = _Connection(waiting, server_state=server_state, _loop=_loop, **options)
+        self._connection = _HttpConnection(patience, server_state=server_state, _loop=_loop, **options)
         self._early = bytearray()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -187,7 +187,7 @@ class _Handshake(_Limited, asyncio.Protocol):
         except OSError:
             encrypted = None
         finally:
-            self.waiting.stop(self)
+            self.patience.stop(self)
             self.connections.discard(self)
         if encrypted is None or encrypted.is_closing():
             self.transport.abort()
