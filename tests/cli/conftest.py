@@ -6,8 +6,8 @@ import json
 import os
 import socket
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +15,6 @@ from typing import Any, TypeAlias
 
 import anyio
 import pytest
-from anyio.abc import ByteStream, SocketAttribute
 from click.testing import CliRunner, Result
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -28,6 +27,7 @@ from drawthings_mcp.cli.face import SHELL
 from drawthings_mcp.doctor.diagnosis import diagnose
 from drawthings_mcp.doctor.finding import Finding
 from drawthings_mcp.settings import load_settings
+from tests import raw_peer
 from tests.warm_start import list_command
 
 
@@ -110,25 +110,7 @@ def examine(folders: Mapping[str, str]) -> Examine:
 @pytest.fixture
 def serve_tcp() -> Serve:
     """``serve_tcp(handler)``: a raw peer on a free port; yields its address."""
-
-    @asynccontextmanager
-    async def serve(handler: Callable[[ByteStream], Awaitable[None]]) -> AsyncIterator[str]:
-        listener = await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=0)
-        port = listener.extra(SocketAttribute.local_port)
-
-        async def handle(stream: ByteStream) -> None:
-            try:
-                async with stream:
-                    await handler(stream)
-            except (anyio.BrokenResourceError, anyio.EndOfStream, anyio.ClosedResourceError):
-                pass
-
-        async with listener, anyio.create_task_group() as tasks:
-            tasks.start_soon(listener.serve, handle)
-            yield f"127.0.0.1:{port}"
-            tasks.cancel_scope.cancel()
-
-    return serve
+    return raw_peer.serve_tcp
 
 
 @pytest.fixture

@@ -12,12 +12,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeAlias
 
-import anyio
 import grpc
 import grpc.aio
 import pytest
-from anyio.abc import ByteStream, SocketAttribute
-from anyio.streams.tls import TLSListener
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -27,6 +24,7 @@ from cryptography.x509.oid import NameOID
 from drawthings_mcp._generated import image_service_pb2 as pb
 from drawthings_mcp._generated import image_service_pb2_grpc as pb_grpc
 from drawthings_mcp.generation import GenerationRequest, ImageGenerationConfig
+from tests import raw_peer
 
 DATES = {
     "now": (datetime(2020, 1, 1, tzinfo=UTC), datetime(2120, 1, 1, tzinfo=UTC)),
@@ -104,29 +102,6 @@ def _name(text: str) -> x509.GeneralName:
         return x509.DNSName(text)
 
 
-Handler = Callable[[ByteStream], Awaitable[None]]
-
-
-@asynccontextmanager
-async def _serve_tcp(handler: Handler, context: ssl.SSLContext | None = None) -> AsyncIterator[str]:
-    """A raw peer on a free port; yields its address."""
-    listener = await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=0)
-    port = listener.listeners[0].extra(SocketAttribute.local_port)
-
-    async def handle(stream: ByteStream) -> None:
-        try:
-            async with stream:
-                await handler(stream)
-        except (anyio.BrokenResourceError, anyio.EndOfStream, anyio.ClosedResourceError):
-            pass
-
-    async with listener, anyio.create_task_group() as group:
-        wrapped = listener if context is None else TLSListener(listener, context, standard_compatible=False)
-        group.start_soon(wrapped.serve, handle)
-        yield f"127.0.0.1:{port}"
-        group.cancel_scope.cancel()
-
-
 Context: TypeAlias = grpc.aio.ServicerContext[pb.ImageGenerationRequest, pb.ImageGenerationResponse]
 Generate: TypeAlias = Callable[[pb.ImageGenerationRequest, Context], AsyncIterator[pb.ImageGenerationResponse]]
 
@@ -189,7 +164,7 @@ def issue() -> Callable[..., Issued]:
 @pytest.fixture
 def serve_tcp() -> Callable[..., AbstractAsyncContextManager[str]]:
     """``serve_tcp(handler, context)``: a raw peer on a free port; yields its address."""
-    return _serve_tcp
+    return raw_peer.serve_tcp
 
 
 @pytest.fixture

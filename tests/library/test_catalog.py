@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,44 +29,28 @@ def _add(catalog: ImageCatalog, kind: MediaKind = "v") -> str:
 
 
 def test_a_record_is_kept_whole(catalog: ImageCatalog, tmp_path: Path) -> None:
-    record = catalog.add(
-        "v",
+    path, parents = (
         Path("/pictures/狐.png"),
-        created=CREATED,
-        prompt="a 'red' fox; DROP TABLE images\n🦊",
-        negative_prompt="blurry",
-        seed=2**32 - 1,
-        model="m.ckpt",
-        width=1024,
-        height=768,
-        server="mac:7859",
-        simulated=True,
-        sha256="ab" * 32,
-        size_bytes=123456,
-        format="PNG",
-        configuration={"steps": 8, "loras": [{"file": "x.ckpt", "weight": 0.6}]},
-        job="j1",
-        parents=[Parent("canvas", "a1"), Parent("moodboard", "v9"), Parent("moodboard", "a1")],
+        [Parent("canvas", "a1"), Parent("moodboard", "v9"), Parent("moodboard", "a1")],
     )
-    assert record == ImageRecord(
-        id="v1",
-        path=Path("/pictures/狐.png"),
-        created=datetime(2026, 11, 20, 8, 30, tzinfo=UTC),
-        prompt="a 'red' fox; DROP TABLE images\n🦊",
-        negative_prompt="blurry",
-        seed=2**32 - 1,
-        model="m.ckpt",
-        width=1024,
-        height=768,
-        server="mac:7859",
-        simulated=True,
-        sha256="ab" * 32,
-        size_bytes=123456,
-        format="PNG",
-        configuration={"steps": 8, "loras": [{"file": "x.ckpt", "weight": 0.6}]},
-        job="j1",
-        parents=(Parent("canvas", "a1"), Parent("moodboard", "v9"), Parent("moodboard", "a1")),
-    )
+    fields: dict[str, Any] = {
+        "prompt": "a 'red' fox; DROP TABLE images\n🦊",
+        "negative_prompt": "blurry",
+        "seed": 2**32 - 1,
+        "model": "m.ckpt",
+        "width": 1024,
+        "height": 768,
+        "server": "mac:7859",
+        "simulated": True,
+        "sha256": "ab" * 32,
+        "size_bytes": 123456,
+        "format": "PNG",
+        "configuration": {"steps": 8, "loras": [{"file": "x.ckpt", "weight": 0.6}]},
+        "job": "j1",
+    }
+    record = catalog.add("v", path, created=CREATED, parents=parents, **fields)
+    moment = datetime(2026, 11, 20, 8, 30, tzinfo=UTC)
+    assert record == ImageRecord(id="v1", path=path, created=moment, parents=tuple(parents), **fields)
     assert record.kind == "v"
     assert ImageCatalog(tmp_path / "state").get("v1") == record
 

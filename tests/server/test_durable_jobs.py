@@ -13,11 +13,12 @@ import anyio
 import anyio.lowlevel
 import anyio.to_thread
 import pytest
-from mcp.types import CallToolResult, ImageContent, TextContent
+from mcp.types import CallToolResult, ImageContent
 
 from drawthings_mcp.jobs.board import JobBoard
 from drawthings_mcp.library.catalog import ImageCatalog
 from drawthings_mcp.simulator import Simulator
+from tests.calls import text_of
 from tests.http_process import HttpProcess, serve_http
 
 pytestmark = pytest.mark.anyio
@@ -27,12 +28,6 @@ PIXEL = (
     "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR4"
     "2mP8z8BQDwAEhQGAhKmMIQAAAABJRU5ErkJggg=="
 )
-
-
-def text_of(result: CallToolResult) -> str:
-    first = result.content[0]
-    assert isinstance(first, TextContent)
-    return first.text
 
 
 @pytest.fixture

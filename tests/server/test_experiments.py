@@ -9,21 +9,16 @@ from typing import Any
 import anyio
 import pytest
 from mcp import Client
-from mcp.types import CallToolResult, ImageContent, TextContent
+from mcp.types import CallToolResult, ImageContent
 
 from drawthings_mcp.metadata.draw_things import DrawThingsMetadata
 from drawthings_mcp.metadata.reading import read_metadata
 from drawthings_mcp.simulator import Simulator
+from tests.calls import text_of
 
 pytestmark = pytest.mark.anyio
 
 SMALL = {"prompt": "a fox", "width": 128, "height": 128}
-
-
-def text_of(result: CallToolResult) -> str:
-    first = result.content[0]
-    assert isinstance(first, TextContent)
-    return first.text
 
 
 async def generate(client: Client, *, progress: Any = None, **arguments: Any) -> CallToolResult:

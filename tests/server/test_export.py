@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from mcp.types import CallToolResult, TextContent
+from mcp.types import CallToolResult
 from PIL import Image, PngImagePlugin
 
 from drawthings_mcp.metadata.reading import read_image_metadata, read_metadata
+from tests.calls import text_of
 
 LATITUDE = b"\x34\x12\x00\x00\x07\x00\x00\x00"
 PACKET = """<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
@@ -19,11 +20,6 @@ PACKET = """<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w
  xmlns:photoshop="http://ns.adobe.com/photoshop/1.0/" exif:GPSLatitude="48,7.5N" photoshop:City="Ulm">
 <exif:GPSLongitude>9,59.1E</exif:GPSLongitude><dc:creator>Photographer</dc:creator>
 </rdf:Description></rdf:RDF></x:xmpmeta>"""
-
-
-def text_of(result: CallToolResult) -> str:
-    assert isinstance(result.content[0], TextContent)
-    return result.content[0].text
 
 
 def path_in(result: CallToolResult) -> Path:

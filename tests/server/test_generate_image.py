@@ -11,21 +11,16 @@ from typing import Any
 import anyio
 import pytest
 from mcp import Client
-from mcp.types import CallToolResult, ImageContent, TextContent
+from mcp.types import CallToolResult, ImageContent
 from PIL import Image
 
 from drawthings_mcp import ImageGenerationConfig, SamplerType
 from drawthings_mcp.metadata.reading import read_metadata
 from drawthings_mcp.simulator import Simulator
 from drawthings_mcp.wire.configuration import parse_configuration
+from tests.calls import text_of
 
 pytestmark = pytest.mark.anyio
-
-
-def text_of(result: CallToolResult) -> str:
-    first = result.content[0]
-    assert isinstance(first, TextContent)
-    return first.text
 
 
 def previews_of(result: CallToolResult) -> list[Image.Image]:

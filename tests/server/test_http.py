@@ -15,9 +15,10 @@ import anyio
 import httpx2
 import pytest
 from mcp import Client, MCPError
-from mcp.types import CallToolResult, ImageContent, TextContent
+from mcp.types import ImageContent
 from PIL import Image
 
+from tests.calls import call, text_of
 from tests.http_process import HttpProcess, build_call, serve_http
 from tests.sign_reader import read_signs
 
@@ -58,17 +59,6 @@ def lan(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HttpProcess]:
     }
     with serve_http(environment, *LAN) as process:
         yield process
-
-
-def text_of(result: CallToolResult) -> str:
-    first = result.content[0]
-    assert isinstance(first, TextContent)
-    return first.text
-
-
-async def call(client: Client, tool: str, **arguments: Any) -> CallToolResult:
-    with anyio.fail_after(60):
-        return await client.call_tool(tool, arguments)
 
 
 async def draw(client: Client, **arguments: Any) -> str:

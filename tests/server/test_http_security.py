@@ -404,8 +404,10 @@ def test_silent_connections_take_little_memory_with_tls_too(
         assert not [line for line in server.later if "Traceback" in line]
 
 
-def test_without_tls_in_a_network_it_says_who_can_read_along(lan: HttpProcess) -> None:
-    assert [line for line in lan.lines if line.startswith("WARNING: without TLS")] or lan.later
+def test_without_tls_in_a_network_it_says_who_can_read_along(environment: dict[str, str], tmp_path: Path) -> None:
+    with serve_http({**environment, "DRAWTHINGS_STATE_DIR": str(tmp_path)}, *LAN) as server:
+        server.end()
+    assert [line for line in server.later if line.startswith("WARNING: without TLS")]
 
 
 def test_a_picture_is_served_whole_in_part_small_and_not_again(lan: HttpProcess, environment: dict[str, str]) -> None:

@@ -8,8 +8,7 @@ from typing import Any
 
 import anyio
 import pytest
-from mcp import Client
-from mcp.types import CallToolResult, ImageContent, TextContent
+from mcp.types import ImageContent
 
 from drawthings_mcp.jobs.board import JobBoard
 from drawthings_mcp.server.session import Session
@@ -17,23 +16,13 @@ from drawthings_mcp.server.viewer import ChatClient
 from drawthings_mcp.settings import load_settings
 from drawthings_mcp.simulator import Simulator
 from drawthings_mcp.studio.studio import open_studio
+from tests.calls import call, text_of
 from tests.http_process import serve_http
 from tests.stalling_server import ENTRY, HeldServer
 
 pytestmark = pytest.mark.anyio
 
 SMALL = {"prompt": "a fox", "width": 128, "height": 128}
-
-
-def text_of(result: CallToolResult) -> str:
-    first = result.content[0]
-    assert isinstance(first, TextContent)
-    return first.text
-
-
-async def call(client: Client, tool: str, **arguments: Any) -> CallToolResult:
-    with anyio.fail_after(60):
-        return await client.call_tool(tool, arguments)
 
 
 @pytest.fixture

@@ -16,11 +16,11 @@ import pytest
 from anyio.abc import ByteStream, SocketAttribute
 from mcp import Client
 from mcp.shared.dispatcher import ProgressFnT
-from mcp.types import CallToolResult, TextContent
 from PIL import Image
 
 from drawthings_mcp.library.catalog import ImageCatalog
 from drawthings_mcp.simulator import Simulator
+from tests.calls import text_of
 from tests.http_process import serve_http
 from tests.stalling_server import MODEL, start_server
 
@@ -28,12 +28,6 @@ pytestmark = pytest.mark.anyio
 
 SMALL = {"prompt": "a fox", "width": 128, "height": 128, "model": MODEL, "preview": "never"}
 OTHER = "qwen_image_2512_q6p.ckpt"
-
-
-def text_of(result: CallToolResult) -> str:
-    first = result.content[0]
-    assert isinstance(first, TextContent)
-    return first.text
 
 
 async def draw(client: Client, report: ProgressFnT | None = None, **arguments: Any) -> str:

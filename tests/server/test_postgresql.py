@@ -15,8 +15,9 @@ import anyio.to_thread
 import pytest
 
 from drawthings_mcp.simulator import Simulator
+from tests.calls import text_of
 from tests.http_process import serve_http
-from tests.server.test_durable_jobs import collect, list_sent, order, text_of
+from tests.server.test_durable_jobs import collect, list_sent, order
 
 pytestmark = pytest.mark.anyio
 

@@ -13,9 +13,10 @@ import anyio
 import numpy as np
 import pytest
 from mcp import Client
-from mcp.types import CallToolResult, ImageContent, TextContent
+from mcp.types import CallToolResult, ImageContent
 from PIL import Image, PngImagePlugin
 
+from tests.calls import text_of
 from tests.search.projects.builder import Builder
 
 pytestmark = pytest.mark.anyio
@@ -26,12 +27,6 @@ async def call(client: Client, tool: str, **arguments: Any) -> CallToolResult:
         result = await client.call_tool(tool, arguments)
     assert not result.is_error, text_of(result)
     return result
-
-
-def text_of(result: CallToolResult) -> str:
-    first = result.content[0]
-    assert isinstance(first, TextContent)
-    return first.text
 
 
 def images_of(result: CallToolResult) -> list[Image.Image]:

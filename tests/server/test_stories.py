@@ -13,10 +13,11 @@ import anyio
 import numpy as np
 import pytest
 from mcp import Client
-from mcp.types import BlobResourceContents, CallToolResult, ImageContent, ResourceLink, TextContent
+from mcp.types import BlobResourceContents, CallToolResult, ImageContent, ResourceLink
 from PIL import Image
 
 from drawthings_mcp.metadata.reading import read_metadata
+from tests.calls import text_of
 
 pytestmark = pytest.mark.anyio
 
@@ -39,12 +40,6 @@ class Chat:
         assert sum(isinstance(block, ImageContent) for block in result.content) == len(shown)
         self.shown.append(shown)
         return result
-
-
-def text_of(result: CallToolResult) -> str:
-    first = result.content[0]
-    assert isinstance(first, TextContent)
-    return first.text
 
 
 def shown_in(result: CallToolResult) -> list[str]:

@@ -10,27 +10,16 @@ import anyio
 import numpy as np
 import pytest
 from mcp import Client
-from mcp.types import CallToolResult, TextContent
 from PIL import Image, ImageDraw
 
 from drawthings_mcp.metadata.reading import read_metadata
 from drawthings_mcp.simulator import Simulator
 from drawthings_mcp.simulator.catalog import OPTIONAL_FILES, list_specifications
+from tests.calls import call, text_of
 
 pytestmark = pytest.mark.anyio
 
 UPSCALERS = frozenset(spec["file"] for spec in list_specifications("upscalers"))
-
-
-def text_of(result: CallToolResult) -> str:
-    first = result.content[0]
-    assert isinstance(first, TextContent)
-    return first.text
-
-
-async def call(client: Client, tool: str, **arguments: Any) -> CallToolResult:
-    with anyio.fail_after(60):
-        return await client.call_tool(tool, arguments)
 
 
 async def upscale(client: Client, **arguments: Any) -> str:

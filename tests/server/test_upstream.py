@@ -13,12 +13,13 @@ import anyio
 import anyio.lowlevel
 import pytest
 from mcp import Client, MCPError, StdioServerParameters
-from mcp.types import CallToolResult, Implementation, TextContent
+from mcp.types import Implementation
 from PIL import Image
 
 from drawthings_mcp.jobs.board import JobBoard
 from drawthings_mcp.server.views import VIEW_KEY
 from drawthings_mcp.simulator import Simulator
+from tests.calls import text_of
 from tests.http_process import HttpProcess, serve_http
 from tests.server.test_views import APP_ONLY, TAKES_VIEWS, paint
 from tests.warm_start import list_command
@@ -27,12 +28,6 @@ pytestmark = pytest.mark.anyio
 
 SMALL = {"prompt": "a fox", "width": 128, "height": 128, "model": "z-image"}
 Connect: TypeAlias = Callable[..., AbstractAsyncContextManager[Client]]
-
-
-def text_of(result: CallToolResult) -> str:
-    first = result.content[0]
-    assert isinstance(first, TextContent)
-    return first.text
 
 
 @pytest.fixture
