@@ -8,6 +8,7 @@ from typing import Any
 
 import anyio
 import pytest
+from mcp import Client
 from mcp.types import ImageContent
 
 from drawthings_mcp.jobs.board import JobBoard
