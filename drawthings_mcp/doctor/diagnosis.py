@@ -161,7 +161,7 @@ def _list_same(name: str, settings: Settings, identifiers: Mapping[str, int]) ->
     """That a server is one that was named before."""
     first = next(one.name for one in settings.list_servers() if identifiers.get(one.name) == identifiers.get(name))
     if first != name and identifiers.get(name):
-        found = warning(f"is {first}: both are names of one server, which is used once", "Name it once.")
+        found = warning(f"the same server as {first}, under another name; it is used once", "Name it once.")
         yield replace(found, name="identity", group=f"{SERVER}{name}")
 
 

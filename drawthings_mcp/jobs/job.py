@@ -296,6 +296,7 @@ class Jobs:
         self._is_watching = False
         self._unlisted = 0
         self._starting = anyio.Lock()
+        self._writing = anyio.Lock()
 
     @cached_property
     def board(self) -> JobBoard:
@@ -428,10 +429,12 @@ class Jobs:
 
     async def _write(self, jobs: Sequence[Job]) -> list[Job]:
         """Writes what is new of jobs; those that are to be stopped."""
-        rows = {job.key: shown for job in jobs if (shown := job.describe()) != self._shown.get(job.key)}
-        try:
-            stopping = await anyio.to_thread.run_sync(lambda: self.board.update(rows))
-        except StorageError:
-            return []
-        self._shown = {job.key: rows.get(job.key, self._shown.get(job.key, {})) for job in jobs if not job.is_done}
+        async with self._writing:
+            # What was seen earlier must not be written later.
+            rows = {job.key: shown for job in jobs if (shown := job.describe()) != self._shown.get(job.key)}
+            try:
+                stopping = await anyio.to_thread.run_sync(lambda: self.board.update(rows))
+            except StorageError:
+                return []
+            self._shown = {job.key: rows.get(job.key, self._shown.get(job.key, {})) for job in jobs if not job.is_done}
         return [job for job in jobs if job.key in stopping and not job.is_done]

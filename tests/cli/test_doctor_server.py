@@ -299,7 +299,7 @@ async def test_a_server_under_two_names_is_found_out(run: Any) -> None:
         ended = await run("doctor", "--json", "--server", f"{one.address},{other.address},{second}", "--tls", "off")
     found = [finding for finding in ended.document["findings"] if finding["name"] == "identity"]
     assert [(finding["group"], finding["status"]) for finding in found] == [(f"Server {second}", "warning")]
-    assert found[0]["detail"] == f"is {one.address}: both are names of one server, which is used once"
+    assert found[0]["detail"] == f"the same server as {one.address}, under another name; it is used once"
 
 
 async def test_a_spare_server_that_is_off_is_only_a_warning(run: Any, closed_port: str) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import sqlite3
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +148,43 @@ async def test_equal_calls_at_the_same_time_are_one_render(
     assert one.startswith("v1: ")
     assert two.startswith("v1: ")
     assert len([*Path(server_environment["DRAWTHINGS_OUTPUT_DIR"]).glob("*.png")]) == 1
+
+
+_TOLD_IN_A_SECOND = 45
+"""Notifications of a server that is held; the first fifty are sent as they come."""
+
+
+async def test_what_is_written_late_of_a_render_is_not_what_stays(
+    in_process: Any, server_environment: dict[str, str]
+) -> None:
+    state, pictures = (Path(server_environment[f"DRAWTHINGS_{name}_DIR"]) for name in ("STATE", "OUTPUT"))
+    async with HeldServer([ENTRY]) as server, in_process(server=server.address, tls="off") as client:
+        for number in range(2):
+            server.finish.clear()
+            told, is_long = [0.0], anyio.Event()
+
+            async def note(
+                progress: float, total: float | None, message: str | None, *, told: Any = told, is_long: Any = is_long
+            ) -> None:
+                told.append(progress)
+                if len(told) > _TOLD_IN_A_SECOND:
+                    is_long.set()
+
+            async with anyio.create_task_group() as tasks:
+                arguments = {**SMALL, "seed": number}
+                tasks.start_soon(partial(client.call_tool, "generate_image", arguments, progress_callback=note))
+                with anyio.fail_after(60):
+                    while not JobBoard(state).list_jobs() or len(told) == 1:
+                        await anyio.lowlevel.checkpoint()
+                    with contextlib.closing(sqlite3.connect(state / "jobs.sqlite3", isolation_level=None)) as other:
+                        other.execute("BEGIN IMMEDIATE")
+                        await is_long.wait()
+                        server.finish.set()
+                        while len([*pictures.glob("*.png")]) <= number:
+                            await anyio.lowlevel.checkpoint()
+                        other.execute("ROLLBACK")
+        rows = JobBoard(state).list_jobs()
+    assert [row.state for row in rows] == ["done"] * 2
 
 
 async def test_a_repeated_call_gets_the_pictures_of_a_render_that_ended_meanwhile(over_stdio: Any) -> None:
