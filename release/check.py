@@ -12,6 +12,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -24,6 +25,8 @@ from mcp import Client, StdioServerParameters
 ROOT = Path(__file__).resolve().parents[1]
 TOOLS = ("uv==0.13.9", "skillsaw==0.22.0")
 PACKER = "@anthropic-ai/mcpb@2.1.2"
+PORT = "7868"
+"""Of the image; its steps take a free one."""
 PREFIXES = ("/app", "/data")
 """Folders of the image that stand elsewhere when its steps run without a container."""
 
@@ -154,14 +157,19 @@ def check_image(clone: Path, work: Path) -> None:
     program = shutil.which(entry[0], path=environment["PATH"])
     assert program is not None
     try_server("image's steps", [program, "serve"], Path(environment["HOME"]), environment)
-    # Nothing here listens to other machines, a container's own network apart.
-    serve = [word.replace("0.0.0.0", "127.0.0.1") for word in serve]
+    # Nothing here listens to other machines, a container's own network apart, nor where another server may be.
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    serve = [word.replace("0.0.0.0", "127.0.0.1").replace(PORT, str(port)) for word in serve]
     with subprocess.Popen(
         [program, *serve], env={**os.environ, **environment}, stderr=subprocess.PIPE, text=True
     ) as server:
         assert server.stderr is not None
-        print(f"  image's steps: {server.stderr.readline().strip()}")
-        run(*health, cwd=root, environment={**os.environ, **environment})
+        said = next((line.strip() for line in server.stderr if f"{port}/mcp" in line), "")
+        if not said:
+            sys.exit("the image's steps do not serve")
+        print(f"  image's steps: {said}")
+        run(*(word.replace(PORT, str(port)) for word in health), cwd=root, environment={**os.environ, **environment})
         server.terminate()
 
 
