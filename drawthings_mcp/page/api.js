@@ -4,8 +4,12 @@ export class Refused extends Error {
   constructor(message, status) { super(message); this.status = status; }
 }
 
-const listeners = [];
+const listeners = [], silences = [];
+let isSilent = false;
 export const onSignedOut = (listener) => listeners.push(listener);
+/** `listener(isSilent)` is told when the server answers no more, and when it does again. */
+export const onSilence = (listener) => silences.push(listener);
+const noteSilence = (now) => { if (now !== isSilent) { isSilent = now; silences.forEach((listener) => listener(now)); } };
 
 async function ask(method, path, { json, data, signal } = {}) {
   const headers = json === undefined ? (data ? { "Content-Type": "application/octet-stream" } : {}) : { "Content-Type": "application/json" };
@@ -14,8 +18,10 @@ async function ask(method, path, { json, data, signal } = {}) {
     response = await fetch(path, { method, headers, body: json === undefined ? data : JSON.stringify(json), signal, credentials: "same-origin", cache: "no-store" });
   } catch (error) {
     if (error.name === "AbortError") throw error;
+    noteSilence(true);
     throw new Refused("The server does not answer. Is it still running?", 0);
   }
+  noteSilence(false);
   if (response.status === 401 && path !== "/sign-in") listeners.forEach((listener) => listener());
   const answer = response.headers.get("content-type")?.startsWith("application/json") ? await response.json() : { error: await response.text() };
   if (!response.ok) throw new Refused(answer.error, response.status);

@@ -1,14 +1,16 @@
 // The page: signing in, searching, the wall, and what lies over it.
 
-import { Refused, get, onSignedOut, post, send } from "./api.js";
-import { button, fill, h, icon, isTyping, toast } from "./dom.js";
+import { get, onSignedOut, onSilence, post, send } from "./api.js";
+import { button, copy, fill, h, icon, isTyping, keyOf, toast } from "./dom.js";
 import { Renders, makeRenderForm } from "./renders.js";
 import { openPicture } from "./picture.js";
 import { Wall } from "./wall.js";
 
 const app = document.getElementById("app"), over = document.getElementById("over");
+const AT_ONCE = 4; // Files that are each told of by name.
 const ID = /^[avpi][1-9]\d*$/;
 const PLACES = [["", "Library"], ["v", "Generated"], ["a", "Brought in"], ["i", "Made from others"], ["all", "All that is indexed"], ["folders", "Folders"], ["projects", "Projects of the app"], ["web", "The web"], ["hidden", "Hidden"]];
+const LISTED = { i: { kinds: "i" }, hidden: { shown: "hidden" } }; // Places that are not searched.
 const SORTS = [["", "Order"], ["newest", "Newest"], ["best", "Best match"], ["oldest", "Oldest"], ["rating", "Rating"], ["size", "Size"]];
 const RATINGS = [["", "Any rating"], ["5", "★★★★★"], ["4", "★★★★ or more"], ["3", "★★★ or more"], ["1", "Rated"]];
 const TIMES = [["", "Any time"], ["today", "Today"], ["7d", "7 days"], ["30d", "30 days"], ["1y", "A year"]];
@@ -17,7 +19,7 @@ const SHAPES = [["", "Any shape"], ["landscape", "Landscape"], ["portrait", "Por
 let state = { tags: {}, is_local: false, undo_seconds: 15 };
 let wall, renders, comparing = null, shownHash = "", asked = 0;
 
-const fail = (error) => { if (error.status !== 401) toast(error.message, { bad: true, seconds: 10 }); };
+const fail = (error) => { if (error.status !== 401 && error.status !== 0) toast(error.message, { bad: true, seconds: 10 }); };
 
 // -- Signing in ------------------------------------------------------------------------------------------------------
 
@@ -45,6 +47,12 @@ function showSignIn(problem = "") {
   wall = undefined;
 }
 
+let gone;
+onSilence((isSilent) => {
+  if (isSilent) gone = toast("The server does not answer. Start it again, or check the network; this page goes on by itself.", { bad: true, seconds: 0 });
+  else { gone.close(); wall?.resume(); }
+});
+
 onSignedOut(() => { if (!app.querySelector(".sign-in")) showSignIn(); });
 
 // -- The wall --------------------------------------------------------------------------------------------------------
@@ -52,7 +60,8 @@ onSignedOut(() => { if (!app.querySelector(".sign-in")) showSignIn(); });
 const choice = (name, label, options) => h("select", { name, "aria-label": label, onchange: () => search() }, options.map(([value, text]) => h("option", { value }, text)));
 
 function showWall() {
-  const input = h("input", { type: "search", name: "query", placeholder: "Search: words, -without, \"a phrase\", model:flux, rating:>=4", "aria-label": "Search", autocomplete: "off", spellcheck: "false", enterkeyhint: "search", oninput: () => searchSoon() });
+  const input = h("input", { type: "search", name: "query", placeholder: "Search: words, -without, \"a phrase\", model:flux, rating:>=4", "aria-label": "Search", autocomplete: "off", spellcheck: "false", enterkeyhint: "search", oninput: () => searchSoon(),
+    onkeydown: (event) => { if (event.key === "Enter") search(); } });
   const selects = [choice("place", "Where", PLACES), choice("sort", "Order", SORTS), choice("rating", "Rating", RATINGS), h("select", { name: "tag", "aria-label": "Tag", onchange: () => search() }),
     choice("since", "Since", TIMES), choice("size", "Shape", SHAPES)];
   const filters = h("form", { class: "filters", onsubmit: (event) => event.preventDefault() }, selects,
@@ -91,25 +100,38 @@ function ask() {
   const value = (name) => app.filters.elements[name].value;
   const words = [app.input.value.trim(), value("rating") && `rating:>=${value("rating")}`].filter(Boolean).join(" ");
   const place = value("place"), sort = value("sort");
-  if (place === "hidden") return { shown: "hidden" };
+  if (LISTED[place]) return LISTED[place];
   const wanted = { query: words, tag: value("tag"), since: value("since"), size: value("size"), sort };
   const isSearch = Object.values(wanted).some(Boolean) || ["all", "folders", "projects", "web"].includes(place);
   if (!isSearch) return { kinds: place };
+  if (place === "a") wanted.query += " source:imported";
   // While words are typed, what fits them best comes first.
-  return { ...wanted, sort: sort || (app.input.value.trim() ? "best" : "newest"), source: { "": "all", v: "generated", a: "all", i: "all" }[place] ?? place };
+  return { ...wanted, sort: sort || (app.input.value.trim() ? "best" : "newest"), source: { "": "all", v: "generated", a: "all" }[place] ?? place };
 }
 
 async function load(cursor, signal) {
-  const page = await get("/gallery/pictures", { ...ask(), cursor: cursor ?? "" }, signal);
+  const asked = ask(), place = app.filters.elements.place.value, isSearch = Boolean(asked.source);
+  if (place === "web" && !app.input.value.trim()) {
+    say("Say what to look for on the web, then press Enter.", [], true);
+    return { pictures: [], cursor: null, total: 0 };
+  }
+  const page = await get("/gallery/pictures", { ...asked, cursor: cursor ?? "" }, signal);
   const many = page.total === 1 ? "1 picture" : `${page.is_exact === false ? "at least " : ""}${page.total.toLocaleString()} pictures`;
-  const empty = wantsNothing() ? "No pictures yet. Drop one here, or make one in a chat." : "Nothing was found.";
+  const empty = isSearch ? "Nothing was found." : place === "hidden" ? "Nothing is hidden." : "No pictures yet. Drop one here, make one with New, or in a chat.";
+  if (LISTED[place] && !wantsNothing(place)) page.notes.push("These are listed, not searched: words and filters count elsewhere.");
   // What is not indexed yet may be what was looked for.
   if (page.pending && !page.pictures.length) setTimeout(() => { if (!signal.aborted) search(); }, 1500);
-  app.count.replaceChildren(page.total ? many : empty, ...page.notes.slice(0, 2).map((note) => h("span", { class: "note" }, note)));
+  say(page.total ? many : empty, page.notes.slice(0, page.total ? 2 : 4), !page.total);
   return page;
 }
 
-const wantsNothing = () => !app.input.value.trim() && [...app.filters.elements].every((one) => one.tagName !== "SELECT" || !one.value);
+function say(words, notes, isNothing) {
+  app.count.classList.toggle("nothing", isNothing);
+  app.count.replaceChildren(words, ...notes.map((note) => h("span", { class: "note" }, note)));
+}
+
+/** Whether all of the library is wanted, or all of a place. */
+const wantsNothing = (place = "") => !app.input.value.trim() && [...app.filters.elements].every((one) => one.tagName !== "SELECT" || !one.value || one.value === place);
 
 function search() {
   app.filters.querySelector(".clear").hidden = wantsNothing();
@@ -120,7 +142,7 @@ function search() {
 
 function searchSoon() {
   clearTimeout(asked);
-  asked = setTimeout(search, 90);
+  if (app.filters.elements.place.value !== "web") asked = setTimeout(search, 90); // others hear whole words only
 }
 
 function open(id) { location.hash = id; }
@@ -179,20 +201,32 @@ function leave(ids) {
 }
 
 async function bring(files) {
-  for (const file of files) {
-    const close = toast(`${file.name} is on its way`, { seconds: 60 });
+  const way = toast("", { seconds: 0 }), come = [];
+  let refused = 0;
+  for (const [place, file] of files.entries()) {
+    way.say(files.length > 1 ? `${file.name} is on its way, ${place + 1} of ${files.length}` : `${file.name} is on its way`);
     try {
-      const picture = await send("/gallery/pictures", file);
+      const picture = await bringOne(file);
+      come.push(picture.id);
+      if (files.length > AT_ONCE) continue;
       toast(`${file.name} is ${picture.id}`, { seconds: 12, action: "Open", act: () => open(picture.id) });
       picture.notes.forEach((note) => toast(note));
-    } catch (error) { toast(`${file.name}: ${error.message}`, { bad: true, seconds: 12 }); }
-    close();
+    } catch (error) { if (++refused <= AT_ONCE) toast(`${file.name}: ${error.message}`, { bad: true, seconds: 12 }); }
   }
+  way.close();
+  if (refused > AT_ONCE) toast(`${refused} files were not taken`, { bad: true, seconds: 12 });
+  if (files.length > AT_ONCE && come.length) toast(`${come.length} pictures came in, ${come[0]} to ${come.at(-1)}`, { seconds: 12 });
   search();
 }
 
+async function bringOne(file) {
+  if (file.size > state.max_bytes) throw new Error(`it has ${Math.ceil(file.size / 1e6)} MB; at most ${state.max_bytes / 1e6} MB can come in.`);
+  const data = await file.arrayBuffer().catch(() => { throw new Error("it cannot be read; of a folder, drop what is in it."); });
+  return send("/gallery/pictures", data);
+}
+
 function render(canvas = "", mask = "") {
-  makeRenderForm({ canvas, mask, begun: (id) => { location.hash = ""; toast(`${id} has begun`, { seconds: 3 }); renders.look(); } });
+  makeRenderForm({ canvas, mask, begun: (id) => { location.hash = ""; toast(`${id} has begun`, { seconds: 3 }); renders.begin(id); } });
 }
 
 /** What came of a render that was seen on the page. */
@@ -204,21 +238,20 @@ function ended(row) {
 }
 
 function compare(id) {
-  comparing = id;
+  comparing?.close();
+  comparing = { id, ...toast(`Choose the picture to compare ${id} with`, { seconds: 0 }) };
   location.hash = "";
-  toast(`Choose the picture to compare ${id} with`, { seconds: 8, action: "Never mind", act: () => { comparing = null; } });
 }
 
 // -- What lies over the wall -------------------------------------------------------------------------------------------
 
 async function route() {
   const { hash } = location;
-  const [id, ...view] = decodeURIComponent(hash.slice(1)).split("/");
+  const [id, ...view] = hash.slice(1).split("/");
   if (!wall || hash.startsWith("#code=")) return;
-  if (comparing && ID.test(id) && !view.length) {
-    const other = comparing;
-    comparing = null;
-    if (other !== id) { location.replace(`#${other}/compare/${id}`); return; }
+  if (comparing?.element.isConnected && ID.test(id) && !view.length) {
+    comparing.close();
+    if (comparing.id !== id) { location.replace(`#${comparing.id}/compare/${id}`); return; }
   }
   shownHash = hash;
   if (!ID.test(id) || (view[0] === "compare" && !ID.test(view[1] ?? ""))) { closePage(); return; }
@@ -228,7 +261,7 @@ async function route() {
     over.replaceChildren(page);
     over.dataset.shown = hash.slice(1);
     app.inert = true;
-    document.title = `${id} · Gallery`;
+    document.title = `${page.ariaLabel} · Gallery`;
     page.querySelector("h1").focus({ preventScroll: true });
   } catch (error) { if (shownHash === hash) { fail(error); location.replace("#"); } }
 }
@@ -246,7 +279,7 @@ async function closePage() {
 }
 
 function showKeys() {
-  const keys = [["/", "search"], ["arrows", "go along the wall"], ["Enter", "open"], ["Space", "select"], ["1 to 5, 0", "rate"], ["H", "hide"], ["Delete", "to the bin"], ["C", "copy the id"], ["M", "paint a mask"], ["+ and −", "zoom"], ["N", "new picture"], ["Escape", "back"]];
+  const keys = [["/", "search"], ["arrows", "go along the wall"], ["Enter", "open"], ["Space", "select"], ["1 to 5, 0", "rate"], ["H", "hide"], ["Delete", "to the bin"], ["Ctrl+Z", "take that back"], ["C", "copy the id"], ["M", "paint a mask"], ["+ and −", "zoom"], ["N", "new picture"], ["Escape", "back"]];
   const dialog = h("dialog", { class: "keys", onclose: () => dialog.remove(), "aria-label": "Keys" }, h("h2", {}, "Keys"), h("dl", {}, keys.flatMap(([key, text]) => [h("dt", {}, h("kbd", {}, key)), h("dd", {}, text)])),
     button("close", "Close", () => dialog.close(), { words: "Close" }));
   document.body.append(dialog);
@@ -262,19 +295,25 @@ document.addEventListener("keydown", (event) => {
   if (event.key === "Escape") {
     if (over.firstChild) over.querySelector(".top a").click();
     else if (isTyping(event)) event.target.blur();
+    else if (comparing?.element.isConnected) comparing.close();
     else wall.unselect();
     return;
   }
-  if (isTyping(event) || over.firstChild || event.ctrlKey || event.metaKey || event.altKey) return;
+  const key = keyOf(event);
+  if (key === "z" && (event.ctrlKey || event.metaKey) && !isTyping(event)) [...document.querySelectorAll(".toast .link")].findLast((one) => one.textContent === "Undo")?.click();
+  if (isTyping(event) || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (key === "?") { showKeys(); return; }
+  if (over.firstChild) return;
   const current = document.activeElement?.dataset?.id;
   const ids = wall.selected.size ? [...wall.selected] : current ? [current] : [];
-  if (event.key === "/") app.input.focus();
-  else if (event.key === "?") showKeys();
-  else if (event.key === "n") render();
+  if (key === "/") app.input.focus();
+  else if (key === "n") render();
   else if (!ids.length) return;
-  else if (/^[0-5]$/.test(event.key)) mark(ids, { rating: Number(event.key) }, event.key === "0" ? "No rating" : "★".repeat(Number(event.key)));
-  else if (event.key === "h") hide(ids, app.filters.elements.place.value !== "hidden");
-  else if (event.key === "Delete" || event.key === "Backspace") bin(ids);
+  else if (/^[0-5]$/.test(key)) mark(ids, { rating: Number(key) }, key === "0" ? "No rating" : "★".repeat(Number(key)));
+  else if (key === "h") hide(ids, app.filters.elements.place.value !== "hidden");
+  else if (key === "c") copy(ids.join(" "), ids.join(", "));
+  else if (key === "m") location.hash = `${ids[0]}/mask`;
+  else if (key === "Delete" || key === "Backspace") bin(ids);
   else return;
   event.preventDefault();
 });

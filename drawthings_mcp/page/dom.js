@@ -64,15 +64,16 @@ export function button(sign, label, onclick, { words = "", ...properties } = {})
     sign && icon(sign), words && h("span", {}, words));
 }
 
-/** Says something for a while, with a way to undo it. */
+/** Says something for a while, for good with `seconds: 0`, with a way to undo it; `{element, close(), say(text)}`. */
 export function toast(text, { action, act, seconds = 6, bad = false } = {}) {
-  const element = h("div", { class: bad ? "toast bad" : "toast" }, h("span", {}, text));
+  const words = h("span", {}, text);
+  const element = h("div", { class: bad ? "toast bad" : "toast" }, words);
   const close = () => { clearTimeout(timer); element.remove(); };
   if (action) element.append(h("button", { type: "button", class: "link", onclick: () => { close(); act(); } }, action));
   element.append(button("close", "Close", close));
-  const timer = setTimeout(close, seconds * 1000);
+  const timer = seconds && setTimeout(close, seconds * 1000);
   document.getElementById("toasts").append(element);
-  return close;
+  return { element, close, say: (now) => { words.textContent = now; } };
 }
 
 /** Puts a text into the clipboard and says so. */
@@ -89,5 +90,8 @@ export async function copy(text, what) {
   }
   toast(`${what} copied`, { seconds: 2 });
 }
+
+/** The key that was pressed, whether or not capitals are on. */
+export const keyOf = (event) => (event.key.length === 1 ? event.key.toLowerCase() : event.key);
 
 export const isTyping = (event) => event.target instanceof HTMLElement && event.target.matches("input:not([type=range]):not([type=checkbox]), textarea, select");

@@ -148,10 +148,13 @@ export function makeMaskPainter(picture, { mask = "", onchange = () => {} } = {}
   canvas.addEventListener("pointerup", end);
   canvas.addEventListener("pointercancel", end);
 
-  const choose = (wanted) => {
-    tool = wanted;
+  const dropCorner = () => {
     if (corner) restore(kept);
     corner = null;
+  };
+  const choose = (wanted) => {
+    tool = wanted;
+    dropCorner();
     showCursor();
     for (const [name, button] of Object.entries(tools)) button.setAttribute("aria-pressed", String(name === tool));
   };
@@ -182,6 +185,7 @@ export function makeMaskPainter(picture, { mask = "", onchange = () => {} } = {}
       else size.stepUp(2);
       showCursor();
     } else if (keys[key]) keys[key]();
+    else if (key === "escape" && corner) dropCorner();
     else if (event.target === canvas && key === " ") stamp();
     else if (event.target === canvas && STEPS[key]) step(key, event.shiftKey);
     else return;

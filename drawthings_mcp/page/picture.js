@@ -1,7 +1,7 @@
 // One picture with all that is known of it: how it was made, what it was made from, what became of it.
 
 import { get, original, post, send, thumbnail } from "./api.js";
-import { button, copy, h, icon, isTyping, toast } from "./dom.js";
+import { button, copy, h, icon, isTyping, keyOf, toast } from "./dom.js";
 import { makeMaskPainter } from "./painter.js";
 import { makeSlider } from "./slider.js";
 import { Viewer } from "./viewer.js";
@@ -32,7 +32,11 @@ function frame(title, back, children, actions = []) {
 
 function openDetails(picture, context) {
   const viewer = new Viewer(picture);
-  const step = (by) => { const next = context.wall.neighbour(picture.id, by); if (next) location.replace(`#${next}`); };
+  const step = async (by) => {
+    if (by > 0 && !context.wall.neighbour(picture.id, by)) await context.wall.more();
+    const next = context.wall.neighbour(picture.id, by);
+    if (next) location.replace(`#${next}`);
+  };
   const actions = [
     button("back", "The one before (←)", () => step(-1), { class: "button square wide-only" }),
     button("next", "The next one (→)", () => step(1), { class: "button square wide-only" }),
@@ -42,9 +46,9 @@ function openDetails(picture, context) {
   page.addEventListener("keydown", (event) => {
     if (isTyping(event) || event.ctrlKey || event.metaKey || event.altKey) return;
     const keys = { ArrowLeft: () => step(-1), ArrowRight: () => step(1), m: () => { location.hash = `${picture.id}/mask`; }, Delete: () => context.bin([picture.id]),
-      c: () => copy(picture.id, picture.id), h: () => context.hide([picture.id], !picture.is_hidden) };
-    const stars = /^[0-5]$/.exec(event.key) && event.target !== viewer.stage ? () => page.querySelector(`[data-stars="${event.key}"]`)?.click() : undefined;
-    const work = keys[event.key] ?? stars;
+      c: () => copy(picture.id, picture.id), h: () => context.hide([picture.id], !picture.is_hidden), "+": () => viewer.zoom(1.5), "-": () => viewer.zoom(1 / 1.5) };
+    const stars = /^[0-5]$/.exec(event.key) ? () => page.querySelector(`[data-stars="${event.key}"]`)?.click() : undefined;
+    const work = keys[keyOf(event)] ?? stars;
     if (!work) return;
     event.preventDefault();
     work();
@@ -69,8 +73,8 @@ function act(picture, context) {
   return h("div", { class: "deeds" },
     button("copy", "Copy the id (C)", () => copy(picture.id, picture.id), { words: picture.id }), ...paths,
     picture.recipe.prompt && button("copy", "Copy the prompt", () => copy(picture.recipe.prompt, "Prompt"), { words: "Prompt" }),
-    picture.is_here && h("a", { class: "button", href: original(picture.id), download: picture.id }, icon("download"), h("span", {}, "Download")),
-    picture.is_here && context.state.is_local && picture.path && button("folder", "Open its folder on this machine", () => post("/gallery/folder", { pictures: [picture.id] }).catch(context.fail), { words: "Show in folder" }),
+    picture.is_here && h("a", { class: "button", href: original(picture.id), download: true }, icon("download"), h("span", {}, "Download")),
+    picture.is_here && context.state.is_local && picture.path && button("folder", "Open its folder on this machine", () => post("/gallery/folder", { pictures: [picture.id] }).catch(context.fail), { words: /Mac/.test(navigator.platform) ? "Show in Finder" : "Show in folder" }),
     picture.is_here && h("a", { class: "button", href: `#${picture.id}/mask` }, icon("brush"), h("span", {}, "Paint a mask")),
     button("compare", "Choose another picture to compare it with", () => context.compare(picture.id), { words: "Compare" }),
     context.render && picture.is_here && button("plus", "Begin a new picture with this one", () => context.render(picture.id), { words: "Use as canvas" }),
@@ -153,13 +157,21 @@ function keepShape(holder, element, { width, height }) {
   }).observe(holder);
 }
 
-function openMask(picture, context) {
+let draft; // the painter that was open last: who leaves it by mistake finds it again
+
+function makePainter(picture) {
   const painter = makeMaskPainter({ src: thumbnail(picture.id, 1024), label: picture.id, width: picture.width, height: picture.height });
   const paper = painter.element.querySelector(".paper");
   const holder = h("div", { class: "holder" });
   paper.replaceWith(holder);
   holder.append(paper);
   keepShape(holder, paper, picture);
+  return { id: picture.id, painter };
+}
+
+function openMask(picture, context) {
+  if (draft?.id !== picture.id) draft = makePainter(picture);
+  const { painter } = draft;
   const save = async () => {
     if (painter.isEmpty()) { toast("Nothing is painted yet.", { bad: true }); return; }
     try {

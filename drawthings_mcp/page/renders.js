@@ -14,10 +14,14 @@ export class Renders {
   constructor({ ended, failed }) {
     Object.assign(this, { ended, failed });
     this.cards = new Map();
+    this.begun = new Set();
     this.element = h("section", { class: "renders", "aria-label": "Renders under way", hidden: true });
     document.addEventListener("visibilitychange", () => { if (!document.hidden) this.look(); });
     this.look();
   }
+
+  /** Looks after one that was begun here, which may come to its end before anybody looks. */
+  begin(id) { this.begun.add(id); this.look(); }
 
   async look() {
     clearTimeout(this.timer);
@@ -32,7 +36,10 @@ export class Renders {
   show(rows) {
     const active = rows.filter((row) => row.state === "queued" || row.state === "running").reverse();
     for (const row of rows) {
-      if (this.cards.has(row.id) && !active.includes(row)) { this.cards.get(row.id).element.remove(); this.cards.delete(row.id); this.ended(row); }
+      if (active.includes(row) || !(this.begun.delete(row.id) | this.cards.has(row.id))) continue;
+      this.cards.get(row.id)?.element.remove();
+      this.cards.delete(row.id);
+      this.ended(row);
     }
     for (const row of active) {
       if (!this.cards.has(row.id)) { this.cards.set(row.id, this.makeCard(row)); this.element.append(this.cards.get(row.id).element); }
@@ -64,25 +71,31 @@ export class Renders {
   }
 }
 
+let written = ""; // what was typed in a form that was closed
+
 /** The form for a new picture; `canvas` and `mask` are ids of pictures at hand. */
 export function makeRenderForm({ canvas = "", mask = "", begun }) {
   const choose = (name, label, options) => h("label", {}, label, h("select", { name }, options.map(([value, text]) => h("option", { value }, text))));
   const number = (name, label) => h("label", {}, label, h("input", { name, type: "number", min: "128", max: "8192", step: "1", placeholder: "by shape" }));
   const said = h("p", { class: "warn", role: "alert" });
   const models = choose("model", "Model", [["auto", "Chosen for the mode"]]);
-  const words = h("textarea", { name: "prompt", rows: "4", required: true, maxlength: "10000", placeholder: canvas ? "Say what changes, then what stays" : "Subject, place, light, colours, medium" });
+  const words = h("textarea", { name: "prompt", rows: "4", required: true, maxlength: "10000", placeholder: canvas ? "Say what changes, then what stays" : "Subject, place, light, colours, medium", value: written, oninput: () => { written = words.value; } });
+  const begin = h("button", { class: "button strong" }, "Render");
   const given = canvas && h("p", { class: "given" }, h("img", { src: thumbnail(canvas, 96), alt: "" }), mask ? `Canvas ${canvas}, mask ${mask}` : `Canvas ${canvas}`);
   const form = h("form", { onsubmit: async (event) => {
     event.preventDefault();
     const values = Object.fromEntries([...new FormData(form)].filter(([, value]) => value !== ""));
     for (const name of ["width", "height"]) if (values[name]) values[name] = Number(values[name]);
+    begin.disabled = true;
     try {
       const { id } = await post("/gallery/renders", { ...values, ...(canvas && { canvas }), ...(mask && { mask }) });
+      written = "";
       dialog.close();
       begun(id);
     } catch (error) { said.textContent = error.message; }
+    begin.disabled = false;
   } }, given, h("label", {}, "Prompt", words), h("div", { class: "fields" }, choose("mode", "Mode", MODES), models, choose("image_format", "Shape", FORMATS), number("width", "Width"), number("height", "Height")), said,
-  h("div", { class: "last" }, h("span", { class: "quiet" }, "Everything else can be said in a chat."), button("", "Cancel", () => dialog.close(), { words: "Cancel" }), h("button", { class: "button strong" }, "Render")));
+  h("div", { class: "last" }, h("span", { class: "quiet" }, "Everything else can be said in a chat."), button("", "Cancel", () => dialog.close(), { words: "Cancel" }), begin));
   const dialog = h("dialog", { class: "new", "aria-label": "New picture", onclose: () => dialog.remove() }, h("h2", {}, "New picture"), form);
   get("/gallery/models").then(({ models: known }) => models.querySelector("select").append(...known.map(({ file, name }) => h("option", { value: file }, name))), (error) => { said.textContent = error.message; });
   document.body.append(dialog);

@@ -41,14 +41,16 @@ export class Wall {
     try {
       const page = await this.load(this.cursor, this.abort.signal);
       if (generation !== this.generation) return;
-      const isFirst = this.items.length === 0;
+      const isFirst = this.items.length === 0, focused = isFirst && this.focused;
       const known = new Set(this.items.map((item) => item.id));
       this.items.push(...page.pictures.filter((item) => !known.has(item.id)));
       this.cursor = page.cursor; this.total = page.total; this.isDone = page.cursor === null;
       if (isFirst) { this.drop(); this.element.scrollTop = 0; }
       this.layOut(isFirst ? 0 : Math.max(0, this.rows.length - 1));
+      if (focused) this.focus(Math.max(0, this.items.findIndex((item) => item.id === focused)));
     } catch (error) {
-      if (error.name !== "AbortError") { this.isDone = true; this.failed(error); }
+      // Where there was no answer, it is asked again once there are some.
+      if (error.name !== "AbortError") { this.isDone = error.status !== 0; this.failed(error); }
       return;
     } finally {
       if (generation === this.generation) this.isLoading = false;
@@ -56,13 +58,20 @@ export class Wall {
     this.draw();
   }
 
+  /** The id of the picture that has the focus. */
+  get focused() { return this.element.contains(document.activeElement) ? document.activeElement.closest(".tile")?.querySelector("a").dataset.id : undefined; }
+
+  /** Shows again what could not be loaded. */
+  resume() { this.drop(); this.draw(); }
+
   /** Takes pictures off the wall. */
   take(ids) {
-    const gone = new Set(ids);
+    const gone = new Set(ids), { focused } = this;
     this.items = this.items.filter((item) => !gone.has(item.id));
     this.total -= gone.size;
     gone.forEach((id) => this.selected.delete(id));
     this.drop(); this.layOut(0); this.draw();
+    if (focused) this.focus();
     this.change(this.selected);
   }
 

@@ -352,3 +352,134 @@ async def test_a_phone_shows_all_of_it_without_sideways_scrolling(page: Page, li
     box = await stars.bounding_box()
     assert box is not None
     assert box["x"] + box["width"] <= PHONE["width"]
+
+
+async def test_hiding_by_key_leaves_the_focus_on_the_next_picture_and_is_taken_back_by_key(page: Page) -> None:
+    ids = await page.locator(".tile a").evaluate_all("all => all.map((one) => one.dataset.id)")
+    first, second = page.locator(f'a[data-id="{ids[0]}"]'), page.locator(f'a[data-id="{ids[1]}"]')
+    await first.focus()
+    await page.keyboard.press("h")
+    await first.wait_for(state="detached")
+    assert await page.evaluate("document.activeElement.dataset.id") == ids[1]
+    await page.keyboard.press("Control+z")
+    await first.wait_for()
+    await page.wait_for_function("id => document.activeElement.dataset.id === id", arg=ids[1])
+    await second.press("ArrowLeft")
+    assert await page.evaluate("document.activeElement.dataset.id") == ids[0]
+
+
+async def test_a_picture_s_keys_work_as_soon_as_it_is_open(page: Page, library: list[str]) -> None:
+    await open_picture(page, library[1])
+    share = page.locator(".share")
+    whole = await share.inner_text()
+    await page.keyboard.press("+")
+    assert await share.inner_text() != whole
+    await page.keyboard.press("-")
+    assert await share.inner_text() == whole
+    await page.locator(".stage").focus()
+    await page.keyboard.press("2")
+    await page.locator('.starred.lit[data-stars="2"]').wait_for()
+    await page.keyboard.press("2")
+    await page.locator(".starred.lit").first.wait_for(state="detached")
+    async with page.expect_download() as download:
+        await page.get_by_role("link", name="Download").click()
+    assert (await download.value).suggested_filename == f"{library[1]}.png"
+
+
+async def test_a_render_that_fails_at_once_is_told_of_and_its_prompt_kept_until_then(page: Page) -> None:
+    await page.keyboard.press("n")
+    form = page.get_by_role("dialog")
+    await form.get_by_label("Prompt").fill("A grey wolf")
+    await page.keyboard.press("Escape")
+    await page.keyboard.press("n")
+    assert await form.get_by_label("Prompt").input_value() == "A grey wolf"
+    await form.locator("[name=mode]").select_option("inpaint")
+    await form.get_by_role("button", name="Render").click()
+    await page.locator(".toast.bad", has_text="canvas").wait_for()
+
+
+async def test_many_files_are_told_of_together_and_what_is_too_large_stays_out(page: Page) -> None:
+    await page.evaluate(
+        """async () => {
+          const files = new DataTransfer();
+          for (let count = 0; count < 6; count++) {
+            const canvas = new OffscreenCanvas(40 + count, 40);
+            canvas.getContext("2d").fillRect(0, 0, 20, 20);
+            files.items.add(new File([await canvas.convertToBlob()], `${count}.png`));
+          }
+          files.items.add(new File([new Uint8Array(25e6)], "large.png"));
+          document.body.dispatchEvent(new DragEvent("drop", { dataTransfer: files, bubbles: true, cancelable: true }));
+        }"""
+    )
+    await page.locator(".toast", has_text=re.compile(r"6 pictures came in, a\d+ to a\d+")).wait_for()
+    await page.locator(".toast.bad", has_text="at most 24 MB").wait_for()
+    assert await page.locator(".toast").count() == 2
+
+
+async def test_what_was_brought_in_is_rated_and_found_again(page: Page) -> None:
+    stream = io.BytesIO()
+    Image.new("RGB", (300, 300), "#996633").save(stream, "PNG")
+    await page.evaluate(DROP, ["attic.png", base64.b64encode(stream.getvalue()).decode()])
+    said = await page.locator(".toast", has_text=" is a").locator("span").first.inner_text()
+    tile = page.locator(f'a[data-id="{said.split()[-1]}"]')
+    await tile.focus()
+    await page.keyboard.press("5")
+    await page.locator(".toast", has_text="★★★★★").wait_for()
+    await page.get_by_label("Where").select_option("a")
+    await page.get_by_label("Rating", exact=True).select_option("5")
+    await page.get_by_text("1 picture", exact=True).wait_for()
+    await tile.wait_for()
+    await page.get_by_label("Where").select_option("v")
+    await page.get_by_text("Nothing was found.").wait_for()
+    await page.get_by_label("Where").select_option("i")
+    await page.get_by_text("listed, not searched").wait_for()
+
+
+async def test_a_mask_that_was_left_by_mistake_is_still_there(page: Page, library: list[str]) -> None:
+    await open_picture(page, library[2], "/mask")
+    await page.locator(".painter canvas").focus()
+    await page.keyboard.press("Space")
+    await page.keyboard.press("r")
+    await page.keyboard.press("Space")
+    await page.keyboard.press("Escape")  # the corner of the box, and then the page
+    await page.locator(".painter").wait_for()
+    await page.keyboard.press("Escape")
+    await page.locator(".painter").wait_for(state="detached")
+    await page.keyboard.press("m")
+    undo = page.get_by_role("button", name="Undo")
+    await undo.wait_for()
+    assert await undo.is_enabled()
+
+
+async def test_a_server_that_is_away_is_told_of_until_it_is_back(page: Page) -> None:
+    await page.context.set_offline(True)
+    await page.get_by_role("searchbox").fill("tram")
+    gone = page.locator(".toast.bad", has_text="does not answer")
+    await gone.wait_for()
+    assert await gone.count() == 1
+    await page.context.set_offline(False)
+    await gone.wait_for(state="detached")
+    await page.get_by_text("1 picture", exact=True).wait_for()
+
+
+async def test_choosing_a_picture_to_compare_with_ends_with_escape(page: Page, library: list[str]) -> None:
+    await open_picture(page, library[0])
+    await page.get_by_role("button", name="Compare").click()
+    choose = page.locator(".toast", has_text="Choose the picture")
+    await choose.wait_for()
+    await page.keyboard.press("Escape")
+    await choose.wait_for(state="detached")
+    await open_picture(page, library[1])
+    await page.evaluate("location.hash = '#%E0%A4%A'")  # somebody's broken link
+    await page.wait_for_selector(".page", state="detached")
+
+
+async def test_the_web_hears_nothing_of_what_is_only_being_typed(page: Page) -> None:
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url) if "source=web" in request.url else None)
+    await page.get_by_label("Where").select_option("web")
+    await page.get_by_text("press Enter").wait_for()
+    await page.get_by_role("searchbox").type("secret plan")
+    await page.get_by_label("Where").select_option("")
+    await page.get_by_text("Nothing was found.").wait_for()
+    assert asked == []
