@@ -57,10 +57,12 @@ def _describe_place(asked: IndexQuery, arguments: SearchArguments) -> Text:
     ((count,),) = asked.connection.execute("SELECT count(*) FROM pictures").fetchall()
     more = len(folders) - _MAX_LISTED
     limits = tuple(asked.query.list_limits())
+    if not folders:
+        return Text("There is no folder of this source to search.")
     return Text(
         "Searched {count} pictures in {folders}{more}{limits}.",
         count=count,
-        folders=tuple(map(Path, list(folders)[:_MAX_LISTED])) or Phrase("no folder that is there"),
+        folders=tuple(map(Path, list(folders)[:_MAX_LISTED])),
         more=Phrase(f" and {more} more folders" if more > 0 else ""),
         limits=Text(", with {limits}", limits=limits) if limits else Phrase(""),
     )

@@ -101,11 +101,11 @@ _NAMES: Mapping[str, Callable[[datetime], Span]] = {
 }
 _TIMES: Mapping[str, str] = {
     **{name: name for name in _NAMES},
-    **{"heute": "today", "gestern": "yesterday"},
-    **dict.fromkeys(("diese woche", "dieser woche"), "this week"),
-    **dict.fromkeys(("letzte woche", "letzter woche"), "last week"),
-    **dict.fromkeys(("diesen monat", "diesem monat"), "this month"),
-    **dict.fromkeys(("letzten monat", "letztem monat"), "last month"),
+    **{"heute": "today", "aujourd'hui": "today", "aujourd’hui": "today", "gestern": "yesterday"},
+    **dict.fromkeys(("diese woche", "dieser woche", "cette semaine"), "this week"),
+    **dict.fromkeys(("letzte woche", "letzter woche", "la semaine dernière", "semaine dernière"), "last week"),
+    **dict.fromkeys(("diesen monat", "diesem monat", "ce mois-ci"), "this month"),
+    **dict.fromkeys(("letzten monat", "letztem monat", "le mois dernier", "mois dernier"), "last month"),
     **dict.fromkeys(("dieses jahr", "diesem jahr"), "this year"),
     **dict.fromkeys(("letztes jahr", "letztem jahr"), "last year"),
 }
@@ -430,8 +430,8 @@ def parse_moment(value: str, now: datetime) -> Span:
     text = value.strip().lower().replace("_", " ")
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
     with suppress(ValueError, OverflowError):
-        if text in _NAMES:
-            return _NAMES[text](midnight)
+        if text in _TIMES:
+            return _NAMES[_TIMES[text]](midnight)
         return _parse_ago(text, now) or _parse_calendar(text, midnight) or _parse_iso(text, now)
     raise InvalidInputError(
         f"must be a date like 2026-11-20, 2026-11, today, yesterday or 7d, got {shorten(value)}.", value=value

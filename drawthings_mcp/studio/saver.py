@@ -93,6 +93,8 @@ class Saver:
     ----------
     output
         File to write instead of one in the output folder.
+    name
+        What files are called after; empty for the prompt.
     prepare
         Makes what each is shown by.
     keeps_pixels
@@ -114,6 +116,7 @@ class Saver:
         catalog: ImageCatalog,
         output: Path | None = None,
         *,
+        name: str = "",
         prepare: Prepare | None = None,
         keeps_pixels: bool = True,
         job: str = "",
@@ -121,6 +124,7 @@ class Saver:
     ) -> None:
         self._folder = settings.output_dir if output is None else output.parent
         self._stem = "" if output is None else output.stem
+        self._name = name
         self._rescue_folder = settings.state_dir / RESCUE_FOLDER
         self._catalog = catalog
         self._prepare = prepare
@@ -278,7 +282,10 @@ class Saver:
         now = datetime.now().astimezone()
         with ThreadPoolExecutor(1) as other:
             preparing = other.submit(self._prepare, pixels) if self._prepare is not None else None
-            stem, server = self._stem or file_stem(request.prompt, image.seed, now), source.connection.name
+            stem, server = (
+                self._stem or file_stem(self._name or request.prompt, image.seed, now),
+                source.connection.name,
+            )
             saved = self._write(image, call, stem, server, image_id)
             record = self._record(saved, image, call, server, now, image_id)
             # What fails here will say so when the picture is shown.

@@ -280,7 +280,8 @@ class Studio:
             )
             runs = await reached.work_out(partial(list_runs, record.size, target, record.model, reached.inventory))
             done = await run.list_done(catalog)
-            saver = Saver(self.settings, catalog, output, prepare=prepare, job=run.key, done=done)
+            name = record.path.stem if record.path is not None and not record.prompt else ""
+            saver = Saver(self.settings, catalog, output, name=name, prepare=prepare, job=run.key, done=done)
             calls: list[PlannedCall] = []
 
             async def plan_next(step: UpscaleRun) -> PlannedCall:

@@ -341,6 +341,7 @@ async def test_an_empty_answer_says_where_it_looked_and_what_would_hit(desk: Des
     assert "No model is called 'fluks-dev'; there are flux1-dev.safetensors." in text
     assert "Words of many pictures: harbour, " in _explain(await desk.search("qqqq"))
     assert "would hit" not in _explain(await desk.search("lihtous", since="2030"))
+    assert "with since:" in _explain(await desk.search("harbour", since="letzte Woche"))
 
 
 async def test_an_index_of_an_older_version_keeps_what_was_measured_and_learns_the_rest(desk: Desk) -> None:

@@ -40,6 +40,7 @@ def test_a_query_has_parts() -> None:
         ("the fox from last week but blue", "the fox from but blue", "2026-11-09", "2026-11-15"),
         ("yesterday's fox", "fox", "2026-11-19", "2026-11-19"),
         ("der Fuchs von letzter Woche", "der Fuchs von", "2026-11-09", "2026-11-15"),
+        ("le renard de la semaine dernière", "le renard de", "2026-11-09", "2026-11-15"),
         ("Heute", "", "2026-11-20", "2026-11-20"),
         ("this month -fog", "", "2026-11-01", "2026-11-30"),
     ],

@@ -100,6 +100,7 @@ async def test_what_is_clear_in_a_picture_stays_clear_and_its_edge_keeps_its_col
         text = await upscale(client, images=[str(tmp_path / "logo.png")], long_edge=300)
     assert "note: what is clear stays clear; its edge was enlarged without a model" in text
     made = find_file(server_environment, "v2" if not missing else "v1")
+    assert "logo" in made.name
     with Image.open(made) as picture:
         assert (picture.mode, picture.size) == ("RGBA", (300, 210))
         pixels = np.asarray(picture).astype(int)
