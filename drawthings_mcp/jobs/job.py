@@ -325,9 +325,11 @@ class Jobs:
                 return job if is_open else None
         return None
 
-    def find_newest(self, session: object) -> Job | None:
-        """The newest job of a session, from now on handed out; None when it has none."""
-        found = next((job for job in reversed(self._jobs.values()) if job.asker.session is session), None)
+    def find_newest(self, session: object, prompt: str = "") -> Job | None:
+        """The newest job of a session, with this prompt if one is given, from now on handed out; None without one."""
+        own = (job for job in reversed(self._jobs.values()) if job.asker.session is session)
+        asked = prompt.strip()
+        found = next((job for job in own if asked in {"", str(job.order.arguments.get("prompt", "")).strip()}), None)
         if found is not None:
             found.is_handed_out = True
         return found

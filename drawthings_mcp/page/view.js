@@ -10,6 +10,7 @@ const LARGE = 1568;
 const SMALL = 192;
 const EVERY = 800; // milliseconds between looks at a render
 const SELDOM = 4000; // the same, where nothing happens
+const TOLD = 20; // deeds that the model hears of
 const MOST = 25; // pictures that can be asked for at once
 
 const view = document.documentElement.dataset.view;
@@ -84,7 +85,7 @@ async function attempt(work) {
 function tell(text) {
   told.push(text);
   if (host.can.updateModelContext) {
-    const lines = ["In the view beside the result, the user:", ...told].join("\n- ");
+    const lines = ["In the view beside the result, the user:", ...told.slice(-TOLD)].join("\n- ");
     host.request("ui/update-model-context", { content: [{ type: "text", text: lines }] }).catch(() => {});
   }
 }
@@ -169,34 +170,35 @@ function go(id) {
 }
 
 /** Does something that takes a render, and shows how far it is. */
-function run(work) {
-  begin();
+function run(work, args = {}) {
+  begin(args);
   return attempt(work).finally(() => {
     busy--;
     render();
   });
 }
 
-function begin() {
+/** A render began with these arguments of a call. */
+function begin({ job: id, prompt }) {
   busy++;
   doing.textContent = "";
   glimpse.hidden = true;
-  follow("").catch(() => {}); // pictures come all the same
+  follow(id ? { job: id } : prompt ? { prompt: String(prompt) } : {}).catch(() => {}); // pictures come all the same
   render();
 }
 
 /** The result of a call whose render was handed back, once it is there. */
 async function finish(result) {
-  for (let id; (id = getData(result).job); result = await call("get_job", { job: id, wait: 0 })) await follow(id);
+  for (let id; (id = getData(result).job); result = await call("get_job", { job: id, wait: 0 })) await follow({ job: id });
   return result;
 }
 
-/** Looks again and again at a render until it is done, or at the newest while one is under way. */
-async function follow(id) {
+/** Looks again and again at a render until it is done, or at the newest, of a prompt, while one is under way. */
+async function follow(which) {
   const mine = ++looks;
   for (let pause = EVERY, before = ""; mine === looks && busy && canCall(); ) {
-    const { isDone, fraction, message } = await watch(id);
-    if (id && isDone) return;
+    const { isDone, fraction, message } = await watch(which);
+    if (which.job && isDone) return;
     const now = `${fraction} ${message}`;
     pause = now === before ? Math.min(pause * 1.2, SELDOM) : EVERY;
     before = now;
@@ -204,8 +206,8 @@ async function follow(id) {
   }
 }
 
-async function watch(id) {
-  const result = await call("watch_job", id ? { job: id } : {});
+async function watch(which) {
+  const result = await call("watch_job", which);
   const state = getData(result);
   if (state.job && !state.isDone) {
     job = state.job;
@@ -231,7 +233,7 @@ function produce(what, name, args) {
     [current, mode] = [ids.at(-1) ?? current, "look"];
     tell(`made ${ids.join(" ")} from ${from} (${what})`);
     await open();
-  });
+  }, args);
 }
 
 async function keep() {
@@ -245,13 +247,19 @@ async function keep() {
   });
 }
 
+/** What draws a picture anew where a call takes few arguments. */
+function describeSimply() {
+  const [width, height] = getSize(current);
+  return { prompt: facts.prompt, model: facts.model, width, height };
+}
+
 const again = () =>
   produce("again, with another seed", "generate_image",
-    facts.tools === "simple" ? { prompt: facts.prompt, ...(inputs[0] && { canvas: inputs[0] }) } : { settings_from: current, seed: -1 });
+    facts.tools === "simple" ? { ...describeSimply(), ...(inputs[0] && { canvas: inputs[0] }) } : { settings_from: current, seed: -1 });
 
 const vary = () =>
   produce("a variation", "generate_image", {
-    ...(facts.tools === "simple" ? { prompt: facts.prompt } : { settings_from: current, strength: 0.5, seed: -1 }),
+    ...(facts.tools === "simple" ? describeSimply() : { settings_from: current, strength: 0.5, seed: -1 }),
     canvas: current, mode: "image2image",
   });
 
@@ -463,7 +471,7 @@ const host = await connect({
     sought = words.value = args.query ?? "";
     if (isShown || isAwaited || !(view === "result" || args.operation === "upscale")) return;
     isAwaited = true;
-    begin();
+    begin(args);
   },
   result: (result) => {
     if (isShown) return; // another one is an answer to a call of ours, which heard it

@@ -250,9 +250,10 @@ async def answer_render(ctx: Context[Session, Any], job: Job, patience: float) -
 
 
 def _list_facts(result: GenerationResult) -> dict[str, Any]:
-    """What a view shows of a render: the labelled sheet, every picture, and the prompt to draw them again by."""
+    """What a view shows of a render: the labelled sheet, every picture, and what draws them again."""
     shown = ([result.sheet] if result.sheet else []) + [image for image in result.variants if image.record.id]
-    return {"pictures": list(map(describe_picture, shown)), "prompt": result.plan.requests[0].prompt}
+    plan, pictures = result.plan, list(map(describe_picture, shown))
+    return {"pictures": pictures, "prompt": plan.requests[0].prompt, "model": plan.model.file}
 
 
 async def answer_row(ctx: Context[Session, Any], row: JobRow) -> CallToolResult:

@@ -233,11 +233,16 @@ async def test_a_render_is_followed_and_stopped(talk: Chat, tmp_path: Path) -> N
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(call)
         await talk.view.get_by_role("img", name="So far").wait_for()
+        tasks.start_soon(talk.client.call_tool, "generate_image", {"prompt": "another call at once", **SIZE})
+        watched = len(talk.list_calls("watch_job"))
+        while len(talk.list_calls("watch_job")) < watched + 2:
+            await talk.page.wait_for_function("true")
         assert "%" in await talk.view.locator(".progress span").inner_text()
         await talk.button("Stop").click()
     await talk.send(results[0])
     await talk.view.get_by_text("was cancelled").wait_for()
     assert first
+    assert "was cancelled" in dump(results[0])["content"][0]["text"]
     assert await talk.view.locator("progress").is_hidden()
 
 

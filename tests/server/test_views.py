@@ -246,7 +246,8 @@ async def test_with_few_arguments_a_view_asks_for_what_there_is(
     async with open_server(in_process, simulator, extensions=TAKES_VIEWS) as client:
         made = await client.call_tool("generate_image", {"prompt": "a fox", "width": 128, "height": 128})
         assert get_data(made)["tools"] == "simple"
-        call = {"prompt": get_data(made)["prompt"], "canvas": "v1", "mode": "image2image"}
+        call = {name: get_data(made)[name] for name in ("prompt", "model")}
+        call |= {"width": 128, "height": 128, "canvas": "v1", "mode": "image2image"}
         varied = await client.call_tool("generate_image", call, meta={VIEW_KEY: True})
     assert not varied.is_error
     assert get_data(varied)["pictures"][0]["id"] == "v2"
@@ -260,12 +261,16 @@ async def test_a_view_watches_a_render_and_stops_it(in_process: Any) -> None:
         idle = await client.call_tool("watch_job", {})
         handed_back = await client.call_tool("generate_image", {"prompt": "a fox", **SMALL, "steps": 150})
         watched = await client.call_tool("watch_job", {})
+        await client.call_tool("generate_image", {"prompt": "a kite", **SMALL})
+        of_prompt = await client.call_tool("watch_job", {"prompt": " a fox"})
+        of_nothing = await client.call_tool("watch_job", {"prompt": "a whale"})
         with anyio.fail_after(60):
-            while not (images := list_images(await client.call_tool("watch_job", {}))):
+            while not (images := list_images(await client.call_tool("watch_job", {"job": "j1"}))):
                 pass
         await client.call_tool("cancel_job", {"job": "j1"})
         after = await client.call_tool("watch_job", {"job": "j1"})
-    assert get_data(idle) == {}
+    assert (get_data(idle), get_data(of_nothing)) == ({}, {})
+    assert get_data(of_prompt)["job"] == "j1"
     assert get_data(handed_back) == {"job": "j1"}
     assert get_data(watched)["job"] == "j1"
     assert not get_data(watched)["isDone"]

@@ -51,11 +51,12 @@ async def paint_mask(
 async def watch_job(
     ctx: Context[Session, None],
     job: Annotated[str, Field(max_length=40, description="The job's id, e.g. j1; left out: your newest.")] = "",
+    prompt: Annotated[str, Field(max_length=10_000, description="Without an id: your newest with this prompt.")] = "",
 ) -> CallToolResult:
     from drawthings_mcp.attachments.thumbnails import MIME_TYPE, encode_glimpse
 
     session = get_session(ctx)
-    found = await session.jobs.find(job) if job else session.jobs.find_newest(session)
+    found = await session.jobs.find(job) if job else session.jobs.find_newest(session, prompt)
     if found is None:
         return CallToolResult(content=[TextContent(text="No render goes on.")], _meta={VIEW_KEY: {}})
     data = {
