@@ -11,7 +11,7 @@ import re
 import secrets
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -151,7 +151,8 @@ class JobBoard:
             known = connection.execute("SELECT number FROM jobs WHERE key = ?", (key,)).fetchone()
             if known is not None:
                 connection.execute(
-                    "UPDATE jobs SET owner = ?, state = 'queued', seconds_left = NULL WHERE key = ?", (self._owner, key)
+                    "UPDATE jobs SET owner = ?, is_durable = ?, state = 'queued', seconds_left = NULL WHERE key = ?",
+                    (self._owner, is_durable, key),
                 )
                 return f"j{known['number']}", key
             values = (key, self._owner, _storable(client), _storable(prompt), is_durable, datetime.now(UTC).isoformat())
@@ -181,6 +182,13 @@ class JobBoard:
                 connection.execute(f"UPDATE jobs SET {assignments} WHERE key = :key", {**changes, "key": key})
             stopping = connection.execute("SELECT key FROM jobs WHERE owner = ? AND is_stopping", (self._owner,))
             return {row["key"] for row in stopping}
+
+    def give_up(self, kept: Collection[str]) -> None:
+        """Expect no more of jobs that were to outlive their process than of any others, but of those with some keys."""
+        with self._database.write() as connection:
+            waiting = connection.execute("SELECT key FROM jobs WHERE is_durable AND state IN (?, ?)", ACTIVE).fetchall()
+            lost = [(row["key"],) for row in waiting if row["key"] not in kept]
+            connection.executemany("UPDATE jobs SET is_durable = 0 WHERE key = ?", lost)
 
     def list_jobs(self, limit: int = 50) -> list[JobRow]:
         """The newest jobs of all processes, newest first; none, and no file, where there never was any."""

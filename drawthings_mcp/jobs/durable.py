@@ -12,7 +12,7 @@ import json
 import os
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import asdict, replace
 from functools import partial
 from typing import Any, TypeAlias
@@ -165,6 +165,9 @@ class _DurableJobs(Jobs):
             assert found.input is not None
             self._turns[found.workflow_id] = anyio.Event()
             self._started[found.workflow_id] = await self._take_over(found.workflow_id, *found.input["args"])
+        with suppress(StorageError):
+            # Of what is not kept any more nothing will come.
+            await anyio.to_thread.run_sync(lambda: self.board.give_up(self._started.keys()))
         ended = await DBOS.list_workflows_async(
             status=_ENDED, executor_id=executor, load_input=False, load_output=False
         )

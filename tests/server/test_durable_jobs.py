@@ -189,6 +189,22 @@ async def test_a_job_is_ended_from_the_shell_while_its_server_is_down(environmen
     assert "j1 was cancelled" in text_of(result)
 
 
+async def test_nothing_is_expected_of_a_job_whose_store_is_gone(environment: dict[str, str]) -> None:
+    state = Path(environment["DRAWTHINGS_STATE_DIR"])
+    async with Simulator(step_seconds=0.2) as simulator:
+        with serve_http(environment, server=simulator.address) as server:
+            job = await order(server, steps=100)
+            await kill(server, lambda: len(simulator.requests) == 1)
+        (interrupted,) = JobBoard(state).list_jobs()
+        for file in state.glob("durable.sqlite3*"):
+            file.unlink()
+        with serve_http(environment, server=simulator.address) as server:
+            (result,) = await collect(server, job)
+    assert interrupted.state == "interrupted"
+    assert f"{job} ended with the program that rendered it" in text_of(result)
+    assert len(simulator.requests) == 1
+
+
 @pytest.mark.slow
 async def test_a_second_server_of_a_state_folder_renders_none_of_the_firsts_jobs(environment: dict[str, str]) -> None:
     async with Simulator(step_seconds=0.05) as simulator:
