@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import sqlite3
 
 BOARD_NAME = "jobs.sqlite3"
-_MEANT = re.compile(r"^(?:job)?[\s#_:-]*j?(?=\d+$)")
+_MEANT = re.compile(r"^(?:job)?[\s#_:-]*j?[\s#_:-]*(?=\d+$)")
 """What may stand before a job's number."""
 _ID = re.compile(r"j[1-9][0-9]{0,14}")
 _KEPT = 1_000

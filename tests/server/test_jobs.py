@@ -42,7 +42,7 @@ async def test_a_long_render_is_handed_back_and_asked_for_again(
         handed = await call(client, "generate_image", **SMALL, steps=30)
         running = await call(client, "get_job", job="J1", wait=0)
         done = await call(client, "get_job", job="j1")
-        again = await call(client, "get_job", job="j1")
+        again = await call(client, "get_job", job="J 1")
     assert not handed.is_error
     assert re.match(r"j1 goes on: .+, \d+% after \d+ s\.", text_of(handed))
     assert 'get_job(job="j1")' in text_of(handed)

@@ -269,3 +269,10 @@ async def test_an_empty_answer_tells_a_model_where_it_looked_and_what_would_hit(
     assert "note: steps: must be a number or like >=4, <10, 4..7, got “many”. It was searched for as words." in text_of(
         wrong
     )
+
+
+async def test_a_source_without_a_folder_is_said_to_have_none(in_process: Any) -> None:
+    async with in_process(server="demo") as client:
+        text = text_of(await call(client, "search_images", query="okapi", source="projects"))
+    assert text.startswith("Nothing was found. There is no folder of this source to search.\n")
+    assert "note: No project files are in the folders that are searched." in text
