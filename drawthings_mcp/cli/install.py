@@ -74,6 +74,7 @@ class _Installer:
         entry = find_entry(client, self._machine)
         if not client.is_there(self._machine):
             say(f"{client.title} was not found on this machine; its file is made for when it comes.")
+        name_twins(entry)
         foreign = entry.value is not None and not entry.is_ours
         if foreign and self._yes:
             raise click.ClickException(
@@ -180,6 +181,13 @@ def report_each(clients: Iterable[ChatProgram], change: Callable[[ChatProgram], 
             say(error.format_message())
     if failed:
         click.get_current_context().exit(1)
+
+
+def name_twins(entry: ServerEntry) -> None:
+    """Says which entries of other names start this program, which stay as they are."""
+    for name in entry.twins:
+        also = f"{entry.client.title} has {quote(name)} as well, which starts drawthings-mcp, too."
+        say(f"{also} It stays; keep one of both.")
 
 
 def show_plan(entry: ServerEntry, data: bytes) -> None:

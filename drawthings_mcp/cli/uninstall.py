@@ -9,6 +9,7 @@ from drawthings_mcp.cli.options import with_local_settings
 from drawthings_mcp.cli.output import print_text
 from drawthings_mcp.install.clients import ChatProgram, this_machine
 from drawthings_mcp.install.entries import find_entry, remove_entry
+from drawthings_mcp.quoting import quote
 from drawthings_mcp.settings import Settings
 
 
@@ -24,6 +25,8 @@ def uninstall(clients: tuple[str, ...], yes: bool, dry_run: bool, settings: Sett
 
     def remove(client: ChatProgram) -> None:
         entry = find_entry(client, machine)
+        for name in entry.twins:
+            print_text(f"{client.title}: {quote(name)} starts drawthings-mcp, too, and stays; take it out by hand.")
         if entry.value is None:
             if clients:
                 print_text(f"{client.title}: there is no entry.")

@@ -155,11 +155,11 @@ class ChatProgram:
             map(machine.find_program, self.programs)
         )
 
-    def find_entry(self, configuration: Any) -> Any:
-        """What stands under our name; None when nothing does."""
-        for name in self.path_to_entry:
+    def find_servers(self, configuration: Any) -> Mapping[str, Any]:
+        """Its servers by name."""
+        for name in self.keys:
             configuration = configuration.get(name) if isinstance(configuration, Mapping) else None
-        return configuration
+        return configuration if isinstance(configuration, Mapping) else {}
 
     def read_command(self, entry: Any) -> list[str]:
         """The program that an entry starts, and its arguments; empty when it starts none."""

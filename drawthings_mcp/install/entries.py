@@ -10,7 +10,7 @@ from typing import Any
 
 from drawthings_mcp.errors import DrawThingsError
 from drawthings_mcp.install.change import ConfigFile, back_up, read_config_file, write_config_file
-from drawthings_mcp.install.clients import ChatProgram, Machine
+from drawthings_mcp.install.clients import ENTRY, ChatProgram, Machine
 from drawthings_mcp.install.launch import is_ours
 from drawthings_mcp.quoting import clean, hide_password
 
@@ -26,11 +26,14 @@ class ServerEntry:
     ----------
     value
         None when nothing does.
+    twins
+        Other names under which this program is started, too.
     """
 
     client: ChatProgram
     file: ConfigFile
     value: Any = None
+    twins: tuple[str, ...] = ()
 
     @property
     def command(self) -> list[str]:
@@ -93,7 +96,9 @@ class Written:
 def find_entry(client: ChatProgram, machine: Machine) -> ServerEntry:
     """What stands in a client's configuration now; raises ``InvalidInputError`` when that cannot be read."""
     file = read_config_file(client.find_file(machine), client.format)
-    return ServerEntry(client, file, client.find_entry(file.parse()))
+    servers = client.find_servers(file.parse())
+    twins = (name for name, value in servers.items() if name != ENTRY and is_ours(client.read_command(value)))
+    return ServerEntry(client, file, servers.get(ENTRY), tuple(map(str, twins)))
 
 
 def add_entry(entry: ServerEntry, value: Mapping[str, Any], machine: Machine) -> Written:

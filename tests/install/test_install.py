@@ -253,6 +253,17 @@ def test_taking_out_asks_and_says_when_there_is_nothing(home: Home) -> None:
     assert home.run("uninstall").stdout == "No chat client on this machine has the entry.\n"
 
 
+def test_an_entry_of_another_name_for_this_program_is_named_and_stays(home: Home) -> None:
+    before = '{"mcpServers": {"paint": {"command": "/opt/drawthings-mcp"}, "a": {"command": "drawthings"}}}'
+    home.put("cursor", before)
+    said = home.run("install", "cursor", *DEMO, "--dry-run")
+    assert "Cursor has “paint” as well, which starts drawthings-mcp, too. It stays; keep one of both.\n" in said.stderr
+    said = home.run("uninstall", "cursor", "--yes")
+    assert "Cursor: “paint” starts drawthings-mcp, too, and stays; take it out by hand.\n" in said.stdout
+    assert said.stdout.count("too") == 1
+    assert home.read("cursor") == before
+
+
 ADDS = """
 printf '%s ' "$@" > "$HOME/called"
 {
