@@ -14,6 +14,7 @@ import marshal
 import os
 import runpy
 import selectors
+import shlex
 import signal
 import socket
 import subprocess
@@ -39,6 +40,14 @@ def list_command(*arguments: str) -> list[str]:
     if sys.platform != "linux":  # forking is not safe with what other systems load
         return [sys.executable, *arguments]
     return [sys.executable, "-I", "-S", str(Path(__file__).with_name("warm_stub.py")), _start_host()[1], *arguments]
+
+
+def put_command(folder: Path) -> Path:
+    """Puts the program ``drawthings-mcp`` into a folder."""
+    command = folder / "drawthings-mcp"
+    command.write_text(f'#!/bin/sh\nexec {shlex.join(list_command("-m", "drawthings_mcp"))} "$@"\n', encoding="utf-8")
+    command.chmod(0o755)
+    return command
 
 
 def end_host() -> None:

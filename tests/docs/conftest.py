@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 import re
-import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -23,7 +22,7 @@ from cryptography.x509.oid import NameOID
 from PIL import Image
 
 from drawthings_mcp.simulator import Simulator
-from tests.warm_start import list_command
+from tests.warm_start import put_command
 
 ROOT = Path(__file__).parents[2]
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -144,11 +143,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def command_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the command, as processes that need not import the libraries."""
-    folder = tmp_path_factory.mktemp("bin")
-    command = folder / "drawthings-mcp"
-    command.write_text(f'#!/bin/sh\nexec {shlex.join(list_command("-m", "drawthings_mcp"))} "$@"\n')
-    command.chmod(0o755)
-    return folder
+    return put_command(tmp_path_factory.mktemp("bin")).parent
 
 
 @pytest.fixture

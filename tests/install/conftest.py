@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from click.testing import CliRunner
 from drawthings_mcp.cli import main
 from drawthings_mcp.install.clients import CLIENTS, ChatProgram, Machine
 from drawthings_mcp.install.launch import find_launch
+from tests.warm_start import put_command
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "install"
 COMMAND = "$COMMAND"
@@ -83,6 +85,22 @@ def make_home(folder: Path, names: Mapping[str, str] | None = None) -> Home:
     for name, text in (names or {}).items():
         home.put(name, text)
     return home
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """An installation whose command starts fast: what is written into configurations is tried, each time."""
+    folder = tmp_path_factory.mktemp("installed")
+    put_command(folder)
+    about = folder / "drawthings_mcp-0.dist-info"
+    about.mkdir()
+    for name in ("METADATA", "direct_url.json"):
+        if text := metadata.distribution("drawthings-mcp").read_text(name):
+            (about / name).write_text(text, encoding="utf-8")
+    (about / "RECORD").write_text("drawthings-mcp,,\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(folder)
+        yield
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ import pytest
 
 from drawthings_mcp.install.clients import Machine
 from drawthings_mcp.install.service import find_service
+from tests.warm_start import list_command
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 COMMAND = str(Path(sys.executable).with_name("drawthings-mcp"))
@@ -59,7 +60,7 @@ def run(home: Path, told: Path) -> Run:
     }
 
     def service(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-        command = [COMMAND, "service", *arguments]
+        command = list_command("-m", "drawthings_mcp", "service", *arguments)
         return subprocess.run(command, env=environment | variables, text=True, capture_output=True, timeout=60)
 
     return service

@@ -21,6 +21,7 @@ from drawthings_mcp.attachments.encoding import count_result
 from drawthings_mcp.attachments.preview import Preview
 from drawthings_mcp.server.session import Session
 from drawthings_mcp.server.viewer import ChatClient
+from tests.warm_start import list_command
 
 TOKEN = {"progressToken": "p"}
 END_WITHIN = 2.0
@@ -30,9 +31,10 @@ END_WITHIN = 2.0
 class Process:
     """A server process, spoken to line by line."""
 
-    def __init__(self, environment: dict[str, str]) -> None:
+    def __init__(self, environment: dict[str, str], *, is_fresh: bool = False) -> None:
+        command = ["-m", "drawthings_mcp", "--server", "demo"]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "drawthings_mcp", "--server", "demo"],
+            [sys.executable, *command] if is_fresh else list_command(*command),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -77,8 +79,8 @@ class Process:
 
 
 @pytest.fixture
-def server(server_environment: dict[str, str]) -> Iterator[Process]:
-    process = Process(server_environment)
+def server(server_environment: dict[str, str], request: pytest.FixtureRequest) -> Iterator[Process]:
+    process = Process(server_environment, is_fresh=getattr(request, "param", False))
     try:
         process.initialize()
         yield process
@@ -91,6 +93,7 @@ def wait_for_step(server: Process, step: int) -> None:
         pass
 
 
+@pytest.mark.parametrize("server", [True], indirect=True, ids=["fresh"])
 @pytest.mark.parametrize("busy", [False, True])
 @pytest.mark.parametrize("how", ["SIGTERM", "SIGINT", "closed stdin"])
 def test_the_process_ends_cleanly_also_while_it_renders(server: Process, how: str, busy: bool) -> None:
@@ -190,6 +193,7 @@ def test_a_client_that_discovers_and_goes_on_without_a_handshake_is_served(serve
         process.close()
 
 
+@pytest.mark.parametrize("server", [True], indirect=True, ids=["fresh"])
 def test_further_signals_do_not_disturb_the_end(server: Process, server_environment: dict[str, str]) -> None:
     arguments = {"prompt": "a fox", "width": 128, "height": 128, "steps": 2, "variants": 4}
     server.send(id=2, method="tools/call", params={"name": "generate_image", "arguments": arguments, "_meta": TOKEN})
