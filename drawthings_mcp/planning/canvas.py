@@ -12,6 +12,12 @@ from drawthings_mcp.tensors.fitting import fit_pixels, flatten_transparent
 from drawthings_mcp.tensors.mask import KEEP, REPAINT, mask_classes
 from drawthings_mcp.tensors.pixels import ImageLike, Pixels, ensure_pixels
 
+_EVERY = 4
+_COLOURED = 48
+"""Difference of channels from which on a pixel is no grey, whatever a JPEG made of it."""
+_FEW = 0.05
+"""Share of a mask that may have colours: a mark, a frame."""
+
 
 def read_canvas(
     canvas: ImageLike | None, mask: ImageLike | None, size: tuple[int, int], fit: Fit, *, paints_clear_parts: bool
@@ -49,13 +55,15 @@ def read_canvas(
         return None, None, ()
     original = ensure_pixels(canvas)
     pixels, alpha = _flatten(fit_pixels(original, size, fit))
-    marked = None if mask is None else _read_mask(mask, original.shape[:2], size, fit)
+    drawn = None if mask is None else ensure_pixels(mask)
+    marked = None if drawn is None else _read_mask(drawn, original.shape[:2], size, fit)
+    noted = _note_colours(drawn)
     if alpha is None:
-        return pixels, marked, ()
+        return pixels, marked, noted
     if not paints_clear_parts:
-        return pixels, marked, (Text("Parts of {canvas} are clear; they become grey. Fill them beforehand."),)
+        return pixels, marked, (*noted, Text("Parts of {canvas} are clear; they become grey. Fill them beforehand."))
     if marked is not None:
-        return pixels, _merge(marked, alpha), ()
+        return pixels, _merge(marked, alpha), noted
     warning = "Parts of {canvas} are clear: they are painted, all else is kept. Fill them to change the whole picture."
     return pixels, alpha, (Text(warning),)
 
@@ -70,16 +78,26 @@ def _flatten(pixels: Pixels) -> tuple[Pixels, Pixels | None]:
     return flat, None if (classes == KEEP).all() else classes
 
 
-def _read_mask(mask: ImageLike, original: tuple[int, ...], size: tuple[int, int], fit: Fit) -> Pixels:
-    pixels = ensure_pixels(mask)
+def _note_colours(mask: Pixels | None) -> tuple[Text, ...]:
+    """That a mask is a picture: what is light in it says little about what is to change."""
+    if mask is None:
+        return ()
+    sample = mask[::_EVERY, ::_EVERY, :3]
+    if float((np.ptp(sample, axis=2) > _COLOURED).mean()) < _FEW:
+        return ()
+    return (Text("{mask} is a picture in colours, of which what is light was repainted; a mask is white and black"),)
+
+
+def _read_mask(pixels: Pixels, original: tuple[int, ...], size: tuple[int, int], fit: Fit) -> Pixels:
     classes = mask_classes(pixels)
     if pixels.shape[:2] == original:
         return _fit_mask(classes == REPAINT, size, fit)
     height, width = pixels.shape[:2]
     if (width, height) != size:
+        rendered = ", or the size that is rendered, {rendered}" if original != (size[1], size[0]) else ""
         raise InvalidImageError(
             Text(
-                "is {given}; it must have the size of {canvas}, {original}, or the size that is rendered, {rendered}. "
+                f"is {{given}}; it must have the size of {{canvas}}, {{original}}{rendered}. "
                 "Make it again from that picture, or resize it.",
                 given=f"{width}x{height}",
                 original=f"{original[1]}x{original[0]}",

@@ -22,7 +22,7 @@ _BY_DEFAULT = frozenset({"auto", "automatic", "default", "random", "any", "none"
 _RATIO = re.compile(r"(\d)\s*[x×/:]\s*(\d)")
 _SIZE = re.compile(r"\s*(\d{3,4})\s*[x×*]\s*(\d{3,4})\s*(?:px|pixels)?\s*", re.IGNORECASE)
 _NUMBER = re.compile(
-    r"\s*(?P<number>[-+]?\d+(?:[.,]\d+)?)\s*(?P<unit>%|px|pixels?|steps?|images?|pictures?|variants?|s|sec(?:onds?)?)?\s*",
+    r"\s*(?P<number>[-+]?\d+(?:[.,]\d+)?)\s*(?P<unit>%|px|pixels?|steps?|images?|pictures?|variants?|stars?|s|sec(?:onds?)?)?\s*",
     re.IGNORECASE,
 )
 _THOUSANDS = re.compile(r"\d{1,3}[,.]\d{3}")

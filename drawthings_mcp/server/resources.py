@@ -63,7 +63,7 @@ FAMILIES: Mapping[str, str] = {
 """Families of models that have a guide, and how people write their names."""
 
 MODES: Mapping[str, str] = {
-    "text2image": "make a picture from words",
+    "text2image": "make a picture from words: photo, poster, logo",
     "image2image": "redraw a picture",
     "edit": "change something in a picture",
     "inpaint": "repaint a part of a picture",
@@ -163,7 +163,8 @@ def find_guides(query: str) -> list[Resource]:
 
     def rate(guide: Resource) -> int:
         text = f"{guide.name} {guide.title} {guide.description}".lower()
-        return sum(word in text for word in words)
+        # "inpainting" means the guide to inpaint.
+        return sum(word in text or word.startswith(guide.name) for word in words)
 
     most = max(map(rate, guides))
     return named[:1] or [guide for guide in guides if rate(guide) == most]

@@ -117,6 +117,14 @@ def test_a_mask_of_any_other_size_is_refused(picture: Callable[..., Pixels], hal
         compose(canvas=picture(256, 128), mask=half(64, 64))
 
 
+def test_a_picture_in_colours_as_a_mask_is_noted(picture: Callable[..., Pixels], half: Callable[..., Pixels]) -> None:
+    (note,) = compose(canvas=picture(), mask=picture()).notes
+    assert note == "mask_image is a picture in colours, of which what is light was repainted; a mask is white and black"
+    assert compose(canvas=picture(), mask=half()).notes == ()
+    with pytest.raises(InvalidImageError, match=r"the size of input_image, 128x128\. Make"):
+        compose(canvas=picture(), mask=half(64, 64))
+
+
 def test_a_mask_without_white_is_refused(picture: Callable[..., Pixels]) -> None:
     with pytest.raises(InvalidImageError, match="black all over"):
         compose(canvas=picture(), mask=np.zeros((128, 128), np.uint8))

@@ -60,7 +60,10 @@ UNDERSTOOD: list[tuple[str, dict[str, Any], str]] = [
     (G, {**DRY, "moodboard": "v1 and V2"}, "edit with"),
     (G, {**DRY, "mask": "none", "negative_prompt": None}, "text2image with"),
     ("tag_image", {"images": "v1", "add": "best, blue"}, "v1: best, blue"),
+    ("tag_image", {"images": "v1", "rating": "5 stars"}, "rating:5"),
     ("list_models", {"kind": "LoRA"}, "papercut"),
+    ("list_models", {"kind": "guide", "query": "inpainting"}, "# Prompting inpaint"),
+    ("list_models", {"kind": "guides", "query": "poster"}, "# Prompting text2image"),
     ("review_image", {"images": "v1, v2"}, "v2"),
     (T, {"operation": "Contact sheet", "images": "v1,v2"}, "contact_sheet of v1 v2"),
     (T, {"operation": "sheet", "images": "v1,v2", "labels": "one, two"}, "contact_sheet of v1 v2"),
@@ -85,6 +88,7 @@ CORRECTED: list[tuple[str, dict[str, Any], str, dict[str, Any]]] = [
     (T, {**UPSCALE, "width": 256}, "long_edge: upscale takes long_edge; the shape", {**UPSCALE, "long_edge": 256}),
     ("review_image", {"image": "v1"}, "Did you mean images?", {"images": ["v1"]}),
     ("search_images", {"text": "x"}, "Did you mean query?", {"query": "x"}),
+    ("tag_image", {"images": "v1", "rating": 7}, "must be from 0 to 5", {"images": "v1", "rating": 5}),
     ("search_images", {"limit": 100}, "must be from 1 to 25", {"limit": 25}),
 ]
 

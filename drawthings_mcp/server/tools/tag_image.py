@@ -43,14 +43,14 @@ async def tag_image(
     images: Annotated[Names, Field(max_length=25, description="Ids, paths; none lists all tags.")] = [],  # noqa: B006
     add: _TagNames = [],  # noqa: B006 - pydantic copies it
     remove: _TagNames = [],  # noqa: B006 - pydantic copies it
-    rating: Annotated[int, Field(ge=-1, le=5, description="Stars, 1 to 5; 0 removes them.")] = -1,
+    rating: Annotated[int | None, Field(ge=0, le=5, description="Stars, 1 to 5; 0 removes them.")] = None,
 ) -> CallToolResult:
     finder = get_session(ctx).studio.finder
     if not images:
         counts = await finder.list_tags()
         lines = [f"{clean(tag)}: {count}" for tag, count in counts.items()] or ["There are no tags yet."]
         return CallToolResult(content=[TextContent(text="\n".join(lines))])
-    tags = await finder.change_tags(images, add, remove, rating if rating >= 0 else None)
+    tags = await finder.change_tags(images, add, remove, rating)
     lines = [f"{name}: {', '.join(map(clean, of_one)) or 'no tags'}" for name, of_one in tags.items()]
     return CallToolResult(content=[TextContent(text="\n".join(lines))])
 
