@@ -16,7 +16,7 @@ from pathlib import Path
 from benchmarks.measurement import Measurement
 from drawthings_mcp.params import GenerateParams
 from drawthings_mcp.settings import load_settings
-from drawthings_mcp.studio.studio import Studio, open_studio
+from drawthings_mcp.studio.studio import JobRun, Studio, open_studio
 
 _COUNTS = (1, 2, 4, 8)
 _EACH = 3
@@ -98,6 +98,6 @@ async def _kill_in_sampling(studio: Studio, pid: int) -> float:
         elif message.startswith("Step 0/") and len(moments) == 1:
             moments.append(time.perf_counter())
 
-    await studio.generate(_ask(1, _LONG), report)
+    await studio.generate(_ask(1, _LONG), JobRun(report=report))
     died, moved = moments
     return moved - died

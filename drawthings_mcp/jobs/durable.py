@@ -30,7 +30,7 @@ from drawthings_mcp.private import open_private, prepare_state
 from drawthings_mcp.quoting import hide_password
 from drawthings_mcp.settings import APP_NAME, Settings
 from drawthings_mcp.studio.results import GenerationResult
-from drawthings_mcp.studio.studio import JobRun, Studio
+from drawthings_mcp.studio.studio import Studio
 
 STORE_NAME = "durable.sqlite3"
 _LOCK_NAME = "durable.lock"
@@ -240,8 +240,8 @@ class _DurableJobs(Jobs):
         return self._is_closing and job.state == "cancelled"
 
     async def _render(self, job: Job) -> GenerationResult:
-        run = JobRun(job.key, job.key in self._again, begin=partial(self._begin, job), saved=job.saved)
-        result = await job.order.carry_out(job.asker.studio, report=job.report, prepare=job.asker.prepare, run=run)
+        run = replace(job.build_run(), is_again=job.key in self._again, begin=partial(self._begin, job))
+        result = await job.order.carry_out(job.asker.studio, run)
         if job.key not in self._repeated:
             return result
         note = "the server ended while this was rendered; it was rendered again with the same seed"

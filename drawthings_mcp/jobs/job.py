@@ -89,15 +89,14 @@ class Order:
         source = self.arguments.get("picture") or self.arguments.get("settings_from", "")
         return str(given or f"{self.operation} {source}")[:_MAX_PROMPT]
 
-    async def carry_out(self, studio: Studio, **hooks: Any) -> GenerationResult:
-        """Renders it; ``hooks`` are those of the studio's methods."""
+    async def carry_out(self, studio: Studio, run: JobRun) -> GenerationResult:
+        """Renders it."""
         from drawthings_mcp.params import GenerateParams
 
-        hooks["output"] = Path(self.output) if self.output else None
         if self.operation == "upscale":
-            result = await studio.upscale(**self.arguments, **hooks)
+            result = await studio.upscale(**self.arguments, run=run)
         else:
-            result = await studio.generate(GenerateParams(**self.arguments), **hooks)
+            result = await studio.generate(GenerateParams(**self.arguments), run)
         return replace(result, notes=(*result.notes, *self.notes))
 
 
@@ -246,6 +245,18 @@ class Job:
         self._scope.cancel()
         with anyio.CancelScope(shield=True):
             await self._done.wait()
+
+    def build_run(self) -> JobRun:
+        """What its order is carried out with."""
+        return JobRun(
+            report=self.report,
+            output=Path(self.order.output) if self.order.output else None,
+            prepare=self.asker.prepare,
+            key=self.key,
+            begin=self.begin,
+            saved=self.saved,
+            peek=self.peek,
+        )
 
     def peek(self, payload: bytes, version: str) -> None:
         """Notes what is there of the picture."""
@@ -418,8 +429,7 @@ class Jobs:
         await job.run(lambda: self._render(job), lambda: self._write([job]))
 
     async def _render(self, job: Job) -> GenerationResult:
-        run = JobRun(job.key, begin=job.begin, saved=job.saved, peek=job.peek)
-        return await job.order.carry_out(job.asker.studio, report=job.report, prepare=job.asker.prepare, run=run)
+        return await job.order.carry_out(job.asker.studio, job.build_run())
 
     async def _watch(self) -> None:
         """Keeps the board true and obeys it, as long as there are jobs."""

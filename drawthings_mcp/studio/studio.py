@@ -47,10 +47,6 @@ HEARTBEAT_SECONDS = 5.0
 """Silence after which the last progress is reported again: well under the 60 s that clients wait."""
 
 
-async def say_nothing(fraction: float, message: str) -> None:
-    """A report for callers who do not want any."""
-
-
 @asynccontextmanager
 async def open_studio(
     settings: Settings,
@@ -74,16 +70,26 @@ async def open_studio(
         yield Studio(settings, Servers(settings, tasks), gallery, finder, heartbeat_seconds)
 
 
+async def _say_nothing(fraction: float, message: str) -> None:
+    pass
+
+
 async def _begin_anyhow() -> None:
     pass
 
 
 @dataclass(slots=True)
 class JobRun:
-    """A call as a job that may outlive its process.
+    """How a call is carried out, perhaps as a job that outlives its process.
 
     Attributes
     ----------
+    report
+        Gets the progress step by step, and at least every few seconds that the work goes on.
+    output
+        File to write instead of one in the output folder; when it exists, a number is added to its name.
+    prepare
+        Makes what each picture is shown by, in a thread, while its file is written.
     key
         What the pictures are recorded with; empty for one that is drawn.
     is_again
@@ -96,6 +102,9 @@ class JobRun:
         Gets what is there of a picture meanwhile, as the payload of a latent, and the version of its model.
     """
 
+    report: Report = _say_nothing
+    output: Path | None = None
+    prepare: Prepare | None = None
     key: str = ""
     is_again: bool = False
     begin: Callable[[], Awaitable[None]] = _begin_anyhow
@@ -198,40 +207,20 @@ class Studio:
         view.finder = self.finder.open_to(view.gallery)
         return view
 
-    async def generate(
-        self,
-        params: GenerateParams,
-        report: Report = say_nothing,
-        *,
-        output: Path | None = None,
-        prepare: Prepare | None = None,
-        run: JobRun | None = None,
-    ) -> GenerationResult:
-        """Makes and saves the pictures of one call; when it fails, what had been rendered before is saved.
-
-        Parameters
-        ----------
-        report
-            Gets the progress step by step, and at least every few seconds that the work goes on.
-        output
-            File to write instead of one in the output folder; when it exists, a number is added to its name.
-        prepare
-            Makes what each picture is shown by, in a thread, while its file is written.
-        run
-            The call as a job.
-        """
+    async def generate(self, params: GenerateParams, run: JobRun | None = None) -> GenerationResult:
+        """Makes and saves the pictures of one call; when it fails, what had been rendered before is saved."""
         from drawthings_mcp.planning.sweep import list_axes
         from drawthings_mcp.studio.render import run_calls
         from drawthings_mcp.studio.saver import Saver
 
         run = run or JobRun()
-        async with self._take_turn(report) as turn:
+        async with self._take_turn(run.report) as turn:
             calls = await self._prepare(params, fresh=turn.is_idle)
             axes = list_axes(params)
             # Of many pictures the sheet is shown, which is drawn from their files.
             saver = Saver(
-                *(self.settings, turn.opened.catalog, output),
-                prepare=None if axes else prepare,
+                *(self.settings, turn.opened.catalog, run.output),
+                prepare=None if axes else run.prepare,
                 keeps_pixels=not axes,
                 job=run.key,
                 done=await run.list_done(turn.opened.catalog),
@@ -244,17 +233,8 @@ class Studio:
             result = _gather(turn, saver, calls)
             return await self._add_sheet(result, axes) if axes else result
 
-    async def upscale(
-        self,
-        picture: str,
-        long_edge: int | None = None,
-        report: Report = say_nothing,
-        *,
-        output: Path | None = None,
-        prepare: Prepare | None = None,
-        run: JobRun | None = None,
-    ) -> GenerationResult:
-        """Enlarges a picture; see ``planning.enlarging`` for how, and ``generate`` for the other parameters.
+    async def upscale(self, picture: str, long_edge: int | None = None, run: JobRun | None = None) -> GenerationResult:
+        """Enlarges a picture; see ``planning.enlarging`` for how.
 
         Parameters
         ----------
@@ -270,7 +250,7 @@ class Studio:
         from drawthings_mcp.studio.saver import PlannedCall, Saver
 
         run = run or JobRun()
-        async with self._take_turn(report) as turn:
+        async with self._take_turn(run.report) as turn:
             catalog, policy = await self.gallery.open_catalog(), await self.gallery.build_policy()
             record, pixels, inputs = await read_source(picture, catalog, policy)
             target = find_target(record.size, long_edge)
@@ -281,7 +261,7 @@ class Studio:
             runs = await reached.work_out(partial(list_runs, record.size, target, record.model, reached.inventory))
             done = await run.list_done(catalog)
             name = record.path.stem if record.path is not None and not record.prompt else ""
-            saver = Saver(self.settings, catalog, output, name=name, prepare=prepare, job=run.key, done=done)
+            saver = Saver(*(self.settings, catalog, run.output), name=name, prepare=run.prepare, job=run.key, done=done)
             calls: list[PlannedCall] = []
 
             async def plan_next(step: UpscaleRun) -> PlannedCall:

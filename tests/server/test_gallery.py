@@ -396,6 +396,15 @@ def wait_for_end(browser: Browser, render: str) -> Any:
     raise AssertionError(row)
 
 
+def test_what_is_there_of_a_render_can_be_seen(browser: Browser) -> None:
+    asked = {"prompt": "a grey wolf", "width": 256, "height": 256, "variants": 4}
+    render, seen = browser.ask("POST", "/gallery/renders", asked)["id"], b""
+    while not seen and browser.ask("GET", "/gallery/renders")["renders"][0]["state"] in ("queued", "running"):
+        _, seen = browser.server.ask("GET", f"/gallery/renders/{render}/preview", **browser.headers)
+    wait_for_end(browser, render)
+    assert seen.startswith(b"RIFF")
+
+
 def test_a_render_that_fails_says_why_in_the_words_of_the_page(browser: Browser) -> None:
     mask = drop(browser, draw("white", (128, 128)))
     asked = {"prompt": "a grey wolf", "mode": "inpaint", "mask": mask}

@@ -111,7 +111,6 @@ async def test_a_call_that_is_repeated_before_its_pictures_came_is_not_rendered_
     assert len(simulator.requests) == 3
 
 
-@pytest.mark.usefixtures("impatient")
 async def call_twice_at_once(client: Client, server: HeldServer) -> list[str]:
     """What two equal calls are answered, whose render ends only when both have heard of it."""
     answers, waiting = [], {0, 1}
@@ -187,6 +186,7 @@ async def test_what_is_written_late_of_a_render_is_not_what_stays(
     assert [row.state for row in rows] == ["done"] * 2
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_a_repeated_call_gets_the_pictures_of_a_render_that_ended_meanwhile(over_stdio: Any) -> None:
     async with Simulator(step_seconds=0.05) as simulator, over_stdio("--server", simulator.address) as client:
         await call(client, "generate_image", **SMALL, steps=20)
