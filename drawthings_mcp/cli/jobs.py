@@ -81,11 +81,12 @@ def _show(rows: Sequence[JobRow], as_json: bool) -> None:
 
 
 def _watch(state_dir: Path) -> None:
-    height = 0
+    height, watched = 0, set[str]()
     while True:
         rows = _read(state_dir)
-        active = [row for row in rows if row.is_active]
-        text = _format(active or rows[:1]) if rows else ""
+        active = {row.id for row in rows if row.is_active}
+        watched |= active
+        text = _format([row for row in rows if row.id in watched] or rows[:1]) if rows else ""
         if sys.stdout.isatty() and height:
             click.echo(f"\x1b[{height}A\x1b[J", nl=False)
         if sys.stdout.isatty() or not active:

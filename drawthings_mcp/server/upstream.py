@@ -100,7 +100,10 @@ async def pass_on(settings: Settings, lines: AsyncIterator[str], write: Callable
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     timeout = httpx2.Timeout(None, connect=_CONNECT_SECONDS)
     async with (
-        httpx2.AsyncClient(headers=headers, timeout=timeout, trust_env=False) as client,
+        # No proxy gets the token; SSL_CERT_FILE counts.
+        httpx2.AsyncClient(
+            headers=headers, timeout=timeout, trust_env=False, verify=httpx2.create_ssl_context()
+        ) as client,
         anyio.create_task_group() as tasks,
     ):
         upstream = _Upstream(settings, client, tasks, write)
@@ -189,8 +192,14 @@ class _Upstream:
                     await self._read(response, message, request_id)
                     return
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+            server = f"The server at {self._url} (DRAWTHINGS_MCP_URL)"
+            if "CERTIFICATE_VERIFY_FAILED" in str(error):
+                raise _UpstreamError(
+                    f"{server} shows a certificate that is not trusted on this machine ({error}). Have the system "
+                    "trust who issued it, or name that one's PEM file in SSL_CERT_FILE, and use a name that it is for."
+                ) from error
             raise _UpstreamError(
-                f"The server at {self._url} (DRAWTHINGS_MCP_URL) does not answer: {error or type(error).__name__}. "
+                f"{server} does not answer: {error or type(error).__name__}. "
                 "Start it with `drawthings-mcp serve --http`, or unset the variable to render from here."
             ) from error
         # It was started again and has forgotten the session.

@@ -72,11 +72,14 @@ async def test_a_job_is_ended_from_the_shell(run: Any, client: Client) -> None:
     assert "j1 has ended already: cancelled." in twice.stderr
 
 
-async def test_watching_ends_with_the_last_job(run: Any, client: Client) -> None:
-    await render(client, 10)
+async def test_watching_ends_with_the_last_job_and_says_what_became_of_each(run: Any, client: Client) -> None:
+    await render(client, 1)
+    await client.call_tool("get_job", {"job": "j1"})
+    for steps in (40, 20):
+        await render(client, steps)
     watched = await run("jobs", "--watch")
     assert watched.code == 0
-    assert "done v1" in watched.stdout
+    assert [line.split()[:3] for line in watched.stdout.splitlines()] == [["j3", "done", "v3"], ["j2", "done", "v2"]]
 
 
 async def test_jobs_of_a_program_that_was_killed_do_not_look_alive(

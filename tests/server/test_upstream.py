@@ -19,6 +19,7 @@ from PIL import Image
 from drawthings_mcp.jobs.board import JobBoard
 from drawthings_mcp.server.views import VIEW_KEY
 from drawthings_mcp.simulator import Simulator
+from drawthings_mcp.simulator.certificate import make_certificate
 from tests.calls import text_of
 from tests.http_process import HttpProcess, serve_http
 from tests.server.test_views import APP_ONLY, TAKES_VIEWS, paint
@@ -170,6 +171,25 @@ async def test_a_token_that_is_missing_is_said(house: HttpProcess, connect: Conn
     with pytest.RaisesGroup(pytest.RaisesGroup(pytest.RaisesExc(MCPError, match="name a file with yours in"))):
         async with connect(house.url, mode="legacy"):
             pass
+
+
+async def test_a_server_is_trusted_by_its_certificate_alone(
+    connect: Connect, own: dict[str, str], server_environment: dict[str, str], tmp_path: Path
+) -> None:
+    files = (tmp_path / "certificate.pem", tmp_path / "key.pem")
+    for file, data in zip(files, make_certificate(), strict=True):
+        file.write_bytes(data)
+    given = ("--tls-cert", str(files[0]), "--tls-key", str(files[1]), "--token-file", str(tmp_path / "tokens.txt"))
+    with serve_http(server_environment, "127.0.0.1:0", *given) as house:
+        assert house.url.startswith("https://")
+        untrusted = "is not trusted on this machine .* SSL_CERT_FILE"
+        with pytest.RaisesGroup(pytest.RaisesGroup(pytest.RaisesExc(MCPError, match=untrusted))):
+            async with connect(house.url, house.token_file, mode="legacy"):
+                pass
+        own["SSL_CERT_FILE"] = str(files[0])
+        async with connect(house.url, house.token_file) as client:
+            made = await client.call_tool("generate_image", {**SMALL, "steps": 1})
+    assert text_of(made).startswith("v1: ")
 
 
 @pytest.mark.parametrize(
