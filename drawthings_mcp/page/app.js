@@ -204,14 +204,15 @@ async function bring(files) {
   const way = toast("", { seconds: 0 }), come = [];
   let refused = 0;
   for (const [place, file] of files.entries()) {
-    way.say(files.length > 1 ? `${file.name} is on its way, ${place + 1} of ${files.length}` : `${file.name} is on its way`);
+    const name = () => h("bdi", {}, file.name);
+    way.say(name(), " is on its way", files.length > 1 ? `, ${place + 1} of ${files.length}` : "");
     try {
       const picture = await bringOne(file);
       come.push(picture.id);
       if (files.length > AT_ONCE) continue;
-      toast(`${file.name} is ${picture.id}`, { seconds: 12, action: "Open", act: () => open(picture.id) });
+      toast([name(), ` is ${picture.id}`], { seconds: 12, action: "Open", act: () => open(picture.id) });
       picture.notes.forEach((note) => toast(note));
-    } catch (error) { if (++refused <= AT_ONCE) toast(`${file.name}: ${error.message}`, { bad: true, seconds: 12 }); }
+    } catch (error) { if (++refused <= AT_ONCE) toast([name(), `: ${error.message}`], { bad: true, seconds: 12 }); }
   }
   way.close();
   if (refused > AT_ONCE) toast(`${refused} files were not taken`, { bad: true, seconds: 12 });

@@ -73,7 +73,7 @@ export function toast(text, { action, act, seconds = 6, bad = false } = {}) {
   element.append(button("close", "Close", close));
   const timer = seconds && setTimeout(close, seconds * 1000);
   document.getElementById("toasts").append(element);
-  return { element, close, say: (now) => { words.textContent = now; } };
+  return { element, close, say: (...now) => words.replaceChildren(...now) };
 }
 
 /** Puts a text into the clipboard and says so. */

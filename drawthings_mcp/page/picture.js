@@ -61,7 +61,7 @@ function describe(picture) {
   const made = new Date(known.created ?? picture.created);
   const facts = [`${picture.width} × ${picture.height}`, made.toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" }), known.simulated ? "simulated" : ""].filter(Boolean);
   return h("div", { class: "about" },
-    known.prompt ? h("p", { class: "prompt" }, known.prompt) : h("p", { class: "prompt none" }, "No prompt is known."),
+    known.prompt ? h("p", { class: "prompt", dir: "auto" }, known.prompt) : h("p", { class: "prompt none" }, "No prompt is known."),
     known.negative_prompt && h("p", { class: "quiet" }, `Without: ${known.negative_prompt}`),
     h("p", { class: "quiet" }, facts.join(" · ")),
     picture.notes.map((note) => h("p", { class: "quiet" }, note)),
@@ -119,7 +119,7 @@ const word = (value) => (Array.isArray(value) ? value.map(word).join(", ") : val
 function recipe(picture) {
   const known = picture.recipe;
   const rows = [
-    ["Mode", MODES[known.mode] ?? known.mode], ["Model", known.model], ["Preset", known.preset], ["Seed", known.seed], ["Steps", known.steps], ["Guidance", known.guidance_scale],
+    ["File", picture.path.split(/[\\/]/).at(-1)], ["Mode", MODES[known.mode] ?? known.mode], ["Model", known.model], ["Preset", known.preset], ["Seed", known.seed], ["Steps", known.steps], ["Guidance", known.guidance_scale],
     ["Sampler", known.sampler], ["Strength", known.strength], ["LoRAs", known.loras], ["Controls", known.controls], ["Software", picture.id.startsWith("v") ? "" : known.software], ["Server", known.server],
   ].filter(([, value]) => value !== "" && value !== null && value !== undefined && !(Array.isArray(value) && !value.length));
   if (!rows.length) return null;

@@ -25,14 +25,14 @@ export class Viewer {
     if (picture.width * picture.height <= LARGE) this.sharpen();
   }
 
-  /** Has the original shown, where the browser can. */
+  /** Has the original shown, where the browser can, and something as large where it cannot. */
   sharpen() {
     if (this.isSharp || !this.picture.is_here) return;
     this.isSharp = true;
-    const image = new Image();
+    const image = new Image(), address = original(this.picture.id), others = [`${address}?edge=2048`];
     image.onload = () => { this.image.src = image.src; };
-    image.onerror = () => { this.image.src = `${original(this.picture.id)}?edge=2048`; };
-    image.src = original(this.picture.id);
+    image.onerror = () => { if (others.length) image.src = others.pop(); }; // a file that changed stays small
+    image.src = address;
   }
 
   at(event) {

@@ -21,12 +21,13 @@ _MIN_EDGE, _MAX_EDGE = 64, 2048
 _SHOWN = frozenset(f"image/{name}" for name in ("avif", "bmp", "gif", "jpeg", "png", "webp"))
 _MAX_PREVIEW = 8_000_000
 _CHUNK = 262_144
+_PLAIN = {"X-Content-Type-Options": "nosniff"}
 _HEADERS: Mapping[str, str] = {
     # An id is never given twice and its file never changed, so that what a browser has stays right.
     "Cache-Control": "private, max-age=31536000, immutable",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; sandbox",
     "Cross-Origin-Resource-Policy": "same-origin",
-    "X-Content-Type-Options": "nosniff",
+    **_PLAIN,
     "Vary": "Authorization, Cookie",
 }
 
@@ -39,7 +40,7 @@ async def serve_image(gallery: Gallery, request: Request) -> Response:
     try:
         picture = await gallery.open_original(request.path_params["id"])
     except DrawThingsError as error:
-        return PlainTextResponse(MCP.word(error), 404)
+        return PlainTextResponse(MCP.word(error), 404, _PLAIN)
     try:
         tag = f'"{picture.sha256}{f"-{edge}" if edge else ""}"' if picture.sha256 else ""
         headers = {**_HEADERS, **({"ETag": tag} if tag else {})}
@@ -76,7 +77,7 @@ async def _send_preview(picture: OpenedPicture, edge: int, headers: Mapping[str,
     try:
         return await anyio.to_thread.run_sync(encode)
     except DrawThingsError as error:
-        return PlainTextResponse(MCP.word(error), 404)
+        return PlainTextResponse(MCP.word(error), 404, _PLAIN)
 
 
 def _send_file(picture: OpenedPicture, request: Request, tag: str, headers: Mapping[str, str]) -> Response:

@@ -11,9 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import anyio
+import anyio.to_thread
 import pytest
 from PIL import Image
 
+from drawthings_mcp.simulator import Simulator
 from tests.http_process import HttpProcess, serve_http
 
 JSON = {"Content_Type": "application/json"}
@@ -294,7 +297,6 @@ def test_a_photo_of_the_users_own_is_never_put_in_the_bin(browser: Browser, fold
 
 def import_by_path(browser: Browser, path: Path) -> str:
     """What a chat client on this machine brings in."""
-    import anyio
 
     async def review() -> str:
         async with browser.server.client() as client:
@@ -440,3 +442,23 @@ def test_originals_stand_in_no_frame_and_on_no_other_page(browser: Browser) -> N
         assert "frame-ancestors 'none'" in response.headers["Content-Security-Policy"]
         assert response.headers["Cross-Origin-Resource-Policy"] == "same-origin"
         assert response.headers["X-Content-Type-Options"] == "nosniff"
+
+
+@pytest.mark.anyio
+async def test_what_is_there_of_a_picture_is_shown_while_it_is_rendered(server_environment: dict[str, str]) -> None:
+    def watch(server: HttpProcess) -> bytes:
+        browser = Browser(server)
+        browser.sign_in(token=server.token)
+        asked = {"prompt": "a grey wolf", "width": 128, "height": 128}
+        address = f"/gallery/renders/{browser.ask('POST', '/gallery/renders', asked)['id']}"
+        for _ in range(5_000):
+            response, data = server.ask("GET", f"{address}/preview", **browser.headers)
+            if response.status == 200:
+                return data
+        raise AssertionError(browser.ask("GET", "/gallery/renders"))
+
+    async with Simulator(step_seconds=0.2) as simulator:
+        with serve_http(server_environment, server=simulator.address) as server:
+            data = await anyio.to_thread.run_sync(watch, server)
+    with Image.open(io.BytesIO(data)) as image:
+        assert (image.format, image.size) == ("WEBP", (16, 16))
