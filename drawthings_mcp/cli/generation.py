@@ -8,6 +8,7 @@ import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from itertools import product, repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
     from drawthings_mcp.planning.compose import Plan
+    from drawthings_mcp.planning.sweep import Axis
 
 
 class SizeType(click.ParamType[Any]):
@@ -163,7 +165,9 @@ def build_option(name: str) -> Callable[[CommandT], CommandT]:
     elif kind is None and (choices := [value for value in allowed if isinstance(value, str)]):
         kind = click.Choice(choices)
     multiple = field.default == () or name == "sweep"
-    text = f"{field.description} May be given several times." if multiple else field.description
+    # Of a sweep the shell has a form of its own, which the option shows.
+    description = f"{field.description}".partition(": {")[0].removesuffix(".") + "."
+    text = f"{description} May be given several times." if multiple else description
     complete = COMPLETIONS.get(name)
     return click.option(*spelling, type=kind, multiple=multiple, help=text, shell_complete=complete)
 
@@ -358,8 +362,10 @@ def _print_result(result: GenerationResult, settings: Settings) -> None:
     seeds = ", ".join(str(image.seed) for image in result.variants)
     where = f" on {result.server}" if len(settings.list_servers()) > 1 else ""
     simulated = ", simulated" if result.simulated else ""
-    steps = f"{plan.configuration.steps} steps, " if plan.configuration.strength else ""
-    say(f"{plan.model.file}, {steps}seed {seeds}, {result.seconds:.1f} s{where}{simulated}")
+    varied = {axis.name for axis in result.axes}
+    model = "" if "model" in varied else f"{plan.model.file}, "
+    steps = f"{plan.configuration.steps} steps, " if plan.configuration.strength and "steps" not in varied else ""
+    say(f"{model}{steps}seed {seeds}, {result.seconds:.1f} s{where}{simulated}")
     for note in result.notes:
         say(f"note: {SHELL.word(note)}")
 
@@ -375,8 +381,9 @@ def _to_json(result: GenerationResult) -> dict[str, Any]:
                 "width": image.size[0],
                 "height": image.size[1],
                 "seed": image.seed,
+                **({"values": values} if values else {}),
             }
-            for image in result.variants
+            for image, values in zip(result.variants, _list_values(result.axes) or repeat({}), strict=False)
         ],
         **({"sheet": {"id": result.sheet.id, "path": str(result.sheet.path)}} if result.sheet else {}),
         "inputs": [{"id": picture.id, "path": str(picture.path)} for picture in result.inputs],
@@ -392,6 +399,12 @@ def _to_json(result: GenerationResult) -> dict[str, Any]:
         "simulated": result.simulated,
         "notes": list(map(SHELL.word, result.notes)),
     }
+
+
+def _list_values(axes: Sequence[Axis]) -> list[dict[str, str]]:
+    """What each picture of a sweep was made with, row by row."""
+    cells = product(*(axis.labels for axis in reversed(axes)))
+    return [dict(zip((axis.name for axis in axes), reversed(cell), strict=True)) for cell in cells] if axes else []
 
 
 def _describe_choices(plan: Plan) -> dict[str, Any]:

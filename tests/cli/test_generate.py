@@ -307,6 +307,7 @@ async def test_values_and_prompts_are_tried_at_the_shell(run: Any, tmp_path: Pat
     async with Simulator() as simulator:
         small = ("--size", "128", *server(simulator))
         swept = await run("generate", "a fox", "--sweep", "cfg=1,4", "--sweep", "steps=[2, 3]", "--json", *small)
+        models = await run("generate", "a fox", "--sweep", "model=z-image,sd_v1.5_f16.ckpt", *small)
         panels = await run(
             *("generate", "--prompts", "a fox, asleep", "--prompts", "a fox runs", "--steps", "1"),
             *("-o", str(tmp_path / "panel.png"), *small),
@@ -317,10 +318,14 @@ async def test_values_and_prompts_are_tried_at_the_shell(run: Any, tmp_path: Pat
     document = swept.document
     assert [image["id"] for image in document["images"]] == ["v1", "v2", "v3", "v4"]
     assert len({image["seed"] for image in document["images"]}) == 1
+    values = [tuple(image["values"].items()) for image in document["images"]]
+    cells = [(guidance, steps) for steps in "23" for guidance in "14"]
+    assert values == [(("guidance_scale", guidance), ("steps", steps)) for guidance, steps in cells]
+    assert "ckpt, " not in models.stderr.splitlines()[-1], "what differs is not said as if all had it"
     assert Path(document["sheet"]["path"]).is_file()
     *pictures, sheet = panels.stdout.splitlines()
     assert pictures == [str(tmp_path / "panel.png"), str(tmp_path / "panel-2.png")]
-    assert Path(sheet).name == "i2_contact_sheet.png"
+    assert Path(sheet).name == "i3_contact_sheet.png"
     assert "the last file is a sheet of them: 2 prompts in turn" in panels.stderr
     assert (refused.code, unread.code, nothing.code) == (2, 2, 2)
     assert "--sweep: --steps: must be a whole number, got “x”" in refused.stderr
