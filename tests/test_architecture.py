@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import statistics
 import subprocess
 import sys
 from collections.abc import Collection, Iterator
@@ -362,3 +363,22 @@ def test_the_plan_in_contributing_has_every_room_on_its_row(modules: dict[str, a
     }
     assert planned == {room: str(row) for room, row in ROWS.items() if room != "__main__"} | {"simulator": "side"}
     assert {module.split(".")[1] for module in modules if "." in module} == {*ROWS, "simulator"} - {"_generated"}
+
+
+def test_the_house_stays_one_that_can_be_walked_through(modules: dict[str, ast.Module]) -> None:
+    assert len(modules) <= 300
+    assert [module for module, tree in modules.items() if measure(tree) > 600] == []
+    functions = [
+        (f"{module}.{node.name}", measure(node))
+        for module, tree in modules.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
+    assert [name for name, lines in functions if lines > 80] == []
+    assert statistics.median(lines for _, lines in functions) <= 8
+
+
+def measure(node: ast.Module | ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Lines of a module or a function, with its docstring."""
+    first = node.body[0].lineno if isinstance(node, ast.Module) else node.lineno
+    return (node.body[-1].end_lineno or 0) - first + 1

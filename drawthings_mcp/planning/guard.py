@@ -6,11 +6,11 @@ from drawthings_mcp.catalog import ServerInventory
 from drawthings_mcp.generation import GenerationRequest, ImageGenerationConfig
 from drawthings_mcp.planning.context import Context, look_up
 from drawthings_mcp.planning.known import DEPTH_ESTIMATOR, EDGE_DETECTOR
+from drawthings_mcp.planning.rules import apply_rules
 from drawthings_mcp.planning.rules.controls import CONTROL_RULES
 from drawthings_mcp.planning.rules.files import FILE_RULES
 from drawthings_mcp.planning.rules.pictures import PICTURE_RULES
 from drawthings_mcp.planning.rules.ranges import RANGE_RULES, check_ranges
-from drawthings_mcp.planning.rules.rule import apply_rules
 from drawthings_mcp.planning.rules.sampling import SAMPLING_RULES
 from drawthings_mcp.planning.rules.video import VIDEO_RULES
 from drawthings_mcp.wire.request import check_form

@@ -238,7 +238,7 @@ async def _check_parent(image_id: str, child: str, catalog: ImageCatalog, policy
     try:
         await resolve_reference(image_id, catalog, policy)
     except DrawThingsError as error:
-        text = "{id} was made from {parent}, which cannot be read. {error} Or draw it anew with {mode} text2image."
+        text = "{id} was made from {parent}, which cannot be read. {error} Or draw it again with {mode} text2image."
         problem = Text(text, id=child, parent=image_id, error=error)
         raise InvalidInputError(problem, parameter="settings_from") from error
 

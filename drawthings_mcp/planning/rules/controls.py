@@ -11,7 +11,7 @@ from drawthings_mcp.generation import ControlInputType, HintType
 from drawthings_mcp.planning.abilities import FROM_REFERENCES
 from drawthings_mcp.planning.context import IMAGE, Context
 from drawthings_mcp.planning.known import DEPTH_ESTIMATOR, EDGE_DETECTOR
-from drawthings_mcp.planning.rules.rule import Rule, refuse, warn
+from drawthings_mcp.planning.rules import Rule, refuse, warn
 from drawthings_mcp.tensors.pixels import Pixels
 
 _DETECTORS: Mapping[str, str] = {"depth": DEPTH_ESTIMATOR, "scribble": EDGE_DETECTOR, "softedge": EDGE_DETECTOR}

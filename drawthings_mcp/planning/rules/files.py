@@ -12,7 +12,7 @@ from drawthings_mcp.generation import ControlNetConfig, LoRAConfig, LoRAMode
 from drawthings_mcp.planning.abilities import describe_new_version, is_new
 from drawthings_mcp.planning.context import Context
 from drawthings_mcp.planning.known import REQUIRED_KEYS, is_whole, list_dependencies
-from drawthings_mcp.planning.rules.rule import Rule, refuse, warn
+from drawthings_mcp.planning.rules import Rule, refuse, warn
 from drawthings_mcp.validation import find_nearest
 
 _SHOWN = 3

@@ -20,7 +20,7 @@ from drawthings_mcp.planning.abilities import (
     reads_references,
 )
 from drawthings_mcp.planning.context import IMAGE, Context, Source
-from drawthings_mcp.planning.rules.rule import Rule, refuse, warn
+from drawthings_mcp.planning.rules import Rule, refuse, warn
 from drawthings_mcp.tensors.mask import GENERATE, REPAINT
 
 _CLASS_BITS = 0x07

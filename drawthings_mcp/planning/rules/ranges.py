@@ -14,7 +14,7 @@ from drawthings_mcp.generation import ImageGenerationConfig, SamplerType
 from drawthings_mcp.generation.configuration import list_ranges
 from drawthings_mcp.planning.abilities import CASCADE
 from drawthings_mcp.planning.context import Context
-from drawthings_mcp.planning.rules.rule import Rule, warn
+from drawthings_mcp.planning.rules import Rule, warn
 
 _ReadsIt: TypeAlias = Callable[[Context], bool]
 

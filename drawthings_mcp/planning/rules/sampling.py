@@ -12,7 +12,7 @@ from drawthings_mcp.generation import CompressionMethod, ImageGenerationConfig, 
 from drawthings_mcp.planning.abilities import CASCADE
 from drawthings_mcp.planning.context import Context
 from drawthings_mcp.planning.known import is_whole
-from drawthings_mcp.planning.rules.rule import Rule, refuse, warn
+from drawthings_mcp.planning.rules import Rule, refuse, warn
 from drawthings_mcp.planning.sizes import exceeds_native
 from drawthings_mcp.presets.mode_table import find_recipe
 

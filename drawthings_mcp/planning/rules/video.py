@@ -6,7 +6,7 @@ from drawthings_mcp.faces import Text
 from drawthings_mcp.generation import ImageGenerationConfig
 from drawthings_mcp.planning.abilities import RESTORATION_VERSIONS
 from drawthings_mcp.planning.context import Context
-from drawthings_mcp.planning.rules.rule import Rule, warn
+from drawthings_mcp.planning.rules import Rule, warn
 
 _DEFAULT_FRAMES = ImageGenerationConfig().num_frames
 _CAUSAL_FAMILY = "wan_"
