@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+from difflib import unified_diff
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from drawthings_mcp.errors import InvalidInputError, StorageError
-from drawthings_mcp.install.change import back_up, read_config_file, write_config_file
+from drawthings_mcp.install.change import back_up, describe_change, read_config_file, write_config_file
 from drawthings_mcp.install.formats import FORMATS, BrokenFileError, FormatName
 from tests.install.conftest import Home
 
@@ -119,6 +120,23 @@ def test_a_file_in_the_place_of_a_clients_folder_is_not_blamed_on_where_pictures
     reason = "File exists. Put that right, then try again."
     assert f"Codex: The configuration cannot be saved in {folder}: {reason}\n" in said.stderr
     assert "DRAWTHINGS_OUTPUT_DIR" not in said.stderr
+
+
+@pytest.mark.parametrize("place", [0, 1, 2, 15, 29, 30])
+@pytest.mark.parametrize("lines", [0, 30])
+def test_a_change_is_shown_as_a_whole_comparison_shows_it(tmp_path: Path, place: int, lines: int) -> None:
+    path = tmp_path / "mcp.json"
+    before = [f"// {number}" for number in range(lines)]
+    path.write_text("\n".join(before), encoding="utf-8")
+    changes = (
+        [*before[:place], "// new", "// 1", *before[place:]],
+        [*before[:place], *before[place + 4 :]],
+        [*before[:place], "// new", *before[place + 1 : place + 9], "// 0", *before[place + 9 :]],
+    )
+    for after in changes:
+        whole = unified_diff(before, after, str(path), str(path), lineterm="", n=2)
+        shown = describe_change(read_config_file(path, "json"), "\n".join(after).encode(), "drawthings")
+        assert list(shown) == list(whole)
 
 
 def test_words_that_old_readers_of_yaml_take_for_switches_stand_in_quotes() -> None:
