@@ -13,11 +13,15 @@ from pathlib import Path
 from typing import TypeAlias
 
 from drawthings_mcp.errors import InvalidInputError, StorageError
-from drawthings_mcp.faces import Text
+from drawthings_mcp.faces import Phrase, Text
 from drawthings_mcp.install.clients import Machine
 
 _UNIT = "drawthings-mcp.service"
 _LABEL = "io.github.drawthings-mcp.server"
+_NO_BUS = (
+    "(no systemd of yours runs here: log in as yourself, not by su or sudo; in a container start `drawthings-mcp serve "
+    "--http` itself)"
+)
 _UNIT_TEXT = """\
 # Written by drawthings-mcp. What you put into {name}.d/override.conf stays when it is written again.
 [Unit]
@@ -152,9 +156,10 @@ def install_service(service: Service, command: Sequence[str], machine: Machine) 
     StorageError
         The file cannot be written.
     InvalidInputError
-        The manager is not there or refuses; the file stays.
+        The manager is not there or refuses; a file that was there before stays, in its new form.
     """
     content, kept = service.write(command), None
+    is_new = not service.file.exists()
     try:
         service.file.parent.mkdir(parents=True, exist_ok=True)
         if service.file.is_file() and service.file.read_bytes() != content:
@@ -164,7 +169,12 @@ def install_service(service: Service, command: Sequence[str], machine: Machine) 
         raise StorageError(f"{service.file} cannot be written: {error.strerror}.") from error
     if isinstance(service, LaunchAgent) and is_running(service, machine):
         _run(service.list_stops(), machine)
-    _run(service.list_starts(), machine)
+    try:
+        _run(service.list_starts(), machine)
+    except InvalidInputError:
+        if is_new:
+            service.file.unlink()
+        raise
     return kept
 
 
@@ -204,9 +214,10 @@ def _run(commands: Iterator[tuple[str, ...]], machine: Machine) -> None:
         done = _start([program, *arguments], machine.environment)
         if done.returncode:
             problem = " ".join(done.stderr.split()) or f"exit code {done.returncode}"
-            raise InvalidInputError(
-                Text("{command} failed: {problem}", command=shlex.join([name, *arguments]), problem=problem)
-            )
+            advice = f" {_NO_BUS}" if "connect to bus" in problem else ""
+            template = "{command} failed: {problem}{advice}"
+            called = shlex.join([name, *arguments])
+            raise InvalidInputError(Text(template, command=called, problem=problem, advice=Phrase(advice)))
 
 
 def _start(command: Sequence[str], environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:

@@ -121,6 +121,19 @@ def test_options_of_serve_are_checked_before_anything_is_written(run: Run, unit:
 
 
 @on_linux
+def test_a_service_that_cannot_be_started_is_not_installed(run: Run, unit: Path, told: Path) -> None:
+    (told.parent / "bin" / "systemctl").write_text(
+        "#!/bin/sh\necho 'Failed to connect to bus: No medium' >&2\nexit 1\n"
+    )
+    done = run("install")
+    status = run("status")
+    assert done.returncode == 1
+    assert "systemctl --user daemon-reload failed: Failed to connect to bus: No medium (no systemd of" in done.stderr
+    assert not unit.exists()
+    assert "It is not installed" in status.stderr
+
+
+@on_linux
 def test_a_machine_without_systemd_is_said_so(run: Run, told: Path) -> None:
     (told.parent / "bin" / "systemctl").unlink()
     done = run("install", PATH=str(told.parent / "bin"))
