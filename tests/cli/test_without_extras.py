@@ -32,11 +32,13 @@ def without(folders: Mapping[str, str], tmp_path: Path) -> dict[str, str]:
     folder = tmp_path / "absent"
     folder.mkdir()
     (folder / "sitecustomize.py").write_text(_ABSENT)
-    return {**folders, "PYTHONPATH": os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH", "")]))}
+    path = os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH", "")]))
+    # Both are read when an interpreter starts, which has them start one.
+    return {**folders, "PYTHONPATH": path, "PYTHONIOENCODING": "utf-8"}
 
 
 async def test_a_server_over_http_serves_and_says_that_its_jobs_end_with_it(without: dict[str, str]) -> None:
-    with serve_http(without) as server:
+    with serve_http(without, within=["env"]) as server:
         async with server.client() as client:
             made = await client.call_tool("generate_image", {"prompt": "a fox", "width": 128, "height": 128})
         jobs_end = "Jobs end with this server. `pip install 'drawthings-mcp[server]'` has them go on after a restart."
