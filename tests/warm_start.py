@@ -1,7 +1,7 @@
-"""Processes that need not import the libraries: on Linux they are forked by one that has done it.
+"""Processes that need not import anything: on Linux they are forked by one that has done it.
 
-Most of the time of a command that a test runs goes into importing libraries, for each process again. What is ours is
-imported by each process itself. Tests of starting, and of what happens when a process is killed, start an interpreter.
+Most of the time of a command that a test runs goes into imports, for each process again. Tests of starting, of what is
+imported when, and of signals start an interpreter; so do stubs that find variables of its own in their environment.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import importlib
 import io
 import marshal
 import os
+import pkgutil
 import runpy
 import selectors
 import shlex
@@ -24,6 +25,8 @@ from functools import cache
 from pathlib import Path
 from types import ModuleType
 
+import drawthings_mcp
+
 _LIBRARIES = (
     *("PIL.Image", "PIL.ImageFont", "PIL.JpegImagePlugin", "PIL.PngImagePlugin", "anyio"),
     *("anyio._backends._asyncio", "asyncio", "click", "cryptography.x509", "dbos", "flatbuffers", "fpzip"),
@@ -32,7 +35,7 @@ _LIBRARIES = (
     *("psycopg", "pydantic", "sqlite3", "starlette.applications", "starlette.routing", "uvicorn"),
     *("uvicorn.protocols.http.h11_impl", "uvicorn.lifespan.on"),
 )
-"""What commands import of others."""
+"""What commands import of others where they need it."""
 
 
 def list_command(*arguments: str) -> list[str]:
@@ -209,14 +212,16 @@ def _run(kind: str, what: str) -> None:
         exec(what, main.__dict__)
 
 
-def _import_libraries() -> None:
-    for name in _LIBRARIES:
-        importlib.import_module(name)
+def _import_all() -> None:
+    ours = (module.name for module in pkgutil.walk_packages(drawthings_mcp.__path__, "drawthings_mcp."))
+    for name in (*_LIBRARIES, *ours):
+        if name != "drawthings_mcp.__main__":
+            importlib.import_module(name)
     assert len([*Path("/proc/self/task").iterdir()]) == 1, "a library has started a thread"
 
 
 if __name__ == "__main__":
-    _import_libraries()
+    _import_all()
     gc.collect()
     gc.freeze()
     with socket.socket(fileno=int(sys.argv[1])) as opened:

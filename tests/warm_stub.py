@@ -34,6 +34,8 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    if os.environ.get("PYTHONPATH") or os.environ.get("PYTHONIOENCODING", "utf-8") != "utf-8":
+        os.execv(sys.executable, [sys.executable, *sys.argv[2:]])  # they count when an interpreter starts
     code = main()
     if code < 0:
         if -code in _PASSED_ON:

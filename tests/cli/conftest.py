@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import socket
-import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -70,9 +69,7 @@ def run(folders: Mapping[str, str]) -> Run:
     """``await run("doctor", "--json")``: a process of its own."""
 
     async def start(*arguments: str, **variables: str) -> Outcome:
-        command = ["-m", "drawthings_mcp", *arguments]
-        # How output is encoded is decided when an interpreter starts.
-        command = [sys.executable, *command] if "PYTHONIOENCODING" in variables else list_command(*command)
+        command = list_command("-m", "drawthings_mcp", *arguments)
         environment = {"HOME": os.environ["HOME"], "PYTHONIOENCODING": "utf-8", **folders, **variables}
         with anyio.fail_after(60):
             ended = await anyio.run_process(command, env=environment, check=False)
