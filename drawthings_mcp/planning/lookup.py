@@ -148,8 +148,12 @@ def _list_candidates(inventory: ServerInventory, family: str, mode: str) -> tupl
 
 
 def build_lora(inventory: ServerInventory, name: str, weight: float | None) -> LoRAConfig:
-    """The setting of a LoRA by file or display name; with its own weight when none is given."""
-    entry = inventory.catalog.get_lora(name) if inventory.catalog is not None else None
+    """The setting of a LoRA by file or display name, or by a part of one; with its own weight when none is given."""
+    part = split_words(name)
+    meant = [lora for lora in inventory.loras if part and part <= split_words(f"{lora.name} {lora.file}")]
+    entry = find_entry(inventory.loras, name) or (meant[0] if len(meant) == 1 else None)
+    if entry is None and inventory.catalog is not None:
+        entry = inventory.catalog.get_lora(name)
     default = entry.default_weight if entry and entry.default_weight is not None else 1.0
     return LoRAConfig(file=entry.file if entry else _complete(name), weight=default if weight is None else weight)
 

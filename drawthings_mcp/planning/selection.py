@@ -172,7 +172,12 @@ def _get_asked_model(asked: str, inventory: ServerInventory) -> Model:
         return get_model(inventory, asked)
     except UnknownNameError as error:
         raise UnknownNameError(
-            Text("{problem} Or name a family: {families}.", problem=error, families=tuple(list_families())),
+            Text(
+                "{problem} Or name a family: {families}. Which for what: {list}.",
+                problem=error,
+                families=tuple(list_families()),
+                list=Step("list_models"),
+            ),
             name=asked,
             nearest=error.nearest,
         ) from error

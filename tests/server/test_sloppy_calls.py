@@ -53,6 +53,7 @@ UNDERSTOOD: list[tuple[str, dict[str, Any], str]] = [
     (G, {**DRY, "model": "Z Image"}, "z_image_turbo"),
     (G, {**DRY, "loras": ["<lora:papercut_sdxl_lora_f16.ckpt:0.5>"], "model": "sdxl"}, "papercut_sdxl_lora_f16.ckpt"),
     (G, {**DRY, "loras": ["papercut_sdxl_lora_f16.ckpt:0.5"], "model": "sdxl"}, "papercut_sdxl_lora_f16.ckpt"),
+    (G, {**DRY, "loras": "papercut@0.5", "model": "sdxl"}, "papercut_sdxl_lora_f16.ckpt"),
     (G, {**DRY, "loras": [{"name": "papercut_sdxl_lora_f16.ckpt", "weight": 0.5}], "model": "sdxl"}, "0.5"),
     (G, {**DRY, "canvas": "V 1"}, "edit with"),
     (G, {**DRY, "canvas": "last"}, "edit with"),
@@ -76,6 +77,7 @@ UNDERSTOOD: list[tuple[str, dict[str, Any], str]] = [
 ]
 CORRECTED: list[tuple[str, dict[str, Any], str, dict[str, Any]]] = [
     (G, {**DRY, "canvas": "v1,v2"}, "give “v1” here and “v2” as moodboard", {**EDIT, "moodboard": ["v2"]}),
+    (G, {**DRY, "model": "best for posters"}, "Which for what: call list_models.", {**DRY, "model": "auto"}),
     (G, {**DRY, "cfg": 3}, "Did you mean guidance_scale?", {**DRY, "guidance_scale": 3}),
     (G, {**DRY, "size": "1024x768"}, "Did you mean width or height?", {**DRY, "width": 1024, "height": 768}),
     (G, {**DRY, "image": "v1"}, "Did you mean canvas?", EDIT),
