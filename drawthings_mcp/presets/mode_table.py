@@ -209,8 +209,8 @@ def choose_variant(model: str, installed: Collection[str]) -> str | None:
     return next((file for file in (*listed, *unlisted) if file in installed), None)
 
 
-def choose_model(installed: Collection[str], family: str = "auto", mode: str = "text2image") -> str | None:
-    """The preferred one of the installed models for a mode; None when none of the preferred ones is there.
+def choose_model(installed: Collection[str], family: str = "auto") -> str | None:
+    """The preferred one of the installed models for ``text2image``; None when none of the preferred ones is there.
 
     The preferred file of a model counts before its other variants, those before the next model. Parameters as in
     ``choose_recipe``.
@@ -220,7 +220,7 @@ def choose_model(installed: Collection[str], family: str = "auto", mode: str = "
     UnknownNameError
         The family does not serve the mode.
     """
-    chosen = next(_list_possible(installed, None, family, mode), None)
+    chosen = next(_list_possible(installed, None, family, "text2image"), None)
     return None if chosen is None else chosen.model
 
 

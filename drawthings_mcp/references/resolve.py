@@ -107,7 +107,7 @@ def _keep_from_project(record: ImageRecord, catalog: ImageCatalog, policy: Impor
 def _read_project_picture(origin: str) -> tuple[bytes, str]:
     """The picture at ``project://<file>#<id>`` as a file, and what the caller might not expect; empty for nothing."""
     path, entry_id = parse_project_reference(origin)
-    with ProjectFile(path, follows_links=False) as project:
+    with ProjectFile(path) as project:
         try:
             pixels = project.read_image(entry_id)
         except InvalidImageError:

@@ -116,7 +116,7 @@ def _read_file(record: ImageRecord) -> tuple[ImageMetadata, Mapping[str, Any]]:
 def _read_project(origin: str) -> ImageMetadata | None:
     path, entry_id = parse_reference(origin)
     try:
-        with ProjectFile(path, follows_links=False) as project:
+        with ProjectFile(path) as project:
             entry = next(project.list_entries(entry_id - 1), None)
     except DrawThingsError:
         return None

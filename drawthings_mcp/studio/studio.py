@@ -244,7 +244,6 @@ class Studio:
             Longest side of the result in pixels; by default twice what it is.
         """
         from drawthings_mcp.planning.enlarging import find_target, list_runs, plan_run
-        from drawthings_mcp.presets.collection import read_presets
         from drawthings_mcp.studio.inputs import read_source
         from drawthings_mcp.studio.render import run_calls
         from drawthings_mcp.studio.saver import PlannedCall, Saver
@@ -255,9 +254,7 @@ class Studio:
             record, pixels, inputs = await read_source(picture, catalog, policy)
             target = find_target(record.size, long_edge)
             reached = await self._servers.greet(fresh=turn.is_idle)
-            presets = await anyio.to_thread.run_sync(
-                read_presets, self.settings.custom_configs, self.settings.state_dir
-            )
+            presets = await self._read_presets()
             runs = await reached.work_out(partial(list_runs, record.size, target, record.model, reached.inventory))
             done = await run.list_done(catalog)
             name = record.path.stem if record.path is not None and not record.prompt else ""
@@ -323,7 +320,6 @@ class Studio:
     async def _prepare(self, params: GenerateParams, *, fresh: bool) -> list[PlannedCall]:
         """Plans every picture of a call before the first is rendered."""
         from drawthings_mcp.planning.sweep import list_cells
-        from drawthings_mcp.presets.collection import read_presets
         from drawthings_mcp.studio.inputs import KnownPictures, find_seed, resolve_inputs
 
         policy = await self.gallery.build_policy()
@@ -331,11 +327,16 @@ class Studio:
         cells = list_cells(await find_seed(params, catalog, policy))
         resolved = [await resolve_inputs(cell.params, catalog, policy, known) for cell in cells]
         reached = await self._servers.greet(fresh=fresh)
-        presets = await anyio.to_thread.run_sync(read_presets, self.settings.custom_configs, self.settings.state_dir)
+        presets = await self._read_presets()
         calls: list[PlannedCall] = []
         for cell, (asked, inputs) in zip(cells, resolved, strict=True):
             calls.append(await _plan_cell(cell, asked, inputs, self._servers, reached, presets, calls[:1]))
         return calls
+
+    async def _read_presets(self) -> PresetCollection:
+        from drawthings_mcp.presets.collection import read_presets
+
+        return await anyio.to_thread.run_sync(read_presets, self.settings.custom_configs, self.settings.state_dir)
 
     async def list_catalog(
         self, kind: str, *, query: str = "", family: str = "", mode: str = "", offset: int = 0, limit: int = 25

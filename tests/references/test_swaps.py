@@ -183,11 +183,11 @@ async def test_a_swapped_project_is_not_opened(tmp_path: Path, folder: Path) -> 
     foreign = tmp_path / "private.sqlite3"
     for path in (project, foreign):
         Builder(path).close()
-    with ProjectFile(project, follows_links=False):
+    with ProjectFile(project):
         pass
     project.unlink()
     project.symlink_to(foreign)
-    with pytest.raises(DrawThingsError, match="link"), ProjectFile(project, follows_links=False):
+    with pytest.raises(DrawThingsError, match="link"), ProjectFile(project):
         pass
 
 

@@ -53,13 +53,13 @@ class ProjectConnection:
     file system can share memory.
     """
 
-    def __init__(self, path: Path, timeout: float, *, copied: bool = False, follows_links: bool = True) -> None:
+    def __init__(self, path: Path, timeout: float, *, copied: bool = False) -> None:
         self._path = path.resolve()  # SQLite follows links too before it looks for the files next to it
         self._stack = ExitStack()
         self._checked: ProjectStamp | None = None
         try:
             with translate_database_errors(path):
-                self._file = self._stack.enter_context(path.open("rb") if follows_links else open_listed(path))
+                self._file = self._stack.enter_context(open_listed(path))
                 self._database = self._connect(_check_signature(self._file, path), timeout, copied)
                 self._stack.callback(self._database.close)
                 # SQLite opens by name itself: what it opened must be what was checked.

@@ -70,20 +70,17 @@ class ProjectFile:
     ----------
     timeout
         Seconds to wait while another program locks it.
-    follows_links
-        Whether a link may lead to it.
 
     Raises
     ------
     InvalidInputError
-        The file is not a project.
+        The file is not a project, or a link.
     StorageError
         It cannot be read: it is gone, locked, damaged, or of a newer app.
     """
 
-    def __init__(self, path: Path, timeout: float = 5.0, *, follows_links: bool = True) -> None:
+    def __init__(self, path: Path, timeout: float = 5.0) -> None:
         self.path = path
-        self._follows_links = follows_links
         self._timeout = timeout
         self._connection: ProjectConnection | None = None
         self._tables: frozenset[str] = frozenset()
@@ -243,9 +240,7 @@ class ProjectFile:
         for attempt in range(_MAX_ATTEMPTS):
             try:
                 if self._connection is None:
-                    self._connection = ProjectConnection(
-                        self.path, self._timeout, copied=attempt > 1, follows_links=self._follows_links
-                    )
+                    self._connection = ProjectConnection(self.path, self._timeout, copied=attempt > 1)
                 return self._connection.fetch(statement, values)
             except Moved:
                 self._close()
@@ -296,7 +291,7 @@ class ProjectSource:
         """The pictures of a project; none of any other database."""
         modified = datetime.fromtimestamp(path.stat().st_mtime, UTC)
         try:
-            with ProjectFile(path, _PATIENCE, follows_links=False) as project:
+            with ProjectFile(path, _PATIENCE) as project:
                 for entry in project.list_entries():
                     metadata = entry.metadata
                     yield Entry(str(entry.id), _identify(entry.id, metadata), path.stem, modified, metadata)
@@ -311,7 +306,7 @@ class ProjectSource:
 
     def read_preview(self, path: Path, key: str) -> ImageLike:
         """The thumbnail that the app kept, or else the picture."""
-        with ProjectFile(path, follows_links=False) as project:
+        with ProjectFile(path) as project:
             return project.read_thumbnail(int(key)) or project.read_image(int(key))
 
 

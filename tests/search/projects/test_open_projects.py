@@ -139,10 +139,3 @@ def test_a_project_of_another_journal_is_read(path: Path) -> None:
     builder.add_node()
     assert _list(path) == ["picture 0"]
     builder.close()
-
-
-def test_a_link_to_a_project_is_followed(path: Path, tmp_path: Path, start_writer: StartWriter) -> None:
-    start_writer(path)("add 0")
-    (tmp_path / "link.sqlite3").symlink_to(path)
-    with ProjectFile(tmp_path / "link.sqlite3") as file:
-        assert len(list(file.list_entries())) == 1
