@@ -34,7 +34,7 @@ def offered(folders: Mapping[str, str], monkeypatch: pytest.MonkeyPatch) -> Call
 @pytest.mark.parametrize(
     ("words", "typed", "values"),
     [
-        (("install",), "c", ["claude-desktop", "claude-code", "cursor", "codex", "cline", "copilot"]),
+        (("install",), "c", ["claude-desktop", "claude-code", "cursor", "codex", "cline", "cline-cli", "copilot"]),
         (("generate", "a fox", "--family"), "Q", ["qwen-image"]),
         (("edit", "x", "y", "--sampler"), "dpm++ 2m", ["DPM++ 2M Karras", "DPM++ 2M AYS", "DPM++ 2M Trailing"]),
         (("generate", "--family"), "no such", []),
