@@ -51,6 +51,7 @@ const search = make(
   { className: "search", role: "search", hidden: view !== "search", onkeydown: (event) => event.key === "Enter" && find() },
   words, makeButton("Search", () => find(), { className: "main" }),
 );
+main.tabIndex = -1; // where the keyboard goes on when what it was on is gone
 main.append(search, stage, progress, strip, actions, about, status);
 
 // ---- calls -----------------------------------------------------------------------------------------------------
@@ -320,7 +321,7 @@ function refill(element, key, build) {
   element.replaceChildren(...build());
   const pressed = element.querySelector('.thumb[aria-pressed="true"]');
   if (pressed) element.scrollLeft = pressed.offsetLeft - element.offsetLeft - (element.clientWidth - pressed.clientWidth) / 2;
-  if (held) (pressed ?? element.querySelectorAll("button")[place])?.focus({ preventScroll: true });
+  if (held) (pressed ?? element.querySelectorAll("button")[place] ?? main).focus({ preventScroll: true });
 }
 
 function drawPicture() {
@@ -396,7 +397,8 @@ function drawStrip() {
   const build = (id) => {
     const button = thumb(id);
     const { src } = pictures.get(id);
-    button.append(src ? make("img", { src, alt: "" }) : "", make("span", { textContent: kept.has(id) ? `${id} ★` : getName(id) }));
+    const [width, height] = getSize(id); // known before it is decoded, so that nothing moves
+    button.append(src ? make("img", { src, alt: "", width, height }) : "", make("span", { textContent: kept.has(id) ? `${id} ★` : getName(id) }));
     return button;
   };
   refill(strip, [current, ...ids.map((id) => `${id} ${kept.has(id)} ${Boolean(pictures.get(id).src)}`)].join(), () => ids.map(build));
@@ -446,7 +448,7 @@ function describeCurrent() {
   const text = row ?? prompt;
   return [
     make("div", { className: "facts", textContent: parts.filter(Boolean).join(" · ") }),
-    ...(text ? [make("div", { className: "prompt", textContent: text })] : []),
+    ...(text ? [make("div", { className: "prompt", dir: "auto", textContent: text })] : []),
   ];
 }
 
