@@ -45,6 +45,7 @@ function showSignIn(problem = "") {
   app.replaceChildren(h("main", { class: "gate" }, form));
   over.replaceChildren();
   wall = undefined;
+  input.focus();
 }
 
 let gone;
@@ -294,8 +295,8 @@ window.addEventListener("hashchange", () => { if (location.hash.startsWith("#cod
 document.addEventListener("keydown", (event) => {
   if (!wall || document.querySelector("dialog[open]")) return;
   if (event.key === "Escape") {
-    if (over.firstChild) over.querySelector(".top a").click();
-    else if (isTyping(event)) event.target.blur();
+    if (isTyping(event)) { event.target.blur(); over.querySelector("h1")?.focus(); }
+    else if (over.firstChild) over.querySelector(".top a").click();
     else if (comparing?.element.isConnected) comparing.close();
     else wall.unselect();
     return;
@@ -304,7 +305,7 @@ document.addEventListener("keydown", (event) => {
   if (key === "z" && (event.ctrlKey || event.metaKey) && !isTyping(event)) [...document.querySelectorAll(".toast .link")].findLast((one) => one.textContent === "Undo")?.click();
   if (isTyping(event) || event.ctrlKey || event.metaKey || event.altKey) return;
   if (key === "?") { showKeys(); return; }
-  if (over.firstChild) return;
+  if (over.firstChild) { over.firstChild.press?.(event); return; }
   const current = document.activeElement?.dataset?.id;
   const ids = wall.selected.size ? [...wall.selected] : current ? [current] : [];
   if (key === "/") app.input.focus();

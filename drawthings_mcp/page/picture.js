@@ -1,14 +1,14 @@
 // One picture with all that is known of it: how it was made, what it was made from, what became of it.
 
 import { get, original, post, send, thumbnail } from "./api.js";
-import { button, copy, h, icon, isTyping, keyOf, toast } from "./dom.js";
+import { button, copy, h, icon, keyOf, toast } from "./dom.js";
 import { makeMaskPainter } from "./painter.js";
 import { makeSlider } from "./slider.js";
 import { Viewer } from "./viewer.js";
 
 const MODES = { text2image: "From words", image2image: "From a picture", edit: "Edit", inpaint: "Part repainted", text2video: "Video", image2video: "Video from a picture", upscale: "Enlarged" };
 
-/** A page over the wall. `context` has `state`, `wall`, `close()`, `bin(ids)`, `changed(ids)`. */
+/** A page over the wall, with `press(event)` where it has keys. `context` has `state`, `wall`, `close()`, `bin(ids)`, `changed(ids)`. */
 export async function openPicture(id, view, context) {
   const picture = await get(`/gallery/pictures/${id}`);
   if (!picture.width) Object.assign(picture, await measure(id));
@@ -43,8 +43,7 @@ function openDetails(picture, context) {
   ];
   const page = frame(picture.id, "#", [h("div", { class: "split" }, viewer.element, h("aside", { class: "panel" },
     describe(picture), act(picture, context), rate(picture, context), tag(picture, context), recipe(picture), tree(picture)))], actions);
-  page.addEventListener("keydown", (event) => {
-    if (isTyping(event) || event.ctrlKey || event.metaKey || event.altKey) return;
+  page.press = (event) => {
     const keys = { ArrowLeft: () => step(-1), ArrowRight: () => step(1), m: () => { location.hash = `${picture.id}/mask`; }, Delete: () => context.bin([picture.id]),
       c: () => copy(picture.id, picture.id), h: () => context.hide([picture.id], !picture.is_hidden), "+": () => viewer.zoom(1.5), "-": () => viewer.zoom(1 / 1.5) };
     const stars = /^[0-5]$/.exec(event.key) ? () => page.querySelector(`[data-stars="${event.key}"]`)?.click() : undefined;
@@ -52,7 +51,7 @@ function openDetails(picture, context) {
     if (!work) return;
     event.preventDefault();
     work();
-  });
+  };
   return page;
 }
 

@@ -418,9 +418,10 @@ class GalleryRoutes:
         return {"models": [{"file": row.file, "name": row.name} for row in listing.rows]}
 
     async def list_renders(self, _: Request) -> Any:
-        """The newest renders of all programs, newest first."""
+        """The renders of all programs that are under way, and the newest others; newest first."""
         jobs = self._session.jobs
-        return {"renders": [jobs.describe_row(row, PAGE) for row in await jobs.list_rows(_RENDERS)]}
+        rows = await jobs.list_rows(_MOST)
+        return {"renders": [jobs.describe_row(row, PAGE) for row in rows if row.is_active or row in rows[:_RENDERS]]}
 
     async def render(self, request: Request) -> Any:
         """Begins a new picture, in the one queue for all."""

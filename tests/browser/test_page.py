@@ -376,11 +376,15 @@ async def test_a_picture_s_keys_work_as_soon_as_it_is_open(page: Page, library: 
     assert await share.inner_text() != whole
     await page.keyboard.press("-")
     assert await share.inner_text() == whole
-    await page.locator(".stage").focus()
+    await page.locator(".about").click()  # which takes the focus away from everything
     await page.keyboard.press("2")
     await page.locator('.starred.lit[data-stars="2"]').wait_for()
     await page.keyboard.press("2")
     await page.locator(".starred.lit").first.wait_for(state="detached")
+    tag = page.get_by_label("Add a tag")
+    await tag.fill("not yet")
+    await page.keyboard.press("Escape")
+    assert await tag.input_value() == "not yet"
     async with page.expect_download() as download:
         await page.get_by_role("link", name="Download").click()
     assert (await download.value).suggested_filename == f"{library[1]}.png"
