@@ -25,11 +25,13 @@ const fail = (error) => { if (error.status !== 401 && error.status !== 0) toast(
 
 async function start() {
   const code = /^#code=([\w-]+)$/.exec(location.hash)?.[1];
+  let problem = "";
   if (code) {
     history.replaceState(null, "", "/"); // it is worth nothing any more, and needs no place in the history
-    try { await post("/sign-in", { code }); } catch (error) { showSignIn(error.message); return; }
+    try { await post("/sign-in", { code }); } catch (error) { problem = error.message; }
   }
-  try { state = await get("/gallery/state"); } catch (error) { if (error.status !== 401) showSignIn(error.message); return; }
+  // Who is signed in already needs no link that works.
+  try { state = await get("/gallery/state"); } catch (error) { showSignIn(error.status === 401 ? problem : error.message); return; }
   showWall();
 }
 

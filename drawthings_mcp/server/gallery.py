@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
+import anyio
 import anyio.to_thread
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 from starlette.requests import Request
@@ -44,6 +45,9 @@ _FIRST_SEARCHED = 8
 _BUDGET = 0.02
 """Seconds that each search but the first waits for news of the folders: the next letter asks again."""
 _RENDERS = 20
+_MANY_PIXELS = 16_000_000
+_LARGE_AT_ONCE = 2
+"""Pictures of so many pixels that are made small at once: each takes 300 MB at most while that goes on."""
 _MAX_PROMPT = 300
 _MAX_FOUND = 2_000
 """Hits whose small pictures are remembered, since they have no files of their own."""
@@ -176,6 +180,7 @@ class GalleryRoutes:
         self._undo_seconds = undo_seconds
         self._bin = Bin(studio.gallery, studio.finder, session.tasks, undo_seconds)
         self._thumbnails = Thumbnails(studio.settings.state_dir)
+        self._large = anyio.CapacityLimiter(_LARGE_AT_ONCE)
         self._found: OrderedDict[str, ImageLike] = OrderedDict()
         self._search_budget: float | None = None
         self._views: dict[object, Session] = {}
@@ -328,7 +333,8 @@ class GalleryRoutes:
             picture = self._found.get(image_id, b"") if record.path is None else record.source
             return self._thumbnails.get(record.sha256, edge, lambda: picture)
 
-        data = await anyio.to_thread.run_sync(make)
+        pixel_count = record.width * record.height or _MANY_PIXELS
+        data = await anyio.to_thread.run_sync(make, limiter=self._large if pixel_count >= _MANY_PIXELS else None)
         return Response(data, headers={**_HEADERS, **_KEPT, "ETag": tag}, media_type=MIME_TYPE)
 
     async def describe_picture(self, request: Request) -> Any:

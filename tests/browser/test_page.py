@@ -123,6 +123,21 @@ async def test_the_link_leaves_nothing_in_the_address(page: Page) -> None:
     assert [(cookie["httpOnly"], cookie["sameSite"]) for cookie in cookies] == [(True, "Lax")]
 
 
+async def test_an_old_link_is_no_harm_to_who_is_signed_in_and_explained_to_others(
+    page: Page, browser: Browser, server: HttpProcess
+) -> None:
+    old = f"{address(server)}#code={'A' * 22}"
+    async with page.expect_navigation():
+        await page.evaluate("url => { location.href = url; }", old)
+    await page.wait_for_selector(".tile.loaded")
+    context = await browser.new_context()
+    other = await context.new_page()
+    await other.goto(old)
+    await other.get_by_text("That link was used or is too old.").wait_for()
+    assert await other.evaluate("document.activeElement.id") == "token"
+    await context.close()
+
+
 async def test_who_has_no_link_signs_in_with_the_token(
     browser: Browser, server: HttpProcess, library: list[str]
 ) -> None:
