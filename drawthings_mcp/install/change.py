@@ -188,12 +188,7 @@ def write_config_file(file: ConfigFile, data: bytes | None, *, mode: int | None 
     StorageError
         Somebody changed it since it was read, or it cannot be written.
     """
-    now = _read(file.target)
-    if now != file.data:
-        raise StorageError(
-            Text("{path} was changed by another program meanwhile. Nothing was written; try again.", path=file.path)
-        )
-    _refuse_protected(file)
+    _ensure_replaceable(file)
     if data is None:
         file.target.unlink(missing_ok=True)
         return replace(file, data=None)
@@ -202,7 +197,12 @@ def write_config_file(file: ConfigFile, data: bytes | None, *, mode: int | None 
     return replace(file, data=data, mode=mode)
 
 
-def _refuse_protected(file: ConfigFile) -> None:
+def _ensure_replaceable(file: ConfigFile) -> None:
+    """Raises ``StorageError`` when somebody changed a file since it was read, or it may not be written."""
+    if _read(file.target) != file.data:
+        raise StorageError(
+            Text("{path} was changed by another program meanwhile. Nothing was written; try again.", path=file.path)
+        )
     if file.data is not None and not os.access(file.target, os.W_OK):
         raise StorageError(Text("{path} is write-protected. Change its permissions, then try again.", path=file.path))
 
@@ -219,11 +219,11 @@ def back_up(file: ConfigFile) -> Path | None:
     Raises
     ------
     StorageError
-        It cannot be written, or the file may not be changed anyway.
+        It cannot be written, or the file could not be replaced anyway.
     """
     if file.data is None:
         return None
-    _refuse_protected(file)
+    _ensure_replaceable(file)
     data = file.data
     names = number_stems(f"{file.target.name}.{_COPY}")
     return write_new_file(

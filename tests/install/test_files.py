@@ -257,6 +257,10 @@ def test_a_file_that_another_program_changed_meanwhile_is_left_alone(tmp_path: P
             path.write_text(meanwhile, encoding="utf-8")
         with pytest.raises(StorageError, match="changed by another program meanwhile"):
             write_config_file(file, file.set(PATH, ENTRY))
+        if before is not None:
+            with pytest.raises(StorageError, match="changed by another program meanwhile"):
+                back_up(file)
+        assert list(tmp_path.iterdir()) == ([] if meanwhile is None else [path])
         assert (path.read_text(encoding="utf-8") if path.exists() else None) == meanwhile
         path.unlink(missing_ok=True)
 
