@@ -163,7 +163,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"sweep": {"steps": [1, 2]}, "variants": 2}, "sweep, prompts and variants above 1 exclude each other"),
     ({"sweep": {"steps": [1, 2]}, "configuration": {"batchCount": 3}}, "batchCount and batchSize go with no sweep"),
     ({"prompts": ["a", "b"]}, "prompts: takes 2 to 12 prompts and stands in place of prompt"),
-    ({"prompt": "", "prompts": ["a"]}, "prompts: takes 2 to 12 prompts"),
+    ({"prompts": ["a"]}, "prompts: takes 2 to 12 prompts"),
     ({"prompt": "", "prompts": ["a"] * 13}, "prompts: takes at most 12 items, got 13"),
 ]
 
