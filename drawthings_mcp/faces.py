@@ -226,8 +226,16 @@ _CLIENT_OPTIONS = frozenset({"tls", "ca_file", "shared_secret"})
 """Settings that a client takes as keywords."""
 
 
+def write_into_table(facts: Mapping[str, Any]) -> str:
+    """Where a setting of one server stands; empty for one of all."""
+    table = facts.get("table")
+    return f"write {facts['setting']} into [servers.{table}] of config.toml" if table else ""
+
+
 def _set_in_python(facts: Mapping[str, Any]) -> str:
     setting, value = facts["setting"], facts.get("value")
+    if table := write_into_table(facts):
+        return table
     if setting == "output_dir":
         return "pass another output_dir"
     if setting in _CLIENT_OPTIONS:

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from drawthings_mcp.faces import PYTHON, Face, variable
+from drawthings_mcp.faces import PYTHON, Face, variable, write_into_table
 
 SPELLINGS: Mapping[str, str] = {
     "batch_count": "--variants",
@@ -50,6 +50,8 @@ def _run(command: str, *arguments: object, **options: Any) -> str:
 
 def _set(facts: Mapping[str, Any]) -> str:
     setting, value = facts["setting"], facts.get("value")
+    if table := write_into_table(facts):
+        return table
     given = f"{variable(setting)}={value}" if value is not None else f"{variable(setting)} to another value"
     if setting not in _SETTINGS:
         return f"set {given}"

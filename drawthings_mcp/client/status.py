@@ -27,6 +27,14 @@ from drawthings_mcp.errors import (
 )
 from drawthings_mcp.faces import Phrase, Step, Text
 
+
+def point_to_table(error: DrawThingsError | None, table: str) -> None:
+    """Has what is said of a missing secret name the table where that of this server stands; empty for none."""
+    if isinstance(error, SharedSecretError) and isinstance(error.problem, Text) and table:
+        step = Step("set", setting="shared_secret", table=table)
+        error.problem = Text(error.problem.template, **{**error.problem.facts, "step": step})
+
+
 SET_SECRET = Step("set", setting="shared_secret", value="…")
 _FACTS = {
     "log": Phrase("The server's log says more."),

@@ -178,12 +178,14 @@ async def _examine_server(
     group = f"{SERVER}{server.name}"
     what = " and making a tiny picture there; loading the model may take a minute" if render else ""
     try:
+        from drawthings_mcp.client.status import point_to_table
         from drawthings_mcp.doctor.evidence import gather_evidence
         from drawthings_mcp.doctor.server import SERVER_CHECKS
 
         async with _started(server.address, settings.focus(server), report) as (actual, effective):
             report(f"Looking at {actual}{what} …")
             evidence = await gather_evidence(actual, effective, timeout=timeout, render=render)
+        point_to_table(evidence.replies.refusal, server.name if server.name in settings.servers else "")
         if evidence.replies.info is not None:
             identifiers[server.name] = evidence.replies.info.identifier
     except DrawThingsError as error:

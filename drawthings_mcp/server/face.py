@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from drawthings_mcp.faces import Face, variable
+from drawthings_mcp.faces import Face, variable, write_into_table
 
 _NAMES: Mapping[str, str] = {"hints": "controls", "batch_count": "variants", "refiner_model": "refinerModel"}
 _ARGUMENTS = frozenset({"guidance_scale", "model", "negative_prompt", "sampler", "seed", "steps", "strength"})
@@ -34,6 +34,8 @@ def _call(tool: str, **arguments: Any) -> str:
 
 def _set(facts: Mapping[str, Any]) -> str:
     name, value = variable(facts["setting"]), facts.get("value")
+    if table := write_into_table(facts):
+        return f"ask the user to {table}"
     return (
         f"ask the user to set {name}={value}" if value is not None else f"ask the user to set {name} to another value"
     )

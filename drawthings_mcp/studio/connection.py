@@ -12,10 +12,7 @@ import anyio
 import anyio.to_thread
 from anyio.abc import TaskGroup, TaskStatus
 
-from drawthings_mcp.errors import (
-    DrawThingsError,
-    ServerError,
-)
+from drawthings_mcp.errors import DrawThingsError, ServerError, SharedSecretError
 from drawthings_mcp.settings import DEMO_SERVER, ServerSettings, Settings
 
 if TYPE_CHECKING:
@@ -95,6 +92,7 @@ class ServerConnection:
         self.failure: DrawThingsError | None = None
         self.same_as: ServerConnection | None = None
         self._server = server
+        self._table = server.name if server.name in settings.servers else ""
         self._state_dir = settings.state_dir
         self._tasks = tasks
         self._opening = anyio.Lock()
@@ -112,6 +110,15 @@ class ServerConnection:
 
     async def greet(self, *, fresh: bool = True) -> Connection:
         """The connection, with what the server says of itself; see ``Servers.greet``."""
+        from drawthings_mcp.client.status import point_to_table
+
+        try:
+            return await self._greet(fresh=fresh)
+        except SharedSecretError as error:
+            point_to_table(error, self._table)
+            raise
+
+    async def _greet(self, *, fresh: bool) -> Connection:
         async with self._opening:
             current = self.connection
             if current is None:
@@ -125,7 +132,7 @@ class ServerConnection:
                 if self.connection is current:
                     self._drop(current)
                     return await self._open()
-            return await self.greet(fresh=False)
+            return await self._greet(fresh=False)
         self.connection = replace(current, inventory=info.take_inventory(), identifier=info.identifier)
         return self.connection
 

@@ -293,6 +293,20 @@ async def test_the_shared_secret_is_judged(examine: Examine, wanted: str, given:
         assert findings["model browsing"].status == "skipped"
 
 
+async def test_the_secret_of_a_server_with_a_name_belongs_into_its_table(run: Any, tmp_path: Path) -> None:
+    config = tmp_path / "drawthings-mcp" / "config.toml"
+    config.parent.mkdir()
+    async with Simulator(shared_secret="right") as simulator:
+        config.write_text(f'[servers.studio]\naddress = "{simulator.address}"\ntls = "off"\n')
+        place = {"XDG_CONFIG_HOME": str(tmp_path)}
+        examined = await run("doctor", "--json", **place)
+        drawn = await run("generate", "a fox", "--size", "128", **place)
+    advice = "write shared_secret into [servers.studio] of config.toml"
+    assert advice in examined.findings["shared secret"].remedy
+    assert drawn.code == 1
+    assert f"wants a shared secret. Give the one that it was started with: {advice}." in drawn.stderr
+
+
 async def test_a_server_under_two_names_is_found_out(run: Any) -> None:
     async with Simulator() as one, Simulator() as other:
         second = one.address.replace("127.0.0.1", "localhost")
