@@ -29,7 +29,7 @@ pytestmark = pytest.mark.anyio
 @pytest.fixture
 async def client(folders: Mapping[str, str]) -> AsyncIterator[Client]:
     """Of a server over stdio that hands renders back at once."""
-    environment = {"HOME": os.environ["HOME"], **folders, "DRAWTHINGS_MAX_WAIT": "0.2"}
+    environment = {"HOME": os.environ["HOME"], **folders, "DRAWTHINGS_MAX_WAIT": "0"}
     async with Simulator(step_seconds=0.1) as simulator:
         python, *arguments = list_command("-m", "drawthings_mcp", "--server", simulator.address)
         command = StdioServerParameters(command=python, args=arguments, env=environment)
