@@ -149,7 +149,7 @@ def compose(
     UnansweredError
         The server has to be asked about files first.
     InvalidInputError
-        As ``guard.check_request``, or a picture cannot be used.
+        As ``guard.check_files`` and ``check_content``, or a picture cannot be used.
     """
     inventory = inventory or ServerInventory()
     override = build_override(config, inventory)

@@ -22,42 +22,31 @@ RULES = (*FILE_RULES, *_CONTENT_RULES)
 """All rules, the most important first."""
 
 
-def check_request(request: GenerationRequest, inventory: ServerInventory | None = None) -> tuple[str, ...]:
-    """What a server would silently do in another way than the request asks for, and how to change that.
-
-    Parameters
-    ----------
-    request
-        Of one pass; its seed may still have to be drawn.
-    inventory
-        What the server has. Without it names cannot be checked.
+def check_files(context: Context) -> tuple[str, ...]:
+    """What a server would silently do otherwise with a request's files, and how to change that; no picture matters.
 
     Raises
     ------
+    UnansweredError
+        The server has to be asked about files first.
     UnknownNameError
         A file that the request names is not on the server; has the nearest three.
     InvalidInputError
         A server would not survive the request (protocol §6.5), or drop something of it that was plainly meant.
     """
-    context = look_up(request, inventory or ServerInventory())
-    return (*check_files(context), *check_content(context))
-
-
-def check_files(context: Context) -> tuple[str, ...]:
-    """The part of ``check_request`` that is about files, which no picture changes."""
     context.inventory.ask(list_files(context.configuration))
     return apply_rules(FILE_RULES, context)
 
 
 def check_content(context: Context) -> tuple[str, ...]:
-    """The part of ``check_request`` that is about everything else."""
+    """The same of everything else, pictures included; raises ``InvalidInputError`` as ``check_files``."""
     check_form(context.request)
     check_ranges(context)
     return apply_rules(_CONTENT_RULES, context)
 
 
 def list_warnings(request: GenerationRequest, inventory: ServerInventory | None = None) -> tuple[str, ...]:
-    """What ``check_request`` would warn about, also for a request that it would refuse."""
+    """All that is warned about, also for a request that is refused."""
     return apply_rules((rule for rule in RULES if not rule.refuses), look_up(request, inventory or ServerInventory()))
 
 

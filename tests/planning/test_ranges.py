@@ -10,8 +10,8 @@ import pytest
 from drawthings_mcp.errors import InvalidInputError
 from drawthings_mcp.generation import GenerationRequest, ImageGenerationConfig
 from drawthings_mcp.generation.configuration import list_ranges
-from drawthings_mcp.planning.guard import check_request
 from drawthings_mcp.planning.rules.ranges import ANY_VALUE
+from tests.planning.checks import check_request
 
 Z_IMAGE = "z_image_turbo_1.0_q8p.ckpt"
 SD = "sd_v1.5_f16.ckpt"

@@ -26,8 +26,9 @@ from drawthings_mcp.generation import (
     SamplerType,
 )
 from drawthings_mcp.planning.compose import compose as compose_plan
-from drawthings_mcp.planning.guard import RULES, check_request, list_warnings
+from drawthings_mcp.planning.guard import RULES, list_warnings
 from drawthings_mcp.planning.rules import controls, files, pictures, ranges, sampling, video
+from tests.planning.checks import check_request
 
 Z_IMAGE = "z_image_turbo_1.0_q8p.ckpt"
 KONTEXT = "flux_1_kontext_dev_q8p.ckpt"
