@@ -99,7 +99,7 @@ def _watch(state_dir: Path) -> None:
 
 def _format(rows: Sequence[JobRow]) -> str:
     return format_table(
-        [(row.id, _describe(row), clean(row.client, _MAX_PROMPT), quote(row.prompt, _MAX_PROMPT)) for row in rows]
+        [(row.id, clean(row.client, _MAX_PROMPT), quote(row.prompt, _MAX_PROMPT), _describe(row)) for row in rows]
     )
 
 
