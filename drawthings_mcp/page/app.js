@@ -123,14 +123,14 @@ async function load(cursor, signal) {
   const empty = isSearch ? "Nothing was found." : place === "hidden" ? "Nothing is hidden." : "No pictures yet. Drop one here, make one with New, or in a chat.";
   if (LISTED[place] && !wantsNothing(place)) page.notes.push("These are listed, not searched: words and filters count elsewhere.");
   // What is not indexed yet may be what was looked for.
-  if (page.pending && !page.pictures.length) setTimeout(() => { if (!signal.aborted) search(); }, 1500);
+  if (page.is_current === false && !page.pictures.length) setTimeout(() => { if (!signal.aborted) search(); }, 1500);
   say(page.total ? many : empty, page.notes.slice(0, page.total ? 2 : 4), !page.total);
   return page;
 }
 
 function say(words, notes, isNothing) {
   app.count.classList.toggle("nothing", isNothing);
-  app.count.replaceChildren(words, ...notes.map((note) => h("span", { class: "note" }, note)));
+  app.count.replaceChildren(h("span", {}, words), ...notes.map((note) => h("span", { class: "note" }, note)));
 }
 
 /** Whether all of the library is wanted, or all of a place. */

@@ -54,6 +54,7 @@ export class Viewer {
   }
 
   zoom(factor, [x, y] = [this.stage.clientWidth / 2, this.stage.clientHeight / 2]) {
+    if (!this.scale) this.fit();
     const scale = Math.min(MOST, Math.max(this.fitting, this.scale * factor));
     if (scale <= this.fitting) { this.fit(); return; }
     this.isFit = false;

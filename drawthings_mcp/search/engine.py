@@ -125,9 +125,9 @@ class SearchEngine:
         if wants_meaning:
             notes += await self._check_meaning(vector)
         page = await self._in_thread(partial(self._answerer.answer, query, arguments, sources, vector))
-        return replace(
-            page, pending=news.pending if news else page.pending, notes=(*page.notes, *notes, *self._take_damage())
-        )
+        pending = news.pending if news else page.pending
+        all_notes = (*page.notes, *notes, *self._take_damage())
+        return replace(page, pending=pending, notes=all_notes, is_current=not self._updater.is_reading)
 
     async def index(self, dirs: Iterable[Path] = (), report: ReportProgress | None = None) -> IndexReport:
         """Bring the whole index up to date, visual features and embeddings included.

@@ -139,7 +139,8 @@ class HitPage:
 
     ``total`` counts the hits on all pages; there are at least so many when ``is_exact`` is False. ``pending`` files are
     not in the index yet and may be hits as well. ``notes`` are what the reader should know, one sentence each;
-    ``explanation`` says where nothing was found and what would be.
+    ``explanation`` says where nothing was found and what would be. Unless ``is_current``, it is still being looked for
+    what is new.
     """
 
     hits: tuple[Hit, ...]
@@ -149,6 +150,7 @@ class HitPage:
     pending: int = 0
     notes: tuple[str, ...] = ()
     explanation: tuple[str, ...] = ()
+    is_current: bool = True
 
     def to_json(self, face: Face) -> dict[str, object]:
         """As JSON-serialisable dict, the notes in the words of a face."""

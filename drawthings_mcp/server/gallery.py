@@ -302,7 +302,7 @@ class GalleryRoutes:
             "total": page.total - (len(page.hits) - len(shown)),
             "is_exact": page.is_exact,
             "notes": [PAGE.word(note) for note in (*page.explanation, *page.notes)],
-            "pending": page.pending,
+            "is_current": page.is_current and not page.pending,
         }
 
     def _remember(self, hit: Hit) -> None:

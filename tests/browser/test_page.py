@@ -385,7 +385,7 @@ async def test_hiding_by_key_leaves_the_focus_on_the_next_picture_and_is_taken_b
 
 async def test_a_picture_s_keys_work_as_soon_as_it_is_open(page: Page, library: list[str]) -> None:
     await open_picture(page, library[1])
-    share = page.locator(".share")
+    share = page.locator(".share", has_text="%")
     whole = await share.inner_text()
     await page.keyboard.press("+")
     assert await share.inner_text() != whole
@@ -410,6 +410,7 @@ async def test_a_render_that_fails_at_once_is_told_of_and_its_prompt_kept_until_
     form = page.get_by_role("dialog")
     await form.get_by_label("Prompt").fill("A grey wolf")
     await page.keyboard.press("Escape")
+    await page.wait_for_function("() => document.activeElement === document.body")
     await page.keyboard.press("n")
     assert await form.get_by_label("Prompt").input_value() == "A grey wolf"
     await form.locator("[name=mode]").select_option("inpaint")
