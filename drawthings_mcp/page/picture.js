@@ -102,6 +102,7 @@ function tag(picture, context) {
     try {
       picture.tags = (await post("/gallery/tags", { pictures: [picture.id], ...values })).tags[picture.id];
       draw();
+      input.focus(); // for the next one
       context.refreshTags();
     } catch (error) { context.fail(error); }
   };
