@@ -38,6 +38,14 @@ _SELECT = f"""
         (SELECT role, parent FROM parents WHERE child = kind || number ORDER BY place)
     ) AS parents FROM images"""
 _THE_ONE = "kind = ? AND number = ?"
+_GENERATIONS = 4
+_LINE = f"""
+    WITH RECURSIVE line (id, distance) AS (
+        SELECT {{found}}, 1 FROM parents WHERE {{given}} = ?
+        UNION SELECT {{found}}, distance + 1 FROM line JOIN parents ON {{given}} = line.id WHERE distance < ?
+    )
+    {_SELECT} WHERE (kind, number) IN (SELECT substr(id, 1, 1), CAST(substr(id, 2) AS INTEGER) FROM line)
+    ORDER BY rowid"""
 _VISION_LASTS = timedelta(days=30)
 """A client's next version may pass pictures on no more, and its user may choose a model that sees nothing."""
 _PACE_LASTS = timedelta(days=30)
@@ -228,10 +236,13 @@ class ImageCatalog:
         with self._database.open() as connection:
             return sum(connection.execute(statement, (kind,)).fetchone()[0] for kind in kinds)
 
-    def list_children(self, image_id: str) -> list[ImageRecord]:
-        """The pictures that were made from one, oldest first."""
-        children = "SELECT child FROM parents WHERE parent = ?"
-        return self._list(f"{_SELECT} WHERE kind || number IN ({children}) ORDER BY rowid", image_id)
+    def list_ancestors(self, image_id: str) -> list[ImageRecord]:
+        """What a picture was made from, and what that was made from, some generations up, oldest first."""
+        return self._list(_LINE.format(found="parent", given="child"), image_id, _GENERATIONS)
+
+    def list_descendants(self, image_id: str) -> list[ImageRecord]:
+        """What was made from a picture, and from that, some generations down, oldest first."""
+        return self._list(_LINE.format(found="child", given="parent"), image_id, _GENERATIONS)
 
     def list_siblings(self, record: ImageRecord) -> list[ImageRecord]:
         """The other pictures of the same call, oldest first."""

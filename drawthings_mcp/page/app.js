@@ -17,7 +17,7 @@ const TIMES = [["", "Any time"], ["today", "Today"], ["7d", "7 days"], ["30d", "
 const SHAPES = [["", "Any shape"], ["landscape", "Landscape"], ["portrait", "Portrait"], ["square", "Square"], [">=2048", "2048 pixels or more"]];
 
 let state = { tags: {}, is_local: false, undo_seconds: 15 };
-let wall, renders, comparing = null, shownHash = "", asked = 0;
+let wall, renders, comparing = null, routed = 0, asked = 0;
 
 const fail = (error) => { if (error.status !== 401 && error.status !== 0) toast(error.message, { bad: true, seconds: 10 }); };
 
@@ -257,17 +257,17 @@ async function route() {
     comparing.close();
     if (comparing.id !== id) { location.replace(`#${comparing.id}/compare/${id}`); return; }
   }
-  shownHash = hash;
+  const mine = ++routed;
   if (!ID.test(id) || (view[0] === "compare" && !ID.test(view[1] ?? ""))) { closePage(); return; }
   try {
     const page = await openPicture(id, view, { state, wall, bin, hide, fail, compare, render, refreshTags, changed: () => { wall.isStale = true; } });
-    if (shownHash !== hash) return;
+    if (routed !== mine) return;
     over.replaceChildren(page);
     over.dataset.shown = hash.slice(1);
     app.inert = true;
     document.title = `${page.ariaLabel} · Gallery`;
     page.querySelector("h1").focus({ preventScroll: true });
-  } catch (error) { if (shownHash === hash) { fail(error); location.replace("#"); } }
+  } catch (error) { if (routed === mine) { fail(error); location.replace("#"); } }
 }
 
 async function closePage() {

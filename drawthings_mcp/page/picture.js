@@ -129,14 +129,25 @@ function recipe(picture) {
 }
 
 function tree(picture) {
-  const leaf = (one) => h("li", {}, h("a", { href: `#${one.id}`, "aria-label": `${one.id}${one.role ? `, ${one.role}` : ""}: ${one.prompt}` },
-    h("img", { src: thumbnail(one.id, 96), alt: "", loading: "lazy" }), h("span", {}, one.role ? `${one.id} · ${one.role}` : one.id)));
+  const leaf = (one, role, further) => h("li", {}, h("a", { href: `#${one.id}`, "aria-label": `${one.id}${role ? `, ${role}` : ""}: ${one.prompt}` },
+    h("img", { src: thumbnail(one.id, 96), alt: "", loading: "lazy" }), h("span", {}, role ? `${one.id} · ${role}` : one.id)), further);
   const compare = (one) => h("a", { class: "quiet", href: `#${one.id}/compare/${picture.id}` }, `Compare ${one.id} with ${picture.id}`);
-  const branch = (title, pictures, extra) => pictures.length > 0 && h("div", { class: "branch" }, h("h3", {}, title), h("ul", {}, pictures.map(leaf)), extra);
-  const { parents, siblings, children } = picture;
+  const branch = (title, pictures, extra) => pictures.length > 0 && h("div", { class: "branch" }, h("h3", {}, title), h("ul", {}, pictures), extra);
+  const { ancestors, siblings, descendants } = picture;
+  const shown = new Set([picture.id]); // what was made from two of them stands at the first
+  const grow = (one, role, line) => {
+    if (shown.has(one.id)) return [];
+    shown.add(one.id);
+    const further = line(one);
+    return [leaf(one, role, further.length > 0 && h("ul", {}, further))];
+  };
+  const above = (one) => one.parents.flatMap(({ id, role }) => ancestors.filter((other) => other.id === id).flatMap((other) => grow(other, role, above)));
+  const below = (one) => descendants.filter((other) => other.parents.some(({ id }) => id === one.id)).flatMap((other) => grow(other, "", below));
+  const origin = picture.parents.find(({ id }) => ancestors.some((one) => one.id === id));
+  const parents = above(picture), children = below(picture);
   if (!parents.length && !siblings.length && !children.length) return null;
   return h("section", {}, h("h2", {}, "Lineage"), h("div", { class: "tree" },
-    branch("Made from", parents, parents.slice(0, 1).map(compare)), h("div", { class: "branch here" }, h("h3", {}, `This one, ${picture.id}${siblings.length ? ", and its variants" : ""}`), siblings.length > 0 && h("ul", {}, siblings.map(leaf))),
+    branch("Made from", parents, origin && compare(origin)), h("div", { class: "branch here" }, h("h3", {}, `This one, ${picture.id}${siblings.length ? ", and its variants" : ""}`), siblings.length > 0 && h("ul", {}, siblings.map((one) => leaf(one)))),
     branch("What came of it", children)));
 }
 

@@ -345,30 +345,29 @@ class GalleryRoutes:
         (picture,) = await studio.gallery.find_recipes([_check_id(request.path_params["id"])])
         record = picture.record
         catalog = await studio.gallery.open_catalog()
-        parents = await self._get_records(parent.id for parent in record.parents)
-        children = await anyio.to_thread.run_sync(catalog.list_children, record.id)
+        ancestors = await anyio.to_thread.run_sync(catalog.list_ancestors, record.id)
+        descendants = await anyio.to_thread.run_sync(catalog.list_descendants, record.id)
         siblings = await anyio.to_thread.run_sync(catalog.list_siblings, record)
         absent = await self._bin.list_absent()
-        roles = {parent.id: parent.role for parent in record.parents}
         try:
             (tags,) = (await studio.finder.change_tags([record.id], [], [])).values()
         except DrawThingsError:
             tags = []  # its file is gone
 
         def tell(records: Iterable[ImageRecord]) -> list[dict[str, Any]]:
-            return [_summarise(one) for one in records if not absent.get(one.id)]
+            return [_summarise(one, with_parents=True) for one in records if not absent.get(one.id)]
 
         return {
-            **_summarise(record),
+            **_summarise(record, with_parents=True),
             "recipe": await anyio.to_thread.run_sync(recipes_to_json, [picture]),
             "path": str(record.path or ""),
             "origin": record.origin,
             "is_here": record.path is not None and record.path.is_file(),
             "is_hidden": record.id in absent,
             "tags": tags,
-            "parents": [{**one, "role": roles.get(one["id"], "")} for one in tell(parents)],
+            "ancestors": tell(ancestors),
             "siblings": tell(siblings),
-            "children": tell(children),
+            "descendants": tell(descendants),
             "notes": [PAGE.word(note) for note in picture.notes],
         }
 
@@ -490,8 +489,9 @@ def _parse_number(text: str | None, name: str) -> int | None:
     return int(text)
 
 
-def _summarise(record: ImageRecord) -> dict[str, Any]:
+def _summarise(record: ImageRecord, *, with_parents: bool = False) -> dict[str, Any]:
     return {
+        **({"parents": [parent._asdict() for parent in record.parents]} if with_parents else {}),
         "id": record.id,
         "width": record.width,
         "height": record.height,

@@ -10,13 +10,14 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import pytest
 from PIL import Image
 
 from tests.http_process import HttpProcess, serve_http
 
 if TYPE_CHECKING:
-    from playwright.async_api import Browser, Page, ViewportSize
+    from playwright.async_api import Browser, Page, Route, ViewportSize
 
 pytestmark = [pytest.mark.anyio, pytest.mark.browser]
 
@@ -154,7 +155,7 @@ async def test_who_has_no_link_signs_in_with_the_token(
 
 
 async def test_pictures_are_found_as_words_are_typed_and_opened_with_their_recipe_and_lineage(
-    page: Page, library: list[str]
+    page: Page, server: HttpProcess, library: list[str]
 ) -> None:
     await page.wait_for_function("() => document.querySelectorAll('.tile.loaded').length >= 9")
     await shoot(page, "gallery")
@@ -168,6 +169,13 @@ async def test_pictures_are_found_as_words_are_typed_and_opened_with_their_recip
     await page.locator(".branch", has_text="What came of it").locator(f'a[href="#{library[-1]}"]').click()
     await page.get_by_role("heading", name=library[-1], exact=True).wait_for()
     await page.locator(".branch", has_text="Made from").locator(f'a[href="#{library[0]}"]').wait_for()
+    text = await call(server, "transform_image", operation="crop", images=[library[-1]], boxes=[[0, 0, 0.5, 0.5]])
+    crop = re.findall(r"\bi\d+\b", text)[0]
+    await open_picture(page, library[0])
+    await page.locator(f'.branch li:has(> a[href="#{library[-1]}"]) li a[href="#{crop}"]').click()
+    await page.locator(f'.branch li:has(> a[href="#{library[-1]}"]) li a[href="#{library[0]}"]').click()
+    await page.get_by_role("heading", name=library[0], exact=True).wait_for()
+    await open_picture(page, library[-1])
     await page.wait_for_function("() => document.querySelector('.stage img').src.includes('/images/')")
     await shoot(page, "gallery-picture")
 
@@ -180,6 +188,29 @@ async def test_a_picture_is_zoomed_to_its_pixels_and_back(page: Page, library: l
     assert await share.inner_text() == "100 %"
     await page.get_by_role("button", name="Whole picture").click()
     assert await share.inner_text() == whole
+
+
+async def test_a_picture_that_is_left_and_opened_again_is_drawn_once(page: Page, library: list[str]) -> None:
+    held: list[Route] = []
+    come = anyio.Event()
+
+    async def hold(route: Route) -> None:
+        held.append(route)
+        come.set()
+
+    told = re.compile(rf"/gallery/pictures/{library[0]}\b")
+    await page.route(told, hold, times=1)
+    await page.evaluate("id => { location.hash = id; }", library[0])
+    await come.wait()
+    await page.evaluate("() => { location.hash = ''; }")
+    await open_picture(page, library[0])
+    heading = await page.get_by_role("heading", name=library[0], exact=True).element_handle()
+    assert heading is not None
+    async with page.expect_response(told) as answer:
+        await held[0].continue_()
+    await (await answer.value).finished()
+    await page.evaluate("() => new Promise((done) => requestAnimationFrame(() => setTimeout(done)))")
+    assert await heading.evaluate("element => element.isConnected")
 
 
 async def test_two_pictures_are_compared_with_pointer_and_keys(page: Page, library: list[str]) -> None:

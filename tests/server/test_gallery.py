@@ -322,8 +322,8 @@ def test_a_painted_mask_becomes_a_picture_of_the_size_of_what_it_is_for(browser:
         kept = image.convert("L")
     assert kept.size == (400, 300)
     assert (kept.getpixel((150, 150)), kept.getpixel((10, 10))) == (255, 0)
-    assert browser.ask("GET", f"/gallery/pictures/{mask['id']}")["parents"][0]["id"] == picture
-    assert browser.ask("GET", f"/gallery/pictures/{picture}")["children"][0]["id"] == mask["id"]
+    assert browser.ask("GET", f"/gallery/pictures/{mask['id']}")["ancestors"][0]["id"] == picture
+    assert browser.ask("GET", f"/gallery/pictures/{picture}")["descendants"][0]["id"] == mask["id"]
     for bad in (draw("black", (200, 150)), draw("white", (150, 150)), b"no picture"):
         assert browser.status("POST", f"/gallery/masks/{picture}", bad, **kind) == 400
 
