@@ -16,9 +16,9 @@ demo: $(READY)
 	@$(BIN)/python docs/demo.py
 
 test: $(TESTING)
-	$(BIN)/python -m pytest -n 3
+	$(BIN)/python -m pytest -n 3 --dist loadfile
 
-# Crashes, databases and hosts that take a while, and examples of the guide.
+# Crashes, databases and hosts that take a while, and examples of the guides.
 slow-test: $(TESTING)
 	$(BIN)/python -m pytest -n 2 -m slow
 

@@ -67,6 +67,7 @@ def list_entries(configuration: dict[str, Any]) -> list[list[str]]:
     return [[*(command if isinstance(command, list) else [command]), *rest] for command, rest in commands]
 
 
+@pytest.mark.slow
 def test_every_python_example_of_the_library_does_what_it_says(library: list[Any], place: Any) -> None:
     names: dict[str, Any] = {"__name__": "guide", "exits": ExitStack()}
     try:

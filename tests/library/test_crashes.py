@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from PIL import Image
 
 from drawthings_mcp.library.recovery import open_catalog
@@ -54,6 +55,7 @@ for number in range(200):
 """
 
 
+@pytest.mark.slow
 def test_two_processes_keep_two_hundred_pictures_each(
     run_twice: Callable[[str, Path], list[str]], tmp_path: Path
 ) -> None:
@@ -94,6 +96,7 @@ for turn in range(100):
 """
 
 
+@pytest.mark.slow
 def test_a_hundred_kills_cost_neither_a_picture_nor_an_id(tmp_path: Path) -> None:
     command = [sys.executable, "-c", f"import sys; folder = sys.argv[1]\n{KILLED}", str(tmp_path)]
     finished = subprocess.run(command, capture_output=True, text=True, timeout=100)
